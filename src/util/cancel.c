@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/cancel.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "util/alloc.h"
+
+#define NOT_CANCELED 0
+#define CANCELED_WITHOUT_SIGNAL (-1)
+
+/* A trigger must be safe in a signal handler, so it takes no lock and walks no list of children. Instead a child looks
+ * up at its ancestors, and its descriptor is an epoll set of its own eventfd and of all of theirs. */
+struct cb_cancel {
+    struct cb_cancel *parent;
+    atomic_int state; /* one of the above, or the signal's number */
+    int eventfd;      /* ours alone */
+    int epollfd;      /* -1 where there is no parent */
+};
+
+/* What the handler acts on; handlers get no argument. */
+static struct cb_cancel *_Atomic signal_target;
+
+static CB_NORETURN void no_descriptor(void)
+{
+    static const char text[] = "cbpush: out of file descriptors\n";
+    ssize_t unused = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)unused;
+    abort();
+}
+
+static void watch(int epollfd, int fd)
+{
+    struct epoll_event ev = { .events = EPOLLIN };
+    if (epoll_ctl(epollfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        no_descriptor();
+}
+
+struct cb_cancel *cb_cancel_new(struct cb_cancel *parent)
+{
+    struct cb_cancel *c = CB_NEW(struct cb_cancel);
+    c->parent = parent;
+    c->epollfd = -1;
+    c->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (c->eventfd < 0)
+        no_descriptor();
+    if (!parent)
+        return c;
+    c->epollfd = epoll_create1(EPOLL_CLOEXEC);
+    if (c->epollfd < 0)
+        no_descriptor();
+    watch(c->epollfd, c->eventfd);
+    /* Each one directly: epoll sets within epoll sets may go only a few levels deep. */
+    for (struct cb_cancel *p = parent; p; p = p->parent)
+        watch(c->epollfd, p->eventfd);
+    return c;
+}
+
+void cb_cancel_free(struct cb_cancel *c)
+{
+    if (!c)
+        return;
+    struct cb_cancel *expected = c;
+    atomic_compare_exchange_strong(&signal_target, &expected, NULL);
+    cb_close_p(&c->epollfd);
+    cb_close_p(&c->eventfd);
+    free(c);
+}
+
+void cb_cancel_trigger(struct cb_cancel *c, int signo)
+{
+    int saved = errno, expected = NOT_CANCELED;
+    if (atomic_compare_exchange_strong(&c->state, &expected, signo > 0 ? signo : CANCELED_WITHOUT_SIGNAL)) {
+        uint64_t one = 1;
+        /* It cannot fail: the counter goes from 0 to 1, once. */
+        ssize_t unused = write(c->eventfd, &one, sizeof one);
+        (void)unused;
+    }
+    errno = saved;
+}
+
+bool cb_canceled(const struct cb_cancel *c)
+{
+    for (; c; c = c->parent) {
+        if (atomic_load(&c->state) != NOT_CANCELED)
+            return true;
+    }
+    return false;
+}
+
+int cb_cancel_signal(const struct cb_cancel *c)
+{
+    for (; c; c = c->parent) {
+        int state = atomic_load(&c->state);
+        if (state > 0)
+            return state;
+    }
+    return 0;
+}
+
+int cb_cancel_fd(const struct cb_cancel *c)
+{
+    return c->epollfd >= 0 ? c->epollfd : c->eventfd;
+}
+
+int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err)
+{
+    return cb_canceled(c) ? cb_error_set(err, CB_ECANCELED, "interrupted") : 0;
+}
+
+static void on_signal(int signo)
+{
+    int saved = errno;
+    struct cb_cancel *c = atomic_load(&signal_target);
+    if (!c || (signo == SIGINT && cb_canceled(c))) {
+        /* Impatience, or nobody is left to listen. The signal is blocked in here and is delivered on return. */
+        struct sigaction dfl = { .sa_handler = SIG_DFL };
+        sigaction(signo, &dfl, NULL);
+        raise(signo);
+    } else {
+        cb_cancel_trigger(c, signo);
+    }
+    errno = saved;
+}
+
+int cb_cancel_on_signals(struct cb_cancel *c, struct cb_error *err)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    atomic_store(&signal_target, c);
+    for (size_t i = 0; i < CB_COUNTOF(signals); i++) {
+        struct sigaction old, act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+        sigemptyset(&act.sa_mask);
+        if (sigaction(signals[i], NULL, &old) < 0)
+            return cb_error_sys(err, CB_ELOCAL, errno, "read the handler of signal %d", signals[i]);
+        /* nohup, or a shell that runs us in the background: they want it ignored. */
+        if (old.sa_handler == SIG_IGN)
+            continue;
+        if (sigaction(signals[i], &act, NULL) < 0)
+            return cb_error_sys(err, CB_ELOCAL, errno, "handle signal %d", signals[i]);
+    }
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One token for one piece of work that can be stopped: by a signal or by the first failure. It is handed down; there is
+ * no global one. Safe from any thread and from a signal handler. */
+
+#include <stdbool.h>
+
+#include "util/error.h"
+
+struct cb_cancel;
+/* parent may be NULL; cancelling a parent cancels its children, which must be freed before it. */
+struct cb_cancel *cb_cancel_new(struct cb_cancel *parent);
+void cb_cancel_free(struct cb_cancel *c);
+CB_DEFINE_CLEANUP(struct cb_cancel *, cb_cancel_free)
+void cb_cancel_trigger(struct cb_cancel *c, int signo /* 0: not a signal */);
+bool cb_canceled(const struct cb_cancel *c); /* NULL is never cancelled */
+int cb_cancel_signal(const struct cb_cancel *c); /* the signal that did it, or 0 */
+/* An eventfd that becomes readable (and stays so) on cancel; owned by the token. */
+int cb_cancel_fd(const struct cb_cancel *c);
+/* 0, or -CB_ECANCELED with "interrupted". */
+int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err) CB_WUR;
+/* SIGINT, SIGTERM, SIGHUP trigger c; the second SIGINT within it kills the process the default way. Once, from main. */
+int cb_cancel_on_signals(struct cb_cancel *c, struct cb_error *err) CB_WUR;

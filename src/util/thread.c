@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/thread.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+
+#include "util/alloc.h"
+#include "util/cpu_quota.h"
+#include "util/encode.h"
+#include "util/fd.h"
+
+#define MAX_THREADS 1024u
+#define MAX_CGROUP_TEXT ((size_t)64 << 10)
+
+/* The mask has no fixed size: the kernel refuses one that is too small for the machine. */
+static unsigned cpus_by_affinity(void)
+{
+    for (int room = 1024; room <= 65536; room *= 2) {
+        cpu_set_t *set = CPU_ALLOC((size_t)room);
+        size_t size = CPU_ALLOC_SIZE((size_t)room);
+        if (!set)
+            return 1;
+        int r = sched_getaffinity(0, size, set);
+        int count = r == 0 ? CPU_COUNT_S(size, set) : 0;
+        CPU_FREE(set);
+        if (r == 0)
+            return count > 0 ? (unsigned)count : 1;
+        if (errno != EINVAL)
+            return 1;
+    }
+    return 1;
+}
+
+unsigned cb_cpu_count(void)
+{
+    const char *env = getenv("CBPUSH_THREADS");
+    uint64_t wanted;
+    if (env && cb_parse_u64(env, MAX_THREADS, &wanted) && wanted > 0)
+        return (unsigned)wanted;
+    unsigned n = cpus_by_affinity();
+    cb_cleanup_strbuf struct cb_strbuf membership = CB_STRBUF_INIT;
+    if (cb_file_slurp("/proc/self/cgroup", MAX_CGROUP_TEXT, &membership, NULL) == 0) {
+        unsigned quota = cb_cpu_quota("/sys/fs/cgroup", membership.buf);
+        if (quota)
+            n = CB_MIN(n, quota);
+    }
+    return CB_MIN(n, MAX_THREADS);
+}
+
+int cb_thread_start(pthread_t *t, const char *name, void *(*fn)(void *), void *arg, struct cb_error *err)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int e = pthread_create(t, NULL, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (e != 0)
+        return cb_error_sys(err, CB_ELOCAL, e, "start thread %s", name);
+    char cut[16];
+    snprintf(cut, sizeof cut, "%s", name);
+    (void)pthread_setname_np(*t, cut);
+    return 0;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "util/cancel.h"
+
+static bool readable(const struct cb_cancel *c, int timeout_ms)
+{
+    struct pollfd p = { .fd = cb_cancel_fd(c), .events = POLLIN };
+    return poll(&p, 1, timeout_ms) == 1;
+}
+
+static void test_single(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    assert_false(cb_canceled(NULL));
+    assert_int_equal(cb_cancel_signal(NULL), 0);
+    assert_int_equal(cb_cancel_check(NULL, &err), 0);
+    assert_false(cb_canceled(c));
+    assert_false(readable(c, 0));
+    assert_int_equal(cb_cancel_check(c, &err), 0);
+    cb_cancel_trigger(c, SIGTERM);
+    cb_cancel_trigger(c, SIGINT); /* the first one counts */
+    assert_true(cb_canceled(c));
+    assert_true(readable(c, 0));
+    assert_true(readable(c, 0));
+    assert_int_equal(cb_cancel_signal(c), SIGTERM);
+    assert_int_equal(cb_cancel_check(c, &err), -CB_ECANCELED);
+    assert_string_equal(cb_error_text(&err), "interrupted");
+}
+
+#define GENERATIONS 12 /* more than nested epoll sets could be */
+
+static void test_generations(void **state)
+{
+    (void)state;
+    for (int who = 0; who < GENERATIONS; who++) {
+        struct cb_cancel *chain[GENERATIONS];
+        for (int i = 0; i < GENERATIONS; i++)
+            chain[i] = cb_cancel_new(i ? chain[i - 1] : NULL);
+        cb_cancel_trigger(chain[who], 0);
+        for (int i = 0; i < GENERATIONS; i++) {
+            assert_int_equal(cb_canceled(chain[i]), i >= who);
+            assert_int_equal(readable(chain[i], 0), i >= who);
+            assert_int_equal(cb_cancel_signal(chain[i]), 0);
+        }
+        for (int i = GENERATIONS - 1; i >= 0; i--)
+            cb_cancel_free(chain[i]);
+    }
+}
+
+static void test_siblings(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *parent = cb_cancel_new(NULL);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *a = cb_cancel_new(parent);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *b = cb_cancel_new(parent);
+    cb_cancel_trigger(a, 0);
+    assert_true(cb_canceled(a));
+    assert_false(cb_canceled(b));
+    assert_false(cb_canceled(parent));
+    assert_false(readable(b, 0));
+    cb_cancel_trigger(parent, SIGHUP);
+    assert_true(readable(b, 0));
+    assert_int_equal(cb_cancel_signal(b), SIGHUP);
+    struct cb_cancel *late = cb_cancel_new(parent); /* born cancelled */
+    assert_true(cb_canceled(late));
+    assert_true(readable(late, 0));
+    cb_cancel_free(late);
+    cb_cancel_free(NULL);
+}
+
+static int child_status(void (*body)(void))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        body();
+        _exit(99);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static void one_signal(void)
+{
+    struct cb_cancel *c = cb_cancel_new(NULL);
+    struct cb_cancel *child = cb_cancel_new(c);
+    if (cb_cancel_on_signals(c, NULL) < 0)
+        _exit(1);
+    kill(getpid(), SIGTERM);
+    if (!readable(child, 5000) || cb_cancel_signal(child) != SIGTERM)
+        _exit(2);
+    kill(getpid(), SIGTERM); /* again: no harm */
+    kill(getpid(), SIGHUP);
+    kill(getpid(), SIGINT); /* the second interruption */
+    for (;;)
+        pause();
+}
+
+static void two_interrupts(void)
+{
+    struct cb_cancel *c = cb_cancel_new(NULL);
+    if (cb_cancel_on_signals(c, NULL) < 0)
+        _exit(1);
+    kill(getpid(), SIGINT);
+    if (!readable(c, 5000) || cb_cancel_signal(c) != SIGINT)
+        _exit(2);
+    kill(getpid(), SIGINT);
+    for (;;)
+        pause();
+}
+
+static void token_gone(void)
+{
+    struct cb_cancel *c = cb_cancel_new(NULL);
+    if (cb_cancel_on_signals(c, NULL) < 0)
+        _exit(1);
+    cb_cancel_free(c);
+    kill(getpid(), SIGTERM);
+    for (;;)
+        pause();
+}
+
+static void ignored_stays_ignored(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    struct cb_cancel *c = cb_cancel_new(NULL);
+    if (cb_cancel_on_signals(c, NULL) < 0)
+        _exit(1);
+    kill(getpid(), SIGHUP);
+    _exit(cb_canceled(c) || readable(c, 50) ? 2 : 0);
+}
+
+static void test_signals(void **state)
+{
+    (void)state;
+    int status = child_status(one_signal);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    status = child_status(two_interrupts);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    status = child_status(token_gone);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    status = child_status(ignored_stays_ignored);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single),
+        cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_siblings),
+        cmocka_unit_test(test_signals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
