@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Content digests (OCI image-spec, descriptor.md "Digests"): algorithm and raw bytes, parsed once. Paths and URLs are
+ * made from the struct only, never from text that came from outside (rule R13). Registered algorithms: sha256,
+ * sha512. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/error.h"
+#include "util/strbuf.h"
+
+enum cb_digest_alg { CB_DIGEST_NONE = 0, CB_DIGEST_SHA256, CB_DIGEST_SHA512 };
+#define CB_DIGEST_MAX_BYTES 64
+#define CB_DIGEST_TEXT_MAX (7 + 128 + 1) /* "sha512:" + hex + NUL */
+
+struct cb_digest {
+    enum cb_digest_alg alg; /* NONE: no digest */
+    uint8_t raw[CB_DIGEST_MAX_BYTES];
+};
+
+size_t cb_digest_len(enum cb_digest_alg alg); /* bytes */
+const char *cb_digest_alg_name(enum cb_digest_alg alg);
+/* "sha256:<64 lower-case hex>"; everything else is -CB_EVERIFY and *out untouched. */
+int cb_digest_parse(struct cb_digest *out, const char *text, struct cb_error *err) CB_WUR;
+bool cb_digest_eq(const struct cb_digest *a, const struct cb_digest *b); /* NONE equals nothing */
+int cb_digest_cmp(const struct cb_digest *a, const struct cb_digest *b); /* for sorting */
+static inline CB_UNUSED bool cb_digest_is_set(const struct cb_digest *d)
+{
+    return d->alg != CB_DIGEST_NONE;
+}
+/* "sha256:…"; returns buf. */
+const char *cb_digest_text(const struct cb_digest *d, char buf[static CB_DIGEST_TEXT_MAX]);
+/* The hex part alone; returns buf. */
+const char *cb_digest_hex(const struct cb_digest *d, char buf[static CB_DIGEST_TEXT_MAX]);
+void cb_strbuf_add_digest(struct cb_strbuf *sb, const struct cb_digest *d);
+
+/* Of bytes in memory, sha256. */
+void cb_digest_of(struct cb_digest *out, const void *buf, size_t n);
+
+/* Incremental. */
+struct cb_hasher;
+struct cb_hasher *cb_hasher_new(enum cb_digest_alg alg);
+void cb_hasher_free(struct cb_hasher *h);
+CB_DEFINE_CLEANUP(struct cb_hasher *, cb_hasher_free)
+void cb_hasher_update(struct cb_hasher *h, const void *buf, size_t n);
+void cb_hasher_finish(struct cb_hasher *h, struct cb_digest *out); /* then it is reset and may be used again */
+/* Canonical encoding for keys: a length-prefixed (LE64) field, so that no two field lists hash alike. NULL differs
+ * from "". */
+void cb_hasher_field(struct cb_hasher *h, const char *s);
+void cb_hasher_field_bytes(struct cb_hasher *h, const void *buf, size_t n);
+void cb_hasher_field_u64(struct cb_hasher *h, uint64_t v);
+void cb_hasher_field_digest(struct cb_hasher *h, const struct cb_digest *d);
