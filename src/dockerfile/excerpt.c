@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dockerfile/internal.h"
+
+#define CONTEXT 2    /* lines above and below */
+#define MAX_MARKED 12 /* of the span; the rest is left out in its middle */
+#define MAX_WIDTH 200 /* bytes of a line */
+
+static void add_line(struct cb_strbuf *out, unsigned number, bool marked, struct cb_slice s)
+{
+    while (s.len > 0 && cb_df_is_blank(s.ptr[s.len - 1]))
+        s.len--;
+    size_t n = CB_MIN(s.len, (size_t)MAX_WIDTH);
+    while (n < s.len && n > 0 && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)
+        n--;
+    cb_strbuf_addf(out, "%4u | %s", number, marked ? ">>>" : n > 0 ? "   " : "");
+    if (n > 0)
+        cb_strbuf_addch(out, ' ');
+    cb_strbuf_add_sanitized(out, s.ptr, n, false);
+    cb_strbuf_adds(out, n < s.len ? "…\n" : "\n");
+}
+
+static bool left_out(struct cb_df_span span, unsigned line)
+{
+    unsigned half = MAX_MARKED / 2;
+    return span.last - span.first + 1 > MAX_MARKED && line >= span.first + half && line <= span.last - half;
+}
+
+void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct cb_df_span span)
+{
+    static const char rule[] = "--------------------\n";
+    unsigned line = 0;
+    cb_strbuf_adds(out, rule);
+    for (size_t pos = 0; pos < d->text_len && line < span.last + CONTEXT;) {
+        const char *nl = memchr(d->text + pos, '\n', d->text_len - pos);
+        size_t n = nl ? (size_t)(nl - d->text) - pos : d->text_len - pos;
+        line++;
+        bool marked = line >= span.first && line <= span.last;
+        if (line + CONTEXT >= span.first && !left_out(span, line))
+            add_line(out, line, marked, (struct cb_slice){ d->text + pos, n });
+        else if (marked && line == span.first + MAX_MARKED / 2)
+            cb_strbuf_adds(out, "     | …\n");
+        pos += n + 1;
+    }
+    cb_strbuf_adds(out, rule);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dockerfile/internal.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#include "util/alloc.h"
+#include "util/encode.h"
+
+#define BIT(t) (1u << CB_DF_MOUNT_##t)
+
+static const char *const type_names[] = { "bind", "cache", "tmpfs", "secret", "ssh", NULL };
+static const char *const sharing_names[] = { "shared", "private", "locked", NULL };
+
+enum key {
+    KEY_TYPE, KEY_ID, KEY_TARGET, KEY_SOURCE, KEY_FROM, KEY_ENV, KEY_SHARING, KEY_MODE, KEY_UID, KEY_GID, KEY_SIZE,
+    KEY_RO, KEY_RW, KEY_REQUIRED, N_KEYS,
+};
+
+/* First the spelling that messages use. */
+static const struct spelling {
+    const char *name;
+    enum key key;
+} spellings[] = {
+    { "type", KEY_TYPE }, { "id", KEY_ID }, { "target", KEY_TARGET }, { "source", KEY_SOURCE }, { "from", KEY_FROM },
+    { "env", KEY_ENV }, { "sharing", KEY_SHARING }, { "mode", KEY_MODE }, { "uid", KEY_UID }, { "gid", KEY_GID },
+    { "size", KEY_SIZE }, { "readonly", KEY_RO }, { "readwrite", KEY_RW }, { "required", KEY_REQUIRED },
+    { "dst", KEY_TARGET }, { "destination", KEY_TARGET }, { "src", KEY_SOURCE }, { "ro", KEY_RO }, { "rw", KEY_RW },
+};
+
+/* Which types take a key, and the field of the values that are kept as text. */
+static const struct rule {
+    unsigned types;
+    size_t field;
+    bool text;
+} rules[N_KEYS] = {
+    [KEY_TYPE] = { ~0u, 0, false },
+    [KEY_ID] = { BIT(CACHE) | BIT(SECRET) | BIT(SSH), offsetof(struct cb_df_mount, id), true },
+    [KEY_TARGET] = { ~0u, offsetof(struct cb_df_mount, target), true },
+    [KEY_SOURCE] = { BIT(BIND) | BIT(CACHE) | BIT(SECRET), offsetof(struct cb_df_mount, source), true },
+    [KEY_FROM] = { BIT(BIND) | BIT(CACHE), offsetof(struct cb_df_mount, from), true },
+    [KEY_ENV] = { BIT(SECRET), offsetof(struct cb_df_mount, env), true },
+    [KEY_SHARING] = { BIT(CACHE), offsetof(struct cb_df_mount, sharing), true },
+    [KEY_MODE] = { BIT(CACHE) | BIT(SECRET) | BIT(SSH), offsetof(struct cb_df_mount, mode), true },
+    [KEY_UID] = { BIT(CACHE) | BIT(SECRET) | BIT(SSH), offsetof(struct cb_df_mount, uid), true },
+    [KEY_GID] = { BIT(CACHE) | BIT(SECRET) | BIT(SSH), offsetof(struct cb_df_mount, gid), true },
+    [KEY_SIZE] = { BIT(TMPFS), offsetof(struct cb_df_mount, size), true },
+    [KEY_RO] = { ~0u, 0, false },
+    [KEY_RW] = { BIT(BIND) | BIT(CACHE) | BIT(TMPFS), 0, false },
+    [KEY_REQUIRED] = { BIT(SECRET) | BIT(SSH), 0, false },
+};
+
+struct state {
+    struct cb_df_mount *m;
+    unsigned seen;     /* keys */
+    bool ro, rw;       /* their values */
+};
+
+void cb_df_mount_done(struct cb_df_mount *m)
+{
+    for (int k = 0; k < N_KEYS; k++) {
+        if (rules[k].text)
+            free(*(char **)((char *)m + rules[k].field));
+    }
+    *m = (struct cb_df_mount){ 0 };
+}
+
+int cb_df_from_check(const char *value, struct cb_error *err)
+{
+    const char *dollar = strchr(value, '$');
+    if (!dollar || !dollar[1])
+        return 0;
+    return cb_df_fail(err, "from=%s: variables are not expanded here; give the image a stage name (FROM … AS name) and "
+                      "write from=name", CB_DF_SHOW(value));
+}
+
+static int find_key(const char *name, enum key *key, struct cb_error *err)
+{
+    const char *names[CB_COUNTOF(spellings) + 1] = { NULL };
+    for (size_t i = 0; i < CB_COUNTOF(spellings); i++) {
+        if (strcasecmp(spellings[i].name, name) == 0) {
+            *key = spellings[i].key;
+            return 0;
+        }
+        names[i] = spellings[i].name;
+    }
+    return cb_df_fail_suggest(err, cb_asprintf("unknown key %s", CB_DF_SHOW(name)), name, names);
+}
+
+/* A choice that is written in lower case from here on. */
+static int choice(const char *key, const char *value, const char *const *names, size_t *index, struct cb_error *err)
+{
+    for (size_t i = 0; names[i]; i++) {
+        if (strcasecmp(names[i], value) == 0) {
+            *index = i;
+            return 0;
+        }
+    }
+    return cb_df_fail_suggest(err, cb_asprintf("%s=%s is not known", key, CB_DF_SHOW(value)), value, names);
+}
+
+static int set_type(struct state *s, const char *value, struct cb_error *err)
+{
+    size_t i;
+    if (strchr(value, '$'))
+        return cb_df_fail(err, "type=%s: the type is written out, without variables", CB_DF_SHOW(value));
+    int r = choice("type", value, type_names, &i, err);
+    if (r == 0)
+        s->m->type = (enum cb_df_mount_type)i;
+    return r;
+}
+
+static int set_switch(struct state *s, enum key key, const char *value, struct cb_error *err)
+{
+    bool on = true;
+    if (value && !cb_df_parse_bool(value, &on))
+        return cb_df_fail(err, "%s=%s: true or false", spellings[key].name, CB_DF_SHOW(value));
+    if (key == KEY_RO)
+        s->ro = on;
+    else if (key == KEY_RW)
+        s->rw = on;
+    else
+        s->m->required = on;
+    return 0;
+}
+
+/* Numbers that hold variables are checked when they are expanded. */
+static int check_number(enum key key, const char *value, struct cb_error *err)
+{
+    uint32_t u;
+    uint64_t bytes;
+    if (strchr(value, '$'))
+        return 0;
+    if (key == KEY_MODE && !cb_parse_octal(value, 07777, &u))
+        return cb_df_fail(err, "mode=%s: octal digits up to 7777", CB_DF_SHOW(value));
+    if ((key == KEY_UID || key == KEY_GID) && !cb_parse_u32(value, &u))
+        return cb_df_fail(err, "%s=%s: a number up to 4294967295; names are not looked up", spellings[key].name,
+                          CB_DF_SHOW(value));
+    if (key == KEY_SIZE && !cb_parse_bytes(value, &bytes))
+        return cb_df_fail(err, "size=%s: a number of bytes, or one with k, m or g", CB_DF_SHOW(value));
+    return 0;
+}
+
+static int set_text(struct state *s, enum key key, const char *value, struct cb_error *err)
+{
+    int r = key == KEY_FROM ? cb_df_from_check(value, err) : check_number(key, value, err);
+    if (r < 0)
+        return r;
+    char **field = (char **)((char *)s->m + rules[key].field);
+    if (key == KEY_SHARING && !strchr(value, '$')) {
+        size_t i;
+        if ((r = choice("sharing", value, sharing_names, &i, err)) < 0)
+            return r;
+        value = sharing_names[i];
+    }
+    return cb_df_set_string(field, value);
+}
+
+static int set_field(struct state *s, const char *field, struct cb_error *err)
+{
+    size_t n = strcspn(field, "=");
+    cb_autofree char *name = cb_strndup(field, n);
+    const char *value = field[n] ? field + n + 1 : NULL;
+    enum key key = KEY_FROM;
+    int r = find_key(name, &key, err);
+    if (r < 0)
+        return r;
+    if (s->seen & (1u << key))
+        return cb_df_fail(err, "%s is given twice: keep one", spellings[key].name);
+    s->seen |= 1u << key;
+    if (key == KEY_RO || key == KEY_RW || key == KEY_REQUIRED)
+        return set_switch(s, key, value, err);
+    if (!value)
+        return cb_df_fail(err, "%s needs a value: %s=…", spellings[key].name, spellings[key].name);
+    return key == KEY_TYPE ? set_type(s, value, err) : set_text(s, key, value, err);
+}
+
+static int check_keys(const struct state *s, struct cb_error *err)
+{
+    const char *type = type_names[s->m->type];
+    for (int k = 0; k < N_KEYS; k++) {
+        if ((s->seen & (1u << k)) && !(rules[k].types & (1u << s->m->type)))
+            return cb_df_fail(err, "%s is not for %s mounts: remove it", spellings[k].name, type);
+    }
+    if ((s->seen & (1u << KEY_RO)) && (s->seen & (1u << KEY_RW)) && s->ro == s->rw)
+        return cb_df_fail(err, "readonly and readwrite contradict one another: keep one");
+    return 0;
+}
+
+/* "/", "//.", "/../": nothing but the root. */
+static bool is_root(const char *path)
+{
+    return path[0] == '/' && path[strspn(path, "/.")] == '\0' && !strstr(path, "...");
+}
+
+static int check_places(const struct cb_df_mount *m, struct cb_error *err)
+{
+    const char *type = type_names[m->type];
+    bool file = m->type == CB_DF_MOUNT_SECRET || m->type == CB_DF_MOUNT_SSH;
+    if (!m->target && !file)
+        return cb_df_fail(err, "a %s mount needs a place: add target=…", type);
+    if (m->target && is_root(m->target))
+        return cb_df_fail(err, "target=%s: a mount cannot cover the root directory", CB_DF_SHOW(m->target));
+    if (m->type != CB_DF_MOUNT_SECRET)
+        return 0;
+    if (m->source && m->id)
+        return cb_df_fail(err, "source is another word for the id of a secret: keep one of them");
+    if (!m->source && !m->id && !m->target)
+        return cb_df_fail(err, "a secret mount needs a name: add id=…");
+    return 0;
+}
+
+int cb_df_mount_parse(struct cb_df_mount *m, const char *value, struct cb_error *err)
+{
+    cb_cleanup_strvec struct cb_strvec fields = CB_STRVEC_INIT;
+    struct state s = { .m = m };
+    int r = cb_df_csv(&fields, value, err);
+    for (size_t i = 0; r == 0 && i < fields.n; i++) {
+        r = fields.v[i][0] ? set_field(&s, fields.v[i], err)
+            : cb_df_fail(err, "empty field: remove the surplus comma");
+    }
+    if (r < 0 || (r = check_keys(&s, err)) < 0 || (r = check_places(m, err)) < 0)
+        return r;
+    if (s.seen & (1u << KEY_RO))
+        m->readonly = s.ro;
+    else if (s.seen & (1u << KEY_RW))
+        m->readonly = !s.rw;
+    else
+        m->readonly = m->type != CB_DF_MOUNT_CACHE && m->type != CB_DF_MOUNT_TMPFS;
+    return 0;
+}
+
+int cb_df_device_check(const char *value, struct cb_error *err)
+{
+    static const char *const keys[] = { "name", "required", NULL };
+    cb_cleanup_strvec struct cb_strvec fields = CB_STRVEC_INIT;
+    bool named = false, on;
+    int r = cb_df_csv(&fields, value, err);
+    for (size_t i = 0; r == 0 && i < fields.n; i++) {
+        const char *f = fields.v[i];
+        size_t n = strcspn(f, "=");
+        cb_autofree char *key = cb_strndup(f, n);
+        bool is_name = strcasecmp(key, "name") == 0;
+        if (strcasecmp(key, "required") == 0) {
+            if (f[n] && !cb_df_parse_bool(f + n + 1, &on))
+                r = cb_df_fail(err, "required=%s: true or false", CB_DF_SHOW(f + n + 1));
+        } else if (named) {
+            r = is_name ? cb_df_fail(err, "the device is named twice: use one --device for each")
+                : cb_df_fail_suggest(err, cb_asprintf("unknown key %s", CB_DF_SHOW(key)), key, keys);
+        } else {
+            named = is_name ? f[n] && f[n + 1] : *f != '\0';
+        }
+    }
+    return r < 0 || named ? r : cb_df_fail(err, "the name of the device is missing: --device=vendor.com/class=name");
+}
