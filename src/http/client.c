@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread that owns curl_multi. Others hand it commands; it hands back bytes and results through the transfers. */
+#include "http/private.h"
+#include "util/alloc.h"
+#include "util/thread.h"
+#include "util/timeutil.h"
+
+#define KEPT_CONNECTIONS 64L
+#define TICK_MS 1000
+#define MIN_RATE 1024 /* bytes a second */
+#define PATIENCE 10   /* times stall_ns: a registry that puts a big blob in its place says nothing meanwhile */
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void init_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void cb_http_command(struct cb_http *h, struct cb_http_transfer *t, unsigned command)
+{
+    pthread_mutex_lock(&h->lock);
+    t->commands |= command;
+    if (!t->queued) {
+        t->queued = true;
+        cb_http_transfer_ref(t);
+        CB_GROW(h->commands, h->n_commands, h->cap_commands);
+        h->commands[h->n_commands++] = t;
+    }
+    pthread_mutex_unlock(&h->lock);
+    curl_multi_wakeup(h->multi);
+}
+
+static void unlink_running(struct cb_http *h, struct cb_http_transfer *t)
+{
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        h->running = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    t->prev = t->next = NULL;
+}
+
+/* t may be gone afterwards. */
+static void finish(struct cb_http *h, struct cb_http_transfer *t, CURLcode result)
+{
+    bool was_running = t->in_multi;
+    long connect_code = 0, os_errno = 0;
+    if (was_running) {
+        curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
+        curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+        curl_multi_remove_handle(h->multi, t->easy);
+        unlink_running(h, t);
+        t->in_multi = false;
+    }
+    if (t->has_place)
+        cb_http_gate_leave(h, t->origin);
+    t->has_place = false;
+    pthread_mutex_lock(&t->lock);
+    if (!t->finished) {
+        t->finished = true;
+        t->result = result;
+        t->connect_code = connect_code;
+        t->os_errno = os_errno;
+        pthread_cond_broadcast(&t->changed);
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (was_running)
+        cb_http_transfer_unref(t);
+}
+
+static void finish_canceled(struct cb_http *h, struct cb_http_transfer *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->canceled = true;
+    pthread_mutex_unlock(&t->lock);
+    /* Without this, curl waits for a name server that does not answer. */
+    curl_easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L);
+    finish(h, t, CURLE_ABORTED_BY_CALLBACK);
+}
+
+static void add(struct cb_http *h, struct cb_http_transfer *t)
+{
+    if (h->canceled) {
+        finish_canceled(h, t);
+        return;
+    }
+    if (curl_multi_add_handle(h->multi, t->easy) != CURLM_OK) {
+        finish(h, t, CURLE_FAILED_INIT);
+        return;
+    }
+    cb_http_transfer_ref(t);
+    t->in_multi = true;
+    t->next = h->running;
+    if (t->next)
+        t->next->prev = t;
+    h->running = t;
+}
+
+static void resume(struct cb_http *h, struct cb_http_transfer *t)
+{
+    pthread_mutex_lock(&t->lock);
+    bool paused = t->read_paused || t->write_paused;
+    t->read_paused = t->write_paused = false;
+    pthread_mutex_unlock(&t->lock);
+    if (!paused)
+        return;
+    if (!t->has_place)
+        cb_http_gate_retake(h, t->origin);
+    t->has_place = true;
+    t->watch = (struct cb_http_watch){ .since = cb_time_monotonic(), .bytes = UINT64_MAX };
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+static void obey(struct cb_http *h, struct cb_http_transfer *t, unsigned commands)
+{
+    if (commands & CB_HTTP_REMOVE) {
+        finish(h, t, CURLE_ABORTED_BY_CALLBACK);
+        return;
+    }
+    if (commands & CB_HTTP_ADD)
+        add(h, t);
+    if ((commands & CB_HTTP_RESUME) && t->in_multi)
+        resume(h, t);
+}
+
+/* False when the client is to end. */
+static bool run_commands(struct cb_http *h)
+{
+    for (;;) {
+        pthread_mutex_lock(&h->lock);
+        size_t n = h->n_commands;
+        struct cb_http_transfer **list = h->commands;
+        bool stop = h->stop;
+        h->commands = NULL;
+        h->n_commands = h->cap_commands = 0;
+        pthread_mutex_unlock(&h->lock);
+        for (size_t i = 0; i < n; i++) {
+            pthread_mutex_lock(&h->lock);
+            unsigned commands = list[i]->commands;
+            list[i]->commands = 0;
+            list[i]->queued = false;
+            pthread_mutex_unlock(&h->lock);
+            obey(h, list[i], commands);
+            cb_http_transfer_unref(list[i]);
+        }
+        free(list);
+        if (!n)
+            return !stop;
+    }
+}
+
+static void collect_finished(struct cb_http *h)
+{
+    CURLMsg *m;
+    int left;
+    while ((m = curl_multi_info_read(h->multi, &left))) {
+        struct cb_http_transfer *t = NULL;
+        CURLcode result = m->data.result;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
+        finish(h, t, result);
+    }
+}
+
+static uint64_t bytes_moved(const struct cb_http_transfer *t)
+{
+    curl_off_t up = 0, down = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+    return (uint64_t)up + (uint64_t)down + t->header_bytes;
+}
+
+/* libcurl's own low-speed limit counts the time in which an upload waits for us. */
+static bool is_stalled(struct cb_http *h, struct cb_http_transfer *t, int64_t now)
+{
+    pthread_mutex_lock(&t->lock);
+    bool ours = !t->connected || t->read_paused || t->write_paused;
+    bool sent_all = t->body_ended && !t->out.len;
+    bool waiting = sent_all && !t->header_done;
+    pthread_mutex_unlock(&t->lock);
+    uint64_t moved = bytes_moved(t);
+    uint64_t enough = (uint64_t)(h->o.stall_ns / (CB_SEC_NS / MIN_RATE));
+    struct cb_http_watch *w = &t->watch;
+    if (ours || w->bytes > moved || sent_all != w->sent_all || moved - w->bytes >= enough) {
+        *w = (struct cb_http_watch){ .since = now, .bytes = moved, .sent_all = sent_all };
+        return false;
+    }
+    return now - w->since >= h->o.stall_ns * (waiting && t->patient ? PATIENCE : 1);
+}
+
+static void finish_stalled(struct cb_http *h)
+{
+    int64_t now = cb_time_monotonic();
+    for (struct cb_http_transfer *t = h->running, *next; t; t = next) {
+        next = t->next;
+        if (!is_stalled(h, t, now))
+            continue;
+        pthread_mutex_lock(&t->lock);
+        t->stalled = true;
+        pthread_mutex_unlock(&t->lock);
+        finish(h, t, CURLE_OPERATION_TIMEDOUT);
+    }
+}
+
+static void cancel_all(struct cb_http *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->canceled = true;
+    pthread_cond_broadcast(&h->gate);
+    pthread_mutex_unlock(&h->lock);
+    /* Everybody is told first: taking a handle out of curl can take a moment. */
+    for (struct cb_http_transfer *t = h->running; t; t = t->next) {
+        pthread_mutex_lock(&t->lock);
+        t->canceled = t->finished = true;
+        t->result = CURLE_ABORTED_BY_CALLBACK;
+        pthread_cond_broadcast(&t->changed);
+        pthread_mutex_unlock(&t->lock);
+    }
+    while (h->running)
+        finish_canceled(h, h->running);
+}
+
+static void *client_main(void *arg)
+{
+    struct cb_http *h = arg;
+    int64_t tick = CB_MAX(CB_MIN(h->o.stall_ns / 4 / 1000000, (int64_t)TICK_MS), (int64_t)5);
+    int64_t looked = cb_time_monotonic();
+    while (run_commands(h)) {
+        int running = 0;
+        curl_multi_perform(h->multi, &running);
+        collect_finished(h);
+        if (!h->canceled && cb_canceled(h->o.cancel))
+            cancel_all(h);
+        int64_t now = cb_time_monotonic();
+        if (now - looked >= tick * 1000000) {
+            looked = now;
+            finish_stalled(h);
+        }
+        bool watch = h->o.cancel && !h->canceled;
+        struct curl_waitfd fd = { .fd = watch ? cb_cancel_fd(h->o.cancel) : -1, .events = CURL_WAIT_POLLIN };
+        curl_multi_poll(h->multi, &fd, watch ? 1 : 0, (int)tick, NULL);
+    }
+    cancel_all(h);
+    curl_multi_cleanup(h->multi);
+    return NULL;
+}
+
+static void lock_share(CURL *easy, curl_lock_data data, curl_lock_access access, void *arg)
+{
+    (void)easy;
+    (void)data;
+    (void)access;
+    pthread_mutex_lock(&((struct cb_http *)arg)->share_lock);
+}
+
+static void unlock_share(CURL *easy, curl_lock_data data, void *arg)
+{
+    (void)easy;
+    (void)data;
+    pthread_mutex_unlock(&((struct cb_http *)arg)->share_lock);
+}
+
+/* Each try is an easy handle of its own, which would start every TLS connection from nothing. */
+static void open_share(struct cb_http *h)
+{
+    h->share = curl_share_init();
+    if (!h->share)
+        return;
+    curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
+    curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, lock_share);
+    curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, unlock_share);
+    curl_share_setopt(h->share, CURLSHOPT_SHARE, (int)CURL_LOCK_DATA_SSL_SESSION);
+}
+
+static void set_options(struct cb_http *h, const struct cb_http_options *o)
+{
+    h->o = *o;
+    h->o.max_host_connections = o->max_host_connections ? o->max_host_connections : 6;
+    h->o.retries = o->retries == UINT_MAX ? 5 : o->retries;
+    h->o.max_wait_ns = o->max_wait_ns ? o->max_wait_ns : 300 * CB_SEC_NS;
+    h->o.backoff_ns = o->backoff_ns ? o->backoff_ns : CB_SEC_NS;
+    h->o.stall_ns = o->stall_ns ? o->stall_ns : 30 * CB_SEC_NS;
+    h->user_agent = cb_strdup(o->user_agent ? o->user_agent : "cbpush/" PACKAGE_VERSION);
+    h->o.user_agent = h->user_agent;
+}
+
+static void init_sync(struct cb_http *h)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->gate, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->share_lock, NULL);
+}
+
+static void free_origins(struct cb_http *h)
+{
+    size_t it = 0;
+    const char *key;
+    void *origin;
+    while (cb_hashmap_next(h->origins, &it, &key, &origin))
+        free(origin);
+    cb_hashmap_free(h->origins);
+}
+
+static void free_parts(struct cb_http *h)
+{
+    if (h->share)
+        curl_share_cleanup(h->share);
+    free_origins(h);
+    cb_http_ca_done(h);
+    cb_http_env_done(&h->env);
+    free(h->user_agent);
+    free(h->commands);
+    pthread_cond_destroy(&h->gate);
+    pthread_mutex_destroy(&h->lock);
+    pthread_mutex_destroy(&h->share_lock);
+    free(h);
+}
+
+static const char *environment(const char *name)
+{
+    return getenv(name);
+}
+
+struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *err)
+{
+    pthread_once(&curl_once, init_curl);
+    struct cb_http *h = CB_NEW(struct cb_http);
+    init_sync(h);
+    set_options(h, o);
+    cb_http_env_read(&h->env, environment);
+    h->origins = cb_hashmap_new();
+    h->ca_cache = cb_hashmap_new();
+    open_share(h);
+    h->multi = curl_multi_init();
+    if (!h->multi) {
+        cb_error_set(err, CB_ELOCAL, "libcurl: no memory or descriptors");
+        free_parts(h);
+        return NULL;
+    }
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
+    if (cb_thread_start(&h->thread, "http", client_main, h, err) < 0) {
+        curl_multi_cleanup(h->multi);
+        free_parts(h);
+        return NULL;
+    }
+    return h;
+}
+
+void cb_http_free(struct cb_http *h)
+{
+    if (!h)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->stop = true;
+    curl_multi_wakeup(h->multi); /* under the lock: as soon as the thread sees `stop`, multi is gone */
+    pthread_mutex_unlock(&h->lock);
+    pthread_join(h->thread, NULL);
+    free_parts(h);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* HTTP for the registry client: libcurl, once. One thread runs curl_multi; callers block on their own request and move
+ * bodies through bounded rings, in their own thread. Rules R14, R15, R17, R24.
+ *
+ * Policy lives here: no FOLLOWLOCATION (our own loop re-runs the rules on every hop), https only unless the request's
+ * `plain_http`, no netrc, no cookies, no Accept-Encoding, header size cap, peer address check after connect,
+ * connection reuse only within one (origin, TLS configuration) — credentials are never in curl's hands but as a header of one
+ * request. Retries of idempotent requests with back-off, jitter, Retry-After and one gate per host. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/cancel.h"
+#include "util/error.h"
+#include "util/strbuf.h"
+#include "util/strvec.h"
+
+struct cb_http;         /* the client: thread, pool */
+struct cb_http_reply;   /* an answer whose body is still to be read */
+
+/* How to speak to one host. Shared by requests; must outlive them. Compared by content for connection reuse. */
+struct cb_http_tls {
+    bool insecure;              /* do not verify the server's certificate */
+    struct cb_strvec ca_files;  /* PEM files added to the system's pool */
+    char *client_cert, *client_key; /* PEM files or NULL */
+};
+void cb_http_tls_done(struct cb_http_tls *t);
+
+struct cb_http_options {
+    const struct cb_cancel *cancel;
+    unsigned max_host_connections; /* 0 = 6 */
+    unsigned retries;              /* further tries after the first; UINT_MAX = 5 */
+    int64_t max_wait_ns;           /* Retry-After is honoured up to this, per request; 0 = 5 minutes */
+    int64_t backoff_ns;            /* before the first further try, then doubled up to 30 of it; 0 = 1 s */
+    int64_t stall_ns;              /* less than 1 KiB/s for this long aborts a try; 0 = 30 s */
+    const char *user_agent;        /* NULL = "cbpush/VERSION" */
+    /* Called for each try with redacted text, for --debug; may be NULL. From the requesting threads, several at once. */
+    void (*trace)(void *arg, const char *line);
+    void *trace_arg;
+};
+/* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from the
+ * environment here, once. Returns NULL and err if there is no thread or descriptor left. */
+struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *err);
+/* All replies have been freed before. */
+void cb_http_free(struct cb_http *h);
+CB_DEFINE_CLEANUP(struct cb_http *, cb_http_free)
+
+/* The body of a request. Exactly one of: nothing, mem, pull. */
+struct cb_http_body {
+    const void *mem;
+    size_t mem_len;
+    /* Up to n bytes, *got = 0 at the end; called in the requesting thread. */
+    int (*pull)(void *arg, void *buf, size_t n, size_t *got, struct cb_error *err);
+    /* Start again from the first byte; NULL: the body cannot be sent twice and the request is not retried once bytes went. */
+    int (*rewind)(void *arg, struct cb_error *err);
+    void *arg;
+    uint64_t length; /* of pull; UINT64_MAX: unknown, chunked transfer encoding */
+};
+
+struct cb_http_request {
+    const char *method;               /* "GET" … */
+    const char *url;                  /* absolute, no userinfo */
+    const struct cb_http_tls *tls;    /* or NULL */
+    bool plain_http;                  /* http:// is allowed for this origin */
+    bool private_ok;                  /* the user typed this host: private, loopback and link-local peers are allowed */
+    bool private_redirect_ok;         /* the same for other hosts that redirects lead to; only on the user's word */
+    bool no_redirect;                 /* 3xx is returned as it is */
+    bool retry_unsafe;                /* a POST or PATCH that the caller knows to be repeatable */
+    bool no_retry;
+    const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */
+    const struct cb_strvec *headers;  /* "Name: value", or NULL */
+    struct cb_http_body body;
+    /* Told how many body bytes have gone, from the requesting thread; may be NULL. */
+    void (*on_sent)(void *arg, uint64_t total);
+    void *on_sent_arg;
+    size_t max_body;                  /* of a reply read with cb_http_slurp; 0 = CB_MAX_MANIFEST */
+};
+
+/* A redirect is followed for at most CB_MAX_REDIRECTS hops; each hop must be https, or http on the first host where
+ * plain_http holds, never http after https. 303, and 301 and 302 of a POST, go on as GET without the body.
+ * Where an upload is answered before its body was read (401 by Expect: 100-continue), pull has not been called.
+ * Sends and returns once the header of the final reply (after redirects and retries) is there, whatever its status.
+ * Errors are those of transport and policy only: -CB_ENET (retryable ones already retried), -CB_EVERIFY for TLS and for
+ * addresses and redirects that policy refuses, -CB_EAUTH for a proxy that wants credentials, -CB_ECONF for certificate files
+ * that cannot be read, -CB_ECANCELED, and what pull and rewind return. */
+int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply, struct cb_error *err) CB_WUR;
+void cb_http_reply_free(struct cb_http_reply *r); /* aborts what is still running */
+CB_DEFINE_CLEANUP(struct cb_http_reply *, cb_http_reply_free)
+unsigned cb_http_status(const struct cb_http_reply *r);
+/* First value of a header of the final reply, name without case; NULL where absent. */
+const char *cb_http_header(const struct cb_http_reply *r, const char *name);
+/* All values. The n-th or NULL. */
+const char *cb_http_header_nth(const struct cb_http_reply *r, const char *name, size_t n);
+/* The URL that finally answered (for relative Locations) and whether a redirect left the first origin. */
+const char *cb_http_url(const struct cb_http_reply *r);
+bool cb_http_crossed_origin(const struct cb_http_reply *r);
+/* Content-Length or UINT64_MAX. */
+uint64_t cb_http_content_length(const struct cb_http_reply *r);
+/* The body as it comes; *got = 0 at the end. A body cut short of Content-Length is -CB_ENET. */
+int cb_http_read(struct cb_http_reply *r, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
+/* The whole body; -CB_EVERIFY past max_body of the request. */
+int cb_http_slurp(struct cb_http_reply *r, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+
+/* URLs. */
+struct cb_url {
+    char *scheme, *host, *path_query; /* host without port, lower case, IPv6 in brackets; path_query starts with '/' */
+    unsigned port;                    /* explicit or the scheme's default */
+};
+void cb_url_done(struct cb_url *u);
+#define cb_cleanup_url CB_CLEANUP(cb_url_done)
+/* http and https only, no userinfo, no control characters: -CB_EVERIFY else. */
+int cb_url_parse(struct cb_url *out, const char *text, struct cb_error *err) CB_WUR;
+bool cb_url_same_origin(const struct cb_url *a, const struct cb_url *b);
+/* Reference resolution of RFC 3986 §5; keeps the query byte for byte. Owned by the caller; NULL and err if not valid. */
+char *cb_url_resolve(const char *base, const char *ref, struct cb_error *err);
+/* For every message, log and trace: userinfo and query values are replaced (R17). */
+void cb_strbuf_add_url_redacted(struct cb_strbuf *sb, const char *url);
+/* Seconds to wait by a Retry-After value (seconds or HTTP-date; 0 for a date in the past), or -1. At most 10^9. */
+int64_t cb_http_retry_after(const char *value, int64_t now_sec);

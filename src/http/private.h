@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Inside of src/http. Three kinds of places:
+ *   - the requesting thread: send.c (redirects, tries), pump.c (request body), reply.c (reply body);
+ *   - the one thread of client.c, which alone touches curl_multi and runs all callbacks of transfer.c;
+ *   - pure functions: url, redact, address, proxy, redirect, retry, failure.
+ * Locks: cb_http.lock (commands, origins) and cb_http_transfer.lock; a thread holds at most one of them. */
+
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "http/http.h"
+#include "util/hashmap.h"
+#include "util/limits.h"
+
+#define CB_SEC_NS INT64_C(1000000000)
+#define CB_HTTP_RING_MAX (512u << 10)
+#define CB_HTTP_IP_MAX INET6_ADDRSTRLEN
+
+/* ---- ring.c: bytes between two threads; the transfer's lock guards it. Grows up to CB_HTTP_RING_MAX. */
+struct cb_http_ring {
+    char *buf;
+    size_t cap, head, len;
+};
+void cb_http_ring_done(struct cb_http_ring *r);
+size_t cb_http_ring_room(const struct cb_http_ring *r);
+void cb_http_ring_push(struct cb_http_ring *r, const void *p, size_t n); /* n ≤ room */
+size_t cb_http_ring_pop(struct cb_http_ring *r, void *p, size_t n);
+
+/* ---- proxy.c: what the environment says, read once. */
+struct cb_http_env {
+    char *https_proxy, *http_proxy, *no_proxy; /* "" where there is none */
+    char *cert_file, *cert_dir;                /* or NULL */
+};
+void cb_http_env_read(struct cb_http_env *env, const char *(*get)(const char *name));
+void cb_http_env_done(struct cb_http_env *env);
+/* The proxy for a URL: "" for none. Loopback is never proxied. Borrowed from env. */
+const char *cb_http_proxy_for(const struct cb_http_env *env, const struct cb_url *u);
+
+/* ---- gate.c: how much may go to one origin at once, and when it wants to be left alone. Under cb_http.lock. */
+struct cb_http_origin {
+    unsigned active; /* transfers that move; one that waits for our own side has given its place away */
+    unsigned limit;  /* halved by 429, grown again by good replies */
+    unsigned good;
+    int64_t not_before; /* CLOCK_MONOTONIC */
+};
+
+struct cb_http_transfer;
+
+struct cb_http {
+    struct cb_http_options o; /* defaults filled in */
+    char *user_agent;
+    struct cb_http_env env;
+    CURLM *multi;
+    CURLSH *share; /* TLS sessions */
+    pthread_mutex_t share_lock;
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    pthread_cond_t gate; /* monotonic clock */
+    struct cb_hashmap *origins, *ca_cache;
+    struct cb_http_transfer **commands;
+    size_t n_commands, cap_commands;
+    bool stop, canceled;
+
+    struct cb_http_transfer *running; /* list, client thread only */
+};
+
+/* tls.c; tls may be NULL: the system's trust. */
+int cb_http_tls_apply(struct cb_http *h, CURL *easy, const struct cb_http_tls *tls, struct cb_error *err) CB_WUR;
+void cb_http_ca_done(struct cb_http *h);
+
+struct cb_http_origin *cb_http_gate_origin(struct cb_http *h, const struct cb_url *u);
+/* Waits until `not_before` has come, the origin's gate is open and it has a place; takes the place. -CB_ECANCELED. */
+int cb_http_gate_enter(struct cb_http *h, struct cb_http_origin *o, int64_t not_before, struct cb_error *err) CB_WUR;
+void cb_http_gate_retake(struct cb_http *h, struct cb_http_origin *o); /* without waiting: a paused transfer goes on */
+void cb_http_gate_leave(struct cb_http *h, struct cb_http_origin *o);
+void cb_http_gate_close(struct cb_http *h, struct cb_http_origin *o, int64_t until); /* 429: nobody before that time */
+void cb_http_gate_good(struct cb_http *h, struct cb_http_origin *o);
+/* d with a random quarter more or less. */
+int64_t cb_http_jitter(int64_t d);
+
+/* ---- transfer.c: one try of one request. Counted references: its owner, the list of running ones, the command queue. */
+enum { CB_HTTP_ADD = 1, CB_HTTP_RESUME = 2, CB_HTTP_REMOVE = 4 };
+
+struct cb_http_watch { /* client thread only */
+    int64_t since;
+    uint64_t bytes;
+    bool sent_all;
+};
+
+struct cb_http_transfer {
+    atomic_uint refs;
+    struct cb_http *h;
+    struct cb_http_origin *origin;
+    CURL *easy;
+    struct curl_slist *header_list;
+    char errbuf[CURL_ERROR_SIZE];
+    bool private_ok, proxied, has_body, is_head;
+    bool patient; /* changes something over there: the reply may take long after all was sent */
+    uint64_t body_length;
+    char *host; /* for messages */
+
+    unsigned commands; /* cb_http.lock */
+    bool queued;
+
+    struct cb_http_transfer *prev, *next; /* client thread only, as the next three */
+    bool in_multi, has_place;
+    struct cb_http_watch watch;
+    uint64_t header_bytes;
+
+    pthread_mutex_t lock; /* everything below */
+    pthread_cond_t changed;
+    struct cb_http_ring in, out;
+    bool read_paused, write_paused; /* curl waits for us: for bytes to send, for room to receive */
+    bool body_wanted;               /* curl has asked for the request's body */
+    bool body_ended;                /* all of it is in `out` or was taken */
+    uint64_t body_taken;            /* by curl */
+    bool connected;                 /* the request may have left */
+    bool header_done, finished;
+    bool canceled, stalled, peer_refused, header_too_big;
+    char refused_ip[CB_HTTP_IP_MAX];
+    CURLcode result;
+    long connect_code, os_errno; /* of a proxy's CONNECT; of connect(2) */
+    unsigned status;
+    struct cb_strvec headers; /* "Name: value" */
+};
+
+/* One hop of a request as it goes on the wire. */
+struct cb_http_hop {
+    const struct cb_http_request *req;
+    struct cb_url url;
+    const char *method;
+    bool with_body;
+    bool foreign;    /* left the first origin at some time: no credentials any more */
+    bool other_host; /* of another host name than the first */
+    bool private_ok;
+};
+struct cb_http_transfer *cb_http_transfer_new(struct cb_http *h, const struct cb_http_hop *hop, struct cb_error *err);
+void cb_http_transfer_ref(struct cb_http_transfer *t);
+void cb_http_transfer_unref(struct cb_http_transfer *t);
+/* The owner wants no more of it: removed from curl if it still runs; the owner's reference is given up. */
+void cb_http_transfer_drop(struct cb_http_transfer *t);
+CB_DEFINE_CLEANUP(struct cb_http_transfer *, cb_http_transfer_drop)
+/* Waits a moment for the rest of a small body, so that the connection can be used again. */
+void cb_http_transfer_drain(struct cb_http_transfer *t);
+
+/* header.c: lines as libcurl hands them out; under the transfer's lock. True at the end of the final header. */
+bool cb_http_header_line(struct cb_http_transfer *t, const char *line, size_t n);
+const char *cb_http_headers_find(const struct cb_strvec *headers, const char *name, size_t nth);
+uint64_t cb_http_headers_length(const struct cb_strvec *headers);
+
+/* ---- client.c */
+void cb_http_command(struct cb_http *h, struct cb_http_transfer *t, unsigned command);
+
+/* ---- pump.c: feeds the request's body in the requesting thread until the header of the reply is there. */
+struct cb_http_pump {
+    const struct cb_http_request *req;
+    size_t mem_pos;
+    uint64_t pulled;
+    bool touched; /* bytes went since the last rewind */
+};
+int cb_http_pump_run(struct cb_http_pump *p, struct cb_http_transfer *t, struct cb_error *err) CB_WUR;
+bool cb_http_pump_can_rewind(const struct cb_http_pump *p);
+int cb_http_pump_rewind(struct cb_http_pump *p, struct cb_error *err) CB_WUR;
+
+/* ---- failure.c: what a transport result means. */
+struct cb_http_failure {
+    bool retry;  /* may go better next time */
+    bool unsent; /* the request never left, so that any method may be tried again */
+};
+/* Sets err (returns its negative code) for a finished transfer that failed. */
+int cb_http_failure_of(const struct cb_http_transfer *t, struct cb_http_failure *f, struct cb_error *err);
+
+/* ---- retry.c */
+bool cb_http_method_is_idempotent(const char *method);
+bool cb_http_status_is_retryable(unsigned status);
+int64_t cb_http_backoff(int64_t base, unsigned tries); /* before jitter: base, 2 base, … at most 30 base */
+
+/* ---- redirect.c */
+bool cb_http_is_redirect(unsigned status);
+/* May a request that began at `first` and stands at `from` go on to `to`? 0 or -CB_EVERIFY. */
+int cb_http_redirect_allowed(const struct cb_http_request *req, const struct cb_url *first, const struct cb_url *from,
+                             const struct cb_url *to, struct cb_error *err) CB_WUR;
+/* Moves the hop to where Location points; method and body follow the status. */
+int cb_http_redirect_follow(struct cb_http_hop *hop, const struct cb_url *first, unsigned status, const char *location,
+                            struct cb_error *err) CB_WUR;
+
+/* ---- url.c, address.c */
+unsigned cb_url_default_port(const char *scheme);
+void cb_strbuf_add_origin(struct cb_strbuf *sb, const struct cb_url *u);
+char *cb_url_text(const struct cb_url *u);
+/* Loopback, link-local, private, shared, multicast, reserved; true for what is no address. */
+bool cb_http_address_is_private(const char *ip);
+bool cb_http_sockaddr_is_private(const struct sockaddr *sa);
+void cb_http_sockaddr_text(const struct sockaddr *sa, char ip[static CB_HTTP_IP_MAX]);
+bool cb_http_host_is_literal(const char *host, char ip[static CB_HTTP_IP_MAX]);
+
+/* ---- reply.c */
+struct cb_http_reply {
+    struct cb_http_transfer *t;
+    char *url;
+    char *name; /* "GET https://…", redacted, for messages */
+    bool crossed;
+    size_t max_body;
+};
