@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Typed events of long work, and the renderers of them. Every other module only emits; this one prints (to standard
+ * error). Shapes follow BuildKit's progressui: see reference/ecosystem-and-speed.md A3.
+ *
+ * A `cb_step` is one numbered line of work ("[builder 2/4] RUN make"); a status is a sub-line of it ("sha256:ab…
+ * 3.15MB / 29.78MB"). All functions are thread-safe and accept NULL (nothing is shown then). Text from outside is
+ * sanitized here (R18). */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/error.h"
+#include "util/macros.h"
+
+enum cb_progress_mode { CB_PROGRESS_AUTO, CB_PROGRESS_TTY, CB_PROGRESS_PLAIN, CB_PROGRESS_QUIET, CB_PROGRESS_RAWJSON };
+
+struct cb_progress;
+struct cb_step;
+
+struct cb_progress_options {
+    enum cb_progress_mode mode; /* AUTO: tty if fd is a terminal, else plain; BUILDKIT_PROGRESS is the default of AUTO */
+    int fd;                     /* usually 2, borrowed */
+    const char *title;          /* "Building", "Pushing": the tty header's word */
+};
+int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+struct cb_progress *cb_progress_new(const struct cb_progress_options *o);
+/* Draws the last state, restores the terminal (cursor), joins the renderer, frees everything incl. steps. */
+void cb_progress_free(struct cb_progress *p);
+CB_DEFINE_CLEANUP(struct cb_progress *, cb_progress_free)
+/* Called before something else writes to the terminal: finishes the live area. `failed` colours the header. Idempotent;
+ * later events are dropped. */
+void cb_progress_finish(struct cb_progress *p, bool failed);
+
+/* A step that is known but not begun has no number yet (numbers are given by the first event, in order). The handle is
+ * owned by p and lives until cb_progress_free. Several steps may share a name. */
+struct cb_step *cb_step_new(struct cb_progress *p, const char *name);
+void cb_step_begin(struct cb_step *s);
+void cb_step_done(struct cb_step *s);
+void cb_step_cached(struct cb_step *s);
+void cb_step_error(struct cb_step *s, const char *message);
+void cb_step_canceled(struct cb_step *s);
+/* Raw bytes of a process's stdout (1) or stderr (2): split into lines inside; lines longer than CB_MAX_LOG_LINE are cut
+ * into several. The last 10 lines are kept for cb_step_last_lines. */
+void cb_step_log(struct cb_step *s, int stream, const char *buf, size_t n);
+void cb_step_logf(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3); /* one line of our own */
+void cb_step_warn(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3);
+/* Creates or updates the status `id` of a step. total 0: unknown. */
+void cb_step_status(struct cb_step *s, const char *id, uint64_t current, uint64_t total);
+void cb_step_status_done(struct cb_step *s, const char *id);
+/* Up to 10 last log lines, sanitized, "N.NNN text" as in plain output; owned by the caller, "" if none. */
+char *cb_step_last_lines(struct cb_step *s);
+int64_t cb_step_elapsed_ns(const struct cb_step *s);
+const char *cb_step_name(const struct cb_step *s);
+
+/* A line that belongs to no step ("warning: …"); shown above the live area, dropped in quiet mode unless `important`. */
+void cb_progress_note(struct cb_progress *p, bool important, const char *fmt, ...) CB_PRINTF(3, 4);
+/* Debug lines (-D): dropped unless enabled. */
+void cb_progress_set_debug(struct cb_progress *p, bool on);
+void cb_progress_debug(struct cb_progress *p, const char *fmt, ...) CB_PRINTF(2, 3);
