@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The plain bytes of a stream whose compression is found by its first bytes. All in-process: never a program (A12).
+ * What follows the last gzip member or zstd frame must be another; anything else, a bad checksum or a cut end is
+ * -CB_EVERIFY. */
+
+#include "oci/blob_io.h"
+
+struct cb_inflate;
+/* src is borrowed. foreign: bzip2 and xz too (archives that ADD extracts). Nothing is read yet. */
+struct cb_inflate *cb_inflate_new(struct cb_blob_source *src, bool foreign);
+void cb_inflate_free(struct cb_inflate *i);
+CB_DEFINE_CLEANUP(struct cb_inflate *, cb_inflate_free)
+/* Up to n bytes; *got = 0 only at the end, which has then been verified. */
+int cb_inflate_read(struct cb_inflate *i, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
+/* "gzip", "zstd", "bzip2", "xz", "plain"; "" before the first read. */
+const char *cb_inflate_kind(const struct cb_inflate *i);

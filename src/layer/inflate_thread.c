@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layer/inflate.h"
+#include "layer/reader_priv.h"
+#include "util/alloc.h"
+
+#define CHUNK ((size_t)256 << 10)
+#define RING ((size_t)1 << 20)
+
+struct cb_plain {
+    struct cb_plain_options o;
+    struct cb_inflate *inflate;
+    struct cb_hasher *hasher;
+    struct cb_tar_guard *guard;
+    struct cb_ring *ring;
+    pthread_t thread;
+    bool running;
+    /* Written by the thread before it ends. */
+    int result;
+    struct cb_error err;
+    uint64_t size;
+    bool whole; /* the stream was seen to its end */
+};
+
+static int handle_chunk(struct cb_plain *p, const uint8_t *buf, size_t n)
+{
+    p->size += n;
+    if (p->o.max_size && p->size > p->o.max_size)
+        return cb_error_set(&p->err, CB_EVERIFY, "unpacks to more than the allowed %llu bytes",
+                            (unsigned long long)p->o.max_size);
+    cb_hasher_update(p->hasher, buf, n);
+    return cb_tar_guard_feed(p->guard, buf, n, &p->err);
+}
+
+/* False once the reader has gone. */
+static bool hand_over(struct cb_plain *p, const uint8_t *buf, size_t n)
+{
+    for (size_t done = 0, k; done < n; done += k)
+        if (!(k = cb_ring_write(p->ring, buf + done, n - done)))
+            return false;
+    return true;
+}
+
+static int pump(struct cb_plain *p, uint8_t *buf)
+{
+    for (;;) {
+        size_t n;
+        int r = cb_cancel_check(p->o.cancel, &p->err);
+        if (r < 0 || (r = cb_inflate_read(p->inflate, buf, CHUNK, &n, &p->err)) < 0)
+            return r;
+        if (!n)
+            break;
+        if ((r = handle_chunk(p, buf, n)) < 0)
+            return r;
+        if (!hand_over(p, buf, n))
+            return 0;
+    }
+    p->whole = true;
+    return cb_tar_guard_end(p->guard, &p->err);
+}
+
+static void *run(void *arg)
+{
+    struct cb_plain *p = arg;
+    cb_autofree uint8_t *buf = cb_malloc(CHUNK);
+    p->result = pump(p, buf);
+    cb_ring_close_write(p->ring);
+    return NULL;
+}
+
+struct cb_plain *cb_plain_start(const struct cb_plain_options *o, struct cb_error *err)
+{
+    struct cb_plain *p = CB_NEW(struct cb_plain);
+    p->o = *o;
+    p->inflate = cb_inflate_new(o->source, o->foreign);
+    p->hasher = cb_hasher_new(CB_DIGEST_SHA256);
+    p->guard = cb_tar_guard_new();
+    p->ring = cb_ring_new(RING);
+    if (cb_thread_start(&p->thread, "inflate", run, p, err) < 0) {
+        cb_plain_free(p);
+        return NULL;
+    }
+    p->running = true;
+    return p;
+}
+
+static void join(struct cb_plain *p)
+{
+    if (p->running)
+        pthread_join(p->thread, NULL);
+    p->running = false;
+}
+
+void cb_plain_free(struct cb_plain *p)
+{
+    if (!p)
+        return;
+    cb_ring_close_read(p->ring);
+    join(p);
+    cb_ring_free(p->ring);
+    cb_inflate_free(p->inflate);
+    cb_hasher_free(p->hasher);
+    cb_tar_guard_free(p->guard);
+    p->o.source->ops->close(p->o.source);
+    cb_error_done(&p->err);
+    free(p);
+}
+
+size_t cb_plain_read(struct cb_plain *p, void *buf, size_t n)
+{
+    return cb_ring_read(p->ring, buf, n);
+}
+
+bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out)
+{
+    return cb_tar_guard_take(p->guard, out);
+}
+
+int cb_plain_finish(struct cb_plain *p, struct cb_plain_result *out, struct cb_error *err)
+{
+    char sink[16 << 10];
+    while (p->running && cb_ring_read(p->ring, sink, sizeof sink))
+        ;
+    join(p);
+    if (p->result < 0)
+        return cb_error_copy(err, &p->err);
+    if (!p->whole)
+        return cb_error_set(err, CB_EINTERNAL, "layer was not read to its end");
+    cb_hasher_finish(p->hasher, &out->diff_id);
+    out->size = p->size;
+    return 0;
+}
+
+int cb_plain_blame(struct cb_plain *p, struct cb_error *err)
+{
+    cb_ring_close_read(p->ring);
+    join(p);
+    return p->result < 0 ? cb_error_copy(err, &p->err) : 0;
+}

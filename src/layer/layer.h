@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Layers: the value, and the streams that make and read one. Trees and streams, no images, no store.
+ *
+ * Bytes never depend on threads, CPU, read sizes or clock: gzip is libdeflate over fixed 1 MiB blocks, each its own
+ * member (header mtime 0, OS 255); zstd has fixed 4 MiB frames; incompressible blocks are stored. Headers are ustar,
+ * PAX where ustar cannot say it; times are whole seconds; user and group names are never written. */
+
+#include "layer/stack.h"
+#include "layer/toc.h"
+#include "oci/blob_io.h"
+#include "oci/mediatype.h"
+#include "util/cancel.h"
+#include "util/thread.h"
+
+struct cb_layer_encoding {
+    struct cb_digest digest;          /* of the blob */
+    uint64_t size;
+    enum cb_compression compression;
+    char *media_type;                 /* as it was named by its manifest, or the OCI type of ours */
+    char *engine;                     /* "libdeflate-1.14/6", "" for foreign ones */
+};
+struct cb_layer_origin {              /* a repository known to have one of the encodings */
+    struct cb_digest digest;
+    char *host, *repo;
+};
+struct cb_layer {
+    struct cb_digest diff_id;
+    uint64_t size;                    /* of the uncompressed tar; UINT64_MAX: not known */
+    struct cb_layer_encoding *encodings;
+    size_t n_encodings;
+    struct cb_layer_origin *origins;
+    size_t n_origins;
+};
+void cb_layer_done(struct cb_layer *l);
+#define cb_cleanup_layer CB_CLEANUP(cb_layer_done)
+void cb_layer_copy(struct cb_layer *dst, const struct cb_layer *src);
+/* Both add only what is not there yet. */
+void cb_layer_add_encoding(struct cb_layer *l, const struct cb_layer_encoding *e);
+void cb_layer_add_origin(struct cb_layer *l, const struct cb_digest *digest, const char *host, const char *repo);
+/* image-spec config.md "Layer ChainID" of diff ids, lowest first. */
+void cb_chain_id(struct cb_digest *out, const struct cb_digest *diff_ids, size_t n);
+
+/* ---- writing ---- */
+struct cb_layer_write_options {
+    enum cb_compression compression;
+    int level;                        /* gzip 0–12 (libdeflate), zstd 1–19; INT_MIN: default (gzip 6, zstd 3) */
+    /* CPU jobs: blocks are compressed there, in any order, written in order; NULL: inline */
+    struct cb_pool *pool;
+    int64_t clamp_mtime;              /* newer times become this; INT64_MAX: none */
+    /* borrowed; receives the encoded bytes, committed by finish; NULL: only diff id and TOC, no encoding */
+    struct cb_blob_sink *sink;
+    const struct cb_cancel *cancel;
+};
+struct cb_layer_writer;
+struct cb_layer_writer *cb_layer_writer_new(const struct cb_layer_write_options *o, struct cb_error *err);
+void cb_layer_writer_free(struct cb_layer_writer *w);
+CB_DEFINE_CLEANUP(struct cb_layer_writer *, cb_layer_writer_free)
+/* Appends one entry. data: exactly e->size bytes for FILE (fewer or more: -CB_ELOCAL "changed while being read"), else
+ * NULL. WHITEOUT and OPAQUE are written as .wh. files. e->digest and offset are computed here. Entries should come
+ * sorted. HARDLINK: link is a FILE that was added before, whose attributes it takes. xattrs outside R4 are left out. A
+ * name that begins with .wh. is -CB_ECONF. After a failure the writer is good for nothing but free. */
+int cb_layer_writer_add(struct cb_layer_writer *w, const struct cb_entry *e, struct cb_blob_source *data,
+                        struct cb_error *err) CB_WUR;
+/* End blocks, flush, sink commit. *layer gets diff_id, size and the one encoding; *toc (may be NULL) the table. */
+int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, struct cb_toc **toc,
+                           struct cb_error *err) CB_WUR;
+uint64_t cb_layer_writer_written(const struct cb_layer_writer *w); /* uncompressed bytes so far, for progress */
+
+/* ---- reading ---- */
+struct cb_layer_read_options {
+    struct cb_blob_source *source;    /* compressed bytes; owned by the reader */
+    /* ADD of archives: entries above the root etc. still refused, but no whiteout meaning */
+    bool raw_tar_ok;
+    uint64_t max_size;                /* uncompressed budget; 0: none */
+    uint64_t max_entries;             /* 0: CB_MAX_LAYER_ENTRIES */
+    const struct cb_cancel *cancel;
+};
+struct cb_layer_reader;
+/* Compression is found by content (gzip, zstd, and with raw_tar_ok bzip2 and xz by libarchive); inflating runs in a
+ * thread of its own. */
+struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *o, struct cb_error *err);
+void cb_layer_reader_free(struct cb_layer_reader *r);
+CB_DEFINE_CLEANUP(struct cb_layer_reader *, cb_layer_reader_free)
+/* The next entry, checked and in normal form (A1, A5, A9): `..` fails the layer, absolute names are re-rooted,
+ * whiteouts are recognised, xattrs outside the allow-list R4 are dropped. *e is NULL at the end; valid until the next
+ * call. Parents that are symbolic links of the same layer are followed inside its root: path is where the entry lands.
+ * A hard link to a link, device or pipe comes as another one of those. What tar parsers could read in two ways is
+ * refused. */
+int cb_layer_reader_next(struct cb_layer_reader *r, const struct cb_entry **e, struct cb_error *err) CB_WUR;
+/* Data of the current FILE; what is not read is skipped (and still hashed). */
+int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
+/* Reads the stream to its real end, all bytes hashed (A10); gives diff id, size and table. expect: -CB_EVERIFY where
+ * the diff id is another; may be NULL. toc may be NULL. */
+int cb_layer_reader_finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_digest *diff_id,
+                           uint64_t *size, struct cb_toc **toc, struct cb_error *err) CB_WUR;
+/* Whether bytes begin like an archive that ADD extracts: tar, gzip, bzip2, xz, zstd (of a tar). Reads from fd by
+ * pread. */
+bool cb_layer_is_archive(int fd);
+
+/* ---- the difference of a RUN ---- */
+struct cb_diff_options {
+    int upper_fd;                     /* overlayfs upper directory */
+    bool userxattr;                   /* user.overlay.* instead of trusted.overlay.* */
+    /* ownership cannot be on the disk: what `lower` has keeps its owner, new files are 0:0 */
+    bool single_id;
+    const struct cb_stack *lower;     /* entries equal to it in all but access time are left out; NULL: not known */
+};
+/* Feeds what changed to the writer, sorted; hard links inside the upper directory are kept as such. Overlay's private
+ * xattrs and what R4 does not allow are never emitted (A6). Directories above something that
+ * changed are listed too. Sockets are left out. *n_entries may be NULL. */
+int cb_diff_overlay(const struct cb_diff_options *o, struct cb_layer_writer *w, size_t *n_entries,
+                    struct cb_error *err) CB_WUR;
+
+/* R4: user.* without user.overlay., user.containers., user.fuseoverlayfs.; security.capability. */
+bool cb_xattr_allowed(const char *name);

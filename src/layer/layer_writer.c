@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+
+#include "layer/block_pipe.h"
+#include "layer/layer.h"
+#include "layer/tar.h"
+#include "util/alloc.h"
+#include "util/limits.h"
+
+struct cb_layer_writer {
+    struct cb_layer_write_options o;
+    struct cb_block_pipe *pipe;
+    struct cb_hasher *diff_hasher, *file_hasher;
+    struct cb_toc_builder *builder;
+    struct cb_strbuf scratch;   /* headers, then the bytes of an inline file */
+    uint64_t written;
+    bool broken;                /* a call failed half way, or finish was called */
+};
+
+static int check_options(struct cb_layer_write_options *o, const struct cb_codec *codec, struct cb_error *err)
+{
+    if (o->compression != CB_COMPRESSION_NONE && !codec)
+        return cb_error_set(err, CB_EINTERNAL, "unknown compression %d", (int)o->compression);
+    if (!codec)
+        return 0;
+    if (o->level == INT_MIN)
+        o->level = codec->default_level;
+    if (o->level < codec->min_level || o->level > codec->max_level)
+        return cb_error_set(err, CB_EUSAGE, "%s has no compression level %d (want %d to %d)", codec->name, o->level,
+                            codec->min_level, codec->max_level);
+    return 0;
+}
+
+struct cb_layer_writer *cb_layer_writer_new(const struct cb_layer_write_options *o, struct cb_error *err)
+{
+    const struct cb_codec *codec = cb_codec_find(o->compression);
+    struct cb_layer_write_options checked = *o;
+    if (check_options(&checked, codec, err) < 0)
+        return NULL;
+    struct cb_layer_writer *w = CB_NEW(struct cb_layer_writer);
+    w->o = checked;
+    w->pipe = cb_block_pipe_new(&(struct cb_block_pipe_options){
+        .codec = codec, .level = checked.level, .pool = o->pool, .sink = o->sink });
+    w->diff_hasher = cb_hasher_new(CB_DIGEST_SHA256);
+    w->file_hasher = cb_hasher_new(CB_DIGEST_SHA256);
+    w->builder = cb_toc_builder_new();
+    w->scratch = (struct cb_strbuf)CB_STRBUF_INIT;
+    return w;
+}
+
+void cb_layer_writer_free(struct cb_layer_writer *w)
+{
+    if (!w)
+        return;
+    cb_block_pipe_free(w->pipe);
+    cb_hasher_free(w->diff_hasher);
+    cb_hasher_free(w->file_hasher);
+    cb_toc_builder_free(w->builder);
+    cb_strbuf_done(&w->scratch);
+    free(w);
+}
+
+uint64_t cb_layer_writer_written(const struct cb_layer_writer *w)
+{
+    return w->written;
+}
+
+static int commit(struct cb_layer_writer *w, const uint8_t *buf, size_t n, struct cb_error *err)
+{
+    cb_hasher_update(w->diff_hasher, buf, n);
+    w->written += n;
+    return cb_block_pipe_commit(w->pipe, n, err);
+}
+
+/* p NULL: zeros. */
+static int put(struct cb_layer_writer *w, const void *p, size_t n, struct cb_error *err)
+{
+    uint8_t *buf;
+    size_t room;
+    for (size_t done = 0; done < n; done += room) {
+        int r = cb_block_pipe_room(w->pipe, &buf, &room, err);
+        if (r < 0)
+            return r;
+        room = CB_MIN(room, n - done);
+        if (p)
+            memcpy(buf, (const char *)p + done, room);
+        else
+            memset(buf, 0, room);
+        if ((r = commit(w, buf, room, err)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int changed(struct cb_error *err)
+{
+    return cb_error_set(err, CB_ELOCAL, "changed while being read");
+}
+
+/* Straight from the source into the block that will be compressed. */
+static int copy_data(struct cb_layer_writer *w, uint64_t size, bool keep, struct cb_blob_source *data,
+                     struct cb_error *err)
+{
+    uint8_t *buf;
+    size_t room, got;
+    while (size) {
+        int r = cb_cancel_check(w->o.cancel, err);
+        if (r < 0 || (r = cb_block_pipe_room(w->pipe, &buf, &room, err)) < 0)
+            return r;
+        if ((r = cb_blob_read(data, buf, (size_t)CB_MIN((uint64_t)room, size), &got, err)) < 0)
+            return r;
+        if (!got)
+            return changed(err);
+        cb_hasher_update(w->file_hasher, buf, got);
+        if (keep)
+            cb_strbuf_add(&w->scratch, buf, got);
+        size -= got;
+        if ((r = commit(w, buf, got, err)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int put_file(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blob_source *data, struct cb_error *err)
+{
+    char more;
+    size_t got = 0;
+    bool keep = cb_toc_wants_inline(e->path, e->size);
+    if (!data && e->size)
+        return cb_error_set(err, CB_EINTERNAL, "no data");
+    e->offset = w->written;
+    cb_strbuf_reset(&w->scratch);
+    int r = copy_data(w, e->size, keep, data, err);
+    if (r == 0 && data)
+        r = cb_blob_read(data, &more, 1, &got, err);
+    if (r < 0)
+        return r;
+    if (got)
+        return changed(err);
+    cb_hasher_finish(w->file_hasher, &e->digest);
+    e->inline_data = keep ? w->scratch.buf : NULL;
+    return put(w, NULL, (size_t)cb_tar_padding(e->size), err);
+}
+
+/* A link shows the attributes of what it is a link to, and that must be in this layer already. */
+static int take_inode(struct cb_layer_writer *w, struct cb_entry *e, struct cb_error *err)
+{
+    const struct cb_entry *to = e->link ? cb_toc_builder_find(w->builder, e->link) : NULL;
+    if (!to || to->type != CB_ENTRY_FILE)
+        return cb_error_set(err, CB_EINTERNAL, "hard link to %s, which is no file of this layer so far",
+                            e->link ? e->link : "nothing");
+    const char *path = e->path, *link = e->link;
+    *e = *to;
+    e->path = path;
+    e->link = link;
+    e->type = CB_ENTRY_HARDLINK;
+    e->inline_data = NULL;
+    return 0;
+}
+
+static int check_parent(const struct cb_layer_writer *w, const char *path, struct cb_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    cb_autofree char *dir = slash ? cb_strndup(path, (size_t)(slash - path)) : NULL;
+    const struct cb_entry *e = dir ? cb_toc_builder_find(w->builder, dir) : NULL;
+    if (e && e->type != CB_ENTRY_DIR)
+        return cb_error_set(err, CB_EINTERNAL, "%s is no directory in this layer", dir);
+    return 0;
+}
+
+static size_t allowed_xattrs(const struct cb_entry *e, struct cb_xattr *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->n_xattrs && n < CB_MAX_XATTRS; i++)
+        if (cb_xattr_allowed(e->xattrs[i].name))
+            out[n++] = e->xattrs[i];
+    return n;
+}
+
+/* e is a copy that is completed for the table. */
+static int add(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blob_source *data, struct cb_error *err)
+{
+    int r = check_parent(w, e->path, err);
+    if (r == 0 && e->type == CB_ENTRY_HARDLINK)
+        r = take_inode(w, e, err);
+    if (e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE)
+        e->mode = e->uid = e->gid = 0;
+    e->mode &= 07777;
+    e->mtime = CB_MIN(e->mtime, w->o.clamp_mtime);
+    cb_strbuf_reset(&w->scratch);
+    if (r < 0 || (r = cb_tar_header(&w->scratch, e, err)) < 0)
+        return r;
+    if ((r = put(w, w->scratch.buf, w->scratch.len, err)) < 0)
+        return r;
+    if (e->type == CB_ENTRY_FILE && (r = put_file(w, e, data, err)) < 0)
+        return r;
+    return cb_toc_builder_add(w->builder, e, err);
+}
+
+int cb_layer_writer_add(struct cb_layer_writer *w, const struct cb_entry *e, struct cb_blob_source *data,
+                        struct cb_error *err)
+{
+    if (w->broken)
+        return cb_error_set(err, CB_EINTERNAL, "the layer is finished or has failed");
+    struct cb_xattr xattrs[CB_MAX_XATTRS];
+    struct cb_entry copy = *e;
+    copy.digest = (struct cb_digest){ 0 };
+    copy.offset = 0;
+    copy.inline_data = NULL;
+    copy.xattrs = xattrs;
+    copy.n_xattrs = e->type == CB_ENTRY_FILE || e->type == CB_ENTRY_DIR ? allowed_xattrs(e, xattrs) : 0;
+    if (copy.type != CB_ENTRY_FILE)
+        copy.size = 0;
+    w->broken = true;
+    int r = cb_cancel_check(w->o.cancel, err);
+    if (r == 0)
+        r = add(w, &copy, data, err);
+    if (r < 0) {
+        cb_error_wrap(err, "%s", e->path);
+        return r;
+    }
+    w->broken = false;
+    return 0;
+}
+
+static void describe(const struct cb_layer_writer *w, const struct cb_layer_encoding *e, struct cb_layer *layer)
+{
+    char engine[64] = "";
+    const struct cb_codec *codec = cb_codec_find(w->o.compression);
+    struct cb_layer_encoding full = *e;
+    if (codec)
+        codec->engine(engine, sizeof engine, w->o.level);
+    full.compression = w->o.compression;
+    full.engine = engine;
+    full.media_type = (char *)(uintptr_t)cb_mt_layer(w->o.compression, false); /* copied by add_encoding */
+    cb_layer_add_encoding(layer, &full);
+}
+
+int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, struct cb_toc **toc,
+                           struct cb_error *err)
+{
+    if (w->broken)
+        return cb_error_set(err, CB_EINTERNAL, "the layer is finished or has failed");
+    struct cb_layer_encoding e = { 0 };
+    struct cb_digest diff_id;
+    w->broken = true;
+    int r = put(w, NULL, 2 * CB_TAR_BLOCK, err);
+    if (r == 0)
+        r = cb_block_pipe_finish(w->pipe, &e.digest, &e.size, err);
+    if (r < 0)
+        return r;
+    cb_hasher_finish(w->diff_hasher, &diff_id);
+    if (!cb_digest_is_set(&e.digest))
+        e.digest = diff_id;
+    if (w->o.sink && (r = w->o.sink->ops->commit(w->o.sink, &e.digest, e.size, err)) < 0)
+        return r;
+    cb_layer_done(layer);
+    layer->diff_id = diff_id;
+    layer->size = w->written;
+    if (w->o.sink)
+        describe(w, &e, layer);
+    if (toc)
+        *toc = cb_toc_builder_finish(w->builder);
+    return 0;
+}

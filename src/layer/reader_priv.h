@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The two halves of the layer reader: inflate_thread.c makes plain bytes, hashes and guards them; reader_entry.c makes
+ * checked entries of what libarchive reads. layer_reader.c ties them to the interface. */
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include "layer/layer.h"
+#include "layer/tar.h"
+#include "util/limits.h"
+
+/* ---- plain bytes, from a thread ---- */
+struct cb_plain;
+struct cb_plain_options {
+    struct cb_blob_source *source; /* owned */
+    bool foreign;                  /* bzip2 and xz too */
+    uint64_t max_size;             /* 0: none */
+    const struct cb_cancel *cancel;
+};
+struct cb_plain_result {
+    struct cb_digest diff_id;
+    uint64_t size;
+};
+/* NULL and err; the source is closed either way. */
+struct cb_plain *cb_plain_start(const struct cb_plain_options *o, struct cb_error *err);
+void cb_plain_free(struct cb_plain *p); /* stops the thread where it runs */
+/* Up to n bytes; 0 at the end, and on failure, which cb_plain_finish then tells. */
+size_t cb_plain_read(struct cb_plain *p, void *buf, size_t n);
+/* What the guard has seen; the member of a header that was read is always known. */
+bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out);
+/* Reads what is left and waits for the thread. */
+int cb_plain_finish(struct cb_plain *p, struct cb_plain_result *out, struct cb_error *err) CB_WUR;
+/* After a failure elsewhere: 0, or why the bytes themselves were bad, which then is the better reason. Stops the
+ * thread. */
+int cb_plain_blame(struct cb_plain *p, struct cb_error *err) CB_WUR;
+
+/* ---- entries ---- */
+struct cb_entry_maker {
+    bool raw;                          /* no whiteout meaning */
+    const struct cb_toc_builder *seen; /* what the layer has had so far; borrowed */
+    struct cb_entry e;                 /* the result; what it points to is held below or by archive and builder */
+    struct cb_strbuf path, link, scratch;
+    struct cb_xattr xattrs[CB_MAX_XATTRS];
+};
+/* *skip: the entry has no effect (the root, aufs's own). For FILE, digest is still to come. */
+int cb_entry_make(struct cb_entry_maker *m, struct archive_entry *ae, const struct cb_tar_member *member, bool *skip,
+                  struct cb_error *err) CB_WUR;

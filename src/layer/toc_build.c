@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From entries in the order of a tar to a sorted table that holds what unpacking them in that order would leave. */
+#include "layer/toc_priv.h"
+#include "util/alloc.h"
+#include "util/hashmap.h"
+#include "util/limits.h"
+
+struct item {
+    struct cb_entry e;
+    uint64_t seq;     /* when it was added */
+    uint64_t barrier; /* when this path last became something that is no directory: what was below it is gone */
+};
+
+struct cb_toc_builder {
+    struct item *v;
+    size_t n, cap;
+    struct cb_hashmap *index; /* path of what is no whiteout → its place in v, plus one */
+    struct cb_arena arena;
+    uint64_t seq, n_inline;
+};
+
+struct cb_toc_builder *cb_toc_builder_new(void)
+{
+    struct cb_toc_builder *b = CB_NEW(struct cb_toc_builder);
+    b->index = cb_hashmap_new();
+    return b;
+}
+
+void cb_toc_builder_free(struct cb_toc_builder *b)
+{
+    if (!b)
+        return;
+    free(b->v);
+    cb_hashmap_free(b->index);
+    cb_arena_done(&b->arena);
+    free(b);
+}
+
+static const struct cb_xattr *copy_xattrs(struct cb_arena *a, const struct cb_xattr *v, size_t n)
+{
+    if (!n)
+        return NULL;
+    struct cb_xattr *to = cb_arena_alloc(a, n * sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct cb_xattr){
+            .name = cb_arena_strndup(a, v[i].name, strlen(v[i].name)),
+            .value = cb_arena_strndup(a, v[i].value, v[i].len),
+            .len = v[i].len,
+        };
+    return to;
+}
+
+static struct cb_entry copy_entry(struct cb_toc_builder *b, const struct cb_entry *e)
+{
+    struct cb_entry to = *e;
+    to.path = cb_arena_strndup(&b->arena, e->path, strlen(e->path));
+    to.link = e->link ? cb_arena_strndup(&b->arena, e->link, strlen(e->link)) : NULL;
+    to.xattrs = copy_xattrs(&b->arena, e->xattrs, e->n_xattrs);
+    to.inline_data = NULL;
+    if (e->inline_data && b->n_inline + e->size <= CB_TOC_MAX_INLINE) {
+        to.inline_data = cb_arena_strndup(&b->arena, e->inline_data, e->size);
+        b->n_inline += e->size;
+    }
+    return to;
+}
+
+static struct item *find_item(const struct cb_toc_builder *b, const char *path)
+{
+    uintptr_t at = (uintptr_t)cb_hashmap_get(b->index, path);
+    return at ? &b->v[at - 1] : NULL;
+}
+
+int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struct cb_error *err)
+{
+    if (b->n >= CB_MAX_LAYER_ENTRIES)
+        return cb_error_set(err, CB_EVERIFY, "more than %u entries", CB_MAX_LAYER_ENTRIES);
+    if (b->arena.total > CB_TOC_MAX_BYTES)
+        return cb_error_set(err, CB_EVERIFY, "names and attributes of more than 2 GiB");
+    struct item *it = cb_entry_is_mark(e) ? NULL : find_item(b, e->path);
+    if (!it) {
+        CB_GROW(b->v, b->n, b->cap);
+        it = &b->v[b->n++];
+        *it = (struct item){ 0 };
+        if (!cb_entry_is_mark(e))
+            cb_hashmap_put(b->index, e->path, (void *)(uintptr_t)b->n);
+    }
+    it->e = copy_entry(b, e);
+    it->seq = ++b->seq;
+    if (!cb_entry_is_mark(e) && e->type != CB_ENTRY_DIR)
+        it->barrier = it->seq;
+    return 0;
+}
+
+const struct cb_entry *cb_toc_builder_find(const struct cb_toc_builder *b, const char *path)
+{
+    struct item *it = find_item(b, path);
+    return it ? &it->e : NULL;
+}
+
+static int cmp_items(const void *pa, const void *pb)
+{
+    const struct item *a = pa, *b = pb;
+    int c = cb_entry_cmp(&a->e, &b->e);
+    return c ? c : a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+static void sort_items(struct cb_toc_builder *b)
+{
+    for (size_t i = 1; i < b->n; i++)
+        if (cmp_items(&b->v[i - 1], &b->v[i]) > 0) {
+            qsort(b->v, b->n, sizeof *b->v, cmp_items);
+            return;
+        }
+}
+
+struct frame {
+    const char *path;
+    size_t len;
+    uint64_t barrier; /* what is below and older than this is gone */
+};
+struct frames {
+    struct frame *v;
+    size_t n, cap;
+};
+
+static uint64_t barrier_over(struct frames *f, const char *path)
+{
+    while (f->n && !cb_path_is_below(path, f->v[f->n - 1].path, f->v[f->n - 1].len))
+        f->n--;
+    return f->n ? f->v[f->n - 1].barrier : 0;
+}
+
+static void push_frame(struct frames *f, const struct item *it, uint64_t above)
+{
+    CB_GROW(f->v, f->n, f->cap);
+    f->v[f->n++] = (struct frame){
+        .path = it->e.path,
+        .len = strlen(it->e.path),
+        .barrier = it->e.type != CB_ENTRY_DIR ? UINT64_MAX : CB_MAX(above, it->barrier),
+    };
+}
+
+/* Leaves out what a later entry above it removed, and all but the last whiteout of a path. */
+static size_t drop_dead(const struct cb_toc_builder *b, struct cb_entry *out)
+{
+    struct frames f = { 0 };
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct item *it = &b->v[i];
+        uint64_t above = barrier_over(&f, it->e.path);
+        bool mark = cb_entry_is_mark(&it->e);
+        if (mark && i + 1 < b->n && cb_entry_cmp(&it->e, &b->v[i + 1].e) == 0)
+            continue;
+        if (it->seq < above)
+            continue;
+        if (!mark)
+            push_frame(&f, it, above);
+        out[n++] = it->e;
+    }
+    free(f.v);
+    return n;
+}
+
+/* A link whose target was replaced by a later entry still means the old bytes, which are in the tar: it becomes a
+ * file. */
+static void settle_links(struct cb_toc *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct cb_entry *e = &t->v[i];
+        if (e->type != CB_ENTRY_HARDLINK || !cb_digest_is_set(&e->digest))
+            continue;
+        const struct cb_entry *to = cb_toc_find(t, e->link);
+        if (to && to->type == CB_ENTRY_FILE && to->offset == e->offset && cb_digest_eq(&to->digest, &e->digest))
+            continue;
+        e->type = CB_ENTRY_FILE;
+        e->link = NULL;
+    }
+}
+
+struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b)
+{
+    sort_items(b);
+    struct cb_entry *v = b->n ? cb_reallocarray(NULL, b->n, sizeof *v) : NULL;
+    struct cb_toc *t = cb_toc_take(v, drop_dead(b, v), &b->arena);
+    settle_links(t);
+    free(b->v);
+    cb_hashmap_free(b->index);
+    *b = (struct cb_toc_builder){ .index = cb_hashmap_new() };
+    return t;
+}

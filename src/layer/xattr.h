@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The extended attributes of an open file that may be in a layer (R4). */
+
+#include "layer/toc.h"
+#include "util/limits.h"
+
+struct cb_xattrs {
+    struct cb_xattr v[CB_MAX_XATTRS]; /* sorted by name */
+    size_t n;
+    struct cb_strbuf names;
+};
+#define CB_XATTRS_INIT { .names = CB_STRBUF_INIT }
+/* 0, or -1 and errno: E2BIG where there are too many or one is too large. x is empty before. */
+int cb_xattrs_read(struct cb_xattrs *x, int fd) CB_WUR;
+void cb_xattrs_done(struct cb_xattrs *x);
+#define cb_cleanup_xattrs CB_CLEANUP(cb_xattrs_done)
