@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "store/private.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/fs.h"
+#include "util/limits.h"
+
+#define FLUSH_STEP (8u << 20) /* bytes after which writing back begins, so that the final sync has little left */
+#define READ_CHUNK (256u << 10)
+
+struct store_sink {
+    struct cb_blob_sink base;
+    struct cb_store *store;
+    struct cb_tmpfile tmp;
+    struct cb_hasher *sha256;
+    uint64_t written, flushed;
+    bool committed;
+};
+
+static int sink_write(struct cb_blob_sink *base, const void *buf, size_t n, struct cb_error *err)
+{
+    struct store_sink *k = (struct store_sink *)base;
+    int r = cb_fd_write_all(k->tmp.fd, buf, n, err);
+    if (r < 0) {
+        cb_error_wrap(err, "write a blob below %s/tmp", k->store->root);
+        return r;
+    }
+    cb_hasher_update(k->sha256, buf, n);
+    k->written += n;
+    if (k->written - k->flushed >= FLUSH_STEP) {
+        (void)sync_file_range(k->tmp.fd, (off_t)k->flushed, (off_t)(k->written - k->flushed), SYNC_FILE_RANGE_WRITE);
+        k->flushed = k->written;
+    }
+    return 0;
+}
+
+static int hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, struct cb_error *err)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(alg);
+    cb_autofree char *buf = cb_malloc(READ_CHUNK);
+    uint64_t off = 0;
+    for (;;) {
+        size_t got = 0;
+        int r = cb_fd_pread_full(fd, buf, READ_CHUNK, off, &got, err);
+        if (r < 0)
+            return r;
+        if (got == 0)
+            break;
+        cb_hasher_update(h, buf, got);
+        off += got;
+    }
+    cb_hasher_finish(h, out);
+    return 0;
+}
+
+/* Who lost the race looks whether the winner is sound (R10); a file that a power cut or the disk damaged is replaced. */
+static int check_winner(struct store_sink *k, int dir, const char *hex, const struct cb_digest *want, struct cb_error *err)
+{
+    cb_autoclose int fd = openat(dir, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+    struct cb_digest have = { 0 };
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == k->written &&
+        hash_file(fd, want->alg, &have, NULL) == 0 && cb_digest_eq(&have, want))
+        return cb_fs_sync_dir(dir, err);
+    return cb_tmpfile_replace(&k->tmp, dir, hex, err);
+}
+
+static int open_alg_dir(struct cb_store *s, const struct cb_digest *d, int *fd, struct cb_error *err)
+{
+    char path[CB_STORE_PATH_MAX];
+    snprintf(path, sizeof path, "blobs/%s", cb_digest_alg_name(d->alg));
+    *fd = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (*fd >= 0)
+        return 0;
+    if (errno == ENOENT && (mkdirat(s->root_fd, path, 0700) == 0 || errno == EEXIST)) {
+        int r = cb_store_sync_parent(s, path, err);
+        if (r < 0)
+            return r;
+        *fd = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    return *fd >= 0 ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
+}
+
+static int check_written(struct store_sink *k, const struct cb_digest *want, uint64_t size, struct cb_error *err)
+{
+    char a[CB_DIGEST_TEXT_MAX], b[CB_DIGEST_TEXT_MAX];
+    if (!cb_digest_is_set(want))
+        return cb_error_set(err, CB_EINTERNAL, "a blob without a digest");
+    if (size != UINT64_MAX && size != k->written)
+        return cb_error_set(err, CB_EVERIFY, "blob %s has %llu bytes instead of %llu", cb_digest_text(want, a),
+                            (unsigned long long)k->written, (unsigned long long)size);
+    struct cb_digest have;
+    int r = 0;
+    if (want->alg == CB_DIGEST_SHA256)
+        cb_hasher_finish(k->sha256, &have);
+    else
+        r = hash_file(k->tmp.fd, want->alg, &have, err);
+    if (r < 0)
+        return r;
+    if (!cb_digest_eq(&have, want))
+        return cb_error_set(err, CB_EVERIFY, "blob %s: the bytes have the digest %s", cb_digest_text(want, a),
+                            cb_digest_text(&have, b));
+    return 0;
+}
+
+static int sink_publish(struct store_sink *k, const struct cb_digest *digest, struct cb_error *err)
+{
+    cb_autoclose int dir = -1;
+    int r = open_alg_dir(k->store, digest, &dir, err);
+    if (r < 0 || (r = cb_store_hold(k->store, digest, err)) < 0)
+        return r;
+    char hex[CB_DIGEST_TEXT_MAX];
+    cb_digest_hex(digest, hex);
+    bool existed = false;
+    if ((r = cb_tmpfile_publish(&k->tmp, dir, hex, &existed, err)) == 0 && existed)
+        r = check_winner(k, dir, hex, digest, err);
+    if (r < 0)
+        cb_error_wrap(err, "publish %s/blobs/%s/%s", k->store->root, cb_digest_alg_name(digest->alg), hex);
+    return r;
+}
+
+static int sink_commit(struct cb_blob_sink *base, const struct cb_digest *digest, uint64_t size, struct cb_error *err)
+{
+    struct store_sink *k = (struct store_sink *)base;
+    if (k->committed)
+        return cb_error_set(err, CB_EINTERNAL, "a blob is committed twice");
+    k->committed = true;
+    int r = check_written(k, digest, size, err);
+    return r < 0 ? r : sink_publish(k, digest, err);
+}
+
+static void sink_close(struct cb_blob_sink *base)
+{
+    struct store_sink *k = (struct store_sink *)base;
+    cb_tmpfile_done(&k->tmp);
+    cb_hasher_free(k->sha256);
+    free(k);
+}
+
+static const struct cb_blob_sink_ops sink_ops = { sink_write, sink_commit, sink_close };
+
+int cb_store_blob_sink(struct cb_store *s, struct cb_blob_sink **out, struct cb_error *err)
+{
+    int dir = -1;
+    int r = cb_store_tmp_dir(s, &dir, err);
+    if (r < 0)
+        return r;
+    struct cb_tmpfile tmp = CB_TMPFILE_INIT;
+    if ((r = cb_tmpfile_open(&tmp, dir, 0600, err)) < 0) {
+        cb_error_wrap(err, "%s/tmp", s->root);
+        return r;
+    }
+    struct store_sink *k = CB_NEW(struct store_sink);
+    k->base.ops = &sink_ops;
+    k->store = s;
+    k->tmp = tmp;
+    k->sha256 = cb_hasher_new(CB_DIGEST_SHA256);
+    *out = &k->base;
+    return 0;
+}
+
+int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
+{
+    if (!cb_digest_is_set(d))
+        return cb_error_set(err, CB_EINTERNAL, "a blob without a digest");
+    char path[CB_STORE_PATH_MAX], text[CB_DIGEST_TEXT_MAX];
+    cb_autoclose int f = openat(s->root_fd, cb_store_blob_path(path, d), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (f < 0 && errno == ENOENT)
+        return cb_error_set(err, CB_ENOTFOUND, "blob %s is not in the store", cb_digest_text(d, text));
+    struct stat st;
+    if (f < 0 || fstat(f, &st) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
+    if (!S_ISREG(st.st_mode))
+        return cb_error_set(err, CB_EVERIFY, "%s/%s is no regular file", s->root, path);
+    *size = (uint64_t)st.st_size;
+    *fd = CB_TAKE_FD(f);
+    return 0;
+}
+
+int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
+{
+    /* What is not there need not be held; what is there is opened again once gc knows of us. */
+    uint64_t n = 0;
+    cb_autoclose int probe = -1;
+    int r = cb_store_blob_peek(s, d, &probe, &n, err);
+    if (r < 0 || (r = cb_store_hold(s, d, err)) < 0)
+        return r;
+    r = cb_store_blob_peek(s, d, fd, &n, err);
+    if (r == 0 && size)
+        *size = n;
+    return r;
+}
+
+int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
+{
+    int fd = -1;
+    uint64_t size = 0;
+    int r = cb_store_blob_open(s, d, &fd, &size, err);
+    if (r < 0)
+        return r;
+    *out = cb_blob_source_verify(cb_blob_source_from_fd(fd, 0, size), d, size);
+    return 0;
+}
+
+bool cb_store_blob_has(struct cb_store *s, const struct cb_digest *d, uint64_t *size)
+{
+    cb_autoclose int fd = -1;
+    return cb_store_blob_open(s, d, &fd, size, NULL) == 0;
+}
+
+int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_digest *out, struct cb_error *err)
+{
+    cb_autosink struct cb_blob_sink *sink = NULL;
+    int r = cb_store_blob_sink(s, &sink, err);
+    if (r < 0)
+        return r;
+    struct cb_digest d;
+    cb_digest_of(&d, buf, n);
+    if ((r = sink->ops->write(sink, buf, n, err)) < 0 || (r = sink->ops->commit(sink, &d, n, err)) < 0)
+        return r;
+    if (out)
+        *out = d;
+    return 0;
+}
+
+static int slurp_verified(struct cb_store *s, const struct cb_digest *d, int fd, size_t max, struct cb_strbuf *out,
+                          struct cb_error *err)
+{
+    size_t before = out->len;
+    int r = cb_fd_slurp(fd, max, out, err);
+    char text[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(d, text);
+    if (r < 0) {
+        cb_error_wrap(err, "blob %s", text);
+        return r;
+    }
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(d->alg);
+    struct cb_digest have;
+    cb_hasher_update(h, out->buf + before, out->len - before);
+    cb_hasher_finish(h, &have);
+    if (cb_digest_eq(&have, d))
+        return 0;
+    cb_strbuf_setlen(out, before);
+    return cb_error_set(err, CB_EVERIFY, "blob %s in the store %s is damaged", text, s->root);
+}
+
+int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out, struct cb_error *err)
+{
+    cb_autoclose int fd = -1;
+    int r = cb_store_blob_open(s, d, &fd, NULL, err);
+    return r < 0 ? r : slurp_verified(s, d, fd, max, out, err);
+}
+
+int cb_store_blob_read(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out, struct cb_error *err)
+{
+    cb_autoclose int fd = -1;
+    uint64_t size = 0;
+    int r = cb_store_blob_peek(s, d, &fd, &size, err);
+    return r < 0 ? r : slurp_verified(s, d, fd, max, out, err);
+}

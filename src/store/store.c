@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "store/private.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+#include "util/fd.h"
+#include "util/fs.h"
+
+#define LAYOUT_FILE "{\"imageLayoutVersion\":\"1.0.0\"}"
+#define EMPTY_INDEX "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"manifests\":[]}"
+
+/* What may stand in a directory that becomes, or is just becoming, a store. */
+static const char *const own_names[] = { "oci-layout", "index.json", "version", "blobs", "toc", "trees", "cache", "leases",
+                                         "tmp", "trash", "lock", "index.lock", "index.sqlite", "index.sqlite-wal",
+                                         "index.sqlite-shm", "index.sqlite.bak", "lost+found", NULL };
+static const char *const own_dirs[] = { "blobs", "blobs/sha256", "toc", "toc/sha256", "trees", "cache", "leases", "tmp",
+                                        "trash", NULL };
+
+static char *default_root(bool as_root, struct cb_error *err)
+{
+    const char *env = getenv("CBPUSH_ROOT");
+    if (env && *env)
+        return cb_strdup(env);
+    if (as_root)
+        return cb_strdup("/var/lib/cbpush");
+    env = getenv("XDG_DATA_HOME");
+    if (env && *env == '/')
+        return cb_asprintf("%s/cbpush", env);
+    env = getenv("HOME");
+    if (env && *env == '/')
+        return cb_asprintf("%s/.local/share/cbpush", env);
+    cb_error_set(err, CB_EUSAGE, "no place for the store: neither CBPUSH_ROOT, XDG_DATA_HOME nor HOME is set");
+    return NULL;
+}
+
+static char *absolute(char *path /* taken */, struct cb_error *err)
+{
+    cb_autofree char *p = path;
+    if (*p == '/')
+        return CB_TAKE(p);
+    cb_autofree char *cwd = getcwd(NULL, 0);
+    if (!cwd) {
+        cb_error_sys(err, CB_ELOCAL, errno, "current directory");
+        return NULL;
+    }
+    return cb_asprintf("%s/%s", cwd, p);
+}
+
+static int check_name(void *arg, int dirfd, const char *name, struct cb_error *err)
+{
+    (void)dirfd;
+    const struct cb_store *s = arg;
+    for (size_t i = 0; own_names[i]; i++)
+        if (strcmp(own_names[i], name) == 0)
+            return 0;
+    return cb_error_set(err, CB_EUSAGE, "%s is no store of cbpush and not empty (it has \"%s\")", s->root, name);
+}
+
+/* 1: there, *version read; 0: no such file. */
+static int read_version(struct cb_store *s, uint64_t *version, struct cb_error *err)
+{
+    cb_autoclose int fd = openat(s->root_fd, "version", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "open %s/version", s->root);
+    char buf[32];
+    size_t n = 0;
+    int r = cb_fd_read_full(fd, buf, sizeof buf - 1, &n, err);
+    if (r < 0)
+        return r;
+    buf[n] = '\0';
+    if (n > 0 && buf[n - 1] == '\n')
+        buf[n - 1] = '\0';
+    if (!cb_parse_u64(buf, UINT32_MAX, version))
+        return cb_error_set(err, CB_EVERIFY, "%s/version is damaged", s->root);
+    return 1;
+}
+
+/* By way of tmp/, so that a kill leaves nothing in the root. Only called with the lock held. */
+static int put_if_absent(struct cb_store *s, const char *name, const char *text, struct cb_error *err)
+{
+    struct stat st;
+    if (fstatat(s->root_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    cb_autoclose int fd = openat(s->root_fd, "tmp/init", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/tmp/init", s->root);
+    int r = cb_fd_write_all(fd, text, strlen(text), err);
+    if (r < 0 || (r = cb_fd_sync(fd, err)) < 0) {
+        cb_error_wrap(err, "write %s/%s", s->root, name);
+        return r;
+    }
+    if (renameat(s->root_fd, "tmp/init", s->root_fd, name) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "rename %s/tmp/init", s->root);
+    return cb_fs_sync_dir(s->root_fd, err);
+}
+
+static int make_layout(struct cb_store *s, struct cb_error *err)
+{
+    int r;
+    if (fchmod(s->root_fd, 0700) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "chmod %s", s->root);
+    for (size_t i = 0; own_dirs[i]; i++)
+        if (mkdirat(s->root_fd, own_dirs[i], 0700) < 0 && errno != EEXIST)
+            return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, own_dirs[i]);
+    if ((r = cb_store_sync_parent(s, "blobs/sha256", err)) < 0)
+        return r;
+    char version[16];
+    snprintf(version, sizeof version, "%d\n", CB_STORE_VERSION);
+    if ((r = put_if_absent(s, "oci-layout", LAYOUT_FILE, err)) < 0 ||
+        (r = put_if_absent(s, "index.json", EMPTY_INDEX, err)) < 0)
+        return r;
+    return put_if_absent(s, "version", version, err);
+}
+
+static int create_layout(struct cb_store *s, struct cb_error *err)
+{
+    /* Nothing, not even a lock file, is put into a directory that is somebody else's. */
+    int r = cb_store_each(s, ".", check_name, s, err);
+    if (r < 0)
+        return r;
+    cb_autoclose int lock = -1;
+    if ((r = cb_store_lock(s, true, &lock, err)) < 0)
+        return r;
+    return make_layout(s, err);
+}
+
+static int check_layout(struct cb_store *s, struct cb_error *err)
+{
+    uint64_t version = 0;
+    int r = read_version(s, &version, err);
+    if (r == 0 && (r = create_layout(s, err)) == 0)
+        r = read_version(s, &version, err);
+    if (r < 0)
+        return r;
+    if (version != CB_STORE_VERSION)
+        return cb_error_set(err, CB_ELOCAL, "the store %s has format %llu, this cbpush knows format %d", s->root,
+                            (unsigned long long)version, CB_STORE_VERSION);
+    return 0;
+}
+
+static int open_root(struct cb_store *s, struct cb_error *err)
+{
+    s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->root_fd < 0 && errno == ENOENT) {
+        int r = cb_fs_mkdirs(s->root, 0700, err);
+        if (r < 0)
+            return r;
+        s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (s->root_fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "open %s", s->root);
+    struct stat st;
+    if (fstat(s->root_fd, &st) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "stat %s", s->root);
+    /* A8: set-user-id programs of images lie below. */
+    if ((st.st_mode & 077) != 0 && fstatat(s->root_fd, "version", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fchmod(s->root_fd, 0700) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "%s is open to others, and chmod fails", s->root);
+    return 0;
+}
+
+static void read_boot_id(struct cb_store *s)
+{
+    cb_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    size_t n = 0;
+    if (fd < 0 || cb_fd_read_full(fd, s->boot, sizeof s->boot - 1, &n, NULL) < 0)
+        n = 0;
+    s->boot[n] = '\0';
+    s->boot[strcspn(s->boot, "\n")] = '\0';
+}
+
+static int check_tree_form(struct cb_store *s, const char *form, struct cb_error *err)
+{
+    if (!form)
+        return 0;
+    size_t n = strlen(form);
+    if (n >= sizeof s->tree_form || strspn(form, "abcdefghijklmnopqrstuvwxyz0123456789") != n)
+        return cb_error_set(err, CB_EINTERNAL, "bad tree form \"%s\"", form);
+    memcpy(s->tree_form, form, n + 1);
+    return 0;
+}
+
+static struct cb_store *store_new(char *root)
+{
+    struct cb_store *s = CB_NEW(struct cb_store);
+    s->root = root;
+    s->root_fd = s->lease_fd = s->tmp_fd = s->trash_fd = -1;
+    s->held = cb_hashmap_new();
+    pthread_mutex_init(&s->dir_mutex, NULL);
+    pthread_mutex_init(&s->hold_mutex, NULL);
+    pthread_mutex_init(&s->db.mutex, NULL);
+    return s;
+}
+
+int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err)
+{
+    char *root = o->root ? cb_strdup(o->root) : default_root(o->as_root, err);
+    if (root)
+        root = absolute(root, err);
+    if (!root)
+        return o->root ? -CB_ELOCAL : -CB_EUSAGE;
+    CB_AUTO(cb_store_close) struct cb_store *s = store_new(root);
+    read_boot_id(s);
+    int r;
+    if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 || (r = check_layout(s, err)) < 0 ||
+        (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
+        cb_error_wrap(err, "open the store");
+        return r;
+    }
+    *out = CB_TAKE(s);
+    return 0;
+}
+
+void cb_store_close(struct cb_store *s)
+{
+    if (!s)
+        return;
+    cb_db_close(s);
+    cb_lease_drop(s);
+    cb_close_p(&s->root_fd);
+    cb_hashmap_free(s->held);
+    pthread_mutex_destroy(&s->dir_mutex);
+    pthread_mutex_destroy(&s->hold_mutex);
+    pthread_mutex_destroy(&s->db.mutex);
+    free(s->root);
+    free(s);
+}
+
+const char *cb_store_root(const struct cb_store *s)
+{
+    return s->root;
+}
+
+int cb_store_root_fd(const struct cb_store *s)
+{
+    return s->root_fd;
+}
