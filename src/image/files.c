@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "image/private.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/fs.h"
+#include "util/path.h"
+
+/* Where the bytes of one layer's files are. */
+struct files_layer {
+    int tree_fd;              /* O_PATH of its tree, -1 for none */
+    int plain_fd;             /* its uncompressed blob, -1 for none: data stands at the table's offsets */
+    struct cb_hashmap *slots; /* path → struct slot, of what is to be read from its blob; NULL for none */
+};
+struct slot {
+    const struct cb_entry *data;
+    uint64_t offset;          /* in the spool */
+    bool there;
+};
+struct cb_files {
+    struct cb_store *store;
+    struct files_layer *v;
+    size_t n;
+    const struct cb_layer *layers; /* borrowed */
+    struct cb_tmpfile spool;
+    uint64_t spooled;
+    const struct cb_cancel *cancel;
+};
+
+static void layer_done(struct files_layer *l)
+{
+    size_t it = 0;
+    const char *k;
+    void *v;
+    while (l->slots && cb_hashmap_next(l->slots, &it, &k, &v))
+        free(v);
+    cb_hashmap_free(l->slots);
+    cb_close_p(&l->tree_fd);
+    cb_close_p(&l->plain_fd);
+}
+
+void cb_files_free(struct cb_files *f)
+{
+    if (!f)
+        return;
+    for (size_t i = 0; i < f->n; i++)
+        layer_done(&f->v[i]);
+    free(f->v);
+    cb_tmpfile_done(&f->spool);
+    free(f);
+}
+
+static int open_in_tree(const struct files_layer *l, const struct cb_entry *data)
+{
+    if (l->tree_fd < 0)
+        return -1;
+    cb_autoclose int fd = cb_path_openat(l->tree_fd, data->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != data->size)
+        return -1;
+    return CB_TAKE_FD(fd);
+}
+
+/* Sparse files are not in the tar as they stand. */
+static bool in_plain(const struct files_layer *l, const struct cb_entry *data)
+{
+    return l->plain_fd >= 0 && data->offset != UINT64_MAX;
+}
+
+/* Looks once where the layer's bytes can be had without a pass over its blob. */
+static void look_at_layer(struct cb_files *f, size_t i)
+{
+    struct files_layer *l = &f->v[i];
+    if (l->tree_fd >= 0 || l->plain_fd >= 0 || l->slots)
+        return;
+    if (cb_store_tree_open(f->store, &f->layers[i].diff_id, &l->tree_fd, NULL) < 0)
+        l->tree_fd = -1;
+    const struct cb_layer_encoding *e = cb_layer_stored(f->store, &f->layers[i]);
+    if (e && cb_digest_eq(&e->digest, &f->layers[i].diff_id) &&
+        cb_store_blob_open(f->store, &e->digest, &l->plain_fd, NULL, NULL) < 0)
+        l->plain_fd = -1;
+}
+
+static void want(struct cb_files *f, const struct cb_stack_entry *e)
+{
+    if (!e->data || e->data->size == 0 || e->data->inline_data || e->data_layer >= f->n)
+        return;
+    struct files_layer *l = &f->v[e->data_layer];
+    look_at_layer(f, e->data_layer);
+    cb_autoclose int fd = open_in_tree(l, e->data);
+    if (fd >= 0 || in_plain(l, e->data))
+        return;
+    if (!l->slots)
+        l->slots = cb_hashmap_new();
+    if (cb_hashmap_get(l->slots, e->data->path))
+        return;
+    struct slot *slot = CB_NEW(struct slot);
+    slot->data = e->data;
+    cb_hashmap_put(l->slots, e->data->path, slot);
+}
+
+static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf, struct cb_error *err)
+{
+    uint64_t start = f->spooled;
+    for (;;) {
+        size_t got = 0;
+        int e = cb_layer_reader_read(r, buf, CB_UNPACK_BUF, &got, err);
+        if (e < 0)
+            return e;
+        if (got == 0)
+            break;
+        if ((e = cb_fd_write_all(f->spool.fd, buf, got, err)) < 0)
+            return e;
+        f->spooled += got;
+    }
+    /* A tar may have a name twice: the last one of that size counts, and its digest is checked when it is read. */
+    if (f->spooled - start == slot->data->size) {
+        slot->offset = start;
+        slot->there = true;
+    }
+    return 0;
+}
+
+static int spool_all(struct cb_files *f, size_t i, struct cb_layer_reader *r, struct cb_error *err)
+{
+    cb_autofree char *buf = cb_malloc(CB_UNPACK_BUF);
+    const struct cb_entry *e = NULL;
+    for (;;) {
+        int k = cb_cancel_check(f->cancel, err);
+        if (k < 0 || (k = cb_layer_reader_next(r, &e, err)) < 0)
+            return k;
+        if (!e)
+            return 0;
+        struct slot *slot = e->type == CB_ENTRY_FILE ? cb_hashmap_get(f->v[i].slots, e->path) : NULL;
+        if (slot && e->size == slot->data->size && (k = spool_entry(f, slot, r, buf, err)) < 0)
+            return k;
+    }
+}
+
+static int spool_layer(struct cb_files *f, size_t i, struct cb_error *err)
+{
+    const struct cb_layer_encoding *enc = cb_layer_stored(f->store, &f->layers[i]);
+    struct cb_layer_read_options o = { .cancel = f->cancel };
+    char text[CB_DIGEST_TEXT_MAX];
+    if (!enc)
+        return cb_error_set(err, CB_ENOTFOUND, "no blob of layer %s is in the store", cb_digest_text(&f->layers[i].diff_id, text));
+    if (f->spool.fd < 0) {
+        struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
+        int r = cb_store_tmp_new(f->store, "spool", &tmp, err);
+        if (r < 0)
+            return r;
+        f->spool.fd = openat(tmp.fd, "data", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (f->spool.fd < 0)
+            return cb_error_sys(err, CB_ELOCAL, errno, "create a file in %s/tmp", cb_store_root(f->store));
+    }
+    int r = cb_store_blob_source(f->store, &enc->digest, &o.source, err);
+    if (r < 0)
+        return r;
+    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&o, err);
+    if (!reader)
+        return -CB_EVERIFY;
+    struct cb_digest diff_id;
+    uint64_t size = 0;
+    if ((r = spool_all(f, i, reader, err)) < 0 ||
+        (r = cb_layer_reader_finish(reader, &f->layers[i].diff_id, &diff_id, &size, NULL, err)) < 0)
+        cb_error_wrap(err, "layer %s", cb_digest_text(&f->layers[i].diff_id, text));
+    return r;
+}
+
+int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struct cb_error *err)
+{
+    CB_AUTO(cb_files_free) struct cb_files *f = CB_NEW(struct cb_files);
+    f->store = o->store;
+    f->layers = o->layers;
+    f->cancel = o->cancel;
+    f->spool = (struct cb_tmpfile)CB_TMPFILE_INIT;
+    f->n = cb_stack_layers(o->stack);
+    f->v = cb_calloc(f->n + 1, sizeof *f->v);
+    for (size_t i = 0; i < f->n; i++)
+        f->v[i] = (struct files_layer){ .tree_fd = -1, .plain_fd = -1 };
+    for (size_t i = 0; i < o->n_wanted; i++)
+        want(f, o->wanted[i]);
+    for (size_t i = 0; i < f->n; i++) {
+        int r = f->v[i].slots ? spool_layer(f, i, err) : 0;
+        if (r < 0)
+            return r;
+    }
+    *out = CB_TAKE(f);
+    return 0;
+}
+
+static struct cb_blob_source *from_spool(struct cb_files *f, const struct files_layer *l, const struct cb_entry *data)
+{
+    const struct slot *slot = l->slots ? cb_hashmap_get(l->slots, data->path) : NULL;
+    int fd = slot && slot->there && slot->data->size == data->size ? fcntl(f->spool.fd, F_DUPFD_CLOEXEC, 3) : -1;
+    return fd < 0 ? NULL : cb_blob_source_from_fd(fd, slot->offset, data->size);
+}
+
+static struct cb_blob_source *find_source(struct cb_files *f, const struct files_layer *l, const struct cb_entry *data)
+{
+    if (data->inline_data)
+        return cb_blob_source_from_mem(data->inline_data, (size_t)data->size);
+    if (data->size == 0)
+        return cb_blob_source_from_mem("", 0);
+    int fd = open_in_tree(l, data);
+    if (fd >= 0)
+        return cb_blob_source_from_fd(fd, 0, data->size);
+    fd = in_plain(l, data) ? fcntl(l->plain_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    return fd >= 0 ? cb_blob_source_from_fd(fd, data->offset, data->size) : from_spool(f, l, data);
+}
+
+int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct cb_blob_source **out, struct cb_error *err)
+{
+    if (!e->data || e->data_layer >= f->n)
+        return cb_error_set(err, CB_EVERIFY, "no layer holds the bytes of %s", e->e->path);
+    struct cb_blob_source *src = find_source(f, &f->v[e->data_layer], e->data);
+    if (!src)
+        return cb_error_set(err, CB_EINTERNAL, "the bytes of %s were not asked for", e->e->path);
+    *out = cb_blob_source_verify(src, &e->data->digest, e->data->size);
+    return 0;
+}
