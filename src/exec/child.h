@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What runs after clone(2): our PID 1 and, from it, the step's own process. The parent has threads, so nothing in here
+ * allocates, locks or touches stdio; everything was prepared in struct cb_child before. */
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/macros.h"
+
+enum cb_stage {
+    CB_STAGE_PROC = 1,
+    CB_STAGE_HIDE,
+    CB_STAGE_CGROUP,
+    CB_STAGE_PIVOT,
+    CB_STAGE_STDIO,
+    CB_STAGE_FORK,
+    CB_STAGE_TTY,
+    CB_STAGE_CWD,
+    CB_STAGE_CWD_PROC,
+    CB_STAGE_SECCOMP,
+    CB_STAGE_CAPS,
+    CB_STAGE_GROUPS,
+    CB_STAGE_GID,
+    CB_STAGE_UID,
+    CB_STAGE_EXEC,        /* the program cannot be started: not our failure */
+    CB_STAGE_INTERPRETER, /* it is there, what it names in its first line or ELF header is not */
+};
+/* Written to the report pipe by whichever process failed; no report and end of file: the step's program runs. */
+struct cb_report {
+    int32_t stage;
+    int32_t sys_errno;
+    char what[128];
+};
+
+struct cb_child {
+    /* descriptors of the parent's table */
+    int root;              /* the root mount, complete but for /proc and /sys/fs/cgroup */
+    int proc, cgroup;      /* O_PATH of those two directories; cgroup -1: there is none */
+    int null, empty;       /* what files and directories are hidden with */
+    int go_read, go_write; /* one byte lets us go; the end of it means that the parent is dead */
+    int report;
+    int std[3];            /* -1: /dev/null */
+    bool own_std[3];       /* made for the step: given to its user, so that it can open /dev/stdout */
+    bool tty;              /* std[0] becomes the controlling terminal */
+    bool cgroup2;
+    /* the process; none of these strings may lie in `args` */
+    const char *const *argv;
+    const char *const *env;
+    const char *const *candidates; /* what to execute, first that is there */
+    const char *cwd;
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    size_t n_groups;
+    bool set_groups;       /* false where the user namespace forbids it */
+    const struct sock_fprog *filter;
+    /* our own command line and environment in memory, which /proc/1 would show */
+    char *args;
+    size_t args_len;
+};
+
+CB_NORETURN void cb_child_main(struct cb_child *c);
+
+/* Docker's default capabilities as a bit mask. */
+uint64_t cb_default_capabilities(void);

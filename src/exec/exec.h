@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One process on a root file system. It is given directories and mounts, not layers. Rules R16, R19–R22; DESIGN §7.
+ *
+ * `native` isolation: a child in new mount, pid, ipc, uts and cgroup (and, if asked, net) namespaces; overlayfs over
+ * the given lower directories; private /proc, tmpfs /dev with Docker's device nodes, read-only /sys, masked and
+ * read-only paths; Docker's default capabilities and seccomp profile; no inherited descriptors; a PID 1 of ours that
+ * reaps and forwards signals. As an ordinary user the whole program has entered a user namespace before
+ * (cb_userns_enter), so everything below is the same. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/cancel.h"
+#include "util/error.h"
+#include "util/strvec.h"
+
+/* ---- being root in a user namespace ---- */
+enum cb_id_mode {
+    CB_ID_REAL_ROOT,   /* no user namespace of ours */
+    CB_ID_RANGE,       /* uid 0 = the user, 1… = its subuid range */
+    CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk */
+};
+/* Called by main once, before any thread exists. As root: REAL_ROOT, nothing happens. As an ordinary user: enters a
+ * new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one id.
+ * -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
+int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err) CB_WUR;
+
+/* ---- a step ---- */
+enum cb_network { CB_NETWORK_HOST, CB_NETWORK_NONE, CB_NETWORK_PRIVATE /* pasta */ };
+/* host none private, default (= host); else -CB_EUSAGE */
+int cb_network_parse(const char *text, enum cb_network *out, struct cb_error *err) CB_WUR;
+
+enum cb_mount_kind {
+    CB_MOUNT_BIND,
+    CB_MOUNT_TMPFS,
+    CB_MOUNT_DATA,         /* a file with bytes of ours, on a ramfs: never on a disk, not even in swap (R16: secrets) */
+};
+struct cb_mount {
+    enum cb_mount_kind kind;
+    int source_fd;         /* BIND: O_PATH, pinned by the caller (R20); borrowed */
+    const char *target;    /* absolute in the root, resolved inside it; made (and taken away again) if absent */
+    bool readonly;
+    uint64_t size;         /* TMPFS: bytes, 0 = half the memory */
+    uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400 */
+    const void *data;      /* DATA: borrowed; always read-only in the step */
+    size_t data_len;
+    uint32_t uid, gid;     /* DATA: of the file */
+};
+
+struct cb_port {           /* -p [ip:]host:container[/tcp] */
+    char *host_ip;         /* or NULL: all */
+    uint16_t host, container;
+};
+
+/* The root: overlay of lower directories (lowest first) with upper and work, both empty directories of one file
+ * system. */
+struct cb_rootfs {
+    const int *lower_fds;  /* O_PATH or O_DIRECTORY; borrowed. n_lower = 0: the upper alone is the root */
+    size_t n_lower;
+    int upper_fd;          /* borrowed; receives what changed, in overlay form (userxattr when not REAL_ROOT). Its own
+                            * mode and owner are those of `/` in the step: 0755, or only root sees anything */
+    int work_fd;
+};
+
+struct cb_exec_spec {
+    struct cb_rootfs root;
+    enum cb_id_mode id_mode;
+    const char *const *argv;   /* argv[0] looked up in env's PATH inside the root unless it has a '/' */
+    const char *const *env;    /* complete; nothing of ours is inherited */
+    const char *cwd;           /* absolute, inside the root; must exist (C10) */
+    uint32_t uid, gid;
+    const uint32_t *groups;
+    size_t n_groups;
+    const char *hostname;      /* NULL: "buildkitsandbox" */
+    enum cb_network network;
+    const struct cb_port *ports; /* PRIVATE only */
+    size_t n_ports;
+    const struct cb_strvec *extra_hosts; /* "name ip" lines for /etc/hosts, or NULL */
+    const struct cb_mount *mounts;
+    size_t n_mounts;
+    bool readonly_root;
+    bool init;                 /* always true for build steps: PID 1 of ours */
+    /* Standard streams: -1 = /dev/null for stdin, and output goes to on_output through pipes (drained in the calling
+     * thread); or descriptors to hand over as they are (run -it). tty: a new pty whose master is copied to/from these
+     * descriptors. */
+    int stdin_fd, stdout_fd, stderr_fd;
+    bool tty;
+    void (*on_output)(void *arg, int stream /* 1, 2 */, const char *buf, size_t n);
+    void *on_output_arg;
+    const struct cb_cancel *cancel;  /* TERM to the process, KILL to all of them after 10 s */
+    int scratch_fd;            /* a directory of this step's for our private files; emptied by the caller */
+    uint64_t memory_max;       /* bytes, 0: none; needs a cgroup we may write, else -CB_ELOCAL */
+};
+/* Runs to the end. *status: exit code, or 128 + signal. Every process of the step is gone on return (P35). Start-up
+ * failures (no such program: status 127 and not executable: 126 as shells do, with text in *err_text via on_output)
+ * are reported as a status, failures of the sandbox itself as an error with the remedy. Mount points that had to be
+ * made are gone from upper. */
+int cb_exec_run(const struct cb_exec_spec *spec, int *status, struct cb_error *err) CB_WUR;
+
+/* ---- what works here ---- */
+enum cb_probe_state { CB_PROBE_OK, CB_PROBE_MISSING, CB_PROBE_BROKEN };
+struct cb_probe {
+    char *name;                /* "native isolation", "overlayfs", "user namespaces", "subuid range", "pasta", … */
+    enum cb_probe_state state;
+    bool required;
+    char *detail;              /* what was found */
+    char *remedy;              /* the one change that helps, or NULL */
+};
+struct cb_probes {
+    struct cb_probe *v;
+    size_t n, cap;
+};
+void cb_probes_done(struct cb_probes *p);
+/* Tries for real, in children; leaves nothing. work_dir_fd: where trees would be (overlay on that file system is
+ * tried). */
+int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, struct cb_error *err) CB_WUR;

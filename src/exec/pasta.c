@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exec/network.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/proc.h"
+#include "util/timeutil.h"
+
+#define START_LIMIT_NS (INT64_C(10) * 1000000000)
+#define STOP_LIMIT_NS (INT64_C(1) * 1000000000)
+#define LOOK_MS 5
+#define MAX_SAID (4u << 10)
+
+#define NETNS_FILE "/tmp/netns"
+
+void cb_pasta_port(const struct cb_port *port, struct cb_strbuf *out)
+{
+    if (port->host_ip)
+        cb_strbuf_addf(out, "%s/", port->host_ip);
+    cb_strbuf_addf(out, "%u:%u", port->host, port->container);
+}
+
+/* Nothing is forwarded but the ports that were asked for, and the gateway's address is not the host's loopback (P16).
+ */
+static void make_argv(struct cb_strvec *argv, const char *program, const struct cb_exec_spec *spec)
+{
+    static const char *const fixed[] = { "--foreground", "--config-net", "--no-map-gw", "-u", "none",
+                                         "-T",           "none",         "-U",          "none" };
+    cb_strvec_push(argv, program);
+    for (size_t i = 0; i < CB_COUNTOF(fixed); i++)
+        cb_strvec_push(argv, fixed[i]);
+    for (size_t i = 0; i < spec->n_ports; i++) {
+        cb_cleanup_strbuf struct cb_strbuf port = CB_STRBUF_INIT;
+        cb_pasta_port(&spec->ports[i], &port);
+        cb_strvec_push(argv, "-t");
+        cb_strvec_push(argv, port.buf);
+    }
+    if (spec->n_ports == 0) {
+        cb_strvec_push(argv, "-t");
+        cb_strvec_push(argv, "none");
+    }
+    /* As root it would become nobody, who may not enter a namespace of root's. */
+    if (geteuid() == 0) {
+        cb_strvec_push(argv, "--runas");
+        cb_strvec_push(argv, "0:0");
+    }
+    cb_strvec_push(argv, "--netns");
+    cb_strvec_push(argv, NETNS_FILE);
+}
+
+/* pasta drops what it would need to open another process's /proc/PID/ns: it gets the namespace as a file, in a mount
+ * namespace that is its own. */
+static bool bind_netns(const char *source)
+{
+    int fd;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0755") < 0)
+        return false;
+    fd = open(NETNS_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return fd >= 0 && close(fd) == 0 && mount(source, NETNS_FILE, NULL, MS_BIND, NULL) == 0;
+}
+
+/* In the child of vfork. */
+static CB_NORETURN void become_pasta(const struct cb_strvec *argv, const char *netns, int errors)
+{
+    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C";
+    char *const env[] = { path, locale, NULL };
+    struct sigaction dfl = { .sa_handler = SIG_DFL };
+    sigset_t none;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0 || !bind_netns(netns))
+        _exit(127);
+    syscall(SYS_close_range, 3, ~0U, 0);
+    sigaction(SIGPIPE, &dfl, NULL); /* pasta gives up where it finds it ignored */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(argv->v[0], argv->v, env);
+    _exit(127);
+}
+
+static int launch(struct cb_pasta *p, const struct cb_strvec *argv, pid_t tid, struct cb_error *err)
+{
+    p->errors = memfd_create("pasta", MFD_CLOEXEC);
+    if (p->errors < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "memfd_create");
+    /* Signals would be handled in the child with our handlers until it executes. */
+    sigset_t all, old;
+    cb_autofree char *netns = cb_asprintf("/proc/%d/task/%d/ns/net", (int)getpid(), (int)tid);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pid_t pid = vfork();
+    if (pid == 0)
+        become_pasta(argv, netns, p->errors);
+    int e = errno;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (pid < 0)
+        return cb_error_sys(err, CB_ELOCAL, e, "start pasta");
+    p->pid = pid;
+    return 0;
+}
+
+/* Lines of net/dev: two of headings, then "name: …". */
+static bool has_interface(pid_t tid)
+{
+    cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
+    cb_autofree char *path = cb_asprintf("/proc/self/task/%d/net/dev", (int)tid);
+    if (cb_file_slurp(path, 64u << 10, &text, NULL) < 0)
+        return false;
+    for (const char *p = text.buf; *p;) {
+        const char *colon = strchr(p, ':'), *end = strchrnul(p, '\n');
+        if (colon && colon < end && strncmp(p + strspn(p, " "), "lo:", 3) != 0)
+            return true;
+        p = *end ? end + 1 : end;
+    }
+    return false;
+}
+
+/* A route that does not belong to lo: pasta has configured its interface. */
+static bool has_route(pid_t tid)
+{
+    static const char *const files[] = { "route", "ipv6_route" };
+    for (size_t i = 0; i < CB_COUNTOF(files); i++) {
+        cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
+        cb_autofree char *path = cb_asprintf("/proc/self/task/%d/net/%s", (int)tid, files[i]);
+        if (cb_file_slurp(path, 256u << 10, &text, NULL) < 0)
+            continue;
+        for (const char *p = text.buf; *p;) {
+            const char *end = strchrnul(p, '\n');
+            struct cb_slice line = cb_slice_trim((struct cb_slice){ p, (size_t)(end - p) });
+            bool heading = cb_starts_with(line.ptr, "Iface");
+            bool loopback = line.len > 3 && (strncmp(line.ptr + line.len - 3, " lo", 3) == 0);
+            if (line.len && !heading && !loopback)
+                return true;
+            p = *end ? end + 1 : end;
+        }
+    }
+    return false;
+}
+
+static bool reaped(struct cb_pasta *p)
+{
+    if (p->pid > 0 && waitpid(p->pid, NULL, WNOHANG) == p->pid)
+        p->pid = 0;
+    return p->pid == 0;
+}
+
+/* What it said, in one line; its complaints about a missing syslog are not the cause. */
+static void add_said(const char *text, struct cb_strbuf *out)
+{
+    while (*text) {
+        const char *end = strchrnul(text, '\n');
+        struct cb_slice line = cb_slice_trim((struct cb_slice){ text, (size_t)(end - text) });
+        cb_autofree char *copy = cb_strndup(line.ptr, line.len);
+        if (line.len && !cb_ends_with(copy, "to syslog")) {
+            cb_strbuf_adds(out, out->len ? "; " : ": ");
+            cb_strbuf_add_sanitized(out, line.ptr, line.len, false);
+        }
+        text = *end ? end + 1 : end;
+    }
+}
+
+static int failure(struct cb_pasta *p, const char *what, struct cb_error *err)
+{
+    cb_cleanup_strbuf struct cb_strbuf said = CB_STRBUF_INIT;
+    char buf[MAX_SAID];
+    ssize_t n = pread(p->errors, buf, sizeof buf - 1, 0);
+    buf[n > 0 ? n : 0] = '\0';
+    add_said(buf, &said);
+    return cb_error_set(err, CB_ELOCAL, "private network: pasta %s%s (--network=host or none need no pasta)", what,
+                        said.buf);
+}
+
+static int wait_up(struct cb_pasta *p, pid_t tid, const struct cb_cancel *cancel, struct cb_error *err)
+{
+    int64_t limit = cb_time_monotonic() + START_LIMIT_NS;
+    while (!has_interface(tid) || !has_route(tid)) {
+        if (reaped(p))
+            return failure(p, "ended", err);
+        if (cb_time_monotonic() > limit)
+            return failure(p, "did not come up in 10 s", err);
+        int r = cb_cancel_check(cancel, err);
+        if (r < 0)
+            return r;
+        poll(NULL, 0, LOOK_MS);
+    }
+    return 0;
+}
+
+static int check_tun(struct cb_error *err)
+{
+    cb_autoclose int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    if (tun < 0)
+        return cb_error_sys(
+            err, CB_ELOCAL, errno,
+            "private network: /dev/net/tun cannot be opened (modprobe tun; chmod 0666 /dev/net/tun; in a "
+            "container --device /dev/net/tun)");
+    return 0;
+}
+
+int cb_pasta_start(struct cb_pasta *p, pid_t tid, const struct cb_exec_spec *spec, struct cb_error *err)
+{
+    cb_cleanup_strvec struct cb_strvec argv = CB_STRVEC_INIT;
+    cb_autofree char *program = cb_proc_which("pasta");
+    if (!program)
+        return cb_error_set(err, CB_ELOCAL, "private network: no pasta in PATH (apt-get install passt)");
+    int r = check_tun(err);
+    if (r < 0)
+        return r;
+    make_argv(&argv, program, spec);
+    r = launch(p, &argv, tid, err);
+    return r < 0 ? r : wait_up(p, tid, spec->cancel, err);
+}
+
+void cb_pasta_stop(struct cb_pasta *p)
+{
+    int64_t limit = cb_time_monotonic() + STOP_LIMIT_NS;
+    if (p->pid > 0)
+        kill(p->pid, SIGTERM);
+    while (!reaped(p) && cb_time_monotonic() < limit)
+        poll(NULL, 0, 1);
+    if (p->pid > 0) {
+        kill(p->pid, SIGKILL);
+        waitpid(p->pid, NULL, 0);
+        p->pid = 0;
+    }
+    if (p->errors >= 0)
+        close(CB_TAKE_FD(p->errors));
+}

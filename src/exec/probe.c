@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "exec/cgroup.h"
+#include "exec/exec.h"
+#include "exec/mnt.h"
+#include "exec/overlay.h"
+#include "exec/subid.h"
+#include "exec/userns.h"
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/proc.h"
+
+#define UNPRIVILEGED_ID 65534
+#define PROBE_MEMORY (UINT64_C(64) << 20)
+#define STATUS_NOT_FOUND 127
+
+void cb_probes_done(struct cb_probes *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        free(p->v[i].name);
+        free(p->v[i].detail);
+        free(p->v[i].remedy);
+    }
+    free(p->v);
+    *p = (struct cb_probes){ 0 };
+}
+
+/* detail and remedy are taken; a remedy of what works is dropped. */
+static void add(struct cb_probes *out, const char *name, enum cb_probe_state state, bool required, char *detail,
+                char *remedy)
+{
+    CB_GROW(out->v, out->n, out->cap);
+    if (state == CB_PROBE_OK) {
+        free(remedy);
+        remedy = NULL;
+    }
+    out->v[out->n++] = (struct cb_probe){ cb_strdup(name), state, required, detail, remedy };
+}
+
+/* ---- kernel ---- */
+
+static void probe_kernel(struct cb_probes *out)
+{
+    struct utsname u;
+    const char *release = uname(&u) == 0 ? u.release : "?";
+    add(out, "kernel", cb_kernel_at_least(5, 12) ? CB_PROBE_OK : CB_PROBE_MISSING, true, cb_asprintf("Linux %s", release),
+        cb_strdup("use Linux 5.12 or newer, or --isolation=chroot"));
+}
+
+static void probe_seccomp(struct cb_probes *out)
+{
+    uint32_t action = SECCOMP_RET_ERRNO;
+    bool ok = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+    add(out, "seccomp", ok ? CB_PROBE_OK : CB_PROBE_MISSING, true,
+        cb_strdup(ok ? "filters can be installed" : "no filters"),
+        cb_strdup("use a kernel with CONFIG_SECCOMP_FILTER"));
+}
+
+/* ---- user namespaces and ids ---- */
+
+/* 0, or the errno of an ordinary user's attempt. */
+static int try_user_namespace(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool dropped = syscall(SYS_setresgid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) == 0 &&
+                       syscall(SYS_setresuid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) == 0;
+        _exit(dropped && unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
+    }
+    int status = 0;
+    if (pid < 0 || waitpid(pid, &status, 0) < 0)
+        return EAGAIN;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+static void probe_namespaces(struct cb_probes *out, enum cb_id_mode mode)
+{
+    if (mode != CB_ID_REAL_ROOT) {
+        add(out, "user namespaces", CB_PROBE_OK, true, cb_strdup("in use"), NULL);
+        return;
+    }
+    int e = try_user_namespace();
+    add(out, "user namespaces", e ? CB_PROBE_BROKEN : CB_PROBE_OK, false,
+        e ? cb_asprintf("not for ordinary users: %s", strerrordesc_np(e)) : cb_strdup("not needed as root"),
+        e ? cb_userns_remedy(e) : NULL);
+}
+
+static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
+{
+    if (mode == CB_ID_REAL_ROOT) {
+        add(out, "subuid range", CB_PROBE_OK, false, cb_strdup("not needed as root"), NULL);
+        return;
+    }
+    cb_cleanup_strbuf struct cb_strbuf map = CB_STRBUF_INIT;
+    cb_cleanup_id_ranges struct cb_id_ranges ranges = { 0 };
+    cb_autofree char *owner = cb_userns_owner(), *newuidmap = cb_proc_which("newuidmap");
+    bool ok = mode == CB_ID_RANGE;
+    cb_sysctl_read("/proc/self/uid_map", &map);
+    if (cb_subid_read("/etc/subuid", owner, UINT32_MAX, &ranges, NULL) < 0)
+        ranges.n = 0;
+    add(out, "newuidmap", newuidmap ? CB_PROBE_OK : CB_PROBE_MISSING, false,
+        cb_strdup(newuidmap ? newuidmap : "not in PATH"), cb_strdup("apt-get install uidmap"));
+    char *detail = ok ? cb_asprintf("%u ids are mapped", cb_id_map_size(map.buf))
+                   : ranges.n ? cb_asprintf("%s has a range, but newuidmap could not map it", owner)
+                              : cb_asprintf("%s has none: one id is mapped, steps run as root only", owner);
+    add(out, "subuid range",
+        ok         ? CB_PROBE_OK
+        : ranges.n ? CB_PROBE_BROKEN
+                   : CB_PROBE_MISSING,
+        false, detail,
+        cb_asprintf("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s; apt-get install uidmap",
+                    owner));
+}
+
+/* ---- trees ---- */
+
+/* A directory of three for one try, in the work directory. */
+struct place {
+    int parent, dir, upper, work, scratch;
+    char name[64];
+};
+
+static void place_done(struct place *p)
+{
+    const int fds[] = { p->dir, p->upper, p->work, p->scratch };
+    for (size_t i = 0; i < CB_COUNTOF(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    if (p->name[0] && cb_fs_remove_tree(p->parent, p->name, NULL) < 0)
+        p->name[0] = '\0'; /* nothing to be done about it: it is a temporary name that the next gc takes */
+}
+
+static int place_subdir(const struct place *p, const char *name, int *fd, struct cb_error *err)
+{
+    if (mkdirat(p->dir, name, 0755) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "make a directory");
+    *fd = openat(p->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open a directory") : 0;
+}
+
+static int place_make(struct place *p, int work_dir, struct cb_error *err)
+{
+    *p = (struct place){ .parent = work_dir, .dir = -1, .upper = -1, .work = -1, .scratch = -1 };
+    int r = cb_fs_mkdtempat(work_dir, "probe-", p->name, 0755, &p->dir, err);
+    if (r == 0)
+        r = place_subdir(p, "upper", &p->upper, err);
+    if (r == 0)
+        r = place_subdir(p, "work", &p->work, err);
+    return r < 0 ? r : place_subdir(p, "scratch", &p->scratch, err);
+}
+
+/* A directory that was removed and made again must be marked opaque in the upper directory. */
+static bool marks_opaque(int merged, int upper, bool user_xattrs)
+{
+    char value = 0;
+    if (unlinkat(merged, "a", AT_REMOVEDIR) < 0 || mkdirat(merged, "a", 0755) < 0)
+        return false;
+    cb_autoclose int fd = openat(upper, "a", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const char *name = user_xattrs ? "user.overlay.opaque" : "trusted.overlay.opaque";
+    return fd >= 0 && fgetxattr(fd, name, &value, 1) == 1 && value == 'y';
+}
+
+static int try_overlay(int work_dir, enum cb_id_mode mode, struct cb_error *err)
+{
+    struct place p CB_CLEANUP(place_done);
+    struct cb_overlay o CB_CLEANUP(cb_overlay_done) = { .user_xattrs = mode != CB_ID_REAL_ROOT };
+    int r = place_make(&p, work_dir, err);
+    if (r == 0 && mkdirat(p.scratch, "a", 0755) < 0)
+        r = cb_error_sys(err, CB_ELOCAL, errno, "make a directory");
+    if (r == 0)
+        r = cb_overlay_set_lower(&o, NULL, 0, p.scratch, err);
+    if (r < 0)
+        return r;
+    o.upper = p.upper;
+    o.work = p.work;
+    cb_autoclose int merged = cb_overlay_create(&o, CB_OVERLAY_FDS, err);
+    if (merged == -ENOSYS)
+        return 0; /* an older kernel: tried as a part of the whole */
+    if (merged < 0)
+        return merged;
+    if (marks_opaque(merged, p.upper, o.user_xattrs))
+        return 0;
+    return cb_error_set(err, CB_ELOCAL, "the file system keeps no %s.* attributes", o.user_xattrs ? "user" : "trusted");
+}
+
+static void probe_overlay(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+{
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    int r = try_overlay(work_dir, mode, &err);
+    add(out, "overlayfs", r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK, true,
+        cb_strdup(r < 0 ? cb_error_text(&err) : "works where the store is"),
+        r < 0 && err.sys_errno == EPERM && mode == CB_ID_REAL_ROOT
+            ? cb_privilege_remedy()
+            : cb_strdup("put the store (CBPUSH_ROOT) on ext4, xfs, btrfs or tmpfs of a kernel with overlayfs (modprobe "
+                        "overlay)"));
+}
+
+/* Everything up to the moment at which a program would start: an empty root holds none, so the right answer is 127. */
+static int try_native(int work_dir, enum cb_id_mode mode, struct cb_error *err)
+{
+    static const char *const argv[] = { "/probe", NULL };
+    static const char *const env[] = { NULL };
+    struct place p CB_CLEANUP(place_done);
+    int status = 0, r = place_make(&p, work_dir, err);
+    if (r < 0)
+        return r;
+    struct cb_exec_spec spec = { .root = { .upper_fd = p.upper, .work_fd = p.work }, .id_mode = mode, .argv = argv,
+                                 .env = env, .cwd = "/", .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
+                                 .scratch_fd = p.scratch };
+    r = cb_exec_run(&spec, &status, err);
+    if (r < 0 || status == STATUS_NOT_FOUND)
+        return r;
+    return cb_error_set(err, CB_ELOCAL, "a step that cannot start ended with status %d", status);
+}
+
+static void probe_native(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+{
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    int r = try_native(work_dir, mode, &err);
+    bool denied = err.sys_errno == EPERM || err.sys_errno == EACCES;
+    char *remedy = r == 0                        ? NULL
+                   : mode == CB_ID_REAL_ROOT && denied ? cb_privilege_remedy()
+                                                 : cb_strdup("use --isolation=chroot, or see the failures above");
+    add(out, "native isolation", r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK, true,
+        cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"), remedy);
+}
+
+/* ---- extras ---- */
+
+static void probe_network(struct cb_probes *out)
+{
+    cb_autofree char *pasta = cb_proc_which("pasta");
+    cb_autoclose int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    int e = errno;
+    add(out, "pasta", pasta ? CB_PROBE_OK : CB_PROBE_MISSING, false, cb_strdup(pasta ? pasta : "not in PATH"),
+        cb_strdup("apt-get install passt (only for --network=private)"));
+    add(out, "/dev/net/tun", tun >= 0 ? CB_PROBE_OK : e == ENOENT ? CB_PROBE_MISSING : CB_PROBE_BROKEN, false,
+        cb_strdup(tun >= 0 ? "can be opened" : strerrordesc_np(e)),
+        cb_strdup("modprobe tun; chmod 0666 /dev/net/tun (only for --network=private)"));
+}
+
+static void probe_memory(struct cb_probes *out)
+{
+    static const char *const kinds[] = { [CB_CGROUP_NONE] = "no cgroups", [CB_CGROUP_V1] = "cgroup v1",
+                                         [CB_CGROUP_HYBRID] = "cgroup v1 and v2", [CB_CGROUP_V2] = "cgroup v2" };
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    struct cb_cgroup cg = CB_CGROUP_INIT;
+    int r = cb_cgroup_make(&cg, PROBE_MEMORY, &err);
+    cb_cgroup_done(&cg);
+    add(out, "memory limits", r < 0 ? CB_PROBE_MISSING : CB_PROBE_OK, false,
+        cb_asprintf("%s: %s", kinds[cb_cgroup_kind()],
+                    r == 0          ? "a limit can be set"
+                    : err.sys_errno ? strerrordesc_np(err.sys_errno)
+                                    : "no memory controller"),
+        cb_strdup("systemd-run --user --scope -p Delegate=yes cbpush … (only for --memory)"));
+}
+
+int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, struct cb_error *err)
+{
+    struct stat st;
+    if (fstat(work_dir_fd, &st) < 0 || !S_ISDIR(st.st_mode))
+        return cb_error_sys(err, CB_ELOCAL, ENOTDIR, "work directory");
+    probe_kernel(out);
+    probe_seccomp(out);
+    probe_namespaces(out, mode);
+    probe_ids(out, mode);
+    probe_overlay(out, work_dir_fd, mode);
+    probe_native(out, work_dir_fd, mode);
+    probe_network(out);
+    probe_memory(out);
+    return 0;
+}

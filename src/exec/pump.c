@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exec/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exec/pty.h"
+#include "util/fd.h"
+#include "util/timeutil.h"
+
+#define GRACE_NS (INT64_C(10) * 1000000000) /* from TERM to KILL */
+#define MAX_DRAIN_READS 1024               /* what is left in two pipes at the end is far less */
+
+struct pump {
+    struct cb_sandbox *sb;
+    const struct cb_exec_spec *spec;
+    struct cb_pump_result *res;
+    struct cb_pty_copy tty;
+    int64_t kill_at; /* 0: not cancelled */
+    size_t report_len;
+    char buf[64 << 10];
+};
+
+static void deliver(struct pump *p, int stream, const char *buf, size_t n)
+{
+    if (p->spec->on_output)
+        p->spec->on_output(p->spec->on_output_arg, stream, buf, n);
+}
+
+/* One read of stdout (0) or stderr (1); false when there is nothing (more). */
+static bool read_output(struct pump *p, int i)
+{
+    int *fd = &p->sb->out_read[i];
+    ssize_t n = *fd < 0 ? 0 : read(*fd, p->buf, sizeof p->buf);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n > 0) {
+        deliver(p, i + 1, p->buf, (size_t)n);
+        return true;
+    }
+    if (*fd >= 0)
+        close(CB_TAKE_FD(*fd));
+    return false;
+}
+
+static void read_report(struct pump *p)
+{
+    int *fd = &p->sb->report_read;
+    char *to = (char *)&p->res->report;
+    ssize_t n = read(*fd, to + p->report_len, sizeof p->res->report - p->report_len);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        p->report_len += (size_t)n;
+    p->res->failed = p->report_len == sizeof p->res->report;
+    if (n <= 0 || p->res->failed)
+        close(CB_TAKE_FD(*fd));
+}
+
+static void signal_init(const struct pump *p, int signo)
+{
+    syscall(SYS_pidfd_send_signal, p->sb->pidfd, signo, NULL, 0);
+}
+
+static void on_cancel(struct pump *p)
+{
+    p->res->canceled = true;
+    p->kill_at = cb_time_monotonic() + GRACE_NS;
+    signal_init(p, SIGTERM);
+}
+
+static int next_timeout(struct pump *p)
+{
+    int timeout = p->sb->master >= 0 ? CB_PTY_RESIZE_MS : -1;
+    if (p->kill_at == 0)
+        return timeout;
+    int64_t left = (p->kill_at - cb_time_monotonic()) / 1000000 + 1;
+    if (left <= 0) {
+        signal_init(p, SIGKILL);
+        return 1000;
+    }
+    return timeout < 0 || left < timeout ? (int)left : timeout;
+}
+
+enum { AT_PIDFD, AT_OUT, AT_ERR, AT_REPORT, AT_CANCEL, AT_MASTER, AT_STDIN, N_POLL };
+
+static void fill(const struct pump *p, struct pollfd fds[static N_POLL])
+{
+    const struct cb_sandbox *sb = p->sb;
+    bool cancelable = p->spec->cancel && p->kill_at == 0;
+    fds[AT_PIDFD] = (struct pollfd){ sb->pidfd, POLLIN, 0 };
+    fds[AT_OUT] = (struct pollfd){ sb->out_read[0], POLLIN, 0 };
+    fds[AT_ERR] = (struct pollfd){ sb->out_read[1], POLLIN, 0 };
+    fds[AT_REPORT] = (struct pollfd){ sb->report_read, POLLIN, 0 };
+    fds[AT_CANCEL] = (struct pollfd){ cancelable ? cb_cancel_fd(p->spec->cancel) : -1, POLLIN, 0 };
+    cb_pty_poll(&p->tty, &fds[AT_MASTER], &fds[AT_STDIN]);
+}
+
+static int serve(struct pump *p, const struct pollfd fds[static N_POLL], struct cb_error *err)
+{
+    if (fds[AT_OUT].revents)
+        read_output(p, 0);
+    if (fds[AT_ERR].revents)
+        read_output(p, 1);
+    if (fds[AT_REPORT].revents)
+        read_report(p);
+    if (fds[AT_CANCEL].revents)
+        on_cancel(p);
+    return cb_pty_serve(&p->tty, fds[AT_MASTER].revents, fds[AT_STDIN].revents, err);
+}
+
+static void drain(struct pump *p)
+{
+    for (int i = 0; i < 2; i++) {
+        for (int n = 0; n < MAX_DRAIN_READS && read_output(p, i); n++)
+            ;
+    }
+    if (p->sb->report_read >= 0)
+        read_report(p);
+    cb_pty_drain(&p->tty);
+}
+
+static int loop(struct pump *p, struct cb_error *err)
+{
+    struct pollfd fds[N_POLL];
+    int failed = 0;
+    for (;;) {
+        fill(p, fds);
+        if (poll(fds, N_POLL, next_timeout(p)) < 0) {
+            if (errno == EINTR)
+                continue;
+            failed = cb_error_sys(err, CB_ELOCAL, errno, "poll");
+            signal_init(p, SIGKILL);
+            return failed;
+        }
+        int r = failed == 0 ? serve(p, fds, err) : 0;
+        if (r < 0) {
+            failed = r;
+            signal_init(p, SIGKILL);
+        }
+        if (fds[AT_PIDFD].revents)
+            return failed;
+    }
+}
+
+static int collect(struct pump *p, struct cb_error *err)
+{
+    siginfo_t info;
+    while (waitid(P_PIDFD, (id_t)p->sb->pidfd, &info, WEXITED) < 0) {
+        if (errno != EINTR)
+            return cb_error_sys(err, CB_ELOCAL, errno, "wait for the step");
+    }
+    p->res->status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    return 0;
+}
+
+int cb_pump_run(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_error *err)
+{
+    struct pump p = { .sb = sb, .spec = sb->spec, .res = res };
+    *res = (struct cb_pump_result){ 0 };
+    cb_pty_begin(&p.tty, sb);
+    int r = loop(&p, err);
+    int w = collect(&p, r < 0 ? NULL : err);
+    drain(&p);
+    cb_pty_end(&p.tty);
+    return r < 0 ? r : w;
+}

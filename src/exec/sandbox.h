@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One step's sandbox. A thread of its own makes it: the thread leaves the program's mount, ipc, uts (and net)
+ * namespaces, which a thread can do alone, and so builds the whole tree of mounts in ordinary code with ordinary
+ * errors; the process that it then clones inherits these namespaces and has only a few calls left to make (child.h).
+ * The thread lives as long as the step, because the step's death signal hangs on it. */
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "exec/cgroup.h"
+#include "exec/child.h"
+#include "exec/exec.h"
+#include "exec/overlay.h"
+#include "exec/target.h"
+
+struct cb_sandbox {
+    const struct cb_exec_spec *spec;
+    /* mounts */
+    int stubs;                  /* the lowest layer: where our own mount points are */
+    struct cb_overlay overlay;
+    enum cb_overlay_how how;    /* FDS, unless a test wants what older kernels get */
+    int root;                   /* the overlay mount */
+    int stage;                  /* a tmpfs below it, out of the step's sight: devices, /etc/hosts, … */
+    int dev, sys;
+    int *binds;                 /* a detached copy of each BIND's source, by index in spec->mounts */
+    struct cb_targets targets;
+    /* the process */
+    struct cb_child child;
+    struct cb_strvec argv, env, candidates;
+    char *cwd;
+    struct cb_cgroup cgroup;
+    int go_write, report_read;
+    int out_read[2];            /* of stdout and stderr, -1 where handed over */
+    int master;                 /* of the pty, or -1 */
+    pid_t pid;
+    int pidfd;
+    /* the thread */
+    pthread_t thread;
+    bool running;
+    pid_t tid;
+    int code;                   /* of the thread; err goes with it */
+    struct cb_error err;
+    sem_t entered;              /* thread → caller: it is in its namespaces, tid is set (or code is) */
+    sem_t network;              /* caller → thread: the network is up, or network_failed */
+    bool network_failed;
+    sem_t ready;                /* thread → caller: cloned, or code is set */
+    sem_t finish;               /* caller → thread: end */
+};
+
+/* cb_exec_run, with the root mounted as on an older kernel. */
+int cb_sandbox_run(const struct cb_exec_spec *spec, enum cb_overlay_how how, int *status, struct cb_error *err) CB_WUR;
+
+void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec);
+void cb_sandbox_done(struct cb_sandbox *sb);
+int cb_sandbox_start(struct cb_sandbox *sb, struct cb_error *err) CB_WUR; /* the thread */
+int cb_sandbox_wait_ready(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+/* Ends the thread, undoes what was made in the upper directory. The step's processes are gone. */
+void cb_sandbox_finish(struct cb_sandbox *sb);
+
+/* Steps of the thread, in this order. rootfs.c: before the namespaces are left … */
+int cb_rootfs_stage(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_rootfs_overlay(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+/* … and after. */
+int cb_rootfs_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_rootfs_check(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sysmounts_dev(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sysmounts_sys(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_network_files(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_network_loopback(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_mounts_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_pty_open(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+
+/* Helpers of several of them. */
+/* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */
+int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, bool is_dir, uint64_t attrs,
+                  struct cb_error *err) CB_WUR;
+/* A file in the stage. */
+int cb_stage_write(struct cb_sandbox *sb, const char *name, const char *text, size_t n, struct cb_error *err) CB_WUR;
