@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Who am I, to whom: where credentials come from, and how a challenge becomes an Authorization header.
+ * reference/builders-and-registries.md §2.2, §2.4; safety.md D2–D4, D8, E1–E6; R14, R16, R19.
+ *
+ * A credential is bound to the host (and repository prefix) that it was given for, and goes only there, or to a token realm that
+ * may have it (D4): same host and port, a known pair, or one that was approved at login. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http/http.h"
+#include "oci/reference.h"
+#include "util/error.h"
+#include "util/strvec.h"
+
+/* Secret text: wiped when freed. */
+struct cb_credential {
+    char *username;        /* "" or NULL: none */
+    char *password;
+    char *identity_token;  /* OAuth2 refresh token */
+    char *registry_token;  /* a ready bearer token */
+    char *source;          /* for people: "/root/.docker/config.json", "docker-credential-ecr-login" */
+};
+void cb_credential_done(struct cb_credential *c);
+#define cb_cleanup_credential CB_CLEANUP(cb_credential_done)
+bool cb_credential_is_set(const struct cb_credential *c);
+
+struct cb_auth;                      /* thread-safe */
+struct cb_auth_options {
+    const char *authfile;            /* --authfile, or NULL */
+    const char *creds;               /* --creds user[:password], or NULL */
+    struct cb_http *http;            /* for tokens; borrowed */
+    const struct cb_cancel *cancel;
+    void (*note)(void *arg, const char *line); /* -D: which source served which host; never a secret. Or NULL */
+    void *note_arg;
+};
+struct cb_auth *cb_auth_new(const struct cb_auth_options *o);
+void cb_auth_free(struct cb_auth *a);
+/* The host that --creds is for (R14): without it nobody gets them. */
+void cb_auth_set_creds_host(struct cb_auth *a, const char *host);
+/* The token realm that gave the last token, or NULL; borrowed. */
+const char *cb_auth_last_realm(struct cb_auth *a);
+CB_DEFINE_CLEANUP(struct cb_auth *, cb_auth_free)
+/* In the order of ecosystem-and-speed.md A5: --creds, --authfile, DOCKER_AUTH_CONFIG, REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's
+ * files, docker's files. Longest path key wins within a file (host/ns/repo, host/ns, host). Helpers (credHelpers, credsStore) per
+ * §2.2; a helper that fails is an error (E2), one that has nothing is anonymous. Results are cached. */
+int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out, struct cb_error *err) CB_WUR;
+
+/* One repository and what is wanted of it. */
+struct cb_scope {
+    const char *repo;
+    const char *actions;             /* "pull", "pull,push" */
+};
+/* How to speak to the registry the challenge came from. */
+struct cb_auth_target {
+    const char *host;                /* as in references, with port if any */
+    const char *base_url;            /* "https://host:port" that was asked */
+    const struct cb_http_tls *tls;
+    bool plain_http;
+    bool private_ok;
+    bool approve_realm;              /* login: the user is about to be told which token server it is */
+};
+/* The Authorization value to send now, from what is cached for these scopes, or NULL (none yet). Renewed ahead of its end.
+ * A registry known to want Basic gets Basic. Owned by the caller. */
+char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n);
+/* After a 401: all its WWW-Authenticate values. Fetches a token for the wanted scopes (first scope first) plus the challenge's, or
+ * takes Basic, and caches it. -CB_EAUTH, naming host, scope and where the credential came from, when there is nothing better than
+ * what was just tried (`tried`: the header that got the 401, or NULL). */
+int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
+                      const struct cb_scope *scopes, size_t n, const char *tried, struct cb_error *err) CB_WUR;
+
+/* ---- login, logout ---- */
+struct cb_login {
+    const char *host;                /* docker.io is kept as https://index.docker.io/v1/ in docker's file */
+    const char *authfile;            /* NULL: the file that a look-up would write to */
+    const char *username, *password; /* verified by the caller */
+    const char *realm;               /* token realm that was used at login; remembered as approved, or NULL */
+};
+/* 0600, atomic, unknown keys kept, credsStore/credHelpers used where configured (E1). *where: the file or helper, owned. */
+int cb_auth_store_login(const struct cb_login *l, char **where, struct cb_error *err) CB_WUR;
+int cb_auth_remove_login(const char *host, const char *authfile, char **where, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
