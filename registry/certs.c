@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "registry/private.h"
+#include "util/alloc.h"
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static int take_client(struct cb_http_tls *tls, const char *dir, const char *name, struct cb_error *err)
+{
+    cb_autofree char *stem = cb_strndup(name, strlen(name) - 5);
+    cb_autofree char *key = cb_asprintf("%s/%s.key", dir, stem);
+    if (!is_file(key))
+        return cb_error_set(err, CB_ECONF, "%s/%s has no key: %s is missing", dir, name, key);
+    if (!tls->client_cert) {
+        tls->client_cert = cb_asprintf("%s/%s", dir, name);
+        tls->client_key = CB_TAKE(key);
+    }
+    return 0;
+}
+
+static int take_dir(struct cb_http_tls *tls, const char *dir, struct cb_error *err)
+{
+    struct dirent **names = NULL;
+    int n = scandir(dir, &names, NULL, alphasort), r = 0;
+    for (int i = 0; i < n; i++) {
+        const char *name = names[i]->d_name;
+        if (r == 0 && cb_ends_with(name, ".crt"))
+            cb_strvec_pushf(&tls->ca_files, "%s/%s", dir, name);
+        else if (r == 0 && cb_ends_with(name, ".cert"))
+            r = take_client(tls, dir, name, err);
+        free(names[i]);
+    }
+    free(names);
+    return r;
+}
+
+int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err)
+{
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    cb_autofree char *user = xdg && *xdg ? cb_asprintf("%s/containers/certs.d/%s", xdg, host)
+                                         : cb_asprintf("%s/.config/containers/certs.d/%s", home ? home : "/root", host);
+    cb_autofree char *containers = cb_asprintf("/etc/containers/certs.d/%s", host);
+    cb_autofree char *docker = cb_asprintf("/etc/docker/certs.d/%s", host);
+    const char *dirs[] = { user, containers, docker };
+    int r = 0;
+    if (cert_dir)
+        return take_dir(tls, cert_dir, err);
+    for (size_t i = 0; r == 0 && i < CB_COUNTOF(dirs); i++)
+        r = take_dir(tls, dirs[i], err);
+    return r;
+}

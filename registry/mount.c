@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/private.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+#define MAX_CANDIDATES 3
+
+/* POST …/blobs/uploads/?mount=D&from=REPO. The token needs two scopes, the target's first. */
+static int try_mount(struct push_blob *b, const char *from, char **session, struct cb_error *err)
+{
+    struct cb_push *p = b->p;
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char digest[CB_DIGEST_TEXT_MAX];
+    const char *text = cb_digest_text(&b->desc.digest, digest);
+    struct cb_scope scopes[] = { { p->e.repo, "pull,push" }, { from, "pull" } };
+    cb_strbuf_addf(&path, "%s/blobs/uploads/?mount=", p->e.repo);
+    cb_percent_encode(&path, text, strlen(text));
+    cb_strbuf_adds(&path, "&from=");
+    cb_percent_encode(&path, from, strlen(from));
+    struct reg_request q = { .method = "POST", .path = path.buf, .scopes = scopes, .n_scopes = 2, .repeatable = true };
+    int s = reg_send(p->r, &p->e, &q, &reply, err);
+    if (s < 0)
+        return s;
+    if (cb_http_status(reply) == 201)
+        return 1;
+    if (cb_http_status(reply) == 202)
+        *session = reg_location(&p->e, reply, NULL);
+    return 0;
+}
+
+/* Repositories of the target's own host that have the blob: those named so, and those that a mirror or location of
+ * registries.conf brings there. */
+static void candidates(struct push_blob *b, struct cb_strvec *out)
+{
+    struct cb_push *p = b->p;
+    for (size_t i = 0; i < b->hosts.n; i++) {
+        struct reg_endpoints all = { 0 };
+        if (reg_endpoints_pull(p->r, b->hosts.v[i], b->repos.v[i], NULL, true, &all, NULL) == 0)
+            for (size_t k = 0; k < all.n; k++)
+                if (!strcmp(all.v[k].host, p->e.host) && strcmp(all.v[k].repo, p->e.repo) && !cb_strvec_has(out, all.v[k].repo))
+                    cb_strvec_push(out, all.v[k].repo);
+        reg_endpoints_done(&all);
+    }
+}
+
+/* A mount is an optimisation: whatever goes wrong with it but a cancellation, the blob is sent instead. */
+int push_mount(struct push_blob *b, char **session, struct cb_error *err)
+{
+    struct cb_strvec repos cb_cleanup_strvec = CB_STRVEC_INIT;
+    candidates(b, &repos);
+    for (size_t i = 0; i < repos.n && i < MAX_CANDIDATES && !*session; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int s = try_mount(b, repos.v[i], session, &e);
+        if (s == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        if (s == 1) {
+            b->result.mounted_from = cb_strdup(repos.v[i]);
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the parts of the registry client share. */
+
+#include <pthread.h>
+
+#include "registry/registry.h"
+#include "util/hashmap.h"
+#include "util/thread.h"
+
+/* ---- registries_conf.c: containers-registries.conf(5), version 2 ---- */
+struct reg_mirror {
+    char *location;
+    bool insecure, digest_only, tag_only;
+};
+struct reg_rule {
+    char *prefix, *location;       /* location "" : as the prefix */
+    bool insecure, blocked;
+    struct reg_mirror *mirrors;
+    size_t n_mirrors;
+};
+struct reg_conf {
+    struct reg_rule *rules;
+    size_t n, cap;
+};
+int reg_conf_load(struct reg_conf *c, const char *path, struct cb_error *err) CB_WUR;
+int reg_conf_parse(struct reg_conf *c, const char *name, const char *text, size_t len, struct cb_error *err) CB_WUR;
+void reg_conf_done(struct reg_conf *c);
+/* The rule of the longest prefix that matches host/repo[:tag] on a path boundary, or NULL. */
+const struct reg_rule *reg_conf_match(const struct reg_conf *c, const char *host, const char *repo, const char *tag);
+
+/* ---- endpoint.c ---- */
+/* One place that a repository can be reached at. */
+struct reg_endpoint {
+    char *host;                    /* whose credentials and certificates */
+    char *repo;
+    const struct reg_host *h;
+};
+/* What is known of a host; kept for the life of the client. */
+struct reg_host {
+    char *name;                    /* "docker.io" */
+    char *authority;               /* "registry-1.docker.io" */
+    struct cb_http_tls tls;
+    bool insecure;                 /* plain HTTP may be spoken, certificates need not verify */
+    bool loopback;                 /* plain HTTP may be spoken */
+    bool user_named;               /* private addresses are fine: the user typed it, or its configuration did */
+    pthread_mutex_t mu;
+    int plain;                     /* -1 not known yet, 0 https, 1 http */
+};
+
+struct cb_registry {
+    struct cb_registry_options o;
+    struct reg_conf conf;
+    struct cb_strvec named;
+    pthread_mutex_t mu;
+    struct cb_hashmap *hosts;      /* name → struct reg_host */
+};
+struct reg_endpoints {
+    struct reg_endpoint *v;
+    size_t n, cap;
+};
+void reg_endpoints_done(struct reg_endpoints *e);
+/* Mirrors in order, then the location. by_digest: which mirrors may serve. -CB_EAUTH where the registry is blocked. */
+int reg_endpoints_pull(struct cb_registry *r, const char *host, const char *repo, const char *tag, bool by_digest,
+                       struct reg_endpoints *out, struct cb_error *err) CB_WUR;
+/* The host itself; mirrors and locations are for pulls only. */
+int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out, struct cb_error *err) CB_WUR;
+void reg_endpoint_done(struct reg_endpoint *e);
+void reg_host_free(struct reg_host *h);
+bool reg_is_loopback(const char *host);
+
+/* ---- certs.c ---- */
+int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err) CB_WUR;
+
+/* ---- request.c ---- */
+struct reg_request {
+    const char *method;
+    const char *path;              /* below /v2/, or NULL with url */
+    const char *url;               /* a Location, absolute */
+    const struct cb_scope *scopes;
+    size_t n_scopes;
+    const struct cb_strvec *headers;
+    struct cb_http_body body;
+    void (*on_sent)(void *arg, uint64_t total);
+    void *on_sent_arg;
+    bool repeatable;               /* of a POST, PATCH */
+    bool no_retry;
+    bool approve_realm;            /* login */
+    struct cb_auth *auth;          /* NULL: the client's */
+    size_t max_body;
+};
+/* Authenticates as needed, finds out http or https once. Any status is success here. */
+int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q, struct cb_http_reply **out,
+             struct cb_error *err) CB_WUR;
+
+/* ---- reg_error.c ---- */
+/* Turns a reply that is not what was hoped for into an error: code by status, text by the registry's own words. */
+int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const char *fmt, ...) CB_PRINTF(3, 4);
+
+/* ---- push parts ---- */
+struct push_blob;
+struct cb_push {
+    struct cb_registry *r;
+    struct cb_push_options o;
+    struct reg_endpoint e;
+    struct cb_pool *pool;
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    struct cb_hashmap *by_digest;  /* text → struct push_blob */
+    struct push_blob **v;
+    size_t n, cap, open;
+    bool stop;
+    struct cb_error error;
+    struct cb_push_result *results;
+};
+struct push_blob {
+    struct cb_push *p;
+    struct cb_descriptor desc;
+    struct cb_strvec hosts, repos;
+    int (*open)(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err);
+    void *arg;
+    struct cb_push_result result;
+    bool done;
+};
+/* ---- mount.c: 1 mounted, 0 not; *session gets the Location of an upload that was opened instead, or stays NULL ---- */
+int push_mount(struct push_blob *b, char **session, struct cb_error *err) CB_WUR;
+/* ---- upload.c: session may be NULL (taken) ---- */
+int push_upload(struct push_blob *b, char *session, struct cb_error *err) CB_WUR;
+/* The absolute URL of a Location header (D5). Owned; NULL and err. */
+char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);
+void push_progress(struct push_blob *b, uint64_t current);

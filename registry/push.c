@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/private.h"
+#include "util/alloc.h"
+
+#define DEFAULT_JOBS 4
+
+int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
+{
+    struct cb_push *p = CB_NEW(struct cb_push);
+    p->r = r;
+    p->o = *o;
+    pthread_mutex_init(&p->mu, NULL);
+    pthread_cond_init(&p->cond, NULL);
+    p->by_digest = cb_hashmap_new();
+    p->pool = cb_pool_new("push", o->jobs ? o->jobs : DEFAULT_JOBS);
+    int s = reg_endpoint_push(r, o->target->host, o->target->repo, &p->e, err);
+    if (s < 0) {
+        cb_push_free(p);
+        return s;
+    }
+    *out = p;
+    return 0;
+}
+
+void cb_push_free(struct cb_push *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->mu);
+    p->stop = true;
+    pthread_mutex_unlock(&p->mu);
+    cb_pool_free(p->pool);
+    for (size_t i = 0; i < p->n; i++) {
+        struct push_blob *b = p->v[i];
+        cb_descriptor_done(&b->desc);
+        cb_strvec_done(&b->hosts);
+        cb_strvec_done(&b->repos);
+        free(b->result.mounted_from);
+        free(b);
+    }
+    free(p->v);
+    free(p->results);
+    cb_hashmap_free(p->by_digest);
+    reg_endpoint_done(&p->e);
+    cb_error_done(&p->error);
+    pthread_cond_destroy(&p->cond);
+    pthread_mutex_destroy(&p->mu);
+    free(p);
+}
+
+void push_progress(struct push_blob *b, uint64_t current)
+{
+    if (b->p->o.on_blob)
+        b->p->o.on_blob(b->p->o.arg, &b->desc.digest, current, b->desc.size, NULL);
+}
+
+/* ---- one blob ---- */
+
+/* 1: there; 0: not, or not told. */
+static int is_there(struct push_blob *b, struct cb_error *err)
+{
+    struct cb_push *p = b->p;
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *path = cb_asprintf("%s/blobs/%s", p->e.repo, cb_digest_text(&b->desc.digest, digest));
+    struct cb_scope scope = { p->e.repo, "pull,push" };
+    struct reg_request q = { .method = "HEAD", .path = path, .scopes = &scope, .n_scopes = 1 };
+    int s = reg_send(p->r, &p->e, &q, &reply, err);
+    if (s < 0)
+        return s;
+    uint64_t size = cb_http_content_length(reply);
+    return cb_http_status(reply) == 200 && (size == b->desc.size || size == UINT64_MAX);
+}
+
+static int transfer(struct push_blob *b, struct cb_error *err)
+{
+    cb_autofree char *session = NULL;
+    int s = is_there(b, err);
+    if (s == 1)
+        b->result.outcome = CB_BLOB_PRESENT;
+    if (s != 0)
+        return s < 0 ? s : 0;
+    s = push_mount(b, &session, err);
+    if (s == 1)
+        b->result.outcome = CB_BLOB_MOUNTED;
+    if (s != 0)
+        return s < 0 ? s : 0;
+    b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
+    return push_upload(b, CB_TAKE(session), err);
+}
+
+static void blob_job(void *arg)
+{
+    struct push_blob *b = arg;
+    struct cb_push *p = b->p;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    char id[CB_DIGEST_TEXT_MAX];
+    pthread_mutex_lock(&p->mu);
+    bool stop = p->stop || p->error.code;
+    pthread_mutex_unlock(&p->mu);
+    int s = stop ? cb_error_set(&e, CB_ECANCELED, "stopped") : transfer(b, &e);
+    if (s < 0 && s != -CB_ECANCELED)
+        cb_error_wrap(&e, "blob %.19s", cb_digest_text(&b->desc.digest, id));
+    if (s == 0 && p->o.on_blob)
+        p->o.on_blob(p->o.arg, &b->desc.digest, b->desc.size, b->desc.size, &b->result);
+    pthread_mutex_lock(&p->mu);
+    b->done = s == 0;
+    if (s < 0 && !p->error.code)
+        cb_error_move(&p->error, &e);
+    if (--p->open == 0)
+        pthread_cond_broadcast(&p->cond);
+    pthread_mutex_unlock(&p->mu);
+}
+
+int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_error *err CB_UNUSED)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(&from->desc.digest, digest);
+    pthread_mutex_lock(&p->mu);
+    if (cb_hashmap_get(p->by_digest, digest)) {
+        pthread_mutex_unlock(&p->mu);
+        return 0;
+    }
+    struct push_blob *b = CB_NEW(struct push_blob);
+    b->p = p;
+    cb_descriptor_copy(&b->desc, &from->desc);
+    b->open = from->open;
+    b->arg = from->arg;
+    b->result.digest = from->desc.digest;
+    b->result.size = from->desc.size;
+    for (size_t i = 0; i < from->n_origins; i++) {
+        cb_strvec_push(&b->hosts, from->origin_hosts[i]);
+        cb_strvec_push(&b->repos, from->origin_repos[i]);
+    }
+    CB_GROW(p->v, p->n, p->cap);
+    p->v[p->n++] = b;
+    cb_hashmap_put(p->by_digest, digest, b);
+    p->open++;
+    pthread_mutex_unlock(&p->mu);
+    cb_pool_submit(p->pool, blob_job, b);
+    return 0;
+}
+
+int cb_push_wait(struct cb_push *p, struct cb_error *err)
+{
+    pthread_mutex_lock(&p->mu);
+    while (p->open)
+        pthread_cond_wait(&p->cond, &p->mu);
+    int s = p->error.code ? cb_error_copy(err, &p->error) : 0;
+    pthread_mutex_unlock(&p->mu);
+    return s;
+}
+
+size_t cb_push_results(const struct cb_push *cp, const struct cb_push_result **out)
+{
+    struct cb_push *p = (struct cb_push *)(uintptr_t)cp;
+    size_t n = 0;
+    free(p->results);
+    p->results = cb_calloc(p->n + 1, sizeof *p->results);
+    for (size_t i = 0; i < p->n; i++)
+        if (p->v[i]->done)
+            p->results[n++] = p->v[i]->result;
+    *out = p->results;
+    return n;
+}
+
+/* ---- manifests ---- */
+
+static int put_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, const char *name,
+                        struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, name);
+    struct cb_scope scope = { p->e.repo, "pull,push" };
+    struct reg_request q = { .method = "PUT", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers,
+                             .body = { .mem = body, .mem_len = len }, .repeatable = true };
+    cb_strvec_pushf(&headers, "Content-Type: %s", desc->media_type);
+    int s = reg_send(p->r, &p->e, &q, &reply, err);
+    if (s < 0)
+        return s;
+    unsigned status = cb_http_status(reply);
+    if (status != 201 && status != 200 && status != 202)
+        return reg_reply_error(reply, err, "%s/%s", p->e.host, path);
+    const char *digest = cb_http_header(reply, "Docker-Content-Digest");
+    struct cb_digest d;
+    if (digest && cb_digest_parse(&d, digest, NULL) == 0 && d.alg == desc->digest.alg && !cb_digest_eq(&d, &desc->digest))
+        return cb_error_set(err, CB_EVERIFY, "%s/%s: the registry stored another manifest than it was sent", p->e.host, path);
+    return 0;
+}
+
+static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, const char *name, bool *same, struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, name);
+    struct cb_scope scope = { p->e.repo, "pull,push" };
+    struct reg_request q = { .method = "HEAD", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers };
+    struct cb_digest d;
+    cb_strvec_pushf(&headers, "Accept: %s", desc->media_type);
+    int s = reg_send(p->r, &p->e, &q, &reply, err);
+    if (s < 0)
+        return s;
+    const char *digest = cb_http_status(reply) == 200 ? cb_http_header(reply, "Docker-Content-Digest") : NULL;
+    *same = digest && cb_digest_parse(&d, digest, NULL) == 0 && cb_digest_eq(&d, &desc->digest);
+    return 0;
+}
+
+int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    bool same = false;
+    cb_digest_text(&desc->digest, digest);
+    int s = manifest_is(p, desc, digest, &same, err);
+    return s < 0 || same ? s : put_manifest(p, desc, body, len, digest, err);
+}
+
+int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current, struct cb_error *err)
+{
+    return manifest_is(p, desc, tag, current, err);
+}
+
+int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, const char *tag, bool *moved,
+                struct cb_error *err)
+{
+    bool same = false;
+    int s = manifest_is(p, desc, tag, &same, err);
+    if (moved)
+        *moved = s == 0 && !same;
+    return s < 0 || same ? s : put_manifest(p, desc, body, len, tag, err);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/registry.h"
+
+#include "registry/private.h"
+#include "util/alloc.h"
+
+struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct cb_error *err)
+{
+    CB_AUTO(cb_registry_free) struct cb_registry *r = CB_NEW(struct cb_registry);
+    r->o = *o;
+    pthread_mutex_init(&r->mu, NULL);
+    r->hosts = cb_hashmap_new();
+    if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
+        return NULL;
+    return CB_TAKE(r);
+}
+
+void cb_registry_free(struct cb_registry *r)
+{
+    const char *key;
+    void *h;
+    if (!r)
+        return;
+    for (size_t it = 0; cb_hashmap_next(r->hosts, &it, &key, &h);)
+        reg_host_free(h);
+    cb_hashmap_free(r->hosts);
+    reg_conf_done(&r->conf);
+    cb_strvec_done(&r->named);
+    pthread_mutex_destroy(&r->mu);
+    free(r);
+}
+
+void cb_registry_name_host(struct cb_registry *r, const char *host)
+{
+    pthread_mutex_lock(&r->mu);
+    if (!cb_strvec_has(&r->named, host))
+        cb_strvec_push(&r->named, host);
+    pthread_mutex_unlock(&r->mu);
+}
+
+/* GET /v2/ as this user; a registry that asks nobody takes anybody. */
+int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password, char **realm,
+                            struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct reg_endpoint e = { 0 };
+    cb_autofree char *creds = cb_asprintf("%s:%s", username, password);
+    struct cb_auth_options ao = { .creds = creds, .http = r->o.http, .cancel = r->o.cancel };
+    CB_AUTO(cb_auth_free) struct cb_auth *auth = cb_auth_new(&ao);
+    struct reg_request q = { .method = "GET", .path = "", .auth = auth, .approve_realm = true };
+    *realm = NULL;
+    cb_auth_set_creds_host(auth, host);
+    cb_registry_name_host(r, host);
+    int s = reg_endpoint_push(r, host, "login", &e, err);
+    if (s == 0)
+        s = reg_send(r, &e, &q, &reply, err);
+    if (s == 0 && cb_http_status(reply) != 200)
+        s = reg_reply_error(reply, err, "registry %s", host);
+    if (s == 0 && cb_auth_last_realm(auth))
+        *realm = cb_strdup(cb_auth_last_realm(auth));
+    reg_endpoint_done(&e);
+    explicit_bzero(creds, strlen(creds));
+    return s;
+}
