@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* From a Dockerfile and a context to an image in the store, in files and in registries. DESIGN §2, §3. */
+
+#include "dockerfile/dockerfile.h"
+#include "exec/exec.h"
+#include "image/image.h"
+#include "progress/progress.h"
+#include "registry/registry.h"
+#include "store/store.h"
+#include "util/cancel.h"
+
+/* What a build works with; all borrowed, all outlive it. */
+struct cb_build_env {
+    struct cb_store *store;
+    struct cb_registry *registry;
+    struct cb_progress *progress;
+    struct cb_pool *cpu;               /* short CPU jobs: hashing, compressing */
+    const struct cb_cancel *cancel;
+    enum cb_id_mode id_mode;
+};
+
+enum cb_output_type { CB_OUTPUT_IMAGE /* store, and push */, CB_OUTPUT_OCI, CB_OUTPUT_DOCKER, CB_OUTPUT_LOCAL, CB_OUTPUT_TAR };
+struct cb_output {
+    enum cb_output_type type;
+    char *dest;                        /* path; "-" is standard output; NULL for IMAGE */
+    bool as_dir;                       /* OCI: a directory (tar=false) */
+    bool push;
+    struct cb_strvec names;            /* IMAGE: name=a,b ; else those of -t */
+    enum cb_compression compression;
+    bool compression_set;
+    int level;                         /* INT_MIN: default */
+    bool docker_types;                 /* oci-mediatypes=false */
+};
+/* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local). -CB_EUSAGE. */
+int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err) CB_WUR;
+void cb_output_done(struct cb_output *o);
+
+enum cb_pull_policy { CB_PULL_MISSING /* a name in the store wins */, CB_PULL_ALWAYS, CB_PULL_NEVER };
+
+struct cb_build_options {
+    const char *context;               /* directory */
+    const char *dockerfile;            /* path as given, NULL: <context>/Dockerfile; "-": standard input */
+    const char *target;                /* stage name or number, or NULL */
+    const struct cb_strvec *tags;      /* references as typed */
+    const struct cb_strvec *build_args; /* "K=V", already taken from the environment where bare */
+    const struct cb_strmap *labels;
+    const struct cb_strmap *annotations;
+    const struct cb_output *outputs;
+    size_t n_outputs;                  /* 0: image in the store */
+    bool push;                         /* to every tag */
+    bool no_cache;
+    enum cb_pull_policy pull;
+    const struct cb_platform *platform; /* NULL: the host's */
+    enum cb_network network;           /* of RUN */
+    const struct cb_strvec *extra_hosts;
+    enum cb_compression compression;   /* of new layers when no output says it */
+    int compression_level;             /* INT_MIN: default */
+};
+
+/* What came out. */
+struct cb_build_tag {
+    char *name;                        /* canonical */
+    bool pushed;
+    bool moved;                        /* the registry's tag changed */
+};
+struct cb_build_blob {                 /* what a push did, over all targets */
+    struct cb_digest digest;
+    uint64_t size, sent;
+    enum cb_blob_outcome outcome;
+};
+struct cb_build_result {
+    struct cb_image image;
+    struct cb_build_tag *tags;
+    size_t n_tags;
+    struct cb_build_blob *blobs;
+    size_t n_blobs;
+    unsigned steps, cached;            /* of the graph: all, and those that were not run */
+    bool was_current;                  /* pushed to nobody: every tag had this digest already */
+    struct cb_dockerfile *dockerfile;  /* kept for warnings and excerpts */
+    struct cb_df_span failed;          /* where the failing step stands; first 0: nowhere */
+    char *failed_log;                  /* "------\n > [2/4] RUN make:\n…", or NULL */
+    int64_t t_resolve, t_build, t_push; /* ns, wall clock of the phases (they overlap) */
+};
+void cb_build_result_done(struct cb_build_result *r);
+/* Fills *res also where it fails (dockerfile, failed, failed_log). */
+int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                 struct cb_error *err) CB_WUR;
+
+/* Layers of an image made present: for pull (blobs), run (trees), save (blobs). needs: CB_NEED_*. */
+enum { CB_NEED_TOC = 1, CB_NEED_TREE = 2, CB_NEED_BLOB = 4 };
+int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
+                          unsigned needs, struct cb_step *step, struct cb_error *err) CB_WUR;
+/* Pushes an image of the store: `push` verb. host/repo origins come from the store's layer rows. */
+int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
+                        struct cb_build_result *res, struct cb_error *err) CB_WUR;
+/* A reference to an image in the store, pulled (manifest, config; layers are another call) where the policy says so; the
+ * repository that has it in *host, *repo (owned; NULL where only the store has it). */
+int cb_build_resolve(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
+                     enum cb_pull_policy policy, struct cb_image *out, char **host, char **repo, struct cb_error *err) CB_WUR;
+
+/* One container of an image, to its end: the `run` verb. What it changes is dropped. */
+struct cb_run_options {
+    const struct cb_strvec *command;   /* replaces CMD; empty: CMD as it is */
+    const char *entrypoint;            /* replaces ENTRYPOINT ("" clears it) and drops CMD; or NULL */
+    const struct cb_strvec *env;       /* "K=V" */
+    const char *workdir, *user, *hostname; /* or NULL */
+    const struct cb_strvec *volumes;   /* "SOURCE:TARGET[:ro|rw]", source an absolute host path */
+    const struct cb_port *ports;
+    size_t n_ports;
+    enum cb_network network;
+    bool interactive, tty, readonly;
+    uint64_t memory_max;
+};
+int cb_build_run_image(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
+                       const struct cb_run_options *o, int *status, struct cb_error *err) CB_WUR;

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/internal.h"
+#include "util/alloc.h"
+#include "util/timeutil.h"
+
+#define NS 1000000000
+
+static void add_history(struct cb_image_config *c, const char *created_by, int64_t created, bool empty)
+{
+    struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_history h = { .created_by = (char *)(uintptr_t)created_by, .comment = (char *)(uintptr_t)"cbpush", .empty_layer = empty };
+    if (created) {
+        cb_time_format(&when, created);
+        h.created = when.buf;
+    }
+    cb_image_config_add_history(c, &h);
+}
+
+/* The parent's history stays as it is; a parent that has layers but none of it gets a nameless entry for each. */
+static void base_history(struct cb_image_config *c, const struct cb_image_config *base, size_t n_layers)
+{
+    for (size_t i = 0; i < base->n_history; i++)
+        cb_image_config_add_history(c, &base->history[i]);
+    for (size_t i = 0; base->n_history == 0 && i < n_layers; i++)
+        cb_image_config_add_history(c, &(struct cb_history){ 0 });
+}
+
+/* Times are those of the steps' records, so that an unchanged build makes the same bytes; entries without a step share the
+ * time of the step before them. */
+static void own_history(struct cb_build *b, struct cb_image_config *c)
+{
+    int64_t created = 0;
+    if (b->plan.base && b->plan.base->image.config.created)
+        (void)cb_time_parse(b->plan.base->image.config.created, &created);
+    for (size_t i = 0; i < b->plan.n_history; i++) {
+        const struct cb_plan_history *h = &b->plan.history[i];
+        if (h->vertex && h->vertex->state->created > created)
+            created = h->vertex->state->created;
+        if (b->epoch != INT64_MAX)
+            created = b->epoch * NS;
+        add_history(c, h->created_by, created, !(h->vertex && cb_solver_added_layer(h->vertex)));
+    }
+    if (created) {
+        struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_time_format(&when, created);
+        free(c->created);
+        c->created = cb_strbuf_detach(&when, NULL);
+    }
+}
+
+static int layer_values(struct cb_build *b, struct cb_image_config *c, struct cb_layer *v, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < b->solver.n_result; i++) {
+        struct cb_slot *s = b->solver.result[i];
+        struct cb_layer_encoding e;
+        cb_image_config_add_diff_id(c, &cb_slot_layer(s)->diff_id);
+        r = cb_slot_encoding(s, b->solver.compression, b->solver.level, &e, err);
+        if (r < 0)
+            break;
+        v[i].diff_id = cb_slot_layer(s)->diff_id;
+        v[i].size = cb_slot_layer(s)->size;
+        cb_layer_add_encoding(&v[i], &e);
+        cb_layer_encoding_done(&e);
+    }
+    return r;
+}
+
+static bool docker_types(const struct cb_build *b)
+{
+    for (size_t i = 0; i < b->o->n_outputs; i++)
+        if (b->o->outputs[i].docker_types)
+            return true;
+    return false;
+}
+
+int cb_build_commit(struct cb_build *b, struct cb_error *err)
+{
+    struct cb_image_config c cb_cleanup_image_config = { 0 };
+    size_t n = b->solver.n_result;
+    cb_image_config_copy(&c, &b->plan.config);
+    struct cb_layer *v = cb_calloc(n + 1, sizeof *v);
+    if (b->plan.base)
+        base_history(&c, &b->plan.base->image.config, b->plan.base->image.manifest.n_layers);
+    own_history(b, &c);
+    int r = layer_values(b, &c, v, err);
+    struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = n, .annotations = b->o->annotations,
+                                   .docker_types = docker_types(b) };
+    if (r == 0)
+        r = cb_image_commit(b->env->store, &o, &b->res->image, err);
+    for (size_t i = 0; i < n; i++)
+        cb_layer_done(&v[i]);
+    free(v);
+    return r < 0 ? cb_error_wrap(err, "commit the image") : 0;
+}
+
+/* The names of a push are in the result already, with what became of each. */
+int cb_build_set_names(struct cb_build *b, struct cb_error *err)
+{
+    bool told = b->res->n_tags > 0;
+    int r = 0;
+    if (!told)
+        b->res->tags = cb_calloc(b->n_tags + 1, sizeof *b->res->tags);
+    for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
+        cb_autofree char *name = cb_reference_text(&b->tags[i]);
+        struct cb_descriptor old cb_cleanup_descriptor = { 0 };
+        if (cb_store_name_get(b->env->store, name, &old, NULL) < 0 || !cb_digest_eq(&old.digest, &b->res->image.desc.digest))
+            r = cb_store_name_set(b->env->store, name, &b->res->image.desc, err);
+        if (!told)
+            b->res->tags[b->res->n_tags++] = (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = b->res->was_current };
+    }
+    return r;
+}

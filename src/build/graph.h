@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The plan of a build: what the planner (plan*.c) makes and the solver (solve.c, op_*.c) works off. Everything is expanded
+ * and typed; nothing here depends on the text of the Dockerfile any more but names and spans for people.
+ *
+ * Only reachable stages are in it. Image configuration is computed entirely by the planner: instructions without a file system
+ * effect are no vertices. */
+
+#include "build/build.h"
+
+struct cb_vertex;
+
+enum cb_vertex_kind { CB_VERTEX_SOURCE, CB_VERTEX_RUN, CB_VERTEX_COPY, CB_VERTEX_MKDIR };
+
+/* A parent image, resolved. One per distinct (reference, platform). */
+struct cb_plan_source {
+    char *text;                  /* as written, expanded */
+    struct cb_reference ref;
+    struct cb_platform platform;
+    struct cb_image image;       /* manifest and config; descriptor of the manifest */
+    char *host, *repo;           /* where its blobs are; NULL: only in the store */
+    struct cb_vertex *vertex;
+    struct cb_step *step;        /* "[internal] load metadata for …" */
+    int result;                  /* of the resolving thread */
+    struct cb_error err;
+};
+
+struct cb_run_op {
+    struct cb_strvec argv;       /* complete: SHELL + text, or the exec form */
+    struct cb_strvec env;        /* image ENV, then in-scope ARGs, then proxy args: what the process gets (PATH always there) */
+    struct cb_strvec key_env;    /* the same without predefined proxy args: what goes into the key */
+    char *cwd;
+    char *user;                  /* as USER says; NULL: root */
+    enum cb_network network;
+    char *script;                /* RUN heredoc with a shebang: body to be mounted executable at script_path; else NULL */
+    char *script_path;           /* "/dev/pipes/EOF" */
+};
+
+struct cb_copy_op {
+    bool add;                    /* ADD: archives are extracted */
+    int unpack;                  /* ADD --unpack: -1 default, 0, 1 */
+    struct cb_strvec sources;    /* cleaned, no leading '/', wildcards kept */
+    struct cb_strvec file_names, file_bodies; /* inline files (heredocs), bodies expanded */
+    char *dest;                  /* absolute (joined with WORKDIR), trailing '/' kept where it means a directory */
+    char *chown;                 /* "user:group" or NULL */
+    char *chmod;                 /* octal text or NULL; symbolic is refused by the planner for now */
+    struct cb_strvec exclude;
+};
+
+struct cb_mkdir_op {             /* WORKDIR */
+    char *path;                  /* absolute, cleaned */
+    char *user;                  /* owner of what is made: USER, or NULL */
+};
+
+struct cb_vertex {
+    enum cb_vertex_kind kind;
+    unsigned id;                 /* index in the graph: inputs have smaller ones */
+    struct cb_df_span span;
+    char *name;                  /* "[builder 2/4] RUN pip install …" */
+    char *note;                  /* the instruction: "RUN pip install …" */
+    struct cb_vertex *base;      /* the file system it works on; NULL: empty */
+    struct cb_vertex *from;      /* COPY --from; NULL: the context (or inline files only) */
+    bool from_scratch;           /* COPY --from of a stage that is empty */
+    struct cb_plan_source *source; /* SOURCE */
+    struct cb_run_op run;
+    struct cb_copy_op copy;
+    struct cb_mkdir_op mkdir;
+    struct cb_step *step;
+    struct cb_solve_state *state; /* the solver's own; NULL in a plan */
+};
+
+/* History entries of the target stage in order; those with a vertex get their time and emptiness from its result. */
+struct cb_plan_history {
+    char *created_by;
+    struct cb_vertex *vertex;    /* NULL: configuration only */
+};
+
+struct cb_plan {
+    struct cb_vertex **vertices; /* topological */
+    size_t n, cap;
+    struct cb_plan_source **sources;
+    size_t n_sources, cap_sources;
+    struct cb_vertex *goal;      /* of the target stage; NULL: `FROM scratch` with nothing on it */
+    struct cb_plan_source *base; /* the parent image at the bottom of the target stage's chain; NULL: scratch */
+    struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */
+    struct cb_plan_history *history; /* on top of the base's own, all stages of the chain, in order */
+    size_t n_history, cap_history;
+    bool needs_context;          /* some COPY or ADD reads it */
+};
+
+/* How the planner gets at parent images: called from several threads at once. Fills image, host, repo of src. */
+struct cb_plan_options {
+    const struct cb_build_options *build;
+    const struct cb_dockerfile *dockerfile;
+    int (*resolve)(void *arg, struct cb_plan_source *src, struct cb_error *err);
+    void *resolve_arg;
+    struct cb_progress *progress;
+};
+/* -CB_ECONF: "Dockerfile:12: …". *failed (may be NULL) gets the span of an error that belongs to an instruction. */
+int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed, struct cb_error *err) CB_WUR;
+void cb_plan_done(struct cb_plan *p);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/key.h"
+
+void cb_hash_entry(struct cb_hasher *h, const struct cb_entry *e)
+{
+    cb_hasher_field(h, e->path);
+    cb_hasher_field_u64(h, e->type);
+    cb_hasher_field_u64(h, e->mode);
+    cb_hasher_field_u64(h, ((uint64_t)e->uid << 32) | e->gid);
+    cb_hasher_field_u64(h, ((uint64_t)e->dev_major << 32) | e->dev_minor);
+    cb_hasher_field(h, e->link);
+    cb_hasher_field_u64(h, e->type == CB_ENTRY_FILE || e->type == CB_ENTRY_HARDLINK ? e->size : 0);
+    cb_hasher_field_digest(h, &e->digest);
+    cb_hasher_field_u64(h, e->n_xattrs);
+    for (size_t i = 0; i < e->n_xattrs; i++) {
+        cb_hasher_field(h, e->xattrs[i].name);
+        cb_hasher_field_bytes(h, e->xattrs[i].value, e->xattrs[i].len);
+    }
+}
+
+static void hash_strings(struct cb_hasher *h, const struct cb_strvec *sv)
+{
+    cb_hasher_field_u64(h, sv->n);
+    for (size_t i = 0; i < sv->n; i++)
+        cb_hasher_field(h, sv->v[i]);
+}
+
+static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_run_op *op)
+{
+    hash_strings(h, &op->argv);
+    hash_strings(h, &op->key_env);
+    cb_hasher_field(h, op->cwd);
+    cb_hasher_field(h, op->user);
+    cb_hasher_field_u64(h, op->network == CB_NETWORK_NONE);
+    cb_hasher_field(h, op->script);
+    cb_hasher_field(h, op->script_path);
+    cb_hasher_field(h, kb->arch);
+}
+
+static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
+{
+    cb_hasher_field_u64(h, op->add);
+    cb_hasher_field_u64(h, (uint64_t)(op->unpack + 1));
+    hash_strings(h, &op->sources);
+    hash_strings(h, &op->file_names);
+    hash_strings(h, &op->file_bodies);
+    cb_hasher_field(h, op->dest);
+    cb_hasher_field(h, op->chown);
+    cb_hasher_field(h, op->chmod);
+    hash_strings(h, &op->exclude);
+}
+
+static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)
+{
+    struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    cb_hasher_field(h, what);
+    cb_hasher_field_u64(h, (uint64_t)kb->clamp_mtime);
+    return h;
+}
+
+static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_vertex *v)
+{
+    switch (v->kind) {
+    case CB_VERTEX_RUN:
+        hash_run(h, kb, &v->run);
+        break;
+    case CB_VERTEX_COPY:
+        hash_copy(h, &v->copy);
+        break;
+    case CB_VERTEX_MKDIR:
+        cb_hasher_field(h, v->mkdir.path);
+        cb_hasher_field(h, v->mkdir.user);
+        break;
+    case CB_VERTEX_SOURCE:
+        break;
+    }
+}
+
+void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
+                       const struct cb_digest *from, struct cb_digest *out)
+{
+    static const char *const names[] = { "cbpush-source/1", "cbpush-run/1", "cbpush-copy/1", "cbpush-mkdir/1" };
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, names[v->kind]);
+    hash_op(h, kb, v);
+    cb_hasher_field_u64(h, (base ? 1u : 0u) | (from ? 2u : 0u) | (v->from_scratch ? 4u : 0u));
+    if (base)
+        cb_hasher_field_digest(h, base);
+    if (from)
+        cb_hasher_field_digest(h, from);
+    cb_hasher_finish(h, out);
+}
+
+void cb_key_source(const struct cb_image_config *config, struct cb_digest *out)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    cb_hasher_field(h, "cbpush-source/1");
+    for (size_t i = 0; i < config->n_diff_ids; i++)
+        cb_hasher_field_digest(h, &config->diff_ids[i]);
+    cb_hasher_finish(h, out);
+}
+
+void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers, size_t n,
+                        struct cb_digest *out)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-content/1");
+    hash_run(h, kb, &v->run);
+    for (size_t i = 0; i < n; i++) {
+        struct cb_digest d;
+        cb_slot_content(layers[i], &d);
+        cb_hasher_field_digest(h, &d);
+    }
+    cb_hasher_finish(h, out);
+}
+
+void cb_key_run_hint(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_digest *out)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-hint/1");
+    hash_run(h, kb, &v->run);
+    cb_hasher_finish(h, out);
+}

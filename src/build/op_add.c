@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/op_add.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/fs.h"
+#include "util/path.h"
+
+struct extract {
+    struct cb_solver *s;
+    struct cb_placer *placer;
+    struct cb_spool *spool;
+    struct cb_layer_reader *reader;
+    const char *root;              /* where it goes, normal form */
+    char *buf;
+};
+
+#define COPY_BUF (256u << 10)
+
+static int spool_open(struct cb_solver *s, struct cb_spool *spool, struct cb_error *err)
+{
+    struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
+    struct cb_tmpfile t cb_cleanup_tmpfile = CB_TMPFILE_INIT;
+    if (spool->fd >= 0)
+        return 0;
+    int r = cb_store_tmp_new(s->env->store, "add", &tmp, err);
+    if (r == 0)
+        r = cb_tmpfile_open(&t, tmp.fd, 0600, err);
+    if (r == 0)
+        spool->fd = fcntl(t.fd, F_DUPFD_CLOEXEC, 3);
+    return r;
+}
+
+static int spool_data(struct extract *x, struct cb_placed *placed, struct cb_error *err)
+{
+    uint64_t start = x->spool->size;
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    size_t got = 1;
+    int r = 0;
+    while (r == 0 && got) {
+        r = cb_layer_reader_read(x->reader, x->buf, COPY_BUF, &got, err);
+        if (r == 0 && got) {
+            cb_hasher_update(h, x->buf, got);
+            r = cb_fd_write_all(x->spool->fd, x->buf, got, err);
+            x->spool->size += got;
+        }
+    }
+    cb_hasher_finish(h, &placed->e.digest);
+    placed->e.size = x->spool->size - start;
+    placed->kind = CB_DATA_SPOOL;
+    placed->spool_offset = start;
+    return r;
+}
+
+/* The place that dir/name of an archive means: directories on the way may be links of the archive or of what is below. */
+static int target_path(struct extract *x, const char *name, struct cb_strbuf *out, struct cb_error *err)
+{
+    struct cb_strbuf dir cb_cleanup_strbuf = CB_STRBUF_INIT;
+    bool exists, is_dir;
+    const char *base = cb_path_base(name);
+    cb_strbuf_addf(&dir, "%s/", x->root);
+    cb_strbuf_add(&dir, name, (size_t)(base - name));
+    int r = cb_placer_resolve(x->placer, dir.buf, out, &exists, &is_dir, err);
+    if (r == 0)
+        r = cb_placer_mkdirs(x->placer, out->buf, err);
+    if (out->len)
+        cb_strbuf_addch(out, '/');
+    cb_strbuf_adds(out, base);
+    return r;
+}
+
+static int extract_entry(struct extract *x, const struct cb_entry *e, struct cb_error *err)
+{
+    struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT, link cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_entry copy = *e;
+    struct cb_placed *placed;
+    int r = target_path(x, e->path, &path, err);
+    if (r == 0 && e->type == CB_ENTRY_DIR)
+        return cb_placer_put_dir(x->placer, path.buf, e, err);
+    if (r == 0 && e->type == CB_ENTRY_HARDLINK) {
+        r = target_path(x, e->link, &link, err);
+        copy.link = link.buf;
+    }
+    if (r == 0)
+        r = cb_placer_put(x->placer, path.buf, &copy, &placed, err);
+    if (r == 0 && e->type == CB_ENTRY_FILE)
+        r = spool_data(x, placed, err);
+    return r;
+}
+
+static int extract_all(struct extract *x, struct cb_error *err)
+{
+    const struct cb_entry *e;
+    int r;
+    while ((r = cb_layer_reader_next(x->reader, &e, err)) == 0 && e) {
+        r = extract_entry(x, e, err);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : cb_layer_reader_finish(x->reader, NULL, NULL, NULL, NULL, err);
+}
+
+static int extract_match(struct extract *x, const struct cb_item *it, const char *dest, struct cb_error *err)
+{
+    struct cb_strbuf root cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_layer_read_options ro = { .raw_tar_ok = true, .cancel = x->s->cancel };
+    bool exists, is_dir;
+    int r = cb_placer_resolve(x->placer, dest, &root, &exists, &is_dir, err);
+    if (r == 0)
+        r = cb_placer_mkdirs(x->placer, root.buf, err);
+    if (r == 0)
+        r = spool_open(x->s, x->spool, err);
+    if (r == 0)
+        r = cb_context_source(x->s->context, it, &ro.source, err);
+    if (r < 0)
+        return r;
+    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
+    if (!reader)
+        return err ? -(int)err->code : -CB_EVERIFY;
+    cb_autofree char *buf = cb_malloc(COPY_BUF);
+    x->reader = reader;
+    x->root = root.buf;
+    x->buf = buf;
+    r = extract_all(x, err);
+    return r < 0 ? cb_error_wrap(err, "archive %s", it->path) : 0;
+}
+
+static bool is_archive(struct cb_solver *s, const struct cb_item *it)
+{
+    if (it->e.type != CB_ENTRY_FILE || !it->path)
+        return false;
+    cb_autoclose int fd = cb_path_openat(cb_context_fd(s->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_IN_ROOT);
+    return fd >= 0 && cb_layer_is_archive(fd);
+}
+
+int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selection *sel, struct cb_placer *p,
+                 struct cb_spool *spool, struct cb_error *err)
+{
+    struct extract x = { .s = s, .placer = p, .spool = spool };
+    bool several = v->copy.sources.n + v->copy.file_names.n > 1 || sel->n > 1;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sel->n; i++) {
+        struct cb_selection one = { .v = &sel->v[i], .n = 1 };
+        r = is_archive(s, &sel->v[i].items[0]) ? extract_match(&x, &sel->v[i].items[0], v->copy.dest, err)
+                                               : cb_placer_selection(p, &one, v->copy.dest, several, err);
+    }
+    return r;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <unistd.h>
+
+#include "build/op_add.h"
+#include "build/place.h"
+#include "build/solve.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+#include "util/timeutil.h"
+
+struct copy_run {
+    struct cb_solver *s;
+    struct cb_vertex *v;
+    struct cb_stack *base;
+    struct cb_selection other;       /* from another result */
+    const struct cb_selection *sel;
+    struct cb_placer *placer;
+    struct cb_spool spool;
+    bool several;
+};
+
+static int make_placer(struct copy_run *c, struct cb_error *err)
+{
+    const struct cb_copy_op *op = &c->v->copy;
+    struct cb_user user cb_cleanup_user = { 0 };
+    struct cb_placer_options o = { .base = c->base, .now = cb_time_now() / 1000000000 };
+    if (op->chown) {
+        int r = cb_stack_user(c->base, op->chown, true, &user, err);
+        if (r < 0)
+            return cb_error_wrap(err, "--chown=%s", op->chown);
+        o.chown = true;
+        o.uid = user.uid;
+        o.gid = user.gid;
+    }
+    if (op->chmod) {
+        o.chmod = true;
+        if (!cb_parse_octal(op->chmod, 07777, &o.mode))
+            return cb_error_set(err, CB_ECONF, "--chmod=%s: not an octal mode", op->chmod);
+    }
+    c->placer = cb_placer_new(&o);
+    return 0;
+}
+
+static int select_other(struct copy_run *c, struct cb_error *err)
+{
+    CB_AUTO(cb_stack_unref) struct cb_stack *stack = NULL;
+    int r = cb_solver_stack(c->s, c->v->from, c->v->step, &stack, err);
+    if (r == 0)
+        r = cb_stage_select(stack, &c->v->copy, &c->other, err);
+    c->sel = &c->other;
+    return r;
+}
+
+static bool extracts(const struct cb_copy_op *op)
+{
+    return op->add && op->unpack != 0;
+}
+
+static int place_all(struct copy_run *c, struct cb_error *err)
+{
+    const struct cb_copy_op *op = &c->v->copy;
+    bool wild = false;
+    for (size_t i = 0; i < c->sel->n; i++)
+        wild = wild || c->sel->v[i].wildcard;
+    c->several = op->sources.n + op->file_names.n > 1 || (wild && c->sel->n > 1);
+    if ((op->sources.n + op->file_names.n > 1 || wild) && c->several && !cb_ends_with(op->dest, "/"))
+        return cb_error_set(err, CB_ECONF, "destination %s must end with '/' when several files are copied", op->dest);
+    int r = extracts(op) ? cb_add_place(c->s, c->v, c->sel, c->placer, &c->spool, err)
+                         : cb_placer_selection(c->placer, c->sel, op->dest, c->several, err);
+    if (r == 0)
+        r = cb_placer_inline(c->placer, op, c->several, err);
+    cb_placer_settle(c->placer);
+    return r;
+}
+
+/* What the layer will hold, but for times. Equal ones are interchangeable whatever is below. */
+static void content_key(struct copy_run *c, struct cb_digest *out)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    cb_hasher_field(h, "cbpush-copy-content/1");
+    cb_hasher_field_u64(h, (uint64_t)c->s->kb.clamp_mtime);
+    for (size_t i = 0; i < cb_placer_count(c->placer); i++)
+        cb_hash_entry(h, &cb_placer_at(c->placer, i)->e);
+    cb_hasher_finish(h, out);
+}
+
+static int open_files(struct copy_run *c, struct cb_files **out, struct cb_error *err)
+{
+    struct cb_solve_state *from = c->v->from->state;
+    const struct cb_stack_entry **wanted = cb_calloc(cb_placer_count(c->placer) + 1, sizeof *wanted);
+    struct cb_slot **need = cb_calloc(from->n_layers + 1, sizeof *need);
+    struct cb_layer *layers = cb_calloc(from->n_layers + 1, sizeof *layers);
+    bool *used = cb_calloc(from->n_layers + 1, sizeof *used);
+    size_t n = 0, n_need = 0, k = 0;
+    for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
+        const struct cb_placed *x = cb_placer_at(c->placer, i);
+        if (x->kind != CB_DATA_ITEM)
+            continue;
+        wanted[n++] = x->item->se;
+        used[x->item->se->data_layer] = true;
+    }
+    for (size_t i = 0; i < from->n_layers; i++) {
+        if (!cb_slot_toc(from->layers[i]))
+            continue;
+        if (used[k])
+            need[n_need++] = from->layers[i];
+        layers[k++] = *cb_slot_layer(from->layers[i]); /* borrowed for the call */
+    }
+    int r = cb_slots_need(c->s->slots, need, n_need, CB_NEED_DATA, c->v->step, err);
+    struct cb_files_options fo = { .store = c->s->env->store, .stack = c->other.stack, .layers = layers, .wanted = wanted,
+                                   .n_wanted = n, .cancel = c->s->cancel };
+    if (r == 0)
+        r = cb_files_open(&fo, out, err);
+    free(used);
+    free(layers);
+    free(need);
+    free(wanted);
+    return r;
+}
+
+static int write_new(struct copy_run *c, const struct cb_digest *content, struct cb_error *err)
+{
+    CB_AUTO(cb_files_free) struct cb_files *files = NULL;
+    struct cb_layer_job job = { .placer = c->placer, .spool_fd = c->spool.fd };
+    int r = c->sel == &c->other && c->v->from ? open_files(c, &files, err) : 0;
+    job.files = files;
+    if (r == 0)
+        r = cb_solver_write_layer(c->s, c->v, &job, err);
+    return r < 0 ? r : cb_solver_record(c->s, c->v, content, err);
+}
+
+static int copy(struct copy_run *c, struct cb_error *err)
+{
+    struct cb_digest content;
+    struct cb_slot *slot;
+    int r = cb_solver_stack(c->s, c->v->base, c->v->step, &c->base, err);
+    if (r == 0)
+        r = make_placer(c, err);
+    c->sel = &c->v->state->selection;
+    if (r == 0 && (c->v->from || c->v->from_scratch))
+        r = select_other(c, err);
+    if (r == 0)
+        r = place_all(c, err);
+    if (r < 0)
+        return r;
+    content_key(c, &content);
+    if (!c->s->o->no_cache && cb_solver_recall(c->s, c->v, &content, &slot, NULL) == 0) {
+        if (slot)
+            cb_state_push_layer(c->v->state, slot);
+        c->v->state->hit = true;
+        return cb_solver_record(c->s, c->v, NULL, err);
+    }
+    c->v->state->executed = true;
+    return write_new(c, &content, err);
+}
+
+static int execute_copy(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+{
+    struct copy_run c = { .s = s, .v = v, .spool = { .fd = -1 } };
+    int r = copy(&c, err);
+    cb_placer_free(c.placer);
+    cb_selection_done(&c.other);
+    cb_stack_unref(c.base);
+    cb_close_p(&c.spool.fd);
+    return r;
+}
+
+const struct cb_op cb_op_copy = { execute_copy };
+
+/* ---- WORKDIR ---- */
+
+static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+{
+    CB_AUTO(cb_stack_unref) struct cb_stack *base = NULL;
+    CB_AUTO(cb_placer_free) struct cb_placer *p = NULL;
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_user user cb_cleanup_user = { 0 };
+    struct cb_placer_options o = { .now = cb_time_now() / 1000000000 };
+    bool exists, dir;
+    int r = cb_solver_stack(s, v->base, v->step, &base, err);
+    if (r == 0 && v->mkdir.user) {
+        r = cb_stack_user(base, v->mkdir.user, false, &user, err);
+        o.chown = true;
+        o.uid = user.uid;
+        o.gid = user.gid;
+    }
+    if (r < 0)
+        return r;
+    o.base = base;
+    p = cb_placer_new(&o);
+    r = cb_placer_resolve(p, v->mkdir.path, &real, &exists, &dir, err);
+    if (r == 0)
+        r = cb_placer_mkdirs(p, real.buf, err);
+    struct cb_layer_job job = { .placer = p, .spool_fd = -1 };
+    v->state->executed = true;
+    if (r == 0)
+        r = cb_solver_write_layer(s, v, &job, err);
+    return r < 0 ? r : cb_solver_record(s, v, NULL, err);
+}
+
+const struct cb_op cb_op_mkdir = { execute_mkdir };

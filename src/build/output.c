@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+
+#include "build/build.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+void cb_output_done(struct cb_output *o)
+{
+    free(o->dest);
+    cb_strvec_done(&o->names);
+    *o = (struct cb_output){ 0 };
+}
+
+/* The next field of a CSV record; a field may be in double quotes. Returns the rest. */
+static const char *next_field(const char *p, struct cb_strbuf *out)
+{
+    bool quoted = false;
+    cb_strbuf_reset(out);
+    for (; *p && (quoted || *p != ','); p++) {
+        if (*p != '"')
+            cb_strbuf_addch(out, *p);
+        else if (quoted && p[1] == '"')
+            cb_strbuf_addch(out, *p++);
+        else
+            quoted = !quoted;
+    }
+    return *p ? p + 1 : p;
+}
+
+static int parse_bool(const char *key, const char *v, bool *out, struct cb_error *err)
+{
+    static const struct { const char *text; bool value; } words[] = {
+        { "true", true }, { "1", true }, { "", true }, { "false", false }, { "0", false },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(words); i++)
+        if (!strcmp(v, words[i].text)) {
+            *out = words[i].value;
+            return 0;
+        }
+    return cb_error_set(err, CB_EUSAGE, "--output: %s=%s is neither true nor false", key, v);
+}
+
+static int set_type(struct cb_output *o, const char *v, struct cb_error *err)
+{
+    static const struct { const char *name; enum cb_output_type type; bool push; } types[] = {
+        { "image", CB_OUTPUT_IMAGE, false }, { "registry", CB_OUTPUT_IMAGE, true }, { "oci", CB_OUTPUT_OCI, false },
+        { "docker", CB_OUTPUT_DOCKER, false }, { "local", CB_OUTPUT_LOCAL, false }, { "tar", CB_OUTPUT_TAR, false },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(types); i++)
+        if (!strcmp(v, types[i].name)) {
+            o->type = types[i].type;
+            o->push = o->push || types[i].push;
+            return 0;
+        }
+    return cb_error_set(err, CB_EUSAGE, "--output: unknown type \"%s\": image, registry, oci, docker, local, tar", v);
+}
+
+static int set_compression(struct cb_output *o, const char *v, struct cb_error *err)
+{
+    static const struct { const char *name; enum cb_compression c; } all[] = {
+        { "gzip", CB_COMPRESSION_GZIP }, { "zstd", CB_COMPRESSION_ZSTD }, { "uncompressed", CB_COMPRESSION_NONE },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(all); i++)
+        if (!strcmp(v, all[i].name)) {
+            o->compression = all[i].c;
+            o->compression_set = true;
+            return 0;
+        }
+    return cb_error_set(err, CB_EUSAGE, "--output: compression=%s is not supported: gzip, zstd, uncompressed", v);
+}
+
+static int set_level(struct cb_output *o, const char *v, struct cb_error *err)
+{
+    uint32_t n;
+    if (!cb_parse_u32(v, &n) || n > 22)
+        return cb_error_set(err, CB_EUSAGE, "--output: compression-level=%s is not a level", v);
+    o->level = (int)n;
+    return 0;
+}
+
+static void set_names(struct cb_output *o, const char *v)
+{
+    struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
+    while (*v) {
+        v = next_field(v, &name);
+        cb_strvec_push(&o->names, name.buf);
+    }
+}
+
+static int set_field(struct cb_output *o, const char *key, const char *v, struct cb_error *err)
+{
+    bool flag = false;
+    int r;
+    if (!strcmp(key, "type"))
+        return set_type(o, v, err);
+    if (!strcmp(key, "dest")) {
+        free(o->dest);
+        o->dest = cb_strdup(v);
+        return 0;
+    }
+    if (!strcmp(key, "name")) {
+        set_names(o, v);
+        return 0;
+    }
+    if (!strcmp(key, "compression"))
+        return set_compression(o, v, err);
+    if (!strcmp(key, "compression-level"))
+        return set_level(o, v, err);
+    if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes"))
+        return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
+    r = parse_bool(key, v, &flag, err);
+    if (!strcmp(key, "push"))
+        o->push = flag;
+    else if (!strcmp(key, "tar"))
+        o->as_dir = !flag;
+    else
+        o->docker_types = !flag;
+    return r;
+}
+
+static int check(const struct cb_output *o, const char *spec, struct cb_error *err)
+{
+    bool file = o->type != CB_OUTPUT_IMAGE;
+    if (file && !o->dest)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is missing", spec);
+    if (!file && o->dest)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
+    if (file && (o->push || o->names.n))
+        return cb_error_set(err, CB_EUSAGE, "--output %s: push and name are for type=image", spec);
+    if (o->dest && !strcmp(o->dest, "-") && (o->type == CB_OUTPUT_LOCAL || o->as_dir))
+        return cb_error_set(err, CB_EUSAGE, "--output %s: a directory cannot go to standard output", spec);
+    if (o->level > 12 && !(o->compression_set && o->compression == CB_COMPRESSION_ZSTD))
+        return cb_error_set(err, CB_EUSAGE, "--output %s: gzip levels are 0 to 12", spec);
+    if (o->docker_types && o->compression_set && o->compression == CB_COMPRESSION_ZSTD)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: zstd needs OCI media types", spec);
+    return 0;
+}
+
+int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err)
+{
+    struct cb_strbuf field cb_cleanup_strbuf = CB_STRBUF_INIT;
+    *out = (struct cb_output){ .level = INT_MIN, .type = CB_OUTPUT_LOCAL };
+    if (!*spec)
+        return cb_error_set(err, CB_EUSAGE, "--output is empty");
+    if (!strchr(spec, '=')) {
+        out->type = strcmp(spec, "-") ? CB_OUTPUT_LOCAL : CB_OUTPUT_TAR;
+        out->dest = cb_strdup(spec);
+        return 0;
+    }
+    bool typed = false;
+    for (const char *p = spec; *p;) {
+        p = next_field(p, &field);
+        char *eq = strchr(field.buf, '=');
+        if (!eq)
+            return cb_error_set(err, CB_EUSAGE, "--output %s: \"%s\" is not KEY=VALUE", spec, field.buf);
+        *eq = '\0';
+        typed = typed || !strcmp(field.buf, "type");
+        int r = set_field(out, field.buf, eq + 1, err);
+        if (r < 0)
+            return r;
+    }
+    return typed ? check(out, spec, err) : cb_error_set(err, CB_EUSAGE, "--output %s: type= is missing", spec);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/place.h"
+
+#include <sys/stat.h>
+
+#include "util/alloc.h"
+#include "util/hashmap.h"
+#include "util/path.h"
+
+struct cb_placer {
+    struct cb_placer_options o;
+    struct cb_placed **v;
+    size_t n, cap;
+    struct cb_hashmap *by_path;
+    bool sorted;
+};
+
+struct cb_placer *cb_placer_new(const struct cb_placer_options *o)
+{
+    struct cb_placer *p = CB_NEW(struct cb_placer);
+    p->o = *o;
+    p->by_path = cb_hashmap_new();
+    return p;
+}
+
+static void placed_reset(struct cb_placed *x)
+{
+    free((void *)(uintptr_t)x->e.link);
+    x->e.link = NULL;
+    for (size_t i = 0; i < x->e.n_xattrs; i++) {
+        free((void *)(uintptr_t)x->e.xattrs[i].name);
+        free((void *)(uintptr_t)x->e.xattrs[i].value);
+    }
+    free((void *)(uintptr_t)x->e.xattrs);
+    x->e.xattrs = NULL;
+    x->e.n_xattrs = 0;
+}
+
+void cb_placer_free(struct cb_placer *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        placed_reset(p->v[i]);
+        free((void *)(uintptr_t)p->v[i]->e.path);
+        free(p->v[i]);
+    }
+    free(p->v);
+    cb_hashmap_free(p->by_path);
+    free(p);
+}
+
+/* What stands at a path: placed, or below. 0: nothing. */
+static enum cb_entry_type type_at(const struct cb_placer *p, const char *path)
+{
+    if (!*path)
+        return CB_ENTRY_DIR;
+    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    if (x)
+        return x->e.type;
+    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    return se ? se->e->type : 0;
+}
+
+static const char *link_at(const struct cb_placer *p, const char *path)
+{
+    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    if (x)
+        return x->e.link;
+    return cb_stack_find(p->o.base, path)->e->link;
+}
+
+/* One component more onto the resolved directory `at`; a link restarts with its target in front of what is left. */
+static bool step_into(struct cb_placer *p, struct cb_strbuf *at, struct cb_strbuf *rest, const char *component, size_t n)
+{
+    size_t keep = at->len;
+    if (n == 0 || (n == 1 && component[0] == '.'))
+        return false;
+    if (n == 2 && !strncmp(component, "..", 2)) {
+        const char *slash = strrchr(at->buf, '/');
+        cb_strbuf_setlen(at, slash ? (size_t)(slash - at->buf) : 0);
+        return false;
+    }
+    if (at->len)
+        cb_strbuf_addch(at, '/');
+    cb_strbuf_add(at, component, n);
+    if (type_at(p, at->buf) != CB_ENTRY_SYMLINK)
+        return false;
+    cb_autofree char *target = cb_strdup(link_at(p, at->buf));
+    cb_autofree char *left = cb_strdup(rest->buf);
+    cb_strbuf_setlen(at, *target == '/' ? 0 : keep);
+    cb_strbuf_reset(rest);
+    cb_strbuf_addf(rest, "%s/%s", target, left);
+    return true;
+}
+
+int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *out, bool *exists, bool *is_dir,
+                      struct cb_error *err)
+{
+    struct cb_strbuf rest cb_cleanup_strbuf = CB_STRBUF_INIT;
+    unsigned links = 0;
+    cb_strbuf_reset(out);
+    cb_strbuf_adds(&rest, path);
+    while (rest.len) {
+        const char *slash = strchrnul(rest.buf, '/');
+        cb_autofree char *component = cb_strndup(rest.buf, (size_t)(slash - rest.buf));
+        cb_autofree char *left = cb_strdup(*slash ? slash + 1 : "");
+        cb_strbuf_reset(&rest);
+        cb_strbuf_adds(&rest, left);
+        if (step_into(p, out, &rest, component, strlen(component)) && ++links > 40)
+            return cb_error_set(err, CB_ECONF, "%s: too many symbolic links", path);
+    }
+    enum cb_entry_type t = type_at(p, out->buf);
+    *exists = t != 0;
+    *is_dir = t == CB_ENTRY_DIR;
+    return 0;
+}
+
+static struct cb_placed *add(struct cb_placer *p, const char *path)
+{
+    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    if (x) {
+        placed_reset(x);
+    } else {
+        x = CB_NEW(struct cb_placed);
+        CB_GROW(p->v, p->n, p->cap);
+        p->v[p->n++] = x;
+        cb_hashmap_put(p->by_path, path, x);
+        x->e.path = cb_strdup(path);
+        p->sorted = false;
+    }
+    const char *keep = x->e.path;
+    *x = (struct cb_placed){ .e.path = keep };
+    return x;
+}
+
+static void set_owner_mode(const struct cb_placer *p, struct cb_entry *e)
+{
+    if (p->o.chown) {
+        e->uid = p->o.uid;
+        e->gid = p->o.gid;
+    }
+    if (p->o.chmod && e->type != CB_ENTRY_SYMLINK)
+        e->mode = p->o.mode;
+}
+
+int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err)
+{
+    for (const char *end = path; *path; end++) {
+        end = strchrnul(end, '/');
+        cb_autofree char *dir = cb_strndup(path, (size_t)(end - path));
+        enum cb_entry_type t = type_at(p, dir);
+        if (t && t != CB_ENTRY_DIR)
+            return cb_error_set(err, CB_ECONF, "/%s is not a directory", dir);
+        if (!t) {
+            struct cb_placed *x = add(p, dir);
+            x->e.type = CB_ENTRY_DIR;
+            x->e.mode = 0755;
+            x->e.mtime = p->o.now;
+            set_owner_mode(p, &x->e);
+        }
+        if (!*end)
+            break;
+    }
+    return 0;
+}
+
+static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
+{
+    struct cb_xattr *to = e->n_xattrs ? cb_calloc(e->n_xattrs, sizeof *to) : NULL;
+    for (size_t i = 0; i < e->n_xattrs; i++)
+        to[i] = (struct cb_xattr){ cb_strdup(e->xattrs[i].name), cb_memdup(e->xattrs[i].value, e->xattrs[i].len),
+                                   e->xattrs[i].len };
+    return to;
+}
+
+static struct cb_placed *put_entry(struct cb_placer *p, const char *path, const struct cb_entry *e)
+{
+    struct cb_entry copy = *e;
+    copy.link = cb_strdup_or_null(e->link);
+    copy.xattrs = copy_xattrs(e);
+    copy.inline_data = NULL;
+    struct cb_placed *x = add(p, path);
+    const char *keep = x->e.path;
+    x->e = copy;
+    x->e.path = keep;
+    set_owner_mode(p, &x->e);
+    return x;
+}
+
+static int parent_is_dir(struct cb_placer *p, const char *path, struct cb_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    cb_autofree char *dir = slash ? cb_strndup(path, (size_t)(slash - path)) : cb_strdup("");
+    return cb_placer_mkdirs(p, dir, err);
+}
+
+int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out, struct cb_error *err)
+{
+    enum cb_entry_type t = type_at(p, path);
+    *out = NULL;
+    if (e->type == CB_ENTRY_DIR && t == CB_ENTRY_DIR)
+        return 0;
+    if (e->type == CB_ENTRY_DIR && t)
+        return cb_error_set(err, CB_ECONF, "cannot copy a directory onto /%s, which is not a directory", path);
+    if (t == CB_ENTRY_DIR)
+        return cb_error_set(err, CB_ECONF, "cannot copy a file onto /%s, which is a directory", path);
+    int r = parent_is_dir(p, path, err);
+    if (r < 0)
+        return r;
+    *out = put_entry(p, path, e);
+    return 0;
+}
+
+int cb_placer_put_dir(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_error *err)
+{
+    enum cb_entry_type t = type_at(p, path);
+    if (t && t != CB_ENTRY_DIR)
+        return cb_error_set(err, CB_ECONF, "cannot put a directory onto /%s, which is not a directory", path);
+    int r = parent_is_dir(p, path, err);
+    if (r == 0)
+        put_entry(p, path, e);
+    return r;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct cb_placed *x = *(struct cb_placed *const *)a, *y = *(struct cb_placed *const *)b;
+    return cb_entry_path_cmp(x->e.path, y->e.path);
+}
+
+size_t cb_placer_count(const struct cb_placer *p)
+{
+    return p->n;
+}
+
+const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i)
+{
+    if (!p->sorted && p->n)
+        qsort(p->v, p->n, sizeof *p->v, by_path);
+    p->sorted = true;
+    return p->v[i];
+}
+
+void cb_placer_settle(struct cb_placer *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct cb_placed *x = p->v[i];
+        if (x->e.type != CB_ENTRY_HARDLINK || !x->item)
+            continue;
+        const struct cb_placed *target = cb_hashmap_get(p->by_path, x->e.link);
+        if (target && target->e.type == CB_ENTRY_FILE)
+            continue;
+        free((void *)(uintptr_t)x->e.link);
+        x->e.link = NULL;
+        x->e.type = CB_ENTRY_FILE;
+        x->kind = CB_DATA_ITEM;
+    }
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+
+#include "build/plan_private.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+bool plan_is_config(enum cb_df_kind k)
+{
+    return k != CB_DF_RUN && k != CB_DF_COPY && k != CB_DF_ADD && k != CB_DF_WORKDIR;
+}
+
+void plan_shell(const struct plan_stage *st, struct cb_strvec *out)
+{
+    if (st->config.shell.set && st->config.shell.args.n) {
+        cb_strvec_copy(out, &st->config.shell.args);
+        return;
+    }
+    cb_strvec_push(out, "/bin/sh");
+    cb_strvec_push(out, "-c");
+}
+
+/* ---- ENV, LABEL ---- */
+
+struct pair_values {
+    char **key, **value;
+    size_t n;
+};
+
+static void pair_values_done(struct pair_values *v)
+{
+    for (size_t i = 0; i < v->n; i++) {
+        free(v->key[i]);
+        free(v->value[i]);
+    }
+    free(v->key);
+    free(v->value);
+}
+
+/* All are expanded before the first is set: one environment an instruction. */
+static int expand_pairs(struct plan_stage *st, const struct cb_df_instruction *i, struct pair_values *v, struct cb_error *err)
+{
+    int r = 0;
+    v->n = i->n_pairs;
+    v->key = cb_calloc(v->n + 1, sizeof *v->key);
+    v->value = cb_calloc(v->n + 1, sizeof *v->value);
+    for (size_t k = 0; r == 0 && k < v->n; k++) {
+        r = plan_expand(st, i->pairs[k].key, &v->key[k], err);
+        if (r == 0)
+            r = plan_expand(st, i->pairs[k].value ? i->pairs[k].value : "", &v->value[k], err);
+        if (r == 0 && !*v->key[k])
+            r = cb_error_set(err, CB_ECONF, "a name is empty in \"%s\"", i->original);
+    }
+    return r;
+}
+
+static int do_env(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    struct pair_values v = { 0 };
+    int r = expand_pairs(st, i, &v, err);
+    for (size_t k = 0; r == 0 && k < v.n; k++)
+        cb_env_set(&st->config.env, v.key[k], v.value[k]);
+    pair_values_done(&v);
+    return r;
+}
+
+static int do_label(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    struct pair_values v = { 0 };
+    int r = expand_pairs(st, i, &v, err);
+    for (size_t k = 0; r == 0 && k < v.n; k++)
+        cb_strmap_set(&st->config.labels, v.key[k], v.value[k]);
+    pair_values_done(&v);
+    return r;
+}
+
+/* ---- CMD, ENTRYPOINT, SHELL ---- */
+
+static void full_command(const struct plan_stage *st, const struct cb_df_command *c, struct cb_strvec *out)
+{
+    if (!c->exec_form)
+        plan_shell(st, out);
+    for (size_t k = 0; k < c->args.n; k++)
+        cb_strvec_push(out, c->args.v[k]);
+}
+
+static int do_cmd(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    struct cb_strvec v cb_cleanup_strvec = CB_STRVEC_INIT;
+    full_command(st, &i->command, &v);
+    cb_arglist_set(&st->config.cmd, &v);
+    st->config.args_escaped = false;
+    st->cmd_set = true;
+    return 0;
+}
+
+static int do_entrypoint(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    struct cb_strvec v cb_cleanup_strvec = CB_STRVEC_INIT;
+    full_command(st, &i->command, &v);
+    cb_arglist_set(&st->config.entrypoint, &v);
+    if (!st->cmd_set)
+        cb_arglist_clear(&st->config.cmd);
+    return 0;
+}
+
+static int do_shell(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    cb_arglist_set(&st->config.shell, &i->command.args);
+    return 0;
+}
+
+/* ---- EXPOSE, VOLUME ---- */
+
+static void add_sorted(struct cb_strvec *sv, const char *s)
+{
+    if (cb_strvec_has(sv, s))
+        return;
+    cb_strvec_push(sv, s);
+    cb_strvec_sort(sv);
+}
+
+static bool parse_port(const char *s, size_t n, uint32_t *out)
+{
+    cb_autofree char *text = cb_strndup(s, n);
+    uint64_t v;
+    if (!cb_parse_u64(text, 65535, &v))
+        return false;
+    *out = (uint32_t)v;
+    return true;
+}
+
+/* [ip:][host:]port[-port][/proto]; only the container's side is kept. */
+static int expose_word(struct plan_stage *st, const char *word, struct cb_error *err)
+{
+    const char *slash = strchrnul(word, '/');
+    const char *ports = memrchr(word, ':', (size_t)(slash - word));
+    ports = ports ? ports + 1 : word;
+    const char *dash = memchr(ports, '-', (size_t)(slash - ports));
+    uint32_t first, last;
+    cb_autofree char *proto = cb_strdup(*slash ? slash + 1 : "tcp");
+    for (char *c = proto; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
+    bool ok = parse_port(ports, (size_t)((dash ? dash : slash) - ports), &first) &&
+              (!dash || parse_port(dash + 1, (size_t)(slash - dash - 1), &last));
+    if (!dash)
+        last = first;
+    if (!ok || last < first)
+        return cb_error_set(err, CB_ECONF, "invalid port \"%s\": write PORT, PORT-PORT or PORT/udp", word);
+    if (strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "sctp"))
+        return cb_error_set(err, CB_ECONF, "invalid protocol \"%s\" in \"%s\": tcp, udp or sctp", proto, word);
+    for (uint32_t p = first; p <= last; p++) {
+        cb_autofree char *text = cb_asprintf("%u/%s", p, proto);
+        add_sorted(&st->config.exposed_ports, text);
+    }
+    return 0;
+}
+
+static int for_words(struct plan_stage *st, const struct cb_df_instruction *i,
+                     int (*fn)(struct plan_stage *, const char *, struct cb_error *), struct cb_error *err)
+{
+    struct cb_strvec words cb_cleanup_strvec = CB_STRVEC_INIT;
+    int r = 0;
+    for (size_t k = 0; r == 0 && k < i->words.n; k++)
+        r = plan_expand_words(st, i->words.v[k], &words, err);
+    for (size_t k = 0; r == 0 && k < words.n; k++)
+        r = fn(st, words.v[k], err);
+    return r;
+}
+
+static int volume_word(struct plan_stage *st, const char *word, struct cb_error *err)
+{
+    if (!*word)
+        return cb_error_set(err, CB_ECONF, "VOLUME has an empty path");
+    add_sorted(&st->config.volumes, word);
+    return 0;
+}
+
+static int do_expose(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    return for_words(st, i, expose_word, err);
+}
+
+/* Unlike EXPOSE: a path with a space stays one. */
+static int do_volume(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t k = 0; r == 0 && k < i->words.n; k++) {
+        cb_autofree char *path = NULL;
+        r = plan_expand(st, i->words.v[k], &path, err);
+        if (r == 0)
+            r = volume_word(st, path, err);
+    }
+    return r;
+}
+
+/* ---- USER, STOPSIGNAL, MAINTAINER, HEALTHCHECK, ONBUILD ---- */
+
+static int set_expanded(struct plan_stage *st, const struct cb_df_instruction *i, char **field, struct cb_error *err)
+{
+    char *v = NULL;
+    int r = plan_expand(st, i->words.n ? i->words.v[0] : "", &v, err);
+    if (r < 0)
+        return r;
+    free(*field);
+    *field = v;
+    return 0;
+}
+
+static int do_user(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    return set_expanded(st, i, &st->config.user, err);
+}
+
+static int do_maintainer(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    free(st->config.author);
+    st->config.author = cb_strdup(i->words.n ? i->words.v[0] : "");
+    return 0;
+}
+
+static bool is_signal(const char *s)
+{
+    uint64_t n;
+    const char *name = cb_starts_with(s, "SIG") ? s + 3 : s;
+    if (cb_parse_u64(s, 64, &n))
+        return n > 0;
+    for (int i = 1; i < NSIG; i++) {
+        const char *known = sigabbrev_np(i);
+        if (known && !strcmp(known, name))
+            return true;
+    }
+    return cb_starts_with(name, "RTMIN") || cb_starts_with(name, "RTMAX");
+}
+
+static int do_stopsignal(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    int r = set_expanded(st, i, &st->config.stop_signal, err);
+    if (r == 0 && !is_signal(st->config.stop_signal))
+        return cb_error_set(err, CB_ECONF, "unknown signal \"%s\"", st->config.stop_signal);
+    return r;
+}
+
+static int do_healthcheck(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    struct cb_healthcheck *h = CB_NEW(struct cb_healthcheck);
+    h->interval = i->hc_interval;
+    h->timeout = i->hc_timeout;
+    h->start_period = i->hc_start_period;
+    h->start_interval = i->hc_start_interval;
+    h->retries = i->hc_retries;
+    cb_strvec_push(&h->test, i->healthcheck_none ? "NONE" : i->command.exec_form ? "CMD" : "CMD-SHELL");
+    for (size_t k = 0; !i->healthcheck_none && k < i->command.args.n; k++)
+        cb_strvec_push(&h->test, i->command.args.v[k]);
+    cb_healthcheck_free(st->config.healthcheck);
+    st->config.healthcheck = h;
+    return 0;
+}
+
+static int do_onbuild(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_df_onbuild_text(&text, i);
+    cb_strvec_push(&st->config.on_build, text.buf);
+    return 0;
+}
+
+static int do_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    return plan_arg(st, i, err);
+}
+
+int plan_config(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    static int (*const table[])(struct plan_stage *, const struct cb_df_instruction *, struct cb_error *) = {
+        [CB_DF_ARG] = do_arg, [CB_DF_ENV] = do_env, [CB_DF_LABEL] = do_label, [CB_DF_MAINTAINER] = do_maintainer,
+        [CB_DF_USER] = do_user, [CB_DF_EXPOSE] = do_expose, [CB_DF_CMD] = do_cmd, [CB_DF_ENTRYPOINT] = do_entrypoint,
+        [CB_DF_VOLUME] = do_volume, [CB_DF_SHELL] = do_shell, [CB_DF_STOPSIGNAL] = do_stopsignal,
+        [CB_DF_HEALTHCHECK] = do_healthcheck, [CB_DF_ONBUILD] = do_onbuild,
+    };
+    if ((size_t)i->kind >= CB_COUNTOF(table) || !table[i->kind])
+        return cb_error_set(err, CB_EINTERNAL, "%s is no configuration", cb_df_kind_name(i->kind));
+    int r = table[i->kind](st, i, err);
+    if (r == 0 && i->kind != CB_DF_ARG)
+        plan_history(st, i->original, NULL);
+    return r;
+}

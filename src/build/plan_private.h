@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c (instructions that
+ * only change the configuration), plan_step.c (those that make a vertex). */
+
+#include "build/graph.h"
+
+struct planner;
+
+struct plan_stage {
+    struct planner *p;
+    const struct cb_df_stage *df;
+    size_t index;
+    char *base_text;               /* expanded */
+    struct plan_stage *base_stage; /* or */
+    struct cb_plan_source *source; /* or neither: scratch */
+    struct cb_platform platform;
+    bool reachable, done, cmd_set;
+    struct cb_image_config config; /* as it is after the instructions so far */
+    struct cb_strvec args;         /* "K=V": ARGs in scope that have a value */
+    struct cb_vertex *top;
+    struct cb_plan_history *history;
+    size_t n_history, cap_history;
+    unsigned steps, step;          /* for names: [builder 2/4] */
+};
+
+struct planner {
+    const struct cb_plan_options *o;
+    const struct cb_dockerfile *df;
+    struct cb_plan *plan;
+    struct plan_stage *stages;
+    struct cb_strvec globals;      /* "K=V": ARGs before the first FROM, and the automatic platform ones */
+    struct cb_platform target, host;
+    struct cb_df_span *failed;
+};
+
+/* Wraps err with "Dockerfile:12" and remembers the span. */
+int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err);
+/* "RUN --mount is not executed by this version of cbpush". */
+int plan_not_yet(const char *what, struct cb_error *err);
+
+/* ---- plan_scope.c ---- */
+int plan_global_args(struct planner *p, struct cb_error *err) CB_WUR;
+int plan_expand_global(struct planner *p, const char *text, char **out, struct cb_error *err) CB_WUR;
+int plan_expand(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
+int plan_expand_words(struct plan_stage *st, const char *text, struct cb_strvec *out, struct cb_error *err) CB_WUR;
+int plan_expand_raw(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
+int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* ENV, then ARGs that no ENV shadows; with_proxies adds the predefined proxy arguments that were given. */
+void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strvec *out);
+/* "|2 A=1 B=2 " for the history, or "". */
+void plan_args_note(const struct plan_stage *st, struct cb_strbuf *out);
+
+/* ---- plan_config.c ---- */
+bool plan_is_config(enum cb_df_kind k);
+int plan_config(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* SHELL as it stands: at least one word. */
+void plan_shell(const struct plan_stage *st, struct cb_strvec *out);
+
+/* ---- plan_step.c ---- */
+int plan_step(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+
+/* ---- plan.c, for them ---- */
+struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind);
+void plan_history(struct plan_stage *st, const char *created_by, struct cb_vertex *v);
+/* What COPY --from names: a stage (planned now if it is not yet), or an image. *from NULL and *scratch for an empty stage. */
+int plan_from(struct plan_stage *st, const char *name, struct cb_vertex **from, bool *scratch, struct cb_error *err) CB_WUR;

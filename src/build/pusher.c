@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+
+#include "build/internal.h"
+#include "util/alloc.h"
+
+struct target {
+    const struct cb_reference **tags; /* of one host and repository */
+    size_t n, cap;
+    struct cb_push *push;
+    struct cb_step *step;
+    bool begun;
+};
+
+struct cb_pusher {
+    const struct cb_build_env *env;
+    struct target *targets;
+    size_t n, cap;
+    enum cb_compression compression;
+    int level;
+    pthread_mutex_t mu;
+    struct cb_error error;            /* of an early add; told at the end */
+};
+
+static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (!strcmp(p->targets[i].tags[0]->host, ref->host) && !strcmp(p->targets[i].tags[0]->repo, ref->repo))
+            return &p->targets[i];
+    CB_GROW(p->targets, p->n, p->cap);
+    p->targets[p->n] = (struct target){ 0 };
+    return &p->targets[p->n++];
+}
+
+static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total, const struct cb_push_result *done)
+{
+    struct target *t = arg;
+    char text[CB_DIGEST_TEXT_MAX], id[64];
+    static const char *const how[] = { " present", " mounted", "", " copied" };
+    snprintf(id, sizeof id, "%.19s", cb_digest_text(d, text));
+    if (!done) {
+        cb_step_status(t->step, id, current, total);
+        return;
+    }
+    cb_step_status(t->step, id, total, total);
+    cb_step_status_done(t->step, id);
+    if (*how[done->outcome])
+        cb_step_logf(t->step, "%s%s%s%s", id, how[done->outcome], done->mounted_from ? " from " : "", done->mounted_from ? done->mounted_from : "");
+}
+
+static int begin_target(struct cb_pusher *p, struct target *t, struct cb_error *err)
+{
+    cb_autofree char *name = cb_asprintf("pushing to %s/%s", t->tags[0]->host, t->tags[0]->repo);
+    struct cb_push_options o = { .target = t->tags[0], .on_blob = show_blob, .arg = t };
+    t->step = cb_step_new(p->env->progress, name);
+    return cb_push_begin(p->env->registry, &o, &t->push, err);
+}
+
+struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n, struct cb_error *err)
+{
+    CB_AUTO(cb_pusher_free) struct cb_pusher *p = CB_NEW(struct cb_pusher);
+    p->env = env;
+    p->level = INT_MIN;
+    p->compression = CB_COMPRESSION_GZIP;
+    pthread_mutex_init(&p->mu, NULL);
+    for (size_t i = 0; i < n; i++) {
+        struct target *t = target_of(p, &tags[i]);
+        CB_GROW(t->tags, t->n, t->cap);
+        t->tags[t->n++] = &tags[i];
+    }
+    for (size_t i = 0; i < p->n; i++)
+        if (begin_target(p, &p->targets[i], err) < 0)
+            return NULL;
+    return CB_TAKE(p);
+}
+
+void cb_pusher_free(struct cb_pusher *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        cb_push_free(p->targets[i].push);
+        free(p->targets[i].tags);
+    }
+    free(p->targets);
+    cb_error_done(&p->error);
+    pthread_mutex_destroy(&p->mu);
+    free(p);
+}
+
+void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int level)
+{
+    p->compression = c;
+    p->level = level;
+}
+
+static void begin_step(struct cb_pusher *p, struct target *t)
+{
+    pthread_mutex_lock(&p->mu);
+    if (!t->begun)
+        cb_step_begin(t->step);
+    t->begun = true;
+    pthread_mutex_unlock(&p->mu);
+}
+
+/* ---- blobs ---- */
+
+static int open_stored(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
+{
+    const struct cb_build_env *env = arg;
+    return cb_store_blob_source(env->store, d, out, err);
+}
+
+static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const char *media_type, const struct cb_digest *d,
+                    uint64_t size, struct cb_error *err)
+{
+    size_t max = layer ? layer->n_origins : 0, n = 0;
+    const char **hosts = cb_calloc(max + 1, sizeof *hosts), **repos = cb_calloc(max + 1, sizeof *repos);
+    for (size_t i = 0; i < max; i++)
+        if (cb_digest_eq(&layer->origins[i].digest, d)) {
+            hosts[n] = layer->origins[i].host;
+            repos[n++] = layer->origins[i].repo;
+        }
+    struct cb_push_blob b = { .desc = { .media_type = (char *)(uintptr_t)media_type, .digest = *d, .size = size },
+                              .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
+                              .open = cb_store_blob_has(p->env->store, d, NULL) ? open_stored : NULL,
+                              .arg = (void *)(uintptr_t)p->env };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->n; i++) {
+        begin_step(p, &p->targets[i]);
+        r = cb_push_add(p->targets[i].push, &b, err);
+    }
+    free(hosts);
+    free(repos);
+    return r;
+}
+
+static int add_slot(struct cb_pusher *p, struct cb_slot *s, const struct cb_layer_encoding *e, struct cb_error *err)
+{
+    if (e->media_type && cb_mt_is_foreign_layer(e->media_type))
+        return 0;
+    return add_blob(p, cb_slot_layer(s), e->media_type, &e->digest, e->size, err);
+}
+
+void cb_pusher_layer(void *pusher, struct cb_slot *s)
+{
+    struct cb_pusher *p = pusher;
+    struct cb_layer_encoding e;
+    struct cb_error local cb_cleanup_error = CB_ERROR_INIT;
+    bool empty = false;
+    if (cb_slot_wait(s, &empty, NULL) < 0 || empty || !cb_slot_encoding_known(s, p->compression, p->level, &e))
+        return;
+    int r = add_slot(p, s, &e, &local);
+    cb_layer_encoding_done(&e);
+    pthread_mutex_lock(&p->mu);
+    if (r < 0 && !p->error.code)
+        cb_error_move(&p->error, &local);
+    pthread_mutex_unlock(&p->mu);
+}
+
+/* ---- the end ---- */
+
+int cb_pusher_current(struct cb_pusher *p, const struct cb_image *image, bool *current, struct cb_error *err)
+{
+    *current = p->n > 0;
+    for (size_t i = 0; *current && i < p->n; i++)
+        for (size_t k = 0; *current && k < p->targets[i].n; k++) {
+            int r = cb_push_tag_current(p->targets[i].push, &image->desc, p->targets[i].tags[k]->tag, current, err);
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
+
+static void report_blobs(struct target *t, struct cb_build_result *res)
+{
+    const struct cb_push_result *v;
+    size_t n = cb_push_results(t->push, &v);
+    res->blobs = cb_reallocarray(res->blobs, res->n_blobs + n + 1, sizeof *res->blobs);
+    for (size_t i = 0; i < n; i++)
+        res->blobs[res->n_blobs++] = (struct cb_build_blob){ v[i].digest, v[i].size, v[i].sent, v[i].outcome };
+}
+
+/* Where its blobs are now: the next build mounts them from there. */
+static int remember_origin(struct cb_pusher *p, struct target *t, struct cb_slot *const *layers, size_t n, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct cb_layer l cb_cleanup_layer = { 0 };
+        struct cb_layer_encoding e;
+        if (!cb_slot_encoding_known(layers[i], p->compression, p->level, &e))
+            continue;
+        cb_layer_copy(&l, cb_slot_layer(layers[i]));
+        size_t before = l.n_origins;
+        cb_layer_add_origin(&l, &e.digest, t->tags[0]->host, t->tags[0]->repo);
+        cb_layer_encoding_done(&e);
+        if (l.n_origins != before)
+            r = cb_store_layer_put(p->env->store, &l, err);
+    }
+    return r;
+}
+
+static int move_tags(struct target *t, const struct cb_image *image, const struct cb_strbuf *body, struct cb_build_result *res,
+                     struct cb_error *err)
+{
+    int r = 0;
+    res->tags = cb_reallocarray(res->tags, res->n_tags + t->n + 1, sizeof *res->tags);
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        struct cb_build_tag tag = { .name = cb_reference_text(t->tags[i]), .pushed = true };
+        r = cb_push_tag(t->push, &image->desc, body->buf, body->len, t->tags[i]->tag, &tag.moved, err);
+        if (r < 0)
+            free(tag.name);
+        else
+            res->tags[res->n_tags++] = tag;
+    }
+    return r;
+}
+
+static int add_rest(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct cb_layer_encoding e;
+        r = cb_slot_encoding(layers[i], p->compression, p->level, &e, err);
+        if (r == 0) {
+            r = add_slot(p, layers[i], &e, err);
+            cb_layer_encoding_done(&e);
+        }
+    }
+    const struct cb_descriptor *c = &image->manifest.config;
+    return r < 0 ? r : add_blob(p, NULL, c->media_type, &c->digest, c->size, err);
+}
+
+int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
+                     struct cb_build_result *res, struct cb_error *err)
+{
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int r = p->error.code ? cb_error_move(err, &p->error) : add_rest(p, image, layers, n, err);
+    if (r == 0)
+        r = cb_store_blob_get(p->env->store, &image->desc.digest, CB_MAX_MANIFEST, &body, err);
+    for (size_t i = 0; r == 0 && i < p->n; i++)
+        r = cb_push_wait(p->targets[i].push, err);
+    for (size_t i = 0; r == 0 && i < p->n; i++) {
+        struct target *t = &p->targets[i];
+        r = move_tags(t, image, &body, res, err);
+        report_blobs(t, res);
+        if (r == 0)
+            r = remember_origin(p, t, layers, n, err);
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (r == 0)
+            cb_step_done(p->targets[i].step);
+        else if (p->targets[i].begun)
+            cb_step_error(p->targets[i].step, cb_error_text(err));
+    }
+    return r < 0 ? cb_error_wrap(err, "push") : 0;
+}
+
+/* ---- the `push` verb ---- */
+
+int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
+                        struct cb_build_result *res, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, err);
+    size_t n = image->manifest.n_layers;
+    bool current = false;
+    if (!p)
+        return err ? -(int)err->code : -CB_ENET;
+    int r = cb_pusher_current(p, image, &current, err);
+    if (r < 0)
+        return r;
+    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
+    for (size_t i = 0; i < n; i++)
+        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], NULL, NULL);
+    res->was_current = current;
+    if (current) {
+        res->tags = CB_NEW(struct cb_build_tag);
+        res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
+        res->n_tags = 1;
+    } else {
+        r = cb_pusher_finish(p, image, v, n, res, err);
+    }
+    free(v);
+    return r;
+}

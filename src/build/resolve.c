@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/internal.h"
+#include "util/alloc.h"
+
+static bool from_store(void *arg, const struct cb_digest *d, struct cb_strbuf *out)
+{
+    const struct cb_build_env *env = arg;
+    return cb_store_blob_get(env->store, d, CB_MAX_MANIFEST, out, NULL) == 0;
+}
+
+static int keep(const struct cb_build_env *env, const struct cb_digest *d, const struct cb_strbuf *body, struct cb_error *err)
+{
+    struct cb_digest made;
+    if (!body->len || cb_store_blob_has(env->store, d, NULL))
+        return 0;
+    return cb_store_blob_put(env->store, body->buf, body->len, &made, err);
+}
+
+static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
+                         struct cb_image *out, struct cb_error *err)
+{
+    struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT, .config_body = CB_STRBUF_INIT };
+    struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
+    int r = cb_registry_resolve(env->registry, ref, &o, &x, err);
+    if (r == 0)
+        r = keep(env, &x.manifest.config.digest, &x.config_body, err);
+    if (r == 0)
+        r = keep(env, &x.desc.digest, &x.manifest_body, err);
+    if (r == 0)
+        r = keep(env, &x.top.digest, &x.index_body, err);
+    if (r < 0)
+        return r;
+    out->desc = x.desc;
+    out->manifest = x.manifest;
+    out->config = x.config;
+    x.desc = (struct cb_descriptor){ 0 };
+    x.manifest = (struct cb_manifest){ 0 };
+    x.config = (struct cb_image_config){ 0 };
+    return 0;
+}
+
+static int by_name(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
+                   struct cb_image *out, struct cb_error *err)
+{
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    cb_autofree char *name = cb_reference_text(ref);
+    int r = cb_store_name_get(env->store, name, &d, err);
+    return r < 0 ? r : cb_image_load(env->store, &d, platform, out, err);
+}
+
+int cb_build_resolve(const struct cb_build_env *env, const struct cb_reference *asked, const struct cb_platform *platform,
+                     enum cb_pull_policy policy, struct cb_image *out, char **host, char **repo, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    cb_reference_copy(&ref, asked);
+    cb_reference_default_tag(&ref);
+    *host = *repo = NULL;
+    if (policy != CB_PULL_ALWAYS && by_name(env, &ref, platform, out, NULL) == 0)
+        return 0;
+    if (policy == CB_PULL_NEVER) {
+        cb_autofree char *text = cb_reference_text(&ref);
+        return cb_error_set(err, CB_ENOTFOUND, "%s is not in the local store, and --pull=never forbids to fetch it", text);
+    }
+    int r = from_registry(env, &ref, platform, out, err);
+    if (r == 0) {
+        *host = cb_strdup(ref.host);
+        *repo = cb_strdup(ref.repo);
+    }
+    return r;
+}
+
+int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
+                          unsigned needs, struct cb_step *step, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    size_t n = image->manifest.n_layers;
+    int r = cb_image_config_check(&image->config, n, err);
+    if (r < 0)
+        return r;
+    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
+    for (size_t i = 0; i < n; i++)
+        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], host, repo);
+    r = cb_slots_need(slots, v, n, needs, step, err);
+    free(v);
+    return r;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "build/rootfs.h"
+#include "util/alloc.h"
+#include "util/path.h"
+
+struct container {
+    const struct cb_build_env *env;
+    const struct cb_run_options *o;
+    const struct cb_image_config *config;
+    struct cb_strvec argv, vars;
+    struct cb_mount *mounts;
+    size_t n_mounts;
+    char **targets;
+    struct cb_user user;
+};
+
+static void container_done(struct container *c)
+{
+    for (size_t i = 0; i < c->n_mounts; i++) {
+        close(c->mounts[i].source_fd);
+        free(c->targets[i]);
+    }
+    free(c->mounts);
+    free(c->targets);
+    cb_strvec_done(&c->argv);
+    cb_strvec_done(&c->vars);
+    cb_user_done(&c->user);
+}
+
+static void append(struct cb_strvec *to, const struct cb_strvec *from)
+{
+    for (size_t i = 0; from && i < from->n; i++)
+        cb_strvec_push(to, from->v[i]);
+}
+
+/* ENTRYPOINT then command, as docker run puts them together. */
+static int make_argv(struct container *c, struct cb_error *err)
+{
+    const struct cb_run_options *o = c->o;
+    if (!o->entrypoint)
+        append(&c->argv, &c->config->entrypoint.args);
+    else if (*o->entrypoint)
+        cb_strvec_push(&c->argv, o->entrypoint);
+    if (o->command && o->command->n)
+        append(&c->argv, o->command);
+    else if (!o->entrypoint)
+        append(&c->argv, &c->config->cmd.args);
+    if (c->argv.n == 0)
+        return cb_error_set(err, CB_EUSAGE, "the image has neither ENTRYPOINT nor CMD: name a command");
+    return 0;
+}
+
+static void make_env(struct container *c)
+{
+    cb_strvec_copy(&c->vars, &c->config->env);
+    if (!cb_env_get(&c->vars, "PATH"))
+        cb_env_set(&c->vars, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    if (!cb_env_get(&c->vars, "HOME"))
+        cb_env_set(&c->vars, "HOME", c->user.home ? c->user.home : "/");
+    cb_env_set(&c->vars, "HOSTNAME", c->o->hostname ? c->o->hostname : "cbpush");
+    if (c->o->tty)
+        cb_env_set(&c->vars, "TERM", "xterm");
+    for (size_t i = 0; c->o->env && i < c->o->env->n; i++) {
+        const char *eq = strchrnul(c->o->env->v[i], '=');
+        cb_autofree char *key = cb_strndup(c->o->env->v[i], (size_t)(eq - c->o->env->v[i]));
+        cb_env_set(&c->vars, key, *eq ? eq + 1 : "");
+    }
+}
+
+static int add_volume(struct container *c, const char *spec, struct cb_error *err)
+{
+    const char *colon = strchr(spec, ':');
+    const char *mode = colon ? strchr(colon + 1, ':') : NULL;
+    if (!colon || *spec != '/' || colon[1] != '/')
+        return cb_error_set(err, CB_EUSAGE, "-v %s: write /HOST/PATH:/TARGET[:ro]", spec);
+    if (mode && strcmp(mode, ":ro") && strcmp(mode, ":rw"))
+        return cb_error_set(err, CB_EUSAGE, "-v %s: the mode is ro or rw", spec);
+    cb_autofree char *source = cb_strndup(spec, (size_t)(colon - spec));
+    int fd = open(source, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return cb_error_sys(err, CB_EUSAGE, errno, "-v %s", source);
+    char *target = mode ? cb_strndup(colon + 1, (size_t)(mode - colon - 1)) : cb_strdup(colon + 1);
+    c->targets[c->n_mounts] = target;
+    c->mounts[c->n_mounts++] = (struct cb_mount){ .kind = CB_MOUNT_BIND, .source_fd = fd, .target = target,
+                                                  .readonly = mode && !strcmp(mode, ":ro") };
+    return 0;
+}
+
+static int make_mounts(struct container *c, struct cb_error *err)
+{
+    size_t n = c->o->volumes ? c->o->volumes->n : 0;
+    int r = 0;
+    c->mounts = cb_calloc(n + 1, sizeof *c->mounts);
+    c->targets = cb_calloc(n + 1, sizeof *c->targets);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = add_volume(c, c->o->volumes->v[i], err);
+    return r;
+}
+
+static int start(struct container *c, const struct cb_run_root *root, int *status, struct cb_error *err)
+{
+    const char *cwd = c->o->workdir ? c->o->workdir : c->config->working_dir;
+    struct cb_exec_spec spec = {
+        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = c->env->id_mode,
+        .argv = (const char *const *)c->argv.v, .env = (const char *const *)c->vars.v, .cwd = cwd && *cwd ? cwd : "/",
+        .uid = c->user.uid, .gid = c->user.gid, .groups = c->user.groups, .n_groups = c->user.n_groups,
+        .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,
+        .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly, .init = true,
+        .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO, .stderr_fd = STDERR_FILENO,
+        .tty = c->o->tty, .cancel = c->env->cancel, .scratch_fd = root->scratch_fd, .memory_max = c->o->memory_max,
+    };
+    return cb_exec_run(&spec, status, err);
+}
+
+int cb_build_run_image(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
+                       const struct cb_run_options *o, int *status, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
+    struct container c = { .env = env, .o = o, .config = &image->config };
+    size_t n = image->manifest.n_layers;
+    struct cb_step *step = cb_step_new(env->progress, "preparing the image");
+    int r = cb_image_config_check(&image->config, n, err);
+    if (r < 0)
+        return r;
+    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
+    cb_step_begin(step);
+    for (size_t i = 0; i < n; i++)
+        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], host, repo);
+    r = cb_run_root_open(&root, slots, v, n, step, err);
+    if (r == 0)
+        r = cb_run_root_user(&root, slots, o->user ? o->user : image->config.user, step, &c.user, err);
+    if (r == 0)
+        r = make_argv(&c, err);
+    if (r == 0)
+        r = make_mounts(&c, err);
+    if (r == 0)
+        make_env(&c);
+    if (r < 0)
+        cb_step_error(step, cb_error_text(err));
+    else
+        cb_step_done(step);
+    cb_progress_finish(env->progress, r < 0);
+    if (r == 0)
+        r = start(&c, &root, status, err);
+    container_done(&c);
+    free(v);
+    return r;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cmd/build_report.h"
+#include "cmd/session.h"
+#include "util/alloc.h"
+
+struct build_options {
+    struct cb_common common;
+    const char *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
+    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host;
+    bool no_cache, quiet, load;
+};
+
+/* Everything cb_build_options needs in its own types. */
+struct build_input {
+    struct build_options cli;
+    struct cb_strvec operands, args;
+    struct cb_strmap labels, annotations;
+    struct cb_output *outputs;
+    size_t n_outputs;
+    struct cb_platform platform;
+    struct cb_build_options o;
+};
+
+/* The word after --push names the target unless it reads as a path, or -t already names one. */
+static bool push_takes(const char *word, void *arg)
+{
+    const bool *tagged = arg;
+    return !*tagged && word[0] != '-' && word[0] != '/' && word[0] != '~' && strcmp(word, ".") && strcmp(word, "..") &&
+           !cb_starts_with(word, "./") && !cb_starts_with(word, "../");
+}
+
+
+#define AT(field) offsetof(struct build_options, field)
+static const struct cb_opt options[] = {
+    { "tag", 't', CB_OPT_LIST, AT(tags), "NAME[:TAG]", "name of the image (several)", NULL },
+    { "file", 'f', CB_OPT_STRING, AT(file), "FILE", "the Dockerfile; - is standard input", NULL },
+    { "push", 0, CB_OPT_MAYBE, AT(push), "NAME", "push to every name; --push NAME also names it", push_takes },
+    { "target", 0, CB_OPT_STRING, AT(target), "STAGE", "build this stage", NULL },
+    { "build-arg", 0, CB_OPT_LIST, AT(build_args), "K[=V]", "value of an ARG; K alone: from the environment", NULL },
+    { "label", 0, CB_OPT_LIST, AT(labels), "K=V", "label of the image", NULL },
+    { "annotation", 0, CB_OPT_LIST, AT(annotations), "K=V", "annotation of the manifest", NULL },
+    { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
+    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, missing, never)", NULL },
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
+    { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
+    { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN", NULL },
+    { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]", NULL },
+    { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
+    { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
+    CB_OPT_COMMON_PROGRESS(build_options),
+    CB_OPT_COMMON_REGISTRY(build_options),
+    CB_OPT_COMMON_STORE(build_options),
+    CB_OPT_END,
+};
+
+static void input_done(struct build_input *in)
+{
+    struct build_options *c = &in->cli;
+    struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs, &c->add_host, &in->operands, &in->args };
+    for (size_t i = 0; i < CB_COUNTOF(lists); i++)
+        cb_strvec_done(lists[i]);
+    for (size_t i = 0; i < in->n_outputs; i++)
+        cb_output_done(&in->outputs[i]);
+    free(in->outputs);
+    cb_strmap_done(&in->labels);
+    cb_strmap_done(&in->annotations);
+    cb_platform_done(&in->platform);
+    cb_common_done(&c->common);
+}
+
+static void take_build_args(struct build_input *in)
+{
+    for (size_t i = 0; i < in->cli.build_args.n; i++) {
+        const char *arg = in->cli.build_args.v[i];
+        const char *v = strchr(arg, '=') ? NULL : getenv(arg);
+        if (strchr(arg, '='))
+            cb_strvec_push(&in->args, arg);
+        else if (v)
+            cb_strvec_pushf(&in->args, "%s=%s", arg, v);
+    }
+}
+
+static int take_map(const struct cb_strvec *from, const char *flag, struct cb_strmap *to, struct cb_error *err)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const char *eq = strchrnul(from->v[i], '=');
+        cb_autofree char *key = cb_strndup(from->v[i], (size_t)(eq - from->v[i]));
+        if (!*key)
+            return cb_error_set(err, CB_EUSAGE, "--%s %s: write KEY=VALUE", flag, from->v[i]);
+        cb_strmap_set(to, key, *eq ? eq + 1 : "");
+    }
+    return 0;
+}
+
+static int take_outputs(struct build_input *in, struct cb_error *err)
+{
+    in->outputs = cb_calloc(in->cli.outputs.n + 1, sizeof *in->outputs);
+    for (size_t i = 0; i < in->cli.outputs.n; i++) {
+        in->n_outputs++;
+        int r = cb_output_parse(&in->outputs[i], in->cli.outputs.v[i], err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int take_push(struct build_input *in, struct cb_error *err)
+{
+    const char *v = in->cli.push;
+    if (!v || !strcmp(v, "false") || !strcmp(v, "0"))
+        return 0;
+    in->o.push = true;
+    if (*v && strcmp(v, "true") && strcmp(v, "1"))
+        cb_strvec_push(&in->cli.tags, v);
+    if (!in->cli.tags.n)
+        return cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG, or -t NAME");
+    return 0;
+}
+
+static int take_pull(struct build_input *in, struct cb_error *err)
+{
+    static const struct { const char *word; enum cb_pull_policy policy; } words[] = {
+        { "", CB_PULL_ALWAYS }, { "true", CB_PULL_ALWAYS }, { "always", CB_PULL_ALWAYS }, { "newer", CB_PULL_ALWAYS },
+        { "false", CB_PULL_MISSING }, { "missing", CB_PULL_MISSING }, { "never", CB_PULL_NEVER },
+    };
+    for (size_t i = 0; in->cli.pull && i < CB_COUNTOF(words); i++)
+        if (!strcmp(in->cli.pull, words[i].word)) {
+            in->o.pull = words[i].policy;
+            return 0;
+        }
+    return in->cli.pull ? cb_error_set(err, CB_EUSAGE, "--pull=%s: always, missing or never", in->cli.pull) : 0;
+}
+
+static int take_rest(struct build_input *in, struct cb_error *err)
+{
+    const char *platform = in->cli.platform ? in->cli.platform : getenv("DOCKER_DEFAULT_PLATFORM");
+    int r = 0;
+    if (platform && strchr(platform, ','))
+        return cb_error_set(err, CB_EUSAGE, "--platform %s: this version builds one platform at a time", platform);
+    if (platform && *platform) {
+        r = cb_platform_parse(&in->platform, platform, err);
+        in->o.platform = &in->platform;
+    }
+    in->o.network = CB_NETWORK_HOST;
+    if (r == 0 && in->cli.network)
+        r = cb_network_parse(in->cli.network, &in->o.network, err);
+    return r;
+}
+
+static int make_options(struct build_input *in, struct cb_error *err)
+{
+    struct cb_build_options *o = &in->o;
+    int r = take_push(in, err);
+    if (r == 0)
+        r = take_map(&in->cli.labels, "label", &in->labels, err);
+    if (r == 0)
+        r = take_map(&in->cli.annotations, "annotation", &in->annotations, err);
+    if (r == 0)
+        r = take_outputs(in, err);
+    if (r == 0)
+        r = take_pull(in, err);
+    if (r == 0)
+        r = take_rest(in, err);
+    take_build_args(in);
+    o->context = in->operands.n ? in->operands.v[0] : ".";
+    o->dockerfile = in->cli.file;
+    o->target = in->cli.target;
+    o->tags = &in->cli.tags;
+    o->build_args = &in->args;
+    o->labels = &in->labels;
+    o->annotations = &in->annotations;
+    o->outputs = in->outputs;
+    o->n_outputs = in->n_outputs;
+    o->no_cache = in->cli.no_cache;
+    o->extra_hosts = &in->cli.add_host;
+    o->compression = CB_COMPRESSION_GZIP;
+    o->compression_level = INT_MIN;
+    return r;
+}
+
+static int check_context(const char *context, struct cb_error *err)
+{
+    if (!strcmp(context, "-") || strstr(context, "://") || cb_starts_with(context, "git@"))
+        return cb_error_set(err, CB_EUSAGE, "context %s: this version builds from a directory only", context);
+    return 0;
+}
+
+static int name_hosts(struct cb_session *s, const struct cb_strvec *tags, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < tags->n; i++) {
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        r = cb_reference_parse(&ref, tags->v[i], err);
+        if (r == 0)
+            r = cb_session_name_host(s, ref.host, err);
+    }
+    return r;
+}
+
+static int build(struct build_input *in, const struct cb_process *p, struct cb_error *err)
+{
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_build_result res = { 0 };
+    if (in->cli.quiet)
+        in->cli.common.progress = "quiet";
+    int r = check_context(in->o.context, err);
+    if (r == 0)
+        r = cb_session_open(&s, p, &in->cli.common, "Building", err);
+    if (r == 0)
+        r = name_hosts(&s, &in->cli.tags, err);
+    if (r < 0)
+        return r;
+    r = cb_build_run(&s.env, &in->o, &res, err);
+    cb_progress_finish(s.progress, r < 0);
+    struct cb_report rep = { .res = &res, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
+                             .quiet = in->cli.quiet || (in->cli.common.progress && !strcmp(in->cli.common.progress, "quiet")),
+                             .print_id = in->cli.quiet };
+    r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
+    cb_build_result_done(&res);
+    return r;
+}
+
+static bool has_tag_option(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+        if (cb_starts_with(argv[i], "-t") || !strcmp(argv[i], "--tag") || cb_starts_with(argv[i], "--tag="))
+            return true;
+    return false;
+}
+
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+               struct cb_error *err)
+{
+    struct build_input in = { .cli.common = CB_COMMON_INIT };
+    bool tagged = has_tag_option(argc, argv);
+    struct cb_verb_args a = { .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged };
+    int r = cb_verb_args(&a, err);
+    in.operands = a.operands;
+    if (r == 0 && !a.done) {
+        r = make_options(&in, err);
+        if (r == 0)
+            r = build(&in, p, err);
+    }
+    input_done(&in);
+    return r;
+}
+
+const struct cb_verb cb_verb_build = {
+    .name = "build",
+    .summary = "build an image from a Dockerfile, and push it",
+    .operands = "[OPTIONS] [CONTEXT]",
+    .details = "CONTEXT is a directory, by default the current one.\n\n"
+               "--push alone pushes to every name given by -t. Without -t, the word after --push is the name to build\n"
+               "and push, unless it reads as a path: ., .., or something that begins with ./ ../ / ~ or -.",
+    .options = options,
+    .userns = true,
+    .run = run,
+};

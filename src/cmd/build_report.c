@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/build_report.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cmd/session.h"
+#include "oci/json.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+
+/* In place, without a temporary name: /dev/termination-log is a mount point. */
+static int write_file(const char *path, const char *text, size_t n, struct cb_error *err)
+{
+    cb_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "write %s", path);
+    int r = cb_fd_write_all(fd, text, n, err);
+    return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
+}
+
+static uint64_t image_size(const struct cb_image *i)
+{
+    uint64_t n = i->manifest.config.size;
+    for (size_t k = 0; k < i->manifest.n_layers; k++)
+        n += i->manifest.layers[k].size;
+    return n;
+}
+
+/* ---- --metadata-file: the keys of buildx, and ours ---- */
+
+static void put_digest(json_t *o, const char *key, const struct cb_digest *d)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    json_object_set_new(o, key, json_string(cb_digest_text(d, text)));
+}
+
+static json_t *names_json(const struct cb_build_result *res)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    for (size_t i = 0; i < res->n_tags; i++)
+        cb_strbuf_addf(&sb, "%s%s", i ? "," : "", res->tags[i].name);
+    return json_string(sb.buf);
+}
+
+static json_t *blobs_json(const struct cb_build_result *res)
+{
+    static const char *const how[] = { "present", "mounted", "uploaded", "copied" };
+    json_t *a = json_array();
+    for (size_t i = 0; i < res->n_blobs; i++) {
+        json_t *o = json_object();
+        put_digest(o, "digest", &res->blobs[i].digest);
+        json_object_set_new(o, "size", json_integer((json_int_t)res->blobs[i].size));
+        json_object_set_new(o, "outcome", json_string(how[res->blobs[i].outcome]));
+        json_object_set_new(o, "sent", json_integer((json_int_t)res->blobs[i].sent));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static int write_metadata(const struct cb_report *r, struct cb_error *err)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autojson json_t *o = json_object();
+    const struct cb_build_result *res = r->res;
+    put_digest(o, "containerimage.config.digest", &res->image.manifest.config.digest);
+    json_object_set_new(o, "containerimage.descriptor", cb_descriptor_to_json(&res->image.desc));
+    put_digest(o, "containerimage.digest", &res->image.desc.digest);
+    if (res->n_tags)
+        json_object_set_new(o, "image.name", names_json(res));
+    json_object_set_new(o, "cbpush.steps", json_integer(res->steps));
+    json_object_set_new(o, "cbpush.cached", json_integer(res->cached));
+    json_object_set_new(o, "cbpush.pushed", blobs_json(res));
+    cb_json_print_pretty(&sb, o);
+    return write_file(r->metadata_file, sb.buf, sb.len, err);
+}
+
+/* ---- the summary ---- */
+
+static void print_pushed(const struct cb_build_result *res)
+{
+    uint64_t sent = 0;
+    unsigned n[4] = { 0 };
+    for (size_t i = 0; i < res->n_blobs; i++) {
+        n[res->blobs[i].outcome]++;
+        sent += res->blobs[i].sent;
+    }
+    cb_autofree char *size = cb_size_text(sent);
+    if (res->was_current)
+        fprintf(stderr, "  pushed    nothing to do: the registry has this image under every name\n");
+    else if (res->n_blobs)
+        fprintf(stderr, "  pushed    %u uploaded (%s), %u mounted, %u copied, %u already there\n", n[CB_BLOB_UPLOADED], size,
+                n[CB_BLOB_MOUNTED], n[CB_BLOB_COPIED], n[CB_BLOB_PRESENT]);
+}
+
+static void print_summary(const struct cb_build_result *res)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *size = cb_size_text(image_size(&res->image));
+    fprintf(stderr, "\n  digest    %s\n", cb_digest_text(&res->image.desc.digest, digest));
+    fprintf(stderr, "  size      %s in %zu layers\n", size, res->image.manifest.n_layers);
+    if (res->steps)
+        fprintf(stderr, "  steps     %u, %u of them cached\n", res->steps, res->cached);
+    for (size_t i = 0; i < res->n_tags; i++)
+        fprintf(stderr, "  name      %s\n", res->tags[i].name);
+    print_pushed(res);
+}
+
+static void print_warnings(const struct cb_dockerfile *d)
+{
+    if (!d || d->n_warnings == 0)
+        return;
+    fprintf(stderr, "\n %zu warning%s found:\n", d->n_warnings, d->n_warnings == 1 ? "" : "s");
+    for (size_t i = 0; i < d->n_warnings; i++)
+        fprintf(stderr, " - %s%s%s (line %u)\n", d->warnings[i].rule, *d->warnings[i].rule ? ": " : "", d->warnings[i].text,
+                d->warnings[i].span.first);
+}
+
+int cb_report_success(const struct cb_report *r, struct cb_error *err)
+{
+    char id[CB_DIGEST_TEXT_MAX];
+    const char *text = cb_digest_text(&r->res->image.manifest.config.digest, id);
+    int e = 0;
+    if (r->iidfile)
+        e = write_file(r->iidfile, text, strlen(text), err);
+    if (e == 0 && r->metadata_file)
+        e = write_metadata(r, err);
+    if (r->print_id)
+        printf("%s\n", text);
+    if (!r->quiet) {
+        print_warnings(r->res->dockerfile);
+        print_summary(r->res);
+    }
+    return e;
+}
+
+int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err CB_UNUSED)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (r->res->failed_log)
+        fputs(r->res->failed_log, stderr);
+    if (r->res->dockerfile && r->res->failed.first) {
+        cb_df_excerpt(&sb, r->res->dockerfile, r->res->failed);
+        struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_add_sanitized(&safe, sb.buf, sb.len, true);
+        fputs(safe.buf, stderr);
+    }
+    return code;
+}
+
+int cb_report_write(const char *path, const char *text, struct cb_error *err)
+{
+    return write_file(path, text, strlen(text), err);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The verbs. main.c looks a verb up in the table, prepares the process as its flags say, and runs it. */
+
+#include <stdbool.h>
+
+#include "cmd/opt.h"
+#include "util/cancel.h"
+#include "util/error.h"
+
+/* What main made before any verb runs. */
+struct cb_process {
+    struct cb_cancel *cancel;
+    bool started_as_root;
+    int id_mode;               /* enum cb_id_mode, of exec/exec.h */
+};
+
+struct cb_verb;
+/* Before any thread exists: the user namespace where the verb works on trees, limits, signals. */
+int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err) CB_WUR;
+
+struct cb_verb {
+    const char *name;
+    const char *summary;       /* one line for `cbpush help` */
+    const char *operands;      /* "[OPTIONS] [CONTEXT]" */
+    const char *details;       /* paragraphs for --help, or NULL */
+    const struct cb_opt *options;
+    bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
+    int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
+               struct cb_error *err);
+};
+
+extern const struct cb_verb cb_verb_build, cb_verb_run, cb_verb_pull, cb_verb_push, cb_verb_tag, cb_verb_images, cb_verb_rmi,
+    cb_verb_inspect, cb_verb_history, cb_verb_save, cb_verb_load, cb_verb_prune, cb_verb_login, cb_verb_logout,
+    cb_verb_doctor, cb_verb_version;
+
+/* NULL-terminated, in the order of `cbpush help`. */
+extern const struct cb_verb *const cb_verbs[];
+const struct cb_verb *cb_verb_find(const char *name);
+/* `cbpush help [VERB]`: to standard output. */
+int cb_help(const char *verb, struct cb_error *err) CB_WUR;
+void cb_verb_help(const struct cb_verb *v);

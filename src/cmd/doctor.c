@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "cmd/session.h"
+#include "oci/json.h"
+
+struct doctor_options {
+    struct cb_common common;
+    bool json;
+};
+static const struct cb_opt options[] = {
+    { "json", 0, CB_OPT_FLAG, offsetof(struct doctor_options, json), NULL, "as JSON", NULL },
+    CB_OPT_COMMON_STORE(doctor_options),
+    CB_OPT_END,
+};
+
+static const char *const states[] = { "ok", "missing", "broken" };
+
+static void print_text(const struct cb_probes *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct cb_probe *x = &p->v[i];
+        printf("%-8s %-26s %s\n", states[x->state], x->name, x->detail ? x->detail : "");
+        if (x->remedy && x->state != CB_PROBE_OK)
+            printf("%-8s %-26s → %s\n", "", "", x->remedy);
+    }
+}
+
+static void print_json(const struct cb_probes *p)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autojson json_t *a = json_array();
+    for (size_t i = 0; i < p->n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(p->v[i].name));
+        json_object_set_new(o, "state", json_string(states[p->v[i].state]));
+        json_object_set_new(o, "required", json_boolean(p->v[i].required));
+        cb_json_put_string(o, "detail", p->v[i].detail);
+        cb_json_put_string(o, "remedy", p->v[i].remedy);
+        json_array_append_new(a, o);
+    }
+    cb_json_print_pretty(&sb, a);
+    fputs(sb.buf, stdout);
+}
+
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status, struct cb_error *err)
+{
+    struct doctor_options o = { .common = CB_COMMON_INIT };
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_probes probes = { 0 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv };
+    int r = cb_verb_args(&a, err);
+    cb_strvec_done(&a.operands);
+    if (r < 0 || a.done)
+        return r;
+    r = cb_session_store(&s, p, &o.common, err);
+    if (r == 0)
+        r = cb_exec_probe(cb_store_root_fd(s.store), (enum cb_id_mode)p->id_mode, &probes, err);
+    if (r == 0 && o.json)
+        print_json(&probes);
+    else if (r == 0)
+        print_text(&probes);
+    for (size_t i = 0; i < probes.n; i++)
+        if (probes.v[i].required && probes.v[i].state != CB_PROBE_OK)
+            *status = CB_ELOCAL;
+    cb_probes_done(&probes);
+    return r;
+}
+
+const struct cb_verb cb_verb_doctor = {
+    .name = "doctor", .summary = "tell what works on this machine, and what would help", .operands = "[OPTIONS]", .options = options,
+    .userns = true, .run = run,
+};

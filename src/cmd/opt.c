@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/opt.h"
+
+#include <stdio.h>
+
+#include "util/alloc.h"
+#include "util/strbuf.h"
+
+static const struct cb_opt *by_name(const struct cb_opt *t, const char *name, size_t n)
+{
+    for (; t->name; t++)
+        if (strlen(t->name) == n && !strncmp(t->name, name, n))
+            return t;
+    return NULL;
+}
+
+static const struct cb_opt *by_letter(const struct cb_opt *t, char c)
+{
+    for (; t->name; t++)
+        if (t->letter && t->letter == c)
+            return t;
+    return NULL;
+}
+
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64], n = strlen(b);
+    if (n >= CB_COUNTOF(row))
+        return 99;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; *a; a++, i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t up = row[j];
+            size_t best = CB_MIN(CB_MIN(up, row[j - 1]) + 1, diagonal + (*a != b[j - 1]));
+            diagonal = up;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static int unknown(const struct cb_opt *t, const char *word, size_t n, struct cb_error *err)
+{
+    cb_autofree char *name = cb_strndup(word, n);
+    const struct cb_opt *best = NULL;
+    size_t least = 3;
+    for (; t->name; t++) {
+        size_t d = t->help ? distance(name, t->name) : 99;
+        if (d < least) {
+            least = d;
+            best = t;
+        }
+    }
+    if (best)
+        return cb_error_set(err, CB_EUSAGE, "unknown option --%s (did you mean --%s?)", name, best->name);
+    return cb_error_set(err, CB_EUSAGE, "unknown option --%s", name);
+}
+
+static int parse_bool(const struct cb_opt *o, const char *v, bool *out, struct cb_error *err)
+{
+    if (!v || !strcmp(v, "true") || !strcmp(v, "1")) {
+        *out = true;
+        return 0;
+    }
+    if (!strcmp(v, "false") || !strcmp(v, "0")) {
+        *out = false;
+        return 0;
+    }
+    return cb_error_set(err, CB_EUSAGE, "--%s=%s: write true or false", o->name, v);
+}
+
+static int set(const struct cb_opt *o, void *dest, const char *v, struct cb_error *err)
+{
+    char *at = (char *)dest + o->offset;
+    bool b = false;
+    int r;
+    switch (o->kind) {
+    case CB_OPT_FLAG:
+        return parse_bool(o, v, (bool *)(void *)at, err);
+    case CB_OPT_TRISTATE:
+        r = parse_bool(o, v, &b, err);
+        *(int *)(void *)at = b;
+        return r;
+    case CB_OPT_LIST:
+        cb_strvec_push((struct cb_strvec *)(void *)at, v);
+        return 0;
+    case CB_OPT_STRING:
+    case CB_OPT_MAYBE:
+        *(const char **)(void *)at = v ? v : "";
+        return 0;
+    }
+    return cb_error_set(err, CB_EINTERNAL, "an option of no kind");
+}
+
+static bool needs_value(const struct cb_opt *o)
+{
+    return o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST;
+}
+
+/* The value of an option that had none attached: the next word, where one is needed or wanted. */
+static int value_of(struct cb_opt_parse *p, const struct cb_opt *o, int *i, const char **v, struct cb_error *err)
+{
+    const char *next = *i + 1 < p->argc ? p->argv[*i + 1] : NULL;
+    if (needs_value(o) && !next)
+        return cb_error_set(err, CB_EUSAGE, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
+    if (needs_value(o) || (next && o->takes && o->takes(next, p->takes_arg))) {
+        *v = next;
+        (*i)++;
+    }
+    return 0;
+}
+
+static int parse_long(struct cb_opt_parse *p, int *i, struct cb_error *err)
+{
+    const char *word = p->argv[*i] + 2, *eq = strchr(word, '=');
+    size_t n = eq ? (size_t)(eq - word) : strlen(word);
+    const struct cb_opt *o = by_name(p->table, word, n);
+    const char *v = eq ? eq + 1 : NULL;
+    if (!strcmp(word, "help")) {
+        p->help = true;
+        return 0;
+    }
+    if (!o)
+        return unknown(p->table, word, n, err);
+    int r = v ? 0 : value_of(p, o, i, &v, err);
+    return r < 0 ? r : set(o, p->dest, v, err);
+}
+
+static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
+{
+    for (const char *c = p->argv[*i] + 1; *c; c++) {
+        const struct cb_opt *o = by_letter(p->table, *c);
+        const char *v = NULL;
+        if (!o && *c == 'h') {
+            p->help = true;
+            return 0;
+        }
+        if (!o)
+            return cb_error_set(err, CB_EUSAGE, "unknown option -%c", *c);
+        if (needs_value(o) && c[1]) {
+            v = c[1] == '=' ? c + 2 : c + 1;
+            return set(o, p->dest, v, err);
+        }
+        int r = value_of(p, o, i, &v, err);
+        if (r == 0)
+            r = set(o, p->dest, v, err);
+        if (r < 0 || v)
+            return r;
+    }
+    return 0;
+}
+
+int cb_opt_parse(struct cb_opt_parse *p, struct cb_error *err)
+{
+    bool only_operands = false;
+    for (int i = 0; i < p->argc; i++) {
+        const char *word = p->argv[i];
+        int r = 0;
+        if (only_operands || word[0] != '-' || !word[1])
+            cb_strvec_push(p->operands, word);
+        else if (!strcmp(word, "--"))
+            only_operands = true;
+        else
+            r = word[1] == '-' ? parse_long(p, &i, err) : parse_short(p, &i, err);
+        if (r < 0)
+            return r;
+        only_operands = only_operands || (p->stop_at_operand && p->operands->n > 0);
+    }
+    return 0;
+}
+
+void cb_opt_print(const struct cb_opt *t)
+{
+    for (; t->name; t++) {
+        struct cb_strbuf left cb_cleanup_strbuf = CB_STRBUF_INIT;
+        if (!t->help)
+            continue;
+        if (t->letter)
+            cb_strbuf_addf(&left, "-%c, ", t->letter);
+        else
+            cb_strbuf_adds(&left, "    ");
+        cb_strbuf_addf(&left, "--%s", t->name);
+        if (t->kind == CB_OPT_MAYBE)
+            cb_strbuf_addf(&left, "[=%s]", t->arg);
+        else if (needs_value(t))
+            cb_strbuf_addf(&left, " %s", t->arg);
+        if (left.len > 28)
+            printf("  %s\n  %-28s  %s\n", left.buf, "", t->help);
+        else
+            printf("  %-28s  %s\n", left.buf, t->help);
+    }
+}

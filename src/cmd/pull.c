@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "cmd/build_report.h"
+#include "cmd/session.h"
+#include "util/alloc.h"
+
+struct pull_options {
+    struct cb_common common;
+    const char *platform;
+    bool quiet;
+};
+
+#define AT(field) offsetof(struct pull_options, field)
+static const struct cb_opt options[] = {
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "which image of several", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
+    CB_OPT_COMMON_PROGRESS(pull_options),
+    CB_OPT_COMMON_REGISTRY(pull_options),
+    CB_OPT_COMMON_STORE(pull_options),
+    CB_OPT_END,
+};
+
+/* A tag is named as it was asked for; a digest alone names nothing but the image. */
+static int set_name(struct cb_session *s, const struct cb_reference *ref, const struct cb_image *image, struct cb_error *err)
+{
+    cb_autofree char *name = cb_reference_text(ref);
+    return cb_store_name_set(s->store, name, &image->desc, err);
+}
+
+static int pull_image(struct cb_session *s, const struct cb_reference *ref, const struct cb_platform *platform, struct cb_error *err)
+{
+    struct cb_image image cb_cleanup_image = { 0 };
+    cb_autofree char *host = NULL;
+    cb_autofree char *repo = NULL;
+    cb_autofree char *text = cb_reference_text(ref);
+    cb_autofree char *title = cb_asprintf("pulling %s", text);
+    char digest[CB_DIGEST_TEXT_MAX];
+    struct cb_step *step = cb_step_new(s->progress, title);
+    cb_step_begin(step);
+    int r = cb_build_resolve(&s->env, ref, platform, CB_PULL_ALWAYS, &image, &host, &repo, err);
+    if (r == 0)
+        r = cb_build_fetch_layers(&s->env, &image, host, repo, CB_NEED_BLOB | CB_NEED_TOC, step, err);
+    if (r == 0)
+        r = set_name(s, ref, &image, err);
+    if (r < 0)
+        cb_step_error(step, cb_error_text(err));
+    else
+        cb_step_done(step);
+    cb_progress_finish(s->progress, r < 0);
+    if (r == 0)
+        printf("%s\n", cb_digest_text(&image.desc.digest, digest));
+    return r;
+}
+
+static int pull(const struct cb_process *p, struct pull_options *o, const char *name, struct cb_error *err)
+{
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct cb_platform platform cb_cleanup_platform = { 0 };
+    if (o->quiet)
+        o->common.progress = "quiet";
+    int r = cb_reference_parse(&ref, name, err);
+    cb_reference_default_tag(&ref);
+    cb_platform_host(&platform);
+    if (r == 0 && o->platform) {
+        cb_platform_done(&platform);
+        r = cb_platform_parse(&platform, o->platform, err);
+    }
+    if (r == 0)
+        r = cb_session_open(&s, p, &o->common, "Pulling", err);
+    if (r == 0)
+        r = cb_session_name_host(&s, ref.host, err);
+    return r < 0 ? r : pull_image(&s, &ref, &platform, err);
+}
+
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+               struct cb_error *err)
+{
+    struct pull_options o = { .common = CB_COMMON_INIT };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = pull(p, &o, a.operands.v[0], err);
+    cb_strvec_done(&a.operands);
+    cb_common_done(&o.common);
+    return r;
+}
+
+const struct cb_verb cb_verb_pull = {
+    .name = "pull", .summary = "bring an image into the store; prints its digest", .operands = "[OPTIONS] IMAGE",
+    .options = options, .run = run,
+};
+
+/* ---- push ---- */
+
+struct push_options {
+    struct cb_common common;
+    const char *digest_file;
+    bool quiet;
+};
+#undef AT
+#define AT(field) offsetof(struct push_options, field)
+static const struct cb_opt push_options_table[] = {
+    { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the manifest's digest there", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
+    CB_OPT_COMMON_PROGRESS(push_options),
+    CB_OPT_COMMON_REGISTRY(push_options),
+    CB_OPT_COMMON_STORE(push_options),
+    CB_OPT_END,
+};
+
+static int push_image(struct cb_session *s, const struct push_options *o, const char *name, const struct cb_reference *ref,
+                      struct cb_error *err)
+{
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_build_result res = { 0 };
+    int r = cb_store_find(s->store, name, &desc, NULL, err);
+    if (r == 0)
+        r = cb_image_load(s->store, &desc, NULL, &res.image, err);
+    if (r == 0)
+        r = cb_build_push_image(&s->env, &res.image, ref, &res, err);
+    cb_progress_finish(s->progress, r < 0);
+    if (r == 0) {
+        char digest[CB_DIGEST_TEXT_MAX];
+        struct cb_report rep = { .res = &res, .quiet = o->quiet };
+        r = cb_report_success(&rep, err);
+        printf("%s\n", cb_digest_text(&res.image.desc.digest, digest));
+        if (r == 0 && o->digest_file)
+            r = cb_report_write(o->digest_file, digest, err);
+    }
+    cb_build_result_done(&res);
+    return r;
+}
+
+static int push(const struct cb_process *p, struct push_options *o, const struct cb_strvec *operands, struct cb_error *err)
+{
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    if (o->quiet)
+        o->common.progress = "quiet";
+    int r = cb_reference_parse(&ref, operands->v[operands->n - 1], err);
+    cb_reference_default_tag(&ref);
+    if (r == 0)
+        r = cb_session_open(&s, p, &o->common, "Pushing", err);
+    if (r == 0)
+        r = cb_session_name_host(&s, ref.host, err);
+    return r < 0 ? r : push_image(&s, o, operands->v[0], &ref, err);
+}
+
+static int run_push(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+                    struct cb_error *err)
+{
+    struct push_options o = { .common = CB_COMMON_INIT };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 2 };
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = push(p, &o, &a.operands, err);
+    cb_strvec_done(&a.operands);
+    cb_common_done(&o.common);
+    return r;
+}
+
+const struct cb_verb cb_verb_push = {
+    .name = "push", .summary = "push an image of the store; prints its digest", .operands = "[OPTIONS] IMAGE [DESTINATION]",
+    .options = push_options_table, .run = run_push,
+};

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cmd/session.h"
+#include "util/alloc.h"
+
+struct save_options {
+    struct cb_common common;
+    const char *output, *format, *input, *name;
+    bool quiet;
+};
+#define AT(field) offsetof(struct save_options, field)
+static const struct cb_opt save_table[] = {
+    { "output", 'o', CB_OPT_STRING, AT(output), "FILE", "write there instead of to standard output", NULL },
+    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "docker-archive (default), oci-archive, oci-dir", NULL },
+    CB_OPT_COMMON_PROGRESS(save_options),
+    CB_OPT_COMMON_REGISTRY(save_options),
+    CB_OPT_COMMON_STORE(save_options),
+    CB_OPT_END,
+};
+
+static int write_archive(const struct cb_export_options *x, const struct save_options *o, bool docker, struct cb_error *err)
+{
+    cb_autofree char *tmp = o->output ? cb_asprintf("%s.cbpush-%ld", o->output, (long)getpid()) : NULL;
+    cb_autoclose int fd = tmp ? open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "%s", o->output ? o->output : "standard output");
+    int r = docker ? cb_export_docker_tar(x, fd, err) : cb_export_oci_tar(x, fd, err);
+    if (r == 0 && tmp && rename(tmp, o->output) < 0)
+        r = cb_error_sys(err, CB_ELOCAL, errno, "rename to %s", o->output);
+    if (r < 0 && tmp)
+        unlink(tmp);
+    return r;
+}
+
+static int save(struct cb_session *s, const struct save_options *o, const char *what, struct cb_error *err)
+{
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_image image cb_cleanup_image = { 0 };
+    cb_autofree char *name = NULL;
+    const char *format = o->format ? o->format : "docker-archive";
+    bool docker = !strcmp(format, "docker-archive"), dir = !strcmp(format, "oci-dir");
+    if (!docker && !dir && strcmp(format, "oci-archive"))
+        return cb_error_set(err, CB_EUSAGE, "--format %s: docker-archive, oci-archive or oci-dir", format);
+    if (dir && !o->output)
+        return cb_error_set(err, CB_EUSAGE, "--format oci-dir needs -o DIR");
+    if (!o->output && isatty(STDOUT_FILENO))
+        return cb_error_set(err, CB_EUSAGE, "not writing an archive to a terminal: use -o FILE or redirect");
+    int r = cb_store_find(s->store, what, &desc, &name, err);
+    if (r == 0)
+        r = cb_image_load(s->store, &desc, NULL, &image, err);
+    if (r == 0)
+        r = cb_build_fetch_layers(&s->env, &image, NULL, NULL, CB_NEED_BLOB, NULL, err);
+    if (r < 0)
+        return r;
+    const char *names[] = { name };
+    struct cb_export_options x = { .store = s->store, .image = &image, .names = names, .n_names = name ? 1 : 0,
+                                   .clamp_mtime = INT64_MAX, .cancel = s->process->cancel };
+    return dir ? cb_export_oci_dir(&x, o->output, err) : write_archive(&x, o, docker, err);
+}
+
+static int run_save(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+                    struct cb_error *err)
+{
+    struct save_options o = { .common = CB_COMMON_INIT };
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = cb_session_open(&s, p, &o.common, "Saving", err);
+    if (r == 0 && !a.done)
+        r = save(&s, &o, a.operands.v[0], err);
+    cb_strvec_done(&a.operands);
+    cb_common_done(&o.common);
+    return r;
+}
+
+const struct cb_verb cb_verb_save = {
+    .name = "save", .summary = "write an image to an archive", .operands = "[OPTIONS] IMAGE", .options = save_table, .run = run_save,
+};
+
+/* ---- load ---- */
+
+static const struct cb_opt load_table[] = {
+    { "input", 'i', CB_OPT_STRING, AT(input), "PATH", "docker or OCI archive, or OCI layout directory; default standard input", NULL },
+    { "tag", 't', CB_OPT_STRING, AT(name), "NAME[:TAG]", "name it so, whatever the archive says", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "digests only", NULL },
+    CB_OPT_COMMON_STORE(save_options),
+    CB_OPT_END,
+};
+
+static int name_image(struct cb_session *s, const struct save_options *o, const struct cb_image *image, const char *given, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(&image->desc.digest, digest);
+    const char *text = o->name ? o->name : given;
+    int r = text ? cb_reference_parse(&ref, text, err) : 0;
+    if (r < 0)
+        return r;
+    cb_autofree char *name = NULL;
+    if (text) {
+        cb_reference_default_tag(&ref);
+        name = cb_reference_text(&ref);
+        r = cb_store_name_set(s->store, name, &image->desc, err);
+    }
+    if (r == 0)
+        printf("%s%s%s\n", digest, o->quiet || !name ? "" : " ", o->quiet || !name ? "" : name);
+    return r;
+}
+
+static int load(struct cb_session *s, const struct save_options *o, struct cb_error *err)
+{
+    struct cb_import_result res = { 0 };
+    int r = cb_image_import(s->store, o->input ? o->input : "-", &res, err);
+    if (r == 0 && o->name && res.n > 1)
+        r = cb_error_set(err, CB_EUSAGE, "the archive holds %zu images: --tag names only one", res.n);
+    for (size_t i = 0; r == 0 && i < res.n; i++)
+        r = name_image(s, o, &res.images[i], res.names[i], err);
+    cb_import_result_done(&res);
+    return r;
+}
+
+static int run_load(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+                    struct cb_error *err)
+{
+    struct save_options o = { .common = CB_COMMON_INIT };
+    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv };
+    int r = cb_verb_args(&a, err);
+    cb_strvec_done(&a.operands);
+    if (r == 0 && !a.done && !o.input && isatty(STDIN_FILENO))
+        r = cb_error_set(err, CB_EUSAGE, "load: standard input is a terminal: use -i FILE or redirect");
+    if (r == 0 && !a.done)
+        r = cb_session_store(&s, p, &o.common, err);
+    if (r == 0 && !a.done)
+        r = load(&s, &o, err);
+    return r;
+}
+
+const struct cb_verb cb_verb_load = {
+    .name = "load", .summary = "bring an archive into the store", .operands = "[OPTIONS]", .options = load_table, .run = run_load,
+};

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/session.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+
+void cb_common_done(struct cb_common *c)
+{
+    cb_strvec_done(&c->insecure);
+}
+
+void cb_session_done(struct cb_session *s)
+{
+    cb_progress_finish(s->progress, false);
+    cb_registry_free(s->registry);
+    cb_auth_free(s->auth);
+    cb_http_free(s->http);
+    cb_pool_free(s->cpu);
+    cb_store_close(s->store);
+    cb_progress_free(s->progress);
+    free(s->creds_host);
+}
+
+int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err)
+{
+    struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root };
+    s->process = p;
+    s->common = c;
+    return cb_store_open(&o, &s->store, err);
+}
+
+static void debug_line(void *arg, const char *line)
+{
+    cb_progress_debug(arg, "%s", line);
+}
+
+static int open_network(struct cb_session *s, struct cb_error *err)
+{
+    const struct cb_common *c = s->common;
+    const struct cb_cancel *cancel = s->process->cancel;
+    struct cb_http_options ho = { .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress };
+    s->http = cb_http_new(&ho, err);
+    if (!s->http)
+        return -CB_ELOCAL;
+    struct cb_auth_options ao = { .authfile = c->authfile, .creds = c->creds, .http = s->http, .cancel = cancel,
+                                  .note = c->debug ? debug_line : NULL, .note_arg = s->progress };
+    s->auth = cb_auth_new(&ao);
+    struct cb_registry_options ro = { .http = s->http, .auth = s->auth, .cancel = cancel, .cert_dir = c->cert_dir,
+                                      .insecure = &c->insecure, .tls_verify = c->tls_verify,
+                                      .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress };
+    s->registry = cb_registry_new(&ro, err);
+    return s->registry ? 0 : -CB_ECONF;
+}
+
+int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
+                    struct cb_error *err)
+{
+    struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title };
+    int r = c->progress ? cb_progress_mode_parse(c->progress, &po.mode, err) : 0;
+    if (r == 0)
+        r = cb_session_store(s, p, c, err);
+    if (r < 0)
+        return r;
+    s->progress = cb_progress_new(&po);
+    cb_progress_set_debug(s->progress, c->debug);
+    s->cpu = cb_pool_new("cpu", cb_cpu_count());
+    r = open_network(s, err);
+    s->env = (struct cb_build_env){ .store = s->store, .registry = s->registry, .progress = s->progress, .cpu = s->cpu,
+                                    .cancel = p->cancel, .id_mode = (enum cb_id_mode)p->id_mode };
+    return r;
+}
+
+int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error *err)
+{
+    if (s->common->creds && s->creds_host && strcmp(s->creds_host, host))
+        return cb_error_set(err, CB_EUSAGE, "--creds is for one registry; %s and %s are named: use --authfile", s->creds_host, host);
+    if (!s->creds_host)
+        s->creds_host = cb_strdup(host);
+    cb_auth_set_creds_host(s->auth, s->creds_host);
+    cb_registry_name_host(s->registry, host);
+    return 0;
+}
+
+int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
+{
+    struct cb_opt_parse p = { .table = a->verb->options, .dest = a->dest, .argc = a->argc, .argv = a->argv,
+                              .stop_at_operand = a->stop_at_operand, .takes_arg = a->takes_arg, .operands = &a->operands };
+    int r = cb_opt_parse(&p, err);
+    if (r == 0 && p.help) {
+        cb_verb_help(a->verb);
+        a->done = true;
+        return 0;
+    }
+    if (r == 0 && a->operands.n < a->min)
+        r = cb_error_set(err, CB_EUSAGE, "an operand is missing");
+    if (r == 0 && a->operands.n > a->max)
+        r = cb_error_set(err, CB_EUSAGE, "too many operands: \"%s\" is not expected", a->operands.v[a->max]);
+    if (r < 0)
+        return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: cbpush %s %s (--help says more)", a->verb->name, cb_error_text(err),
+                            a->verb->name, a->verb->operands);
+    return 0;
+}
+
+char *cb_size_text(uint64_t bytes)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_size(&sb, bytes);
+    return cb_strbuf_detach(&sb, NULL);
+}
+
+void cb_short_id(char out[16], const struct cb_digest *d)
+{
+    char hex[CB_DIGEST_TEXT_MAX];
+    snprintf(out, 16, "%.12s", cb_digest_hex(d, hex));
+}

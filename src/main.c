@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "util/strbuf.h"
+
+/* Descriptors 0–2 must be ours before anything else is opened. */
+static void fill_standard_fds(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static int fail(const struct cb_process *p, const struct cb_error *err)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int signo = p->cancel ? cb_cancel_signal(p->cancel) : 0;
+    const char *text = cb_error_text(err);
+    if (signo) {
+        fprintf(stderr, "cbpush: interrupted\n");
+        return 128 + signo;
+    }
+    cb_strbuf_add_sanitized(&sb, text, strlen(text), true);
+    fprintf(stderr, "cbpush: %s\n", sb.buf);
+    return cb_error_exit_code(err);
+}
+
+static int finish_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "cbpush: standard output could not be written\n");
+    return status ? status : 6;
+}
+
+static int run_verb(const struct cb_verb *v, int argc, char **argv)
+{
+    struct cb_process p = { .started_as_root = geteuid() == 0 };
+    struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
+    int status = 0;
+    int r = cb_process_prepare(&p, v, &err);
+    if (r == 0)
+        r = v->run(&p, v, argc, argv, &status, &err);
+    if (r < 0)
+        status = fail(&p, &err);
+    cb_cancel_free(p.cancel);
+    return finish_output(status);
+}
+
+static int help(const char *verb)
+{
+    struct cb_process p = { 0 };
+    struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_help(verb, &err);
+    return r < 0 ? fail(&p, &err) : finish_output(0);
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_fds();
+    umask(022);
+    signal(SIGPIPE, SIG_IGN);
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
+        return help(argc > 2 ? argv[2] : NULL);
+    if (name && (!strcmp(name, "--version") || !strcmp(name, "-v")))
+        name = "version";
+    const struct cb_verb *v = name ? cb_verb_find(name) : NULL;
+    if (!v) {
+        if (name)
+            fprintf(stderr, "cbpush: there is no verb \"%s\": `cbpush help` lists them\n", name);
+        else
+            fprintf(stderr, "cbpush: name a verb: `cbpush help` lists them\n");
+        return 2;
+    }
+    return run_verb(v, argc - 2, argv + 2);
+}
