@@ -42,7 +42,8 @@ static void add_sum(struct cb_strbuf *sb)
     cb_strbuf_addf(sb, "sum %s\n", cb_digest_hex(&sum, hex));
 }
 
-int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r, struct cb_error *err)
+int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r,
+                       struct cb_error *err)
 {
     if (r->n_layers > CB_MAX_LAYERS)
         return cb_error_set(err, CB_EINTERNAL, "a cache record of %zu layers", r->n_layers);
@@ -133,7 +134,8 @@ int cb_cache_record_read(int dirfd, const char *name, struct cb_cache_record *ou
     return r < 0 ? r : cb_cache_record_parse(out, text.buf, text.len, err);
 }
 
-int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct cb_cache_record *out, struct cb_error *err)
+int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct cb_cache_record *out,
+                       struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };

@@ -57,8 +57,10 @@ static int hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, stru
     return 0;
 }
 
-/* Who lost the race looks whether the winner is sound (R10); a file that a power cut or the disk damaged is replaced. */
-static int check_winner(struct store_sink *k, int dir, const char *hex, const struct cb_digest *want, struct cb_error *err)
+/* Who lost the race looks whether the winner is sound (R10); a file that a power cut or the disk damaged is
+ * replaced. */
+static int check_winner(struct store_sink *k, int dir, const char *hex, const struct cb_digest *want,
+                        struct cb_error *err)
 {
     cb_autoclose int fd = openat(dir, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat st;
@@ -168,7 +170,8 @@ int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, u
     if (!cb_digest_is_set(d))
         return cb_error_set(err, CB_EINTERNAL, "a blob without a digest");
     char path[CB_STORE_PATH_MAX], text[CB_DIGEST_TEXT_MAX];
-    cb_autoclose int f = openat(s->root_fd, cb_store_blob_path(path, d), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    cb_autoclose int f =
+        openat(s->root_fd, cb_store_blob_path(path, d), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (f < 0 && errno == ENOENT)
         return cb_error_set(err, CB_ENOTFOUND, "blob %s is not in the store", cb_digest_text(d, text));
     struct stat st;
@@ -195,7 +198,8 @@ int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, u
     return r;
 }
 
-int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
+int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out,
+                         struct cb_error *err)
 {
     int fd = -1;
     uint64_t size = 0;
@@ -227,38 +231,45 @@ int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_d
     return 0;
 }
 
-static int slurp_verified(struct cb_store *s, const struct cb_digest *d, int fd, size_t max, struct cb_strbuf *out,
-                          struct cb_error *err)
+static int check_text(struct cb_store *s, const struct cb_digest *d, const char *p, size_t n, struct cb_error *err)
 {
-    size_t before = out->len;
-    int r = cb_fd_slurp(fd, max, out, err);
-    char text[CB_DIGEST_TEXT_MAX];
-    cb_digest_text(d, text);
-    if (r < 0) {
-        cb_error_wrap(err, "blob %s", text);
-        return r;
-    }
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(d->alg);
     struct cb_digest have;
-    cb_hasher_update(h, out->buf + before, out->len - before);
+    char text[CB_DIGEST_TEXT_MAX];
+    cb_hasher_update(h, p, n);
     cb_hasher_finish(h, &have);
     if (cb_digest_eq(&have, d))
         return 0;
-    cb_strbuf_setlen(out, before);
-    return cb_error_set(err, CB_EVERIFY, "blob %s in the store %s is damaged", text, s->root);
+    return cb_error_set(err, CB_EVERIFY, "blob %s in the store %s is damaged", cb_digest_text(d, text), s->root);
 }
 
-int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out, struct cb_error *err)
+static int slurp_blob(const struct cb_digest *d, int fd, size_t max, struct cb_strbuf *out, struct cb_error *err)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    int r = cb_fd_slurp(fd, max, out, err);
+    if (r < 0)
+        cb_error_wrap(err, "blob %s", cb_digest_text(d, text));
+    return r;
+}
+
+int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
+                      struct cb_error *err)
 {
     cb_autoclose int fd = -1;
     int r = cb_store_blob_open(s, d, &fd, NULL, err);
-    return r < 0 ? r : slurp_verified(s, d, fd, max, out, err);
+    return r < 0 ? r : cb_store_blob_read(s, d, max, out, err);
 }
 
-int cb_store_blob_read(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out, struct cb_error *err)
+int cb_store_blob_read(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
+                       struct cb_error *err)
 {
     cb_autoclose int fd = -1;
     uint64_t size = 0;
+    size_t before = out->len;
     int r = cb_store_blob_peek(s, d, &fd, &size, err);
-    return r < 0 ? r : slurp_verified(s, d, fd, max, out, err);
+    if (r < 0 || (r = slurp_blob(d, fd, max, out, err)) < 0)
+        return r;
+    if ((r = check_text(s, d, out->buf + before, out->len - before, err)) < 0)
+        cb_strbuf_setlen(out, before);
+    return r;
 }

@@ -14,13 +14,15 @@
 
 /* All of it can be rebuilt (rebuild.c) or done without; so NORMAL is durable enough. */
 static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS layers(diff_id TEXT PRIMARY KEY, size INTEGER, last_use INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS layers(diff_id TEXT PRIMARY KEY, size INTEGER, last_use INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
     "CREATE TABLE IF NOT EXISTS encodings(id INTEGER PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " size INTEGER NOT NULL, compression INTEGER NOT NULL, media_type TEXT NOT NULL, engine TEXT NOT NULL,"
     " UNIQUE(diff_id, digest));"
     "CREATE TABLE IF NOT EXISTS origins(id INTEGER PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " host TEXT NOT NULL, repo TEXT NOT NULL, UNIQUE(diff_id, digest, host, repo));"
-    "CREATE TABLE IF NOT EXISTS facts(kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, set_at INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS facts(kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, set_at INTEGER NOT "
+    "NULL,"
     " PRIMARY KEY(kind, key)) WITHOUT ROWID;";
 
 static int db_fail(struct cb_store *s, struct cb_error *err, const char *what)
@@ -28,7 +30,9 @@ static int db_fail(struct cb_store *s, struct cb_error *err, const char *what)
     int code = s->db.handle ? sqlite3_errcode(s->db.handle) : SQLITE_CANTOPEN;
     s->db.corrupt = s->db.corrupt || code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
     const char *text = s->db.handle ? sqlite3_errmsg(s->db.handle) : sqlite3_errstr(code);
-    int sys = code == SQLITE_FULL ? ENOSPC : code == SQLITE_IOERR && s->db.handle ? sqlite3_system_errno(s->db.handle) : 0;
+    int sys = code == SQLITE_FULL                    ? ENOSPC
+              : code == SQLITE_IOERR && s->db.handle ? sqlite3_system_errno(s->db.handle)
+                                                     : 0;
     if (sys)
         return cb_error_sys(err, CB_ELOCAL, sys, "%s in %s/" DB_NAME ": %s", what, s->root, text);
     return cb_error_set(err, CB_ELOCAL, "%s in %s/" DB_NAME ": %s", what, s->root, text);
@@ -118,7 +122,8 @@ static int query_int(struct cb_store *s, const char *sql, int *out, struct cb_er
     return r == SQLITE_ROW ? 0 : -CB_ELOCAL;
 }
 
-/* A write-ahead log that is there means that the last user was killed or lives: only then a check is worth its time. */
+/* A write-ahead log that is there means that the last user was killed or lives: only then a check is worth its
+ * time. */
 static int quick_check(struct cb_store *s, struct cb_error *err)
 {
     struct stat st;
@@ -146,8 +151,10 @@ static int make_schema(struct cb_store *s, void *arg, struct cb_error *err)
     if (r < 0)
         return r;
     if (version != 0 && version != SCHEMA_VERSION)
-        r = cb_db_text(s, "DROP TABLE IF EXISTS layers; DROP TABLE IF EXISTS encodings; DROP TABLE IF EXISTS origins;"
-                          "DROP TABLE IF EXISTS facts;", err);
+        r = cb_db_text(s,
+                       "DROP TABLE IF EXISTS layers; DROP TABLE IF EXISTS encodings; DROP TABLE IF EXISTS origins;"
+                       "DROP TABLE IF EXISTS facts;",
+                       err);
     if (r == 0)
         r = cb_db_text(s, schema, err);
     return r == 0 ? cb_db_text(s, "PRAGMA user_version=1", err) : r;
@@ -166,7 +173,8 @@ static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     int r = quick_check(s, err);
-    /* Where write-ahead logging cannot work (no shared memory on that file system) SQLite keeps its rollback journal. */
+    /* Where write-ahead logging cannot work (no shared memory on that file system) SQLite keeps its rollback
+     * journal. */
     if (r < 0 || (r = cb_db_text(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err)) < 0)
         return r;
     int version = 0;
@@ -201,8 +209,12 @@ static int repair(struct cb_store *s, struct cb_error *err)
     close_handle(s);
     s->db.corrupt = false;
     int ok = 0;
-    if (open_handle(s, &fresh, NULL) == 0 && query_int(s, "SELECT count(*) FROM pragma_quick_check(1)"
-                                                          " WHERE quick_check='ok'", &ok, NULL) == 0 && ok == 1)
+    if (open_handle(s, &fresh, NULL) == 0 &&
+        query_int(s,
+                  "SELECT count(*) FROM pragma_quick_check(1)"
+                  " WHERE quick_check='ok'",
+                  &ok, NULL) == 0 &&
+        ok == 1)
         return 0;
     close_handle(s);
     s->db.corrupt = false;

@@ -8,9 +8,9 @@
 
 struct search {
     struct cb_store *s;
-    char prefix[CB_DIGEST_TEXT_MAX];   /* "sha256:ab12…" */
+    char prefix[CB_DIGEST_TEXT_MAX]; /* "sha256:ab12…" */
     size_t len;
-    const struct cb_store_name *hit;   /* whose name is reported */
+    const struct cb_store_name *hit; /* whose name is reported */
     struct cb_descriptor desc;
     bool found, ambiguous;
 };
@@ -34,7 +34,8 @@ static void take_hit(struct search *q, const struct cb_store_name *n, const stru
     q->found = true;
 }
 
-/* Looks at the manifest itself, its config, and, for an index, at all below. What is not in the store or damaged is passed over. */
+/* Looks at the manifest itself, its config, and, for an index, at all below. What is not in the store or damaged is
+ * passed over. */
 static void search_in(struct search *q, const struct cb_store_name *n, const struct cb_descriptor *d, unsigned depth)
 {
     if (matches(q, &d->digest)) {
@@ -84,7 +85,8 @@ static bool prefix_of(struct search *q, const char *text)
     return true;
 }
 
-/* repo@digest: an entry of that repository (any tag) with that digest; another repository's copy does not count (C4). */
+/* repo@digest: an entry of that repository (any tag) with that digest; another repository's copy does not count
+ * (C4). */
 static bool serves(const struct cb_store_name *n, const struct cb_reference *want)
 {
     struct cb_reference have cb_cleanup_reference = { 0 };
@@ -109,7 +111,8 @@ static const struct cb_store_name *by_name(const struct cb_store_names *names, c
     return NULL;
 }
 
-int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical, struct cb_error *err)
+int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical,
+                  struct cb_error *err)
 {
     struct cb_store_names names CB_CLEANUP(cb_store_names_done) = { 0 };
     int r = cb_store_name_list(s, &names, err);

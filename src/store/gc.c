@@ -18,10 +18,10 @@ struct sweep {
     struct cb_store_gc_result *res;
     struct cb_marks marks;
     int64_t keep_newer;
-    const char *dir;           /* that is being gone through */
-    struct cb_strvec trees;    /* to be measured: names in the trash, or in trees/ where nothing is removed */
-    struct cb_strvec trash;    /* to be deleted */
-    struct cb_digest *forget;  /* layers whose rows go */
+    const char *dir;          /* that is being gone through */
+    struct cb_strvec trees;   /* to be measured: names in the trash, or in trees/ where nothing is removed */
+    struct cb_strvec trash;   /* to be deleted */
+    struct cb_digest *forget; /* layers whose rows go */
     size_t n_forget, cap_forget;
 };
 
@@ -33,76 +33,70 @@ static bool old_enough(const struct sweep *w, const struct stat *st)
     return w->keep_newer <= 0 || cb_time_now() - made >= w->keep_newer;
 }
 
-/* *gone: it has been, or would be, removed. */
-static int discard(struct sweep *w, int dirfd, const char *name, char trashed[CB_STORE_TRASH_NAME], bool *gone, struct cb_error *err)
+/* 1: it has been, or would be, removed (its name in the trash, if any, is the last of w->trash); 0: it stays. */
+static int discard(struct sweep *w, int dirfd, const char *name, struct cb_error *err)
 {
     struct stat st;
-    *gone = false;
-    trashed[0] = '\0';
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "stat %s/%s/%s", w->s->root, w->dir, name);
     if (!old_enough(w, &st))
         return 0;
-    char path[CB_STORE_PATH_MAX];
+    char path[CB_STORE_PATH_MAX], trashed[CB_STORE_TRASH_NAME] = "";
     snprintf(path, sizeof path, "%s/%.180s", w->dir, name);
     int r = w->o->dry_run ? 0 : cb_store_trash(w->s, path, trashed, err);
-    *gone = r == 0;
+    if (r < 0)
+        return r;
     if (trashed[0])
         cb_strvec_push(&w->trash, trashed);
-    if (*gone && S_ISREG(st.st_mode))
+    if (S_ISREG(st.st_mode))
         w->res->bytes += (uint64_t)st.st_blocks * 512;
-    return r;
+    else if (S_ISDIR(st.st_mode))
+        cb_strvec_push(&w->trees, w->o->dry_run ? name : trashed);
+    return 1;
+}
+
+static int discard_counted(struct sweep *w, int dirfd, const char *name, uint64_t *count, struct cb_error *err)
+{
+    int r = discard(w, dirfd, name, err);
+    *count += r == 1;
+    return r < 0 ? r : 0;
 }
 
 static int sweep_blob(void *arg, int dirfd, const char *name, struct cb_error *err)
 {
     struct sweep *w = arg;
     struct cb_digest d;
-    char trashed[CB_STORE_TRASH_NAME];
-    bool gone = false;
+    uint64_t uncounted = 0;
     if (cb_starts_with(name, ".tmp-")) /* of a process that was killed while it replaced a damaged blob */
-        return discard(w, dirfd, name, trashed, &gone, err);
+        return discard_counted(w, dirfd, name, &uncounted, err);
     if (!cb_store_digest_of_hex(&d, name, strlen(name)) || cb_marks_blob(&w->marks, &d))
         return 0;
-    int r = discard(w, dirfd, name, trashed, &gone, err);
-    w->res->blobs += gone;
-    return r;
+    return discard_counted(w, dirfd, name, &w->res->blobs, err);
 }
 
 static int sweep_toc(void *arg, int dirfd, const char *name, struct cb_error *err)
 {
     struct sweep *w = arg;
     struct cb_digest d;
-    char trashed[CB_STORE_TRASH_NAME];
-    bool gone = false;
+    uint64_t uncounted = 0;
     if (!cb_store_digest_of_hex(&d, name, strlen(name)) || cb_marks_layer(&w->marks, &d))
         return 0;
-    return discard(w, dirfd, name, trashed, &gone, err);
+    return discard_counted(w, dirfd, name, &uncounted, err);
 }
 
 static int sweep_tree(void *arg, int dirfd, const char *name, struct cb_error *err)
 {
     struct sweep *w = arg;
     struct cb_digest d;
-    char trashed[CB_STORE_TRASH_NAME];
-    bool gone = false;
     if (!cb_store_digest_of_hex(&d, name, strcspn(name, "-")) || cb_marks_layer(&w->marks, &d))
         return 0;
-    int r = discard(w, dirfd, name, trashed, &gone, err);
-    w->res->trees += gone;
-    if (gone)
-        cb_strvec_push(&w->trees, w->o->dry_run ? name : trashed);
-    return r;
+    return discard_counted(w, dirfd, name, &w->res->trees, err);
 }
 
 static int sweep_record(void *arg, int dirfd, const char *name, struct cb_error *err)
 {
     struct sweep *w = arg;
-    char trashed[CB_STORE_TRASH_NAME];
-    bool gone = false;
-    int r = discard(w, dirfd, name, trashed, &gone, err);
-    w->res->records += gone;
-    return r;
+    return discard_counted(w, dirfd, name, &w->res->records, err);
 }
 
 static int sweep_record_dir(void *arg, int dirfd, const char *name, struct cb_error *err)
@@ -232,8 +226,8 @@ static int nothing(struct cb_store *s, void *arg, struct cb_error *err)
 
 static int run_gc(struct sweep *w, struct cb_error *err)
 {
-    /* The index is opened (and, if need be, rebuilt) before everybody else has to wait. On a full disk it cannot be: then
-     * trees go first, for which it is not needed, and make room for it. */
+    /* The index is opened (and, if need be, rebuilt) before everybody else has to wait. On a full disk it cannot be:
+     * then trees go first, for which it is not needed, and make room for it. */
     struct cb_error full cb_cleanup_error = CB_ERROR_INIT;
     int r = cb_db_run(w->s, nothing, NULL, &full);
     if (r < 0 && full.sys_errno == ENOSPC && !w->o->dry_run) {
@@ -247,7 +241,8 @@ static int run_gc(struct sweep *w, struct cb_error *err)
     return cb_trees_settle(w->s, err);
 }
 
-int cb_store_gc(struct cb_store *s, const struct cb_store_gc_options *o, struct cb_store_gc_result *res, struct cb_error *err)
+int cb_store_gc(struct cb_store *s, const struct cb_store_gc_options *o, struct cb_store_gc_result *res,
+                struct cb_error *err)
 {
     *res = (struct cb_store_gc_result){ 0 };
     struct sweep w = { .s = s, .o = o, .res = res, .trees = CB_STRVEC_INIT, .trash = CB_STRVEC_INIT };

@@ -8,8 +8,23 @@
 #define USE_STEP (3600LL * 1000000000) /* ns; last use is kept no finer, so that reading rarely writes */
 #define MAX_ORIGINS 64
 
-enum { ST_LAYER, ST_ENCODINGS, ST_ORIGINS, ST_TOUCH, ST_PUT_LAYER, ST_PUT_ENCODING, ST_PUT_ORIGIN, ST_USES, ST_DEL_LAYER,
-       ST_DEL_ENCODINGS, ST_DEL_ORIGINS, ST_DEL_FACTS, ST_FACT_GET, ST_FACT_PUT, ST_COUNT };
+enum {
+    ST_LAYER,
+    ST_ENCODINGS,
+    ST_ORIGINS,
+    ST_TOUCH,
+    ST_PUT_LAYER,
+    ST_PUT_ENCODING,
+    ST_PUT_ORIGIN,
+    ST_USES,
+    ST_DEL_LAYER,
+    ST_DEL_ENCODINGS,
+    ST_DEL_ORIGINS,
+    ST_DEL_FACTS,
+    ST_FACT_GET,
+    ST_FACT_PUT,
+    ST_COUNT
+};
 _Static_assert(ST_COUNT <= CB_DB_STATEMENTS, "room for every statement");
 
 static void bind_digest(struct sqlite3_stmt *st, int i, const struct cb_digest *d)
@@ -43,7 +58,8 @@ static int get_encodings(struct cb_store *s, struct cb_layer *l, struct cb_error
 {
     struct sqlite3_stmt *st = stmt_of(s, ST_ENCODINGS,
                                       "SELECT digest, size, compression, media_type, engine FROM encodings"
-                                      " WHERE diff_id=?1 ORDER BY id", &l->diff_id, err);
+                                      " WHERE diff_id=?1 ORDER BY id",
+                                      &l->diff_id, err);
     int r = st ? 0 : -CB_ELOCAL;
     while (st && (r = cb_db_step(s, st, err)) == 1) {
         struct cb_layer_encoding e = { .size = (uint64_t)sqlite3_column_int64(st, 1) };
@@ -62,9 +78,9 @@ static int get_encodings(struct cb_store *s, struct cb_layer *l, struct cb_error
 
 static int get_origins(struct cb_store *s, struct cb_layer *l, struct cb_error *err)
 {
-    struct sqlite3_stmt *st = stmt_of(s, ST_ORIGINS,
-                                      "SELECT digest, host, repo FROM origins WHERE diff_id=?1 ORDER BY id DESC LIMIT ?2",
-                                      &l->diff_id, err);
+    struct sqlite3_stmt *st =
+        stmt_of(s, ST_ORIGINS, "SELECT digest, host, repo FROM origins WHERE diff_id=?1 ORDER BY id DESC LIMIT ?2",
+                &l->diff_id, err);
     if (!st)
         return -CB_ELOCAL;
     sqlite3_bind_int(st, 2, MAX_ORIGINS);
@@ -80,7 +96,8 @@ static int get_origins(struct cb_store *s, struct cb_layer *l, struct cb_error *
 static int get_layer(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out, int64_t *last_use,
                      struct cb_error *err)
 {
-    struct sqlite3_stmt *st = stmt_of(s, ST_LAYER, "SELECT size, last_use FROM layers WHERE diff_id=?1", diff_id, err);
+    struct sqlite3_stmt *st =
+        stmt_of(s, ST_LAYER, "SELECT size, last_use FROM layers WHERE diff_id=?1", diff_id, err);
     int r = st ? cb_db_step(s, st, err) : -CB_ELOCAL;
     if (r < 0)
         return r;
@@ -100,7 +117,8 @@ static int get_layer(struct cb_store *s, const struct cb_digest *diff_id, struct
     return 0;
 }
 
-int cb_layer_table_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out, struct cb_error *err)
+int cb_layer_table_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out,
+                       struct cb_error *err)
 {
     int64_t last_use = 0;
     return get_layer(s, diff_id, out, &last_use, err);
@@ -142,26 +160,32 @@ static bool adds_nothing(const struct cb_layer *have, const struct cb_layer *l)
     return true;
 }
 
-static int put_encoding(struct cb_store *s, const struct cb_layer *l, const struct cb_layer_encoding *e, struct cb_error *err)
+static int put_encoding(struct cb_store *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
+                        struct cb_error *err)
 {
     struct sqlite3_stmt *st = stmt_of(s, ST_PUT_ENCODING,
                                       "INSERT INTO encodings(diff_id, digest, size, compression, media_type, engine)"
                                       " VALUES(?1,?2,?3,?4,?5,?6) ON CONFLICT(diff_id, digest) DO UPDATE SET"
-                                      " engine=excluded.engine WHERE engine=''", &l->diff_id, err);
+                                      " engine=excluded.engine WHERE engine=''",
+                                      &l->diff_id, err);
     if (!st)
         return -CB_ELOCAL;
     bind_digest(st, 2, &e->digest);
     sqlite3_bind_int64(st, 3, (sqlite3_int64)e->size);
     sqlite3_bind_int(st, 4, (int)e->compression);
-    sqlite3_bind_text(st, 5, e->media_type ? e->media_type : cb_mt_layer(e->compression, false), -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(st, 5, e->media_type ? e->media_type : cb_mt_layer(e->compression, false), -1,
+                      SQLITE_TRANSIENT);
     sqlite3_bind_text(st, 6, e->engine ? e->engine : "", -1, SQLITE_TRANSIENT);
     return cb_db_exec(s, st, err);
 }
 
-static int put_origin(struct cb_store *s, const struct cb_layer *l, const struct cb_layer_origin *o, struct cb_error *err)
+static int put_origin(struct cb_store *s, const struct cb_layer *l, const struct cb_layer_origin *o,
+                      struct cb_error *err)
 {
-    struct sqlite3_stmt *st = stmt_of(s, ST_PUT_ORIGIN, "INSERT OR IGNORE INTO origins(diff_id, digest, host, repo)"
-                                                        " VALUES(?1,?2,?3,?4)", &l->diff_id, err);
+    struct sqlite3_stmt *st = stmt_of(s, ST_PUT_ORIGIN,
+                                      "INSERT OR IGNORE INTO origins(diff_id, digest, host, repo)"
+                                      " VALUES(?1,?2,?3,?4)",
+                                      &l->diff_id, err);
     if (!st)
         return -CB_ELOCAL;
     bind_digest(st, 2, &o->digest);
@@ -173,10 +197,11 @@ static int put_origin(struct cb_store *s, const struct cb_layer *l, const struct
 static int put_rows(struct cb_store *s, void *arg, struct cb_error *err)
 {
     const struct cb_layer *l = arg;
-    struct sqlite3_stmt *st = stmt_of(s, ST_PUT_LAYER,
-                                      "INSERT INTO layers(diff_id, size, last_use) VALUES(?1,?2,?3) ON CONFLICT(diff_id)"
-                                      " DO UPDATE SET size=coalesce(size, excluded.size), last_use=excluded.last_use",
-                                      &l->diff_id, err);
+    struct sqlite3_stmt *st =
+        stmt_of(s, ST_PUT_LAYER,
+                "INSERT INTO layers(diff_id, size, last_use) VALUES(?1,?2,?3) ON CONFLICT(diff_id)"
+                " DO UPDATE SET size=coalesce(size, excluded.size), last_use=excluded.last_use",
+                &l->diff_id, err);
     if (!st)
         return -CB_ELOCAL;
     if (l->size <= INT64_MAX)
@@ -238,7 +263,8 @@ int cb_store_layer_put(struct cb_store *s, const struct cb_layer *l, struct cb_e
     return r < 0 ? r : cb_db_run(s, run_put, &a, err);
 }
 
-int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out, struct cb_error *err)
+int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out,
+                       struct cb_error *err)
 {
     struct layer_arg a = { .diff_id = diff_id, .out = out };
     int r = cb_store_hold(s, diff_id, err);
@@ -310,8 +336,10 @@ static int run_fact_get(struct cb_store *s, void *arg, struct cb_error *err)
 static int run_fact_put(struct cb_store *s, void *arg, struct cb_error *err)
 {
     const struct fact *f = arg;
-    struct sqlite3_stmt *st = cb_db_stmt(s, ST_FACT_PUT, "INSERT OR REPLACE INTO facts(kind, key, value, set_at)"
-                                                         " VALUES(?1,?2,?3,?4)", err);
+    struct sqlite3_stmt *st = cb_db_stmt(s, ST_FACT_PUT,
+                                         "INSERT OR REPLACE INTO facts(kind, key, value, set_at)"
+                                         " VALUES(?1,?2,?3,?4)",
+                                         err);
     if (!st)
         return -CB_ELOCAL;
     sqlite3_bind_text(st, 1, f->kind, -1, SQLITE_TRANSIENT);
@@ -321,7 +349,8 @@ static int run_fact_put(struct cb_store *s, void *arg, struct cb_error *err)
     return cb_db_exec(s, st, err);
 }
 
-int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, struct cb_strbuf *out, struct cb_error *err)
+int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, struct cb_strbuf *out,
+                      struct cb_error *err)
 {
     struct fact f = { .kind = kind, .key = key, .out = out };
     return cb_db_run(s, run_fact_get, &f, err);

@@ -27,7 +27,8 @@ const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id)
 const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id)
 {
     char hex[CB_DIGEST_TEXT_MAX];
-    snprintf(buf, CB_STORE_PATH_MAX, "trees/%s%s%s", cb_digest_hex(diff_id, hex), s->tree_form[0] ? "-" : "", s->tree_form);
+    snprintf(buf, CB_STORE_PATH_MAX, "trees/%s%s%s", cb_digest_hex(diff_id, hex), s->tree_form[0] ? "-" : "",
+             s->tree_form);
     return buf;
 }
 
@@ -124,7 +125,8 @@ static int write_tmp(int tmp, const char *name, struct cb_slice content, bool du
     return r == 0 && durable ? cb_fd_sync(fd, err) : r;
 }
 
-int cb_store_put_file(struct cb_store *s, const char *path, struct cb_slice content, bool durable, struct cb_error *err)
+int cb_store_put_file(struct cb_store *s, const char *path, struct cb_slice content, bool durable,
+                      struct cb_error *err)
 {
     int tmp = -1;
     int r = cb_store_tmp_dir(s, &tmp, err);

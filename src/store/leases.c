@@ -11,8 +11,9 @@
 #include "util/fs.h"
 #include "util/timeutil.h"
 
-/* A lease is a file in leases/ that its process keeps flock'd, named "<pid>-<start in ns>-<random>". Each line in it is a digest
- * that the process relies on. It is empty at first, so that a store can be opened, and cleaned, on a full disk. */
+/* A lease is a file in leases/ that its process keeps flock'd, named "<pid>-<start in ns>-<random>". Each line in it
+ * is a digest that the process relies on. It is empty at first, so that a store can be opened, and cleaned, on a full
+ * disk. */
 
 #define LEASE_MAX (64u << 20)
 #define CLOCK_SLACK 1000000000LL /* ns: file times come from a coarser clock than ours */
@@ -22,10 +23,12 @@ static int lease_create(struct cb_store *s, bool *lost, struct cb_error *err)
     uint64_t rnd = 0;
     if (getrandom(&rnd, sizeof rnd, 0) != (ssize_t)sizeof rnd)
         return cb_error_sys(err, CB_ELOCAL, errno, "getrandom");
-    snprintf(s->lease, sizeof s->lease, "%ld-%lld-%016llx", (long)getpid(), (long long)cb_time_now(), (unsigned long long)rnd);
+    snprintf(s->lease, sizeof s->lease, "%ld-%lld-%016llx", (long)getpid(), (long long)cb_time_now(),
+             (unsigned long long)rnd);
     char path[CB_STORE_PATH_MAX];
     snprintf(path, sizeof path, "leases/%s", s->lease);
-    cb_autoclose int fd = openat(s->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    cb_autoclose int fd =
+        openat(s->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, path);
     int r = cb_fs_lock(fd, true, true, err);
@@ -228,8 +231,8 @@ static int visit_lease(void *arg, int dirfd, const char *name, struct cb_error *
     return 0;
 }
 
-int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_digest *d, struct cb_error *err), void *arg,
-                  int64_t *oldest_other, struct cb_error *err)
+int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_digest *d, struct cb_error *err),
+                  void *arg, int64_t *oldest_other, struct cb_error *err)
 {
     *oldest_other = INT64_MAX;
     struct each_lease a = { s, fn, arg, oldest_other };

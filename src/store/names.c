@@ -52,7 +52,8 @@ static int check_target(struct cb_store *s, const struct cb_descriptor *desc, st
     if ((r = cb_manifest_parse(&m, body.buf, body.len, desc->media_type, err)) < 0)
         return r;
     if (!cb_store_blob_has(s, &m.config.digest, NULL))
-        return cb_error_set(err, CB_ENOTFOUND, "config %s is not in the store", cb_digest_text(&m.config.digest, text));
+        return cb_error_set(err, CB_ENOTFOUND, "config %s is not in the store",
+                            cb_digest_text(&m.config.digest, text));
     return 0;
 }
 
@@ -116,7 +117,8 @@ static int change_index(struct cb_store *s, const char *name, const struct cb_de
     return cb_store_index_write(s, &idx, err);
 }
 
-int cb_store_name_set(struct cb_store *s, const char *canonical, const struct cb_descriptor *desc, struct cb_error *err)
+int cb_store_name_set(struct cb_store *s, const char *canonical, const struct cb_descriptor *desc,
+                      struct cb_error *err)
 {
     if (!canonical && !desc)
         return cb_error_set(err, CB_EINTERNAL, "neither a name nor an image");

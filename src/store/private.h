@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Inside of the store. Locks, in the order in which they may be taken: the flock of `lock`, then db.mutex, then hold_mutex or
- * dir_mutex (neither of which is ever held while another is taken, but for hold_mutex around a shared flock of `lock`: so who
- * has `lock` exclusively never calls cb_store_hold). */
+/* Inside of the store. Locks, in the order in which they may be taken: the flock of `lock`, then db.mutex, then
+ * hold_mutex or dir_mutex (neither of which is ever held while another is taken, but for hold_mutex around a shared
+ * flock of `lock`: so who has `lock` exclusively never calls cb_store_hold). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,30 +16,30 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define CB_STORE_VERSION 1
-#define CB_STORE_PATH_MAX 256          /* of anything inside the store, relative to its root */
+#define CB_STORE_PATH_MAX 256 /* of anything inside the store, relative to its root */
 #define CB_STORE_TREE_FORM_MAX 32
 #define CB_DB_STATEMENTS 24
 
 struct cb_store_db {
     pthread_mutex_t mutex;
-    struct sqlite3 *handle;            /* NULL until first use */
-    pid_t pid;                         /* that opened it: SQLite handles do not survive a fork */
-    bool corrupt;                      /* a statement said so; the runner repairs and tries once more */
+    struct sqlite3 *handle; /* NULL until first use */
+    pid_t pid;              /* that opened it: SQLite handles do not survive a fork */
+    bool corrupt;           /* a statement said so; the runner repairs and tries once more */
     struct sqlite3_stmt *stmt[CB_DB_STATEMENTS];
 };
 
 struct cb_store {
-    char *root;                        /* absolute */
+    char *root; /* absolute */
     int root_fd;
     char tree_form[CB_STORE_TREE_FORM_MAX];
-    char boot[64];                     /* "" where unknown */
-    char lease[64];                    /* file name in leases/; starts our names in tmp/ and trash/ */
+    char boot[64];  /* "" where unknown */
+    char lease[64]; /* file name in leases/; starts our names in tmp/ and trash/ */
     int lease_fd;
-    pthread_mutex_t dir_mutex;         /* tmp_fd, trash_fd */
-    int tmp_fd, trash_fd;              /* tmp/<lease>, trash; -1 until needed */
-    pthread_mutex_t hold_mutex;        /* held */
-    struct cb_hashmap *held;           /* digests that stand in the lease file */
-    atomic_uint serial;                /* for names in tmp and trash */
+    pthread_mutex_t dir_mutex;  /* tmp_fd, trash_fd */
+    int tmp_fd, trash_fd;       /* tmp/<lease>, trash; -1 until needed */
+    pthread_mutex_t hold_mutex; /* held */
+    struct cb_hashmap *held;    /* digests that stand in the lease file */
+    atomic_uint serial;         /* for names in tmp and trash */
     struct cb_store_db db;
 };
 
@@ -48,20 +48,23 @@ struct cb_store {
 const char *cb_store_blob_path(char *buf, const struct cb_digest *d);
 const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id);
 const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id);
-/* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another too. */
+/* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another
+ * too. */
 int cb_store_lock(struct cb_store *s, bool exclusive, int *fd, struct cb_error *err) CB_WUR;
 /* Borrowed descriptors of tmp/<lease>, made at first use, and of trash. */
 int cb_store_tmp_dir(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 int cb_store_trash_dir(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 /* A name that this handle has not given before. */
 void cb_store_serial_name(struct cb_store *s, const char *prefix, char name[static 64]);
-/* Replaces a file atomically; its directory is made where it is missing. durable: on the disk when this returns; else a
- * power cut may leave anything in it, which the reader must notice (a checksum). */
-int cb_store_put_file(struct cb_store *s, const char *path, struct cb_slice content, bool durable, struct cb_error *err) CB_WUR;
-/* Moves what is at path into the trash under a name of our lease, which it tells. Absent is success with name "". Needs no
- * room on the disk. */
+/* Replaces a file atomically; its directory is made where it is missing. durable: on the disk when this returns; else
+ * a power cut may leave anything in it, which the reader must notice (a checksum). */
+int cb_store_put_file(struct cb_store *s, const char *path, struct cb_slice content, bool durable,
+                      struct cb_error *err) CB_WUR;
+/* Moves what is at path into the trash under a name of our lease, which it tells. Absent is success with name "".
+ * Needs no room on the disk. */
 #define CB_STORE_TRASH_NAME 96
-int cb_store_trash(struct cb_store *s, const char *path, char name[static CB_STORE_TRASH_NAME], struct cb_error *err) CB_WUR;
+int cb_store_trash(struct cb_store *s, const char *path, char name[static CB_STORE_TRASH_NAME], struct cb_error *err)
+    CB_WUR;
 int cb_store_sync_parent(struct cb_store *s, const char *path, struct cb_error *err) CB_WUR;
 /* Calls fn for each entry of a directory below the root but "." and ".."; an absent directory has none. */
 typedef int cb_store_visit_fn(void *arg, int dirfd, const char *name, struct cb_error *err);
@@ -74,16 +77,18 @@ int cb_lease_take(struct cb_store *s, struct cb_error *err) CB_WUR;
 void cb_lease_drop(struct cb_store *s);
 /* Removes what dead processes left in leases/, tmp/ and trash/. */
 int cb_lease_clean(struct cb_store *s, struct cb_error *err) CB_WUR;
-/* Writes the digest of a blob or of a layer into our lease, so that gc leaves it and all below it alone. To be called before
- * the thing is opened or published, never with `lock` held. */
+/* Writes the digest of a blob or of a layer into our lease, so that gc leaves it and all below it alone. To be called
+ * before the thing is opened or published, never with `lock` held. */
 int cb_store_hold(struct cb_store *s, const struct cb_digest *d, struct cb_error *err) CB_WUR;
-/* Every digest in every live lease, ours too; *oldest_other: when the oldest of the others began (ns), INT64_MAX for none. */
-int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_digest *d, struct cb_error *err), void *arg,
-                  int64_t *oldest_other, struct cb_error *err) CB_WUR;
+/* Every digest in every live lease, ours too; *oldest_other: when the oldest of the others began (ns), INT64_MAX for
+ * none. */
+int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_digest *d, struct cb_error *err),
+                  void *arg, int64_t *oldest_other, struct cb_error *err) CB_WUR;
 
 /* ---- content.c ---- */
 /* cb_store_blob_open and cb_store_blob_get that leave no trace in the lease. */
-int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err) CB_WUR;
+int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
+    CB_WUR;
 int cb_store_blob_read(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
                        struct cb_error *err) CB_WUR;
 
@@ -92,8 +97,8 @@ int cb_store_index_read(struct cb_store *s, struct cb_index *out, struct cb_erro
 int cb_store_index_write(struct cb_store *s, const struct cb_index *idx, struct cb_error *err) CB_WUR;
 
 /* ---- db.c ---- */
-/* Runs fn with the database open and ours alone in this process. A file that turns out corrupt is set aside and rebuilt, and fn
- * is run once more. */
+/* Runs fn with the database open and ours alone in this process. A file that turns out corrupt is set aside and
+ * rebuilt, and fn is run once more. */
 int cb_db_run(struct cb_store *s, int (*fn)(struct cb_store *s, void *arg, struct cb_error *err), void *arg,
               struct cb_error *err) CB_WUR;
 void cb_db_close(struct cb_store *s);
@@ -111,7 +116,8 @@ int cb_db_transaction(struct cb_store *s, int (*fn)(struct cb_store *s, void *ar
 /* ---- layer_table.c: to be called inside cb_db_run ---- */
 int cb_layer_table_put(struct cb_store *s, const struct cb_layer *l, struct cb_error *err) CB_WUR;
 /* cb_store_layer_get without hold. */
-int cb_layer_table_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out, struct cb_error *err) CB_WUR;
+int cb_layer_table_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out,
+                       struct cb_error *err) CB_WUR;
 /* When each layer was last asked for. */
 typedef int cb_layer_use_fn(void *arg, const struct cb_digest *diff_id, int64_t last_use, struct cb_error *err);
 int cb_layer_table_each_use(struct cb_store *s, cb_layer_use_fn *fn, void *arg, struct cb_error *err) CB_WUR;
@@ -127,10 +133,10 @@ int cb_cache_record_read(int dirfd, const char *name, struct cb_cache_record *ou
 /* What must stay. */
 struct cb_marks {
     struct cb_store *store;
-    struct cb_hashmap *blobs;          /* digest texts */
-    struct cb_hashmap *layers;         /* texts of diff ids */
-    struct cb_hashmap *seen;           /* manifests that were gone through */
-    int64_t oldest_other;              /* start of the oldest foreign lease, INT64_MAX */
+    struct cb_hashmap *blobs;  /* digest texts */
+    struct cb_hashmap *layers; /* texts of diff ids */
+    struct cb_hashmap *seen;   /* manifests that were gone through */
+    int64_t oldest_other;      /* start of the oldest foreign lease, INT64_MAX */
 };
 /* Marks from names and live leases, and from cache records where cache_too. With `lock` held exclusively. */
 int cb_marks_collect(struct cb_marks *m, struct cb_store *s, bool cache_too, struct cb_error *err) CB_WUR;
@@ -145,5 +151,6 @@ void cb_marks_done(struct cb_marks *m);
 int cb_trees_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
 
 /* ---- rebuild.c ---- */
-/* Fills the empty layer table from the files: pairs of diff id and blob that named images state and that are read to be so. */
+/* Fills the empty layer table from the files: pairs of diff id and blob that named images state and that are read to
+ * be so. */
 int cb_store_rebuild(struct cb_store *s, struct cb_error *err) CB_WUR;

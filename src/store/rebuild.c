@@ -4,7 +4,8 @@
 #include "store/private.h"
 #include "util/limits.h"
 
-/* Runs with the database lock held, so nothing here may take a hold; a blob that gc removes meanwhile is only not recorded. */
+/* Runs with the database lock held, so nothing here may take a hold; a blob that gc removes meanwhile is only not
+ * recorded. */
 struct rebuild {
     struct cb_store *s;
     struct cb_hashmap *seen; /* digests of manifests, and of blobs that were read */
@@ -16,8 +17,8 @@ static bool seen_before(struct rebuild *b, const struct cb_digest *d)
     return cb_hashmap_put(b->seen, cb_digest_text(d, text), b) != NULL;
 }
 
-/* A manifest may claim any diff id for any blob. What it says is written down only where the bytes bear it out, or the
- * next image that has this layer would be given the wrong blob. */
+/* A manifest may claim any diff id for any blob. What it says is written down only where the bytes bear it out, or
+ * the next image that has this layer would be given the wrong blob. */
 static bool really_encodes(struct rebuild *b, const struct cb_descriptor *blob, struct cb_layer *l)
 {
     int fd = -1;
@@ -68,7 +69,8 @@ static int from_manifest(struct rebuild *b, const struct cb_strbuf *body, struct
 static int from_digest(struct rebuild *b, const struct cb_digest *d, unsigned depth, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (depth > CB_MAX_INDEX_DEPTH || seen_before(b, d) || cb_store_blob_read(b->s, d, CB_MAX_MANIFEST, &body, NULL) < 0)
+    if (depth > CB_MAX_INDEX_DEPTH || seen_before(b, d) ||
+        cb_store_blob_read(b->s, d, CB_MAX_MANIFEST, &body, NULL) < 0)
         return 0;
     const char *type = cb_manifest_detect(body.buf, body.len, NULL, NULL);
     if (!type)

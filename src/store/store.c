@@ -14,11 +14,26 @@
 #define EMPTY_INDEX "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"manifests\":[]}"
 
 /* What may stand in a directory that becomes, or is just becoming, a store. */
-static const char *const own_names[] = { "oci-layout", "index.json", "version", "blobs", "toc", "trees", "cache", "leases",
-                                         "tmp", "trash", "lock", "index.lock", "index.sqlite", "index.sqlite-wal",
-                                         "index.sqlite-shm", "index.sqlite.bak", "lost+found", NULL };
-static const char *const own_dirs[] = { "blobs", "blobs/sha256", "toc", "toc/sha256", "trees", "cache", "leases", "tmp",
-                                        "trash", NULL };
+static const char *const own_names[] = { "oci-layout",
+                                         "index.json",
+                                         "version",
+                                         "blobs",
+                                         "toc",
+                                         "trees",
+                                         "cache",
+                                         "leases",
+                                         "tmp",
+                                         "trash",
+                                         "lock",
+                                         "index.lock",
+                                         "index.sqlite",
+                                         "index.sqlite-wal",
+                                         "index.sqlite-shm",
+                                         "index.sqlite.bak",
+                                         "lost+found",
+                                         NULL };
+static const char *const own_dirs[] = { "blobs", "blobs/sha256", "toc", "toc/sha256", "trees",
+                                        "cache", "leases",       "tmp", "trash",      NULL };
 
 static char *default_root(bool as_root, struct cb_error *err)
 {
@@ -208,8 +223,8 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
     CB_AUTO(cb_store_close) struct cb_store *s = store_new(root);
     read_boot_id(s);
     int r;
-    if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 || (r = check_layout(s, err)) < 0 ||
-        (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
+    if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 ||
+        (r = check_layout(s, err)) < 0 || (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
         cb_error_wrap(err, "open the store");
         return r;
     }

@@ -2,17 +2,23 @@
 #pragma once
 /* The local store: blobs, tables of contents, unpacked layers, names, layer facts, cache records. DESIGN §8.
  *
- *   oci-layout index.json blobs/<alg>/<hex>   an OCI image layout that others can read; index.json is the truth for names
- *   toc/<alg>/<hex of diff id>                tables of contents
- *   trees/<hex of diff id>/{fs,state}         unpacked layers, overlay form
- *   cache/…/<hex of key>                      cache records, one small file each
+ *   oci-layout index.json blobs/<alg>/<hex>   an OCI image layout that others can read; index.json: the truth for names
+ *   version                                   "1"
+ *   toc/<alg>/<hex of diff id>                tables of contents, the 32 bytes of their sha256 behind them
+ *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
+ *   cache/<2 hex>/<hex of key>                cache records, one small file each
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
- *   leases/ tmp/ trash/ lock
+ *   leases/ tmp/ trash/ lock index.lock
  *
- * Nothing is visible under its digest before digest and size hold and it is on the disk (R5, R6). Trees are derived: they are
- * not synced; `state` holds the boot id of the system that finished them, and a tree of another boot that was never synced is dropped
- * when it is met. kill -9 at any moment leaves a store that needs no cleaning: what is in tmp/ under no live lease goes at the next
- * open. All functions are thread-safe. Directories are 0700 (A8). */
+ * Nothing is visible under its digest before digest and size hold and it is on the disk (R5, R6). Trees, tables and
+ * records are derived: they are not synced. `state` holds the boot id of the system that finished a tree, and a tree
+ * of another boot that was never synced (gc does that) is dropped when it is met; the others have checksums. kill -9
+ * at any moment leaves a store that needs no cleaning: what is in tmp/ under no live lease goes at the next open.
+ * All functions are thread-safe. A handle is not used across fork(2). Directories are 0700 (A8).
+ *
+ * A handle's lease lists every blob and layer that it has opened, found or published, so gc, in whatever process,
+ * leaves them and all below them alone until the handle is closed. Names and cb_store_find hold nothing. So who
+ * wants to free what it has used itself closes its handle first. */
 
 #include "layer/layer.h"
 #include "oci/blob_io.h"
@@ -21,10 +27,12 @@
 
 struct cb_store;
 struct cb_store_options {
-    const char *root;      /* NULL: CBPUSH_ROOT, else /var/lib/cbpush for root, else $XDG_DATA_HOME/cbpush (~/.local/share/cbpush) */
-    bool as_root;          /* whether we were started as root (inside our user namespace everybody is) */
-    const char *tree_form; /* NULL or [a-z0-9]{1,31}: trees of different forms (owners set or not, user.* or trusted.* overlay
-                              marks) stand side by side under trees/<hex>-<form> and are never taken for one another */
+    /* NULL: CBPUSH_ROOT, else /var/lib/cbpush for root, else $XDG_DATA_HOME/cbpush (~/.local/share/cbpush) */
+    const char *root;
+    bool as_root; /* whether we were started as root (inside our user namespace everybody is) */
+    /* NULL or [a-z0-9]{1,31}: trees of different forms (owners set or not, user.* or trusted.* overlay marks) stand
+     * side by side under trees/<hex>-<form> and are never taken for one another */
+    const char *tree_form;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
 void cb_store_close(struct cb_store *s);
@@ -34,19 +42,30 @@ int cb_store_root_fd(const struct cb_store *s); /* borrowed */
 
 /* ---- blobs ---- */
 int cb_store_blob_sink(struct cb_store *s, struct cb_blob_sink **out, struct cb_error *err) CB_WUR;
-int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
-int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND */
+int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
+    CB_WUR;
+int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out,
+                         struct cb_error *err) CB_WUR;
 bool cb_store_blob_has(struct cb_store *s, const struct cb_digest *d, uint64_t *size /* may be NULL */);
-int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_digest *out, struct cb_error *err) CB_WUR;
+int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_digest *out, struct cb_error *err)
+    CB_WUR;
 /* Whole, re-hashed; -CB_EVERIFY where the file is damaged. For manifests and configs. */
-int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
+                      struct cb_error *err) CB_WUR;
 
 /* ---- layers ---- */
-/* Merges what is known of l->diff_id with what is recorded. */
+/* Merges what is known of l->diff_id with what is recorded. An encoding is to be put only by who has seen that blob
+ * unpack to that diff id: a manifest's word for it is not enough, the next image with this layer would get the blob. */
 int cb_store_layer_put(struct cb_store *s, const struct cb_layer *l, struct cb_error *err) CB_WUR;
-int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
-int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc *toc, struct cb_error *err) CB_WUR;
-int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
+/* -CB_ENOTFOUND */
+int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out,
+                       struct cb_error *err) CB_WUR;
+int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc *toc,
+                     struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND */
+int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err)
+    CB_WUR;
 
 /* ---- trees ---- */
 /* O_PATH descriptor of trees/<diffid>/fs; -CB_ENOTFOUND. */
@@ -55,62 +74,81 @@ int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int 
 struct cb_store_tmp {
     struct cb_store *store;
     char name[64];
-    int fd;               /* the directory itself, O_RDONLY|O_DIRECTORY */
+    int fd; /* the directory itself, O_RDONLY|O_DIRECTORY */
 };
-#define CB_STORE_TMP_INIT { .fd = -1 }
+#define CB_STORE_TMP_INIT                                                                                            \
+    {                                                                                                                \
+        .fd = -1                                                                                                     \
+    }
 int cb_store_tmp_new(struct cb_store *s, const char *prefix, struct cb_store_tmp *out, struct cb_error *err) CB_WUR;
 /* Moves its directory `sub` ("fs", "upper") to trees/<diffid>/fs. One that exists wins and is no error. */
-int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub, const struct cb_digest *diff_id,
-                          struct cb_error *err) CB_WUR;
+int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
+                          const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */
 #define cb_cleanup_store_tmp CB_CLEANUP(cb_store_tmp_done)
 
 /* ---- names ---- */
-/* Moves a name to a manifest or index that is in the store whole. NULL desc: removes it (-CB_ENOTFOUND). */
-int cb_store_name_set(struct cb_store *s, const char *canonical, const struct cb_descriptor *desc, struct cb_error *err) CB_WUR;
-int cb_store_name_get(struct cb_store *s, const char *canonical, struct cb_descriptor *out, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
+/* Moves a name to a manifest or index that is in the store whole; a manifest's config must be there too, layers need
+ * not. NULL desc: removes it (-CB_ENOTFOUND). canonical NULL: keeps an image without a name; it is removed by its
+ * digest as text, and by giving it a name. */
+int cb_store_name_set(struct cb_store *s, const char *canonical, const struct cb_descriptor *desc,
+                      struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND */
+int cb_store_name_get(struct cb_store *s, const char *canonical, struct cb_descriptor *out, struct cb_error *err)
+    CB_WUR;
 struct cb_store_name {
-    char *name;            /* canonical reference, or NULL for an untagged image kept by digest */
+    char *name; /* canonical reference, or NULL for an untagged image kept by digest */
     struct cb_descriptor desc;
-    int64_t created;       /* when the name was set, ns */
+    int64_t created; /* when the name was set, ns */
 };
 struct cb_store_names {
     struct cb_store_name *v;
     size_t n, cap;
 };
 void cb_store_names_done(struct cb_store_names *l);
-int cb_store_name_list(struct cb_store *s, struct cb_store_names *out, struct cb_error *err) CB_WUR; /* newest first */
-/* What a user typed: a reference, or (a prefix of ≥ 4 digits of) a manifest's or config's digest. -CB_ENOTFOUND; ambiguous: -CB_EUSAGE. */
-int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical /* or NULL */, struct cb_error *err) CB_WUR;
+/* newest first */
+int cb_store_name_list(struct cb_store *s, struct cb_store_names *out, struct cb_error *err) CB_WUR;
+/* What a user typed: a reference, or (a prefix of ≥ 4 digits of) a manifest's or config's digest. -CB_ENOTFOUND;
+ * ambiguous: -CB_EUSAGE. */
+int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical /* or NULL */,
+                  struct cb_error *err) CB_WUR;
 
 /* ---- cache records: immutable, key → layers ---- */
 struct cb_cache_record {
-    bool whole;                  /* layers is the whole result; else only what the step added (0 or 1) on any base */
-    struct cb_digest *layers;    /* diff ids, lowest first */
+    bool whole;               /* layers is the whole result; else only what the step added (0 or 1) on any base */
+    struct cb_digest *layers; /* diff ids, lowest first */
     size_t n_layers;
-    int64_t created;             /* ns */
-    char *note;                  /* what made it, for people: "RUN make" */
+    int64_t created; /* ns */
+    char *note;      /* what made it, for people: "RUN make" */
 };
 void cb_cache_record_done(struct cb_cache_record *r);
 #define cb_cleanup_cache_record CB_CLEANUP(cb_cache_record_done)
-int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct cb_cache_record *out, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
-int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r, struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND */
+int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct cb_cache_record *out,
+                       struct cb_error *err) CB_WUR;
+int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r,
+                       struct cb_error *err) CB_WUR;
 
 /* ---- small facts that outlive a run (resolved configs by reference, …): key/value in the index, may vanish ---- */
-int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, struct cb_strbuf *out, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
-int cb_store_fact_put(struct cb_store *s, const char *kind, const char *key, const char *value, struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND */
+int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, struct cb_strbuf *out,
+                      struct cb_error *err) CB_WUR;
+int cb_store_fact_put(struct cb_store *s, const char *kind, const char *key, const char *value, struct cb_error *err)
+    CB_WUR;
 
 /* ---- keeping house ---- */
 struct cb_store_gc_options {
-    bool all;                    /* also names nobody uses? no: also cache records, and trees and layers only they hold */
+    bool all; /* also cache records, and the trees and layers that only they hold */
     bool dry_run;
-    int64_t keep_newer_ns;       /* grace for what no name holds; default 24 h when negative */
+    int64_t keep_newer_ns; /* grace for what no name holds; default 24 h when negative */
 };
 struct cb_store_gc_result {
     uint64_t blobs, trees, records, bytes; /* removed, or to be removed */
 };
-/* Marks from names, live leases and (unless all) cache records, moves the rest to trash/ under the store lock, then removes it. */
-int cb_store_gc(struct cb_store *s, const struct cb_store_gc_options *o, struct cb_store_gc_result *res, struct cb_error *err) CB_WUR;
+/* Marks from names, live leases (ours too) and (unless all) cache records, moves the rest to trash/ under the store
+ * lock, then removes it. */
+int cb_store_gc(struct cb_store *s, const struct cb_store_gc_options *o, struct cb_store_gc_result *res,
+                struct cb_error *err) CB_WUR;
 struct cb_store_usage {
     uint64_t blobs, blob_bytes, trees, tree_bytes, records, names;
 };

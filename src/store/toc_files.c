@@ -6,12 +6,13 @@
 #include "store/private.h"
 #include "util/fd.h"
 
-/* The table as cb_toc_print writes it, then the 32 raw bytes of its sha256. Tables can be made again from their layers, so they
- * are not synced: after a power cut the sum tells. */
+/* The table as cb_toc_print writes it, then the 32 raw bytes of its sha256. Tables can be made again from their
+ * layers, so they are not synced: after a power cut the sum tells. */
 #define SUM_LEN 32
 #define TOC_FILE_MAX (2ull << 30)
 
-int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc *toc, struct cb_error *err)
+int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc *toc,
+                     struct cb_error *err)
 {
     int r = cb_store_hold(s, diff_id, err);
     if (r < 0)

@@ -38,7 +38,8 @@ static int open_good(struct cb_store *s, const char *path, int *fd, bool *bad, s
     return cb_error_set(err, CB_ENOTFOUND, "the store has no %s", path);
 }
 
-/* Removes a tree that is not to be trusted. Under the lock, so that nobody removes the good one that has just taken its place. */
+/* Removes a tree that is not to be trusted. Under the lock, so that nobody removes the good one that has just taken
+ * its place. */
 static int drop_bad(struct cb_store *s, const char *path, struct cb_error *err)
 {
     char name[CB_STORE_TRASH_NAME] = "";
@@ -83,7 +84,8 @@ static int tmp_fill(struct cb_store_tmp *t, int parent, struct cb_error *err)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/tmp/%s/%s", t->store->root, t->store->lease, t->name);
     t->fd = openat(parent, t->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (t->fd < 0 || mkdirat(t->fd, "fs", 0755) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/tmp/%s/%s/fs", t->store->root, t->store->lease, t->name);
+        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/tmp/%s/%s/fs", t->store->root, t->store->lease,
+                            t->name);
     cb_autoclose int fs = openat(t->fd, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fs < 0 || fchmod(fs, 0755) < 0) /* whatever the umask */
         return cb_error_sys(err, CB_ELOCAL, errno, "chmod %s/tmp/%s/%s/fs", t->store->root, t->store->lease, t->name);
@@ -157,8 +159,8 @@ static int wrap_up(struct cb_store_tmp *t, const char *sub, struct cb_error *err
     return cb_fd_write_all(fd, state, strlen(state), err);
 }
 
-int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub, const struct cb_digest *diff_id,
-                          struct cb_error *err)
+int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
+                          const struct cb_digest *diff_id, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
     cb_store_tree_path(s, path, diff_id);

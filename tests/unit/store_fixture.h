@@ -24,8 +24,8 @@
 #include "util/limits.h"
 
 struct fixture {
-    char dir[256];      /* private temporary directory */
-    char root[300];     /* of the store, below it */
+    char dir[256];  /* private temporary directory */
+    char root[300]; /* of the store, below it */
     struct cb_store *s;
     struct cb_error err;
 };
@@ -121,7 +121,13 @@ static inline CB_UNUSED size_t count_entries(const char *path)
     if (fd < 0)
         return 0;
     char buf[65536];
-    struct linux_dirent64_ { uint64_t ino; int64_t off; unsigned short len; unsigned char type; char name[]; };
+    struct linux_dirent64_ {
+        uint64_t ino;
+        int64_t off;
+        unsigned short len;
+        unsigned char type;
+        char name[];
+    };
     ssize_t got;
     while ((got = getdents64(fd, buf, sizeof buf)) > 0)
         for (ssize_t i = 0; i < got;) {
@@ -153,11 +159,15 @@ static inline CB_UNUSED struct cb_layer make_layer(struct fixture *f, const stru
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     struct cb_layer l = { 0 };
     ok(cb_store_blob_sink(f->s, &sink, &f->err));
-    struct cb_layer_write_options o = { .compression = CB_COMPRESSION_GZIP, .level = INT_MIN, .clamp_mtime = INT64_MAX, .sink = sink };
+    struct cb_layer_write_options o = {
+        .compression = CB_COMPRESSION_GZIP, .level = INT_MIN, .clamp_mtime = INT64_MAX, .sink = sink
+    };
     w = cb_layer_writer_new(&o, &f->err);
     assert_non_null(w);
     for (size_t i = 0; i < n; i++) {
-        struct cb_entry e = { .path = v[i].path, .type = v[i].text ? CB_ENTRY_FILE : CB_ENTRY_DIR, .mode = v[i].text ? 0644 : 0755 };
+        struct cb_entry e = { .path = v[i].path,
+                              .type = v[i].text ? CB_ENTRY_FILE : CB_ENTRY_DIR,
+                              .mode = v[i].text ? 0644 : 0755 };
         e.mtime = 1000000000;
         e.size = v[i].text ? strlen(v[i].text) : 0;
         cb_autosource struct cb_blob_source *src = v[i].text ? cb_blob_source_from_mem(v[i].text, e.size) : NULL;
@@ -169,7 +179,8 @@ static inline CB_UNUSED struct cb_layer make_layer(struct fixture *f, const stru
 }
 
 /* Config and manifest over these layers; not named. */
-static inline CB_UNUSED struct cb_descriptor make_image(struct fixture *f, const struct cb_layer *v, size_t n, const char *user)
+static inline CB_UNUSED struct cb_descriptor make_image(struct fixture *f, const struct cb_layer *v, size_t n,
+                                                        const char *user)
 {
     struct cb_image_config c cb_cleanup_image_config = { 0 };
     struct cb_manifest m cb_cleanup_manifest = { .media_type = cb_strdup(CB_MT_OCI_MANIFEST) };
@@ -179,7 +190,7 @@ static inline CB_UNUSED struct cb_descriptor make_image(struct fixture *f, const
     cb_platform_host(&c.platform);
     m.layers = cb_calloc(n + 1, sizeof *m.layers);
     for (size_t i = 0; i < n; i++) {
-        struct cb_history h = { .created_by = (char *)(uintptr_t)"test" };
+        struct cb_history h = { .created_by = (char *)(uintptr_t) "test" };
         cb_image_config_add_diff_id(&c, &v[i].diff_id);
         cb_image_config_add_history(&c, &h);
         struct cb_descriptor *l = &m.layers[m.n_layers++];

@@ -11,7 +11,9 @@ static void layout_is_private_and_readable_by_others(void **state)
 {
     struct fixture *f = *state;
     struct stat st;
-    static const char *const dirs[] = { "", "blobs", "blobs/sha256", "toc", "trees", "cache", "leases", "tmp", "trash" };
+    static const char *const dirs[] = {
+        "", "blobs", "blobs/sha256", "toc", "trees", "cache", "leases", "tmp", "trash"
+    };
     for (size_t i = 0; i < CB_COUNTOF(dirs); i++) {
         cb_autofree char *p = path_in(f, dirs[i]);
         assert_int_equal(stat(p, &st), 0);
@@ -296,7 +298,8 @@ static int on_small_disk(struct fixture *f)
     size_t n = 8u << 20;
     cb_autofree char *buf = cb_calloc(1, n);
     struct cb_digest d;
-    if (cb_store_blob_put(s, buf, n, &d, &f->err) != -CB_ELOCAL || f->err.sys_errno != ENOSPC || !strstr(f->err.msg, root))
+    if (cb_store_blob_put(s, buf, n, &d, &f->err) != -CB_ELOCAL || f->err.sys_errno != ENOSPC ||
+        !strstr(f->err.msg, root))
         return 2;
     if (cb_store_blob_put(s, "tiny", 4, &d, NULL) < 0) /* the room is free again */
         return 3;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store_fixture.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
@@ -272,7 +273,8 @@ static void gc_while_others_work(void **state)
                 if (cb_store_tree_open(f->s, &l.diff_id, &fd, NULL) < 0)
                     _exit(6);
                 close(fd);
-                if (cb_store_toc_get(f->s, &l.diff_id, &toc, NULL) < 0 || cb_store_layer_get(f->s, &l.diff_id, &got, NULL) < 0)
+                if (cb_store_toc_get(f->s, &l.diff_id, &toc, NULL) < 0 ||
+                    cb_store_layer_get(f->s, &l.diff_id, &got, NULL) < 0)
                     _exit(7);
                 cb_toc_unref(toc);
                 cb_layer_done(&l);
@@ -309,6 +311,74 @@ static void damaged_pieces_do_not_stop_it(void **state)
     assert_int_equal(count_in(f, "blobs/sha256"), 2);
 }
 
+/* One handle, many threads, gc among them. Nothing that this process has touched may go. */
+struct thread_arg {
+    struct fixture *f;
+    int no;
+    int failed; /* line */
+};
+
+#define STEP(call)                                                                                                   \
+    do {                                                                                                             \
+        if ((call) < 0) {                                                                                            \
+            a->failed = __LINE__;                                                                                    \
+            return NULL;                                                                                             \
+        }                                                                                                            \
+    } while (0)
+
+static void *thread_work(void *p)
+{
+    struct thread_arg *a = p;
+    struct cb_store *s = a->f->s;
+    for (int i = 0; i < 25; i++) {
+        char text[32];
+        struct cb_digest d;
+        uint64_t size;
+        int fd = -1;
+        snprintf(text, sizeof text, "t%d", (i * 7 + a->no) % 40);
+        STEP(cb_store_blob_put(s, text, strlen(text), &d, NULL));
+        struct cb_layer l = { .diff_id = d, .size = 5 }, got = { 0 };
+        struct cb_cache_record rec = { .layers = &d, .n_layers = 1 }, rec2 = { 0 };
+        STEP(cb_store_layer_put(s, &l, NULL));
+        STEP(cb_store_cache_put(s, &d, &rec, NULL));
+        STEP(cb_store_fact_put(s, "t", text, text, NULL));
+        struct cb_store_tmp t = CB_STORE_TMP_INIT;
+        STEP(cb_store_tmp_new(s, "x", &t, NULL));
+        STEP(cb_store_tree_publish(s, &t, "fs", &d, NULL));
+        cb_store_tmp_done(&t);
+        if (a->no == 0 && i % 5 == 0) {
+            struct cb_store_gc_options go = { .all = false };
+            struct cb_store_gc_result res;
+            STEP(cb_store_gc(s, &go, &res, NULL));
+        }
+        STEP(cb_store_blob_open(s, &d, &fd, &size, NULL));
+        close(fd);
+        STEP(cb_store_tree_open(s, &d, &fd, NULL));
+        close(fd);
+        STEP(cb_store_layer_get(s, &d, &got, NULL));
+        STEP(cb_store_cache_get(s, &d, &rec2, NULL));
+        cb_layer_done(&got);
+        cb_cache_record_done(&rec2);
+    }
+    return NULL;
+}
+
+static void threads_share_a_handle(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t t[6];
+    struct thread_arg a[6];
+    for (int i = 0; i < 6; i++) {
+        a[i] = (struct thread_arg){ f, i, 0 };
+        assert_int_equal(pthread_create(&t[i], NULL, thread_work, &a[i]), 0);
+    }
+    for (int i = 0; i < 6; i++) {
+        pthread_join(t[i], NULL);
+        assert_int_equal(a[i].failed, 0);
+    }
+    assert_int_equal(count_in(f, "blobs/sha256"), 40);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -321,6 +391,7 @@ int main(void)
         T(what_is_younger_than_a_live_process_stays),
         T(gc_while_others_work),
         T(damaged_pieces_do_not_stop_it),
+        T(threads_share_a_handle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

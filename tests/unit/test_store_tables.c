@@ -129,8 +129,9 @@ static void find_takes_names_and_digits(void **state)
     char shorter[16], with_alg[32];
     snprintf(shorter, sizeof shorter, "%.12s", hex);
     snprintf(with_alg, sizeof with_alg, "sha256:%.12s", hex);
-    const char *const good[] = { "busybox", "docker.io/library/busybox:latest", "index.docker.io/busybox", hex, text, at,
-                                 shorter, with_alg };
+    const char *const good[] = {
+        "busybox", "docker.io/library/busybox:latest", "index.docker.io/busybox", hex, text, at, shorter, with_alg
+    };
     for (size_t i = 0; i < CB_COUNTOF(good); i++) {
         struct cb_descriptor d cb_cleanup_descriptor = { 0 };
         cb_autofree char *name = NULL;
@@ -139,7 +140,8 @@ static void find_takes_names_and_digits(void **state)
         assert_non_null(name);
     }
     snprintf(at, sizeof at, "elsewhere@%s", text); /* another repository's copy is not that image (C4) */
-    const char *const bad[] = { "nobody", "busybox:2", at, "ab", "", "sha256:", "0000000000000000", "x y", "../..", "-v" };
+    const char *const bad[] = { "nobody",  "busybox:2",        at,    "ab",    "",
+                                "sha256:", "0000000000000000", "x y", "../..", "-v" };
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
         struct cb_descriptor d cb_cleanup_descriptor = { 0 };
         assert_int_equal(cb_store_find(f->s, bad[i], &d, NULL, &f->err), -CB_ENOTFOUND);
@@ -180,7 +182,8 @@ static void find_by_config_and_ambiguity(void **state)
             ok(cb_store_blob_get(f->s, &d.digest, CB_MAX_MANIFEST, &body, &f->err));
             ok(cb_manifest_parse(&m, body.buf, body.len, NULL, &f->err));
             struct cb_descriptor got cb_cleanup_descriptor = { 0 };
-            ok(cb_store_find(f->s, cb_digest_hex(&m.config.digest, (char[CB_DIGEST_TEXT_MAX]){ 0 }), &got, NULL, &f->err));
+            ok(cb_store_find(f->s, cb_digest_hex(&m.config.digest, (char[CB_DIGEST_TEXT_MAX]){ 0 }), &got, NULL,
+                             &f->err));
             assert_true(cb_digest_eq(&got.digest, &d.digest));
         }
     }
@@ -196,7 +199,7 @@ static void cache_records_round_trip(void **state)
     struct fixture *f = *state;
     struct cb_digest key = digest_of("key"), layers[2] = { digest_of("l1"), digest_of("l2") };
     struct cb_cache_record r = { .whole = true, .layers = layers, .n_layers = 2, .created = 1234567890123456789LL };
-    r.note = (char *)(uintptr_t)"RUN printf 'a\nb' && echo 100% \xff";
+    r.note = (char *)(uintptr_t) "RUN printf 'a\nb' && echo 100% \xff";
     struct cb_cache_record got cb_cleanup_cache_record = { 0 };
     fails(cb_store_cache_get(f->s, &key, &got, &f->err), CB_ENOTFOUND);
     ok(cb_store_cache_put(f->s, &key, &r, &f->err));
@@ -218,7 +221,7 @@ static void torn_cache_records_are_misses(void **state)
 {
     struct fixture *f = *state;
     struct cb_digest key = digest_of("key"), layer = digest_of("l");
-    struct cb_cache_record r = { .layers = &layer, .n_layers = 1, .note = (char *)(uintptr_t)"n" };
+    struct cb_cache_record r = { .layers = &layer, .n_layers = 1, .note = (char *)(uintptr_t) "n" };
     ok(cb_store_cache_put(f->s, &key, &r, &f->err));
     char hex[CB_DIGEST_TEXT_MAX];
     cb_digest_hex(&key, hex);
@@ -247,7 +250,7 @@ static struct cb_layer sample_layer(const char *name, const char *blob)
     struct cb_layer l = { .diff_id = digest_of(name), .size = UINT64_MAX };
     struct cb_layer_encoding e = { .digest = digest_of(blob), .size = 10, .compression = CB_COMPRESSION_ZSTD };
     e.media_type = (char *)(uintptr_t)CB_MT_OCI_LAYER_ZSTD;
-    e.engine = (char *)(uintptr_t)"";
+    e.engine = (char *)(uintptr_t) "";
     cb_layer_add_encoding(&l, &e);
     return l;
 }

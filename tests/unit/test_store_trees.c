@@ -60,7 +60,9 @@ static void an_upper_directory_is_published(void **state)
 static void untrusted_trees_are_dropped(void **state)
 {
     struct fixture *f = *state;
-    static const char *const states[] = { "", "boot 00000000-0000-0000-0000-000000000000\n", "sync", "synced", "boot \n", NULL };
+    static const char *const states[] = { "",        "boot 00000000-0000-0000-0000-000000000000\n",
+                                          "sync",    "synced",
+                                          "boot \n", NULL };
     struct cb_digest d = digest_of("d");
     for (size_t i = 0; i < CB_COUNTOF(states); i++) {
         ok(make_tree(f, &d, "old"));
@@ -188,12 +190,9 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(publish_and_first_wins),
-        T(an_upper_directory_is_published),
-        T(untrusted_trees_are_dropped),
-        T(synced_trees_outlive_the_boot),
-        T(forms_are_kept_apart),
-        T(temporary_directories_of_the_dead_go),
+        T(publish_and_first_wins),      T(an_upper_directory_is_published),
+        T(untrusted_trees_are_dropped), T(synced_trees_outlive_the_boot),
+        T(forms_are_kept_apart),        T(temporary_directories_of_the_dead_go),
         T(parallel_publishing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
