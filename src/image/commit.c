@@ -4,7 +4,8 @@
 
 static const char *layer_type(const struct cb_layer_encoding *e, bool docker)
 {
-    /* A type that its first manifest gave it stays (non-distributable layers!) as long as it is of the right family. */
+    /* A type that its first manifest gave it stays (non-distributable layers!) as long as it is of the right
+     * family. */
     if (e->media_type && cb_mt_is_layer(e->media_type) && cb_mt_is_docker(e->media_type) == docker)
         return e->media_type;
     return cb_mt_layer(e->compression, docker);
@@ -24,8 +25,10 @@ static int add_layers(struct cb_manifest *m, const struct cb_commit_options *o, 
             return cb_error_set(err, CB_EINTERNAL, "layer %zu is not the one that the config names", i);
         const struct cb_layer_encoding *e = &l->encodings[0];
         if (o->docker_types && e->compression == CB_COMPRESSION_ZSTD)
-            return cb_error_set(err, CB_EUSAGE, "layer %s is compressed with zstd, which Docker's media types have no name for;"
-                                                " use OCI media types", cb_digest_text(&l->diff_id, text));
+            return cb_error_set(err, CB_EUSAGE,
+                                "layer %s is compressed with zstd, which Docker's media types have no name for;"
+                                " use OCI media types",
+                                cb_digest_text(&l->diff_id, text));
         struct cb_descriptor *d = &m->layers[m->n_layers++];
         d->media_type = cb_strdup(layer_type(e, o->docker_types));
         d->digest = e->digest;
@@ -34,12 +37,14 @@ static int add_layers(struct cb_manifest *m, const struct cb_commit_options *o, 
     return 0;
 }
 
-static int put_config(struct cb_store *s, const struct cb_commit_options *o, struct cb_manifest *m, struct cb_error *err)
+static int put_config(struct cb_store *s, const struct cb_commit_options *o, struct cb_manifest *m,
+                      struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_image_config_print(&body, o->config);
     if (body.len > CB_MAX_MANIFEST)
-        return cb_error_set(err, CB_ECONF, "the image's config has %zu bytes; %u are allowed", body.len, CB_MAX_MANIFEST);
+        return cb_error_set(err, CB_ECONF, "the image's config has %zu bytes; %u are allowed", body.len,
+                            CB_MAX_MANIFEST);
     cb_descriptor_of(&m->config, o->docker_types ? CB_MT_DOCKER_CONFIG : CB_MT_OCI_CONFIG, body.buf, body.len);
     return cb_store_blob_put(s, body.buf, body.len, NULL, err);
 }
@@ -49,7 +54,8 @@ static int put_manifest(struct cb_store *s, struct cb_image *i, struct cb_error 
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_manifest_print(&body, &i->manifest);
     if (body.len > CB_MAX_MANIFEST)
-        return cb_error_set(err, CB_ECONF, "the image's manifest has %zu bytes; %u are allowed", body.len, CB_MAX_MANIFEST);
+        return cb_error_set(err, CB_ECONF, "the image's manifest has %zu bytes; %u are allowed", body.len,
+                            CB_MAX_MANIFEST);
     cb_descriptor_of(&i->desc, i->manifest.media_type, body.buf, body.len);
     i->desc.platform = CB_NEW(struct cb_platform);
     cb_platform_copy(i->desc.platform, &i->config.platform);

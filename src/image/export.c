@@ -34,7 +34,9 @@ static const struct cb_blob_sink_ops out_ops = { out_write, out_commit, out_clos
 
 int cb_tar_out_open(struct cb_tar_out *t, int fd, const struct cb_export_options *o, struct cb_error *err)
 {
-    *t = (struct cb_tar_out){ .base = { &out_ops }, .fd = fd, .mtime = o->clamp_mtime == INT64_MAX ? 0 : o->clamp_mtime };
+    *t = (struct cb_tar_out){ .base = { &out_ops },
+                              .fd = fd,
+                              .mtime = o->clamp_mtime == INT64_MAX ? 0 : o->clamp_mtime };
     struct cb_layer_write_options wo = {
         .compression = CB_COMPRESSION_NONE,
         .level = INT_MIN,
@@ -147,8 +149,8 @@ static void add_entry(struct cb_index *idx, const struct cb_image *i, const char
         name_entry(d, name);
 }
 
-/* An entry of the old index that a new one takes the place of: of the same full name; of the same tag if it has no full
- * name; of the same digest if it has no name at all. */
+/* An entry of the old index that a new one takes the place of: of the same full name; of the same tag if it has no
+ * full name; of the same digest if it has no name at all. */
 static bool is_replaced(const struct cb_descriptor *old, const struct cb_export_options *o)
 {
     const char *full = cb_strmap_get(&old->annotations, CB_ANN_IMAGE_NAME);

@@ -60,8 +60,8 @@ static int put_blob(const struct cb_export_options *o, int blobs, const struct c
         return 0;
     cb_autosource struct cb_blob_source *src = NULL;
     struct cb_tmpfile tmp cb_cleanup_tmpfile = CB_TMPFILE_INIT;
-    if ((r = cb_store_blob_source(o->store, &d->digest, &src, err)) < 0 || (r = cb_tmpfile_open(&tmp, dir, 0644, err)) < 0 ||
-        (r = copy_bytes(src, tmp.fd, o->cancel, err)) < 0)
+    if ((r = cb_store_blob_source(o->store, &d->digest, &src, err)) < 0 ||
+        (r = cb_tmpfile_open(&tmp, dir, 0644, err)) < 0 || (r = copy_bytes(src, tmp.fd, o->cancel, err)) < 0)
         return r;
     bool existed = false;
     return there ? cb_tmpfile_replace(&tmp, dir, hex, err) : cb_tmpfile_publish(&tmp, dir, hex, &existed, err);
@@ -125,7 +125,8 @@ int cb_export_oci_dir(const struct cb_export_options *o, const char *path, struc
     cb_autoclose int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
-    /* The lock keeps two exports of ours from losing each other's names; blobs come before the index that refers to them. */
+    /* The lock keeps two exports of ours from losing each other's names; blobs come before the index that refers to
+     * them. */
     if ((r = cb_fs_lock(root, true, true, err)) == 0 && (r = put_layout(root, err)) == 0 &&
         (r = put_blobs(o, root, err)) == 0)
         r = put_index(o, root, err);

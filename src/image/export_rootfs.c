@@ -50,8 +50,9 @@ static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, si
 
 static int unpack_all(const struct cb_export_options *o, int root, struct cb_error *err)
 {
-    struct cb_unpack_options uo = { .store = o->store, .root_fd = root, .flat = true, .single_id = geteuid() != 0,
-                                    .clamp_mtime = o->clamp_mtime };
+    struct cb_unpack_options uo = {
+        .store = o->store, .root_fd = root, .flat = true, .single_id = geteuid() != 0, .clamp_mtime = o->clamp_mtime
+    };
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);
     for (size_t i = 0; r == 0 && i < o->image->manifest.n_layers; i++)
@@ -107,11 +108,13 @@ static void plan(struct flat *f)
 }
 
 /* A hard link to what has no bytes: the thing itself once more. */
-static int add_special_link(struct flat *f, struct cb_tar_out *t, const struct cb_stack_entry *se, struct cb_error *err)
+static int add_special_link(struct flat *f, struct cb_tar_out *t, const struct cb_stack_entry *se,
+                            struct cb_error *err)
 {
     const struct cb_entry *to = cb_toc_find(cb_stack_toc(f->stack, se->layer), se->e->link);
     if (!to || to->type == CB_ENTRY_FILE || to->type == CB_ENTRY_HARDLINK || to->type == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which no layer holds", se->e->path, se->e->link);
+        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which no layer holds", se->e->path,
+                            se->e->link);
     struct cb_entry e = *to;
     e.path = se->e->path;
     return cb_layer_writer_add(t->w, &e, NULL, err);

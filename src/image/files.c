@@ -16,7 +16,7 @@ struct files_layer {
 };
 struct slot {
     const struct cb_entry *data;
-    uint64_t offset;          /* in the spool */
+    uint64_t offset; /* in the spool */
     bool there;
 };
 struct cb_files {
@@ -56,7 +56,8 @@ static int open_in_tree(const struct files_layer *l, const struct cb_entry *data
 {
     if (l->tree_fd < 0)
         return -1;
-    cb_autoclose int fd = cb_path_openat(l->tree_fd, data->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
+    cb_autoclose int fd =
+        cb_path_openat(l->tree_fd, data->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != data->size)
         return -1;
@@ -101,7 +102,8 @@ static void want(struct cb_files *f, const struct cb_stack_entry *e)
     cb_hashmap_put(l->slots, e->data->path, slot);
 }
 
-static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf, struct cb_error *err)
+static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf,
+                       struct cb_error *err)
 {
     uint64_t start = f->spooled;
     for (;;) {
@@ -145,7 +147,8 @@ static int spool_layer(struct cb_files *f, size_t i, struct cb_error *err)
     struct cb_layer_read_options o = { .cancel = f->cancel };
     char text[CB_DIGEST_TEXT_MAX];
     if (!enc)
-        return cb_error_set(err, CB_ENOTFOUND, "no blob of layer %s is in the store", cb_digest_text(&f->layers[i].diff_id, text));
+        return cb_error_set(err, CB_ENOTFOUND, "no blob of layer %s is in the store",
+                            cb_digest_text(&f->layers[i].diff_id, text));
     if (f->spool.fd < 0) {
         struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
         int r = cb_store_tmp_new(f->store, "spool", &tmp, err);
@@ -198,7 +201,8 @@ static struct cb_blob_source *from_spool(struct cb_files *f, const struct files_
     return fd < 0 ? NULL : cb_blob_source_from_fd(fd, slot->offset, data->size);
 }
 
-static struct cb_blob_source *find_source(struct cb_files *f, const struct files_layer *l, const struct cb_entry *data)
+static struct cb_blob_source *find_source(struct cb_files *f, const struct files_layer *l,
+                                          const struct cb_entry *data)
 {
     if (data->inline_data)
         return cb_blob_source_from_mem(data->inline_data, (size_t)data->size);
@@ -211,7 +215,8 @@ static struct cb_blob_source *find_source(struct cb_files *f, const struct files
     return fd >= 0 ? cb_blob_source_from_fd(fd, data->offset, data->size) : from_spool(f, l, data);
 }
 
-int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct cb_blob_source **out, struct cb_error *err)
+int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct cb_blob_source **out,
+                    struct cb_error *err)
 {
     if (!e->data || e->data_layer >= f->n)
         return cb_error_set(err, CB_EVERIFY, "no layer holds the bytes of %s", e->e->path);

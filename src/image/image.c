@@ -89,7 +89,9 @@ struct cb_layer *cb_image_layers(const struct cb_image *i)
     for (size_t k = 0; k < i->config.n_diff_ids && k < i->manifest.n_layers; k++) {
         const struct cb_descriptor *d = &i->manifest.layers[k];
         int c = cb_mt_layer_compression(d->media_type);
-        struct cb_layer_encoding e = { .digest = d->digest, .size = d->size, .media_type = d->media_type, .engine = none };
+        struct cb_layer_encoding e = {
+            .digest = d->digest, .size = d->size, .media_type = d->media_type, .engine = none
+        };
         e.compression = c < 0 ? CB_COMPRESSION_NONE : (enum cb_compression)c;
         v[k].diff_id = i->config.diff_ids[k];
         v[k].size = UINT64_MAX;
@@ -113,28 +115,26 @@ const struct cb_layer_encoding *cb_layer_stored(struct cb_store *s, const struct
     return NULL;
 }
 
-static int toc_of(struct cb_store *s, const struct cb_image *i, size_t k, const struct cb_cancel *cancel, struct cb_toc **out,
-                  struct cb_error *err)
+/* A table that is missing is made from the blob. */
+static int make_toc(struct cb_store *s, const struct cb_image *i, size_t k, const struct cb_cancel *cancel,
+                    struct cb_error *err)
 {
-    const struct cb_digest *diff_id = &i->config.diff_ids[k];
-    int r = cb_store_toc_get(s, diff_id, out, err);
-    if (r != -CB_ENOTFOUND)
-        return r;
-    struct cb_layer_intake in = { .store = s, .diff_id = *diff_id, .cancel = cancel };
-    if ((r = cb_store_blob_source(s, &i->manifest.layers[k].digest, &in.source, err)) < 0 ||
-        (r = cb_image_intake(&in, NULL, NULL, err)) < 0)
-        return r;
-    return cb_store_toc_get(s, diff_id, out, err);
+    struct cb_layer_intake in = { .store = s, .diff_id = i->config.diff_ids[k], .cancel = cancel };
+    int r = cb_store_blob_source(s, &i->manifest.layers[k].digest, &in.source, err);
+    return r < 0 ? r : cb_image_intake(&in, NULL, NULL, err);
 }
 
-int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb_cancel *cancel, struct cb_stack **out,
-                   struct cb_error *err)
+int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb_cancel *cancel,
+                   struct cb_stack **out, struct cb_error *err)
 {
     size_t n = CB_MIN(i->config.n_diff_ids, i->manifest.n_layers);
     cb_autofree struct cb_toc **tocs = cb_calloc(n + 1, sizeof *tocs);
     int r = 0;
-    for (size_t k = 0; r == 0 && k < n; k++)
-        r = toc_of(s, i, k, cancel, &tocs[k], err);
+    for (size_t k = 0; r == 0 && k < n; k++) {
+        r = cb_store_toc_get(s, &i->config.diff_ids[k], &tocs[k], err);
+        if (r == -CB_ENOTFOUND && (r = make_toc(s, i, k, cancel, err)) == 0)
+            r = cb_store_toc_get(s, &i->config.diff_ids[k], &tocs[k], err);
+    }
     if (r == 0)
         *out = cb_stack_new(tocs, n);
     for (size_t k = 0; k < n; k++)

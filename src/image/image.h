@@ -10,7 +10,7 @@
 
 /* One platform's image, read from the store. */
 struct cb_image {
-    struct cb_descriptor desc;         /* of the manifest */
+    struct cb_descriptor desc; /* of the manifest */
     struct cb_manifest manifest;
     struct cb_image_config config;
 };
@@ -23,22 +23,28 @@ int cb_image_load(struct cb_store *s, const struct cb_descriptor *desc, const st
 /* ---- reading a layer in: one pass for blob, table and tree ---- */
 struct cb_layer_intake {
     struct cb_store *store;
-    struct cb_blob_source *source;     /* compressed bytes, already verified by its own end; owned */
-    struct cb_digest diff_id;          /* expected; NONE: whatever it is */
-    bool want_tree;                    /* unpack to trees/<diffid> */
-    bool userxattr;                    /* overlay form for an unprivileged mount */
-    bool single_id;                    /* do not chown: ownership stays in the table */
-    const struct cb_digest *lower;     /* diff ids of the layers below, lowest first; may be NULL. Whose table or tree is there */
-    size_t n_lower;                    /* serves hard links into lower layers, and the attributes of implied directories */
-    uint64_t max_size;                 /* budget of uncompressed bytes; 0: none */
+    struct cb_blob_source *source; /* compressed bytes, already verified by its own end; owned */
+    struct cb_digest diff_id;      /* expected; NONE: whatever it is */
+    bool want_tree;                /* unpack to trees/<diffid> */
+    bool userxattr;                /* overlay form for an unprivileged mount */
+    bool single_id;                /* do not chown: ownership stays in the table */
+    /* Diff ids of the layers below, lowest first; may be NULL. Those whose table or tree is there serve hard links into
+     * lower layers and the attributes of implied directories. */
+    const struct cb_digest *lower;
+    size_t n_lower;
+    /* Called before the first look at `lower`: makes their tables (and trees, for hard links) present; may be NULL. */
+    int (*need_lower)(void *arg, bool trees, struct cb_error *err);
+    void *need_lower_arg;
+    uint64_t max_size; /* budget of uncompressed bytes; 0: none */
     const struct cb_cancel *cancel;
     void (*on_progress)(void *arg, uint64_t uncompressed); /* or NULL */
     void *arg;
 };
-/* Publishes table (always) and tree; *diff_id, *size may be NULL. Hostile layers: A1–A10. A directory that is only implied by
- * `a/b` gets the attributes that the topmost of `lower` with a table gives it, else 0755 0:0. Device nodes that may not be made
- * here are left out of the tree; the table has them. */
-int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err) CB_WUR;
+/* Publishes table (always) and tree; *diff_id, *size may be NULL. Hostile layers: A1–A10. A directory that is only
+ * implied by `a/b` gets the attributes that the topmost of `lower` with a table gives it, else 0755 0:0. Device nodes
+ * that may not be made here are left out of the tree; the table has them. */
+int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
+    CB_WUR;
 
 /* ---- file contents of a layer list ---- */
 /* Readers of single files: taken from trees that are there, else from one pass over the layer's blob. */
@@ -47,7 +53,7 @@ struct cb_files;
 struct cb_files_options {
     struct cb_store *store;
     const struct cb_stack *stack;
-    const struct cb_layer *layers;     /* parallel to the stack */
+    const struct cb_layer *layers; /* parallel to the stack */
     const struct cb_stack_entry *const *wanted;
     size_t n_wanted;
     const struct cb_cancel *cancel;
@@ -55,43 +61,49 @@ struct cb_files_options {
 int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struct cb_error *err) CB_WUR;
 void cb_files_free(struct cb_files *f);
 CB_DEFINE_CLEANUP(struct cb_files *, cb_files_free)
-int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct cb_blob_source **out,
+                    struct cb_error *err) CB_WUR;
 
 /* ---- making ---- */
 struct cb_commit_options {
-    const struct cb_image_config *config;   /* rootfs and history complete, diff ids = layers */
-    const struct cb_layer *layers;          /* the encoding to use is encodings[0] */
+    const struct cb_image_config *config; /* rootfs and history complete, diff ids = layers */
+    const struct cb_layer *layers;        /* the encoding to use is encodings[0] */
     size_t n_layers;
-    const struct cb_strmap *annotations;    /* or NULL */
-    bool docker_types;                      /* Docker's media types instead of OCI's */
+    const struct cb_strmap *annotations; /* or NULL */
+    bool docker_types;                   /* Docker's media types instead of OCI's */
 };
 /* Writes config and manifest blobs; layers need not be in the store. */
-int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struct cb_image *out, struct cb_error *err) CB_WUR;
+int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struct cb_image *out, struct cb_error *err)
+    CB_WUR;
 
 /* ---- out ---- */
 struct cb_export_options {
     struct cb_store *store;
-    const struct cb_image *image;           /* every layer blob in the store */
-    const char *const *names;               /* canonical references, may be empty */
+    const struct cb_image *image; /* every layer blob in the store */
+    const char *const *names;     /* canonical references, may be empty */
     size_t n_names;
-    int64_t clamp_mtime;                    /* times in tar headers; INT64_MAX: now is never used: 0 */
+    int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
     const struct cb_cancel *cancel;
 };
-int cb_export_oci_dir(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR; /* added to a layout that is there */
+/* added to a layout that is there */
+int cb_export_oci_dir(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
 int cb_export_oci_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
-/* What `docker load` and `podman load` take: manifest.json, config, uncompressed-or-as-is layers, plus an OCI index. */
+/* What `docker load` and `podman load` take: manifest.json, config, uncompressed-or-as-is layers, plus an OCI
+ * index. */
 int cb_export_docker_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
 /* The flattened tree. Into a directory that is empty or absent (files; owners and devices if root), or as one tar. */
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
 int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
 
 /* ---- in ---- */
-/* An OCI layout (directory or tar) or a docker-archive tar, all verified, into the store. Names it carries are reported, and set
- * in the store only by the caller (C7). */
+/* An OCI layout (directory or tar) or a docker-archive tar, all verified, into the store. Names it carries are
+ * reported, and set in the store only by the caller (C7). */
 struct cb_import_result {
-    struct cb_image *images;                /* desc: what the name stands for, so maybe an index; the rest: the best match here */
-    char **names;                           /* canonical or NULL, parallel to images */
+    /* desc: what the name stands for, so maybe an index; the rest: the best match here */
+    struct cb_image *images;
+    char **names; /* canonical or NULL, parallel to images */
     size_t n;
 };
 void cb_import_result_done(struct cb_import_result *r);
-int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, struct cb_import_result *out, struct cb_error *err) CB_WUR;
+int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, struct cb_import_result *out,
+                    struct cb_error *err) CB_WUR;

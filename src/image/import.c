@@ -78,8 +78,10 @@ const struct cb_import_file *cb_import_find(const struct cb_importer *m, const c
     return f && !f->link ? f : NULL;
 }
 
-/* Every file of the archive becomes a blob of its own digest: what nobody refers to afterwards goes with the next gc. */
-static int store_file(struct cb_importer *m, const struct cb_entry *e, struct cb_layer_reader *r, char *buf, struct cb_error *err)
+/* Every file of the archive becomes a blob of its own digest: what nobody refers to afterwards goes with the next
+ * gc. */
+static int store_file(struct cb_importer *m, const struct cb_entry *e, struct cb_layer_reader *r, char *buf,
+                      struct cb_error *err)
 {
     cb_autosink struct cb_blob_sink *sink = NULL;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
@@ -214,8 +216,8 @@ int cb_import_blob(struct cb_importer *m, const struct cb_descriptor *d, struct 
     if (cb_store_blob_has(m->store, &d->digest, &size) && size == d->size)
         return 0;
     if (m->dirfd < 0 && size > 0)
-        return cb_error_set(err, CB_EVERIFY, "blob %s has %llu bytes instead of %llu", cb_digest_text(&d->digest, text),
-                            (unsigned long long)size, (unsigned long long)d->size);
+        return cb_error_set(err, CB_EVERIFY, "blob %s has %llu bytes instead of %llu",
+                            cb_digest_text(&d->digest, text), (unsigned long long)size, (unsigned long long)d->size);
     return m->dirfd >= 0 ? copy_from_dir(m, d, err) : copy_within(m, d, err);
 }
 
@@ -232,7 +234,8 @@ static enum cb_compression compression_of(struct cb_store *s, const struct cb_di
     return skippable || frame ? CB_COMPRESSION_ZSTD : CB_COMPRESSION_NONE;
 }
 
-int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_digest *diff_id, struct cb_error *err)
+int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_digest *diff_id,
+                    struct cb_error *err)
 {
     struct cb_layer_intake in = { .store = m->store, .diff_id = *diff_id };
     int r = cb_store_blob_source(m->store, &d->digest, &in.source, err);

@@ -6,7 +6,7 @@
 static const char *const item_keys[] = { "Config", "RepoTags", "Layers", "Parent", "LayerSources", NULL };
 
 struct item {
-    const char *config;       /* borrowed from the JSON */
+    const char *config; /* borrowed from the JSON */
     struct cb_strvec tags, layers;
 };
 
@@ -44,8 +44,8 @@ static int take_layer(struct cb_importer *m, const char *path, const struct cb_d
     return 0;
 }
 
-static int take_layers(struct cb_importer *m, const struct item *it, const struct cb_image_config *c, struct cb_layer *v,
-                       struct cb_error *err)
+static int take_layers(struct cb_importer *m, const struct item *it, const struct cb_image_config *c,
+                       struct cb_layer *v, struct cb_error *err)
 {
     for (size_t i = 0; i < it->layers.n; i++) {
         int r = take_layer(m, it->layers.v[i], &c->diff_ids[i], &v[i], err);
@@ -70,8 +70,8 @@ static void add_named(struct cb_importer *m, const struct cb_image *img, const c
 }
 
 /* The archive has a config but no manifest: we write one. */
-static int commit_item(struct cb_importer *m, const struct item *it, const struct cb_image_config *c, const struct cb_layer *v,
-                       struct cb_error *err)
+static int commit_item(struct cb_importer *m, const struct item *it, const struct cb_image_config *c,
+                       const struct cb_layer *v, struct cb_error *err)
 {
     struct cb_commit_options o = { .config = c, .layers = v, .n_layers = it->layers.n };
     struct cb_image img cb_cleanup_image = { 0 };

@@ -20,25 +20,26 @@ static int check_layout(struct cb_importer *m, struct cb_error *err)
         return r;
     }
     if (!version || !cb_starts_with(version, "1."))
-        return cb_error_set(err, CB_EVERIFY, "an OCI layout of version %s is not known here", version ? version : "(none)");
+        return cb_error_set(err, CB_EVERIFY, "an OCI layout of version %s is not known here",
+                            version ? version : "(none)");
     return 0;
 }
 
-/* A manifest, its config and layers. *image: whether it is one that can be run, with every layer read through. */
-static int take_manifest(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_strbuf *body, bool *image,
+/* A manifest, its config and layers. One that can be run is counted, and each of its layers read through. */
+static int take_manifest(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_strbuf *body,
                          struct cb_error *err)
 {
     struct cb_manifest man cb_cleanup_manifest = { 0 };
     struct cb_image_config config cb_cleanup_image_config = { 0 };
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     int r = cb_manifest_parse(&man, body->buf, body->len, d->media_type, err);
-    *image = false;
     if (r < 0 || (r = cb_import_blob(m, &man.config, err)) < 0)
         return r;
     for (size_t i = 0; i < man.n_layers; i++)
         if ((r = cb_import_blob(m, &man.layers[i], err)) < 0)
             return r;
-    bool runs = cb_streq(man.config.media_type, CB_MT_OCI_CONFIG) || cb_streq(man.config.media_type, CB_MT_DOCKER_CONFIG);
+    bool runs =
+        cb_streq(man.config.media_type, CB_MT_OCI_CONFIG) || cb_streq(man.config.media_type, CB_MT_DOCKER_CONFIG);
     for (size_t i = 0; i < man.n_layers; i++)
         runs = runs && cb_mt_is_layer(man.layers[i].media_type);
     if (!runs || man.artifact_type)
@@ -50,15 +51,15 @@ static int take_manifest(struct cb_importer *m, const struct cb_descriptor *d, c
     for (size_t i = 0; i < man.n_layers; i++)
         if ((r = cb_import_layer(m, &man.layers[i], &config.diff_ids[i], err)) < 0)
             return r;
-    *image = true;
+    m->images++;
     return 0;
 }
 
-static int take_one(struct cb_importer *m, const struct cb_descriptor *d, unsigned depth, size_t *images, struct cb_error *err);
+static int take_one(struct cb_importer *m, const struct cb_descriptor *d, unsigned depth, struct cb_error *err);
 
 /* Other tools copy one platform of an index and leave the rest out: what is missing whole is passed over. */
-static int take_index(struct cb_importer *m, const struct cb_strbuf *body, const struct cb_descriptor *d, unsigned depth,
-                      size_t *images, struct cb_error *err)
+static int take_index(struct cb_importer *m, const struct cb_strbuf *body, const struct cb_descriptor *d,
+                      unsigned depth, struct cb_error *err)
 {
     struct cb_index idx cb_cleanup_index = { 0 };
     int r = cb_index_parse(&idx, body->buf, body->len, d->media_type, err);
@@ -69,30 +70,28 @@ static int take_index(struct cb_importer *m, const struct cb_strbuf *body, const
     for (size_t i = 0; i < idx.n_manifests; i++) {
         if (cb_import_blob(m, &idx.manifests[i], err) == -CB_ENOTFOUND)
             continue;
-        if ((r = take_one(m, &idx.manifests[i], depth + 1, images, err)) < 0)
+        if ((r = take_one(m, &idx.manifests[i], depth + 1, err)) < 0)
             return r;
     }
     return 0;
 }
 
-static int take_one(struct cb_importer *m, const struct cb_descriptor *d, unsigned depth, size_t *images, struct cb_error *err)
+static int take_one(struct cb_importer *m, const struct cb_descriptor *d, unsigned depth, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     char text[CB_DIGEST_TEXT_MAX];
-    bool image = false;
     int r = cb_import_blob(m, d, err);
     if (r == 0)
         r = cb_store_blob_get(m->store, &d->digest, CB_MAX_MANIFEST, &body, err);
     if (r == 0)
-        r = cb_mt_is_index(d->media_type) ? take_index(m, &body, d, depth, images, err)
-                                          : take_manifest(m, d, &body, &image, err);
-    *images += image;
+        r = cb_mt_is_index(d->media_type) ? take_index(m, &body, d, depth, err) : take_manifest(m, d, &body, err);
     if (r < 0)
         cb_error_wrap(err, "manifest %s", cb_digest_text(&d->digest, text));
     return r;
 }
 
-/* A full name, or NULL. A bare tag names nothing by itself: taken for a reference it would be another image's name. */
+/* A full name, or NULL. A bare tag names nothing by itself: taken for a reference it would be another image's
+ * name. */
 static char *name_of(const struct cb_descriptor *d)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
@@ -120,7 +119,8 @@ static int load_any(struct cb_importer *m, const struct cb_descriptor *d, struct
         cb_index_parse(&idx, body.buf, body.len, d->media_type, NULL) < 0)
         return r;
     for (size_t i = 0; i < idx.n_manifests; i++)
-        if (idx.manifests[i].platform && cb_image_load(m->store, &idx.manifests[i], idx.manifests[i].platform, out, NULL) == 0)
+        if (idx.manifests[i].platform &&
+            cb_image_load(m->store, &idx.manifests[i], idx.manifests[i].platform, out, NULL) == 0)
             return 0;
     return r;
 }
@@ -139,10 +139,10 @@ int cb_import_oci(struct cb_importer *m, struct cb_error *err)
     for (size_t i = 0; i < idx.n_manifests; i++) {
         const struct cb_descriptor *d = &idx.manifests[i];
         struct cb_image img cb_cleanup_image = { 0 };
-        size_t images = 0;
-        if ((r = take_one(m, d, 0, &images, err)) < 0)
+        m->images = 0;
+        if ((r = take_one(m, d, 0, err)) < 0)
             return r;
-        if (images == 0)
+        if (m->images == 0)
             continue;
         if ((r = load_any(m, d, &img, err)) < 0)
             return r;

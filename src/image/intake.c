@@ -31,6 +31,8 @@ static int unpack_tree(struct intake *t, struct cb_store_tmp *tmp, struct cb_err
         .clamp_mtime = INT64_MAX,
         .lower = t->o->lower,
         .n_lower = t->o->n_lower,
+        .need_lower = t->o->need_lower,
+        .need_lower_arg = t->o->need_lower_arg,
     };
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);

@@ -6,11 +6,14 @@
 #include "util/fd.h"
 #include "util/path.h"
 
+/* Layers are unpacked side by side: those below may still be on their way. A failure there is told there. */
 static void load_tocs(struct cb_unpack *u)
 {
     if (u->lower_tocs || !u->o.n_lower)
         return;
     u->lower_tocs = cb_calloc(u->o.n_lower, sizeof *u->lower_tocs);
+    if (u->o.need_lower && u->o.need_lower(u->o.need_lower_arg, false, NULL) < 0)
+        return;
     for (size_t i = 0; i < u->o.n_lower; i++)
         if (cb_store_toc_get(u->o.store, &u->o.lower[i], &u->lower_tocs[i], NULL) < 0)
             u->lower_tocs[i] = NULL;
@@ -69,7 +72,9 @@ static int copy_from_tree(struct cb_unpack *u, const struct cb_digest *diff_id, 
                           struct cb_error *err)
 {
     cb_autoclose int fs = -1;
-    int r = cb_store_tree_open(u->o.store, diff_id, &fs, err);
+    int r = u->o.need_lower ? u->o.need_lower(u->o.need_lower_arg, true, err) : 0;
+    if (r == 0)
+        r = cb_store_tree_open(u->o.store, diff_id, &fs, err);
     if (r < 0)
         return r;
     cb_autoclose int in = cb_path_openat(fs, e->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);

@@ -8,50 +8,54 @@
 #include "util/hashmap.h"
 #include "util/limits.h"
 
-/* ---- unpack.c, unpack_dir.c, unpack_entry.c: entries of layers to a directory ----
- * Nothing here goes by a path that is not resolved below the root descriptor, and nothing but this writes below it. */
+/* ---- unpack.c, unpack_dir.c, unpack_entry.c: entries of layers to a directory ---- Nothing here goes by a path that
+ * is not resolved below the root descriptor, and nothing but this writes below it. */
 struct cb_unpack_options {
-    struct cb_store *store;        /* for `lower` */
-    int root_fd;                   /* O_RDONLY or O_PATH; borrowed */
-    bool flat;                     /* several layers into one plain tree: whiteouts remove. Else one layer in overlay form */
+    struct cb_store *store; /* for `lower` */
+    int root_fd;            /* O_RDONLY or O_PATH; borrowed */
+    /* several layers into one plain tree: whiteouts remove. Else one layer in overlay form */
+    bool flat;
     bool userxattr, single_id;
     int64_t clamp_mtime;           /* newer times become this; INT64_MAX: none */
     const struct cb_digest *lower; /* borrowed */
     size_t n_lower;
+    int (*need_lower)(void *arg, bool trees, struct cb_error *err); /* as in cb_layer_intake */
+    void *need_lower_arg;
 };
 
 /* A directory, whose attributes are set when nothing will be written into it any more. */
 struct cb_unpack_dir {
-    char *path;                    /* without symbolic links; "" is the root */
+    char *path; /* without symbolic links; "" is the root */
     uint32_t mode, uid, gid;
     int64_t mtime;
-    struct cb_xattr *xattrs;       /* owned */
+    struct cb_xattr *xattrs; /* owned */
     size_t n_xattrs;
-    bool listed;                   /* by an entry; else only implied */
+    bool listed; /* by an entry; else only implied */
     bool opaque;
 };
 
 struct cb_unpack {
     struct cb_unpack_options o;
-    struct cb_hashmap *dirs;       /* path → struct cb_unpack_dir */
-    struct cb_hashmap *whiteouts;  /* paths of overlay whiteouts that we made */
-    struct cb_hashmap *own;        /* flat: paths that this layer has brought */
-    struct cb_hashmap *skipped;    /* device nodes that could not be made */
-    struct cb_hashmap *copies;     /* path in a lower layer → path of our copy, owned; for hard links */
-    struct cb_strbuf at;           /* directory that at_fd is, as it was asked for */
-    struct cb_strbuf at_real;      /* and without symbolic links */
-    int at_fd;                     /* O_PATH, -1 for none */
-    char *buf;                     /* for copying */
+    struct cb_hashmap *dirs;      /* path → struct cb_unpack_dir */
+    struct cb_hashmap *whiteouts; /* paths of overlay whiteouts that we made */
+    struct cb_hashmap *own;       /* flat: paths that this layer has brought */
+    struct cb_hashmap *skipped;   /* device nodes that could not be made */
+    struct cb_hashmap *copies;    /* path in a lower layer → path of our copy, owned; for hard links */
+    struct cb_strbuf at;          /* directory that at_fd is, as it was asked for */
+    struct cb_strbuf at_real;     /* and without symbolic links */
+    int at_fd;                    /* O_PATH, -1 for none */
+    char *buf;                    /* for copying */
     mode_t umask;
-    bool chown_all;                /* we are not 0:0, so that files are not born so */
-    struct cb_toc **lower_tocs;    /* parallel to o.lower, NULL where there is none; loaded at first need */
+    bool chown_all;             /* we are not 0:0, so that files are not born so */
+    struct cb_toc **lower_tocs; /* parallel to o.lower, NULL where there is none; loaded at first need */
 };
 
 int cb_unpack_init(struct cb_unpack *u, const struct cb_unpack_options *o, struct cb_error *err) CB_WUR;
 void cb_unpack_done(struct cb_unpack *u);
 #define cb_cleanup_unpack CB_CLEANUP(cb_unpack_done)
 /* All entries of a reader; u NULL: they are only gone through. */
-int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *r, const struct cb_layer_intake *o, struct cb_error *err) CB_WUR;
+int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *r, const struct cb_layer_intake *o,
+                    struct cb_error *err) CB_WUR;
 /* Sets the attributes of directories, deepest first. */
 int cb_unpack_finish(struct cb_unpack *u, struct cb_error *err) CB_WUR;
 
@@ -59,22 +63,26 @@ int cb_unpack_finish(struct cb_unpack *u, struct cb_error *err) CB_WUR;
 
 struct cb_unpack_place;
 /* unpack_entry.c */
-int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer_reader *r, struct cb_error *err) CB_WUR;
+int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer_reader *r, struct cb_error *err)
+    CB_WUR;
 /* A regular file in two steps, its data to be written between them. */
 int cb_unpack_create(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, int *fd,
                      struct cb_error *err) CB_WUR;
 int cb_unpack_seal(struct cb_unpack *u, const struct cb_entry *e, int fd, struct cb_error *err) CB_WUR;
-int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err) CB_WUR;
-/* fd: a regular file or directory that we hold. What the file system or our rights do not allow is left to the table. */
+int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                      struct cb_error *err) CB_WUR;
+/* fd: a regular file or directory that we hold. What the file system or our rights do not allow is left to the
+ * table. */
 int cb_unpack_xattrs(int fd, const struct cb_xattr *v, size_t n, struct cb_error *err) CB_WUR;
 int cb_unpack_times(int fd, int64_t mtime); /* 0 or -1 and errno */
 
 /* unpack_dir.c */
-/* Where an entry goes: an open directory, its path without links, and the last component. Valid until the next call. */
+/* Where an entry goes: an open directory, its path without links, and the last component. Valid until the next
+ * call. */
 struct cb_unpack_place {
     int dirfd;
     const char *base;
-    char path[CB_MAX_PATH + 1];    /* without links, base included */
+    char path[CB_MAX_PATH + 1]; /* without links, base included */
 };
 int cb_unpack_place(struct cb_unpack *u, const char *path, struct cb_unpack_place *out, struct cb_error *err) CB_WUR;
 /* Removes whatever stands there (nothing is fine). */
@@ -94,18 +102,19 @@ int cb_unpack_remove_lower(struct cb_unpack *u, const char *path, bool below, st
 /* The directory as the lower layers list it, NULL where none does. Valid as long as u. */
 const struct cb_entry *cb_lower_dir(struct cb_unpack *u, const char *path);
 /* Copies a file of a lower layer's tree to the place, which is free. -CB_ENOTFOUND where none has it. */
-int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_place *to, struct cb_error *err) CB_WUR;
+int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_place *to, struct cb_error *err)
+    CB_WUR;
 
 /* ---- image.c ---- */
 /* The encoding of a layer whose blob is in the store, NULL for none. */
 const struct cb_layer_encoding *cb_layer_stored(struct cb_store *s, const struct cb_layer *l);
-/* The layers of an image with the encoding that its manifest names; whatever the store knows is not added. Owned by the caller:
- * n = config.n_diff_ids values. */
+/* The layers of an image with the encoding that its manifest names; whatever the store knows is not added. Owned by
+ * the caller: n = config.n_diff_ids values. */
 struct cb_layer *cb_image_layers(const struct cb_image *i);
 void cb_image_layers_free(struct cb_layer *v, size_t n);
 /* The merged view of an image; tables that are missing are made from the blobs. */
-int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb_cancel *cancel, struct cb_stack **out,
-                   struct cb_error *err) CB_WUR;
+int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb_cancel *cancel,
+                   struct cb_stack **out, struct cb_error *err) CB_WUR;
 
 /* ---- export.c ---- */
 /* A tar without compression to a descriptor. */
@@ -124,7 +133,7 @@ int cb_tar_out_finish(struct cb_tar_out *t, struct cb_error *err) CB_WUR;
 /* The directories and blobs of an image: manifest, config, layers, each once, sorted. */
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err) CB_WUR;
 struct cb_export_list {
-    struct cb_descriptor *v;       /* shallow: borrowed from the image */
+    struct cb_descriptor *v; /* shallow: borrowed from the image */
     size_t n;
 };
 void cb_export_list(const struct cb_image *i, struct cb_export_list *out); /* sorted by digest, each once; free v */
@@ -139,12 +148,13 @@ void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, c
 struct cb_import_file {
     struct cb_digest digest;
     uint64_t size;
-    char *link;                    /* of a symbolic or hard link: path of the target */
+    char *link; /* of a symbolic or hard link: path of the target */
 };
 struct cb_importer {
     struct cb_store *store;
-    int dirfd;                     /* of an OCI layout directory, else -1 */
-    struct cb_hashmap *files;      /* of a tar: path → struct cb_import_file */
+    int dirfd;                /* of an OCI layout directory, else -1 */
+    struct cb_hashmap *files; /* of a tar: path → struct cb_import_file */
+    size_t images;            /* that were met below the entry of the index that is being taken */
     struct cb_import_result *out;
 };
 /* The file of that path, links followed; NULL for none. */
@@ -154,7 +164,8 @@ int cb_import_text(struct cb_importer *m, const char *path, struct cb_strbuf *ou
 /* Sees to it that the blob is in the store, of that size. */
 int cb_import_blob(struct cb_importer *m, const struct cb_descriptor *d, struct cb_error *err) CB_WUR;
 /* Reads a layer blob of the store through, so that its diff id is known to be that, and records it. */
-int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
+int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_digest *diff_id,
+                    struct cb_error *err) CB_WUR;
 /* Takes img (which is emptied) and copies name, which may be NULL. */
 void cb_import_add(struct cb_importer *m, struct cb_image *img, const char *name);
 int cb_import_oci(struct cb_importer *m, struct cb_error *err) CB_WUR;    /* import_oci.c */

@@ -85,7 +85,8 @@ void cb_unpack_done(struct cb_unpack *u)
     *u = (struct cb_unpack){ .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
 }
 
-int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *reader, const struct cb_layer_intake *o, struct cb_error *err)
+int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *reader, const struct cb_layer_intake *o,
+                    struct cb_error *err)
 {
     uint64_t done = 0, told = 0;
     const struct cb_entry *e = NULL;

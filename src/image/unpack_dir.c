@@ -75,7 +75,8 @@ int cb_unpack_clear(struct cb_unpack *u, const struct cb_unpack_place *p, struct
     return cb_fs_remove_tree(p->dirfd, p->base, err);
 }
 
-/* One directory that is missing. A whiteout of ours in its place means that what comes hides all that lower layers have there. */
+/* One directory that is missing. A whiteout of ours in its place means that what comes hides all that lower layers
+ * have there. */
 static int make_one(struct cb_unpack *u, const struct cb_unpack_place *p, struct cb_error *err)
 {
     bool was_whiteout = cb_hashmap_get(u->whiteouts, p->path) != NULL;
@@ -114,8 +115,8 @@ static void drop_component(struct cb_strbuf *real)
 
 struct walk {
     struct cb_unpack *u;
-    struct cb_strbuf *real;   /* how far we are, without links */
-    struct cb_strbuf todo;    /* components to come */
+    struct cb_strbuf *real; /* how far we are, without links */
+    struct cb_strbuf todo;  /* components to come */
     unsigned links, depth;
 };
 
@@ -145,7 +146,8 @@ static int follow(struct walk *w, const struct cb_unpack_place *p, bool *was_lin
 static int clear_lower(struct cb_unpack *u, const struct cb_unpack_place *p, struct cb_error *err)
 {
     struct stat st;
-    if (cb_hashmap_get(u->own, p->path) || fstatat(p->dirfd, p->base, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+    if (cb_hashmap_get(u->own, p->path) || fstatat(p->dirfd, p->base, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        S_ISDIR(st.st_mode))
         return 0;
     return cb_unpack_clear(u, p, err);
 }
@@ -158,7 +160,8 @@ static int step(struct walk *w, const char *name, size_t n, struct cb_error *err
         drop_component(w->real); /* the root's parent is the root */
         return 0;
     }
-    cb_autoclose int dir = cb_path_openat(w->u->o.root_fd, w->real->buf, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    cb_autoclose int dir =
+        cb_path_openat(w->u->o.root_fd, w->real->buf, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, -dir, "open %s", w->real->buf);
     int r = append_component(w->real, name, n, err);
@@ -174,7 +177,8 @@ static int step(struct walk *w, const char *name, size_t n, struct cb_error *err
     return r < 0 || was_link ? r : make_one(w->u, &p, err);
 }
 
-/* The long way, one component after the other, as chroot would go it; a link into nowhere leads to directories that are made. */
+/* The long way, one component after the other, as chroot would go it; a link into nowhere leads to directories that
+ * are made. */
 static int walk(struct cb_unpack *u, const char *path, struct cb_strbuf *real, struct cb_error *err)
 {
     struct walk w = { .u = u, .real = real, .todo = CB_STRBUF_INIT };

@@ -38,7 +38,8 @@ static int64_t mtime_of(const struct cb_unpack *u, const struct cb_entry *e)
 }
 
 /* Attributes of what has no descriptor of its own: one component of a directory that we hold. */
-static int set_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err)
+static int set_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                    struct cb_error *err)
 {
     const struct timespec t[2] = { { .tv_sec = mtime_of(u, e) }, { .tv_sec = mtime_of(u, e) } };
     if (wants_chown(u, e) && fchownat(p->dirfd, p->base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
@@ -72,7 +73,8 @@ static bool late_mode(const struct cb_unpack *u, const struct cb_entry *e)
     return e->n_xattrs || (e->mode & 07000) || (e->mode & u->umask);
 }
 
-int cb_unpack_create(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, int *fd, struct cb_error *err)
+int cb_unpack_create(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, int *fd,
+                     struct cb_error *err)
 {
     mode_t mode = late_mode(u, e) ? 0600 : e->mode & 07777;
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -100,8 +102,8 @@ int cb_unpack_seal(struct cb_unpack *u, const struct cb_entry *e, int fd, struct
     return 0;
 }
 
-static int put_file(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_layer_reader *reader,
-                    struct cb_error *err)
+static int put_file(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                    struct cb_layer_reader *reader, struct cb_error *err)
 {
     cb_autoclose int fd = -1;
     int r = cb_unpack_create(u, e, p, &fd, err);
@@ -110,7 +112,8 @@ static int put_file(struct cb_unpack *u, const struct cb_entry *e, const struct 
     return cb_unpack_seal(u, e, fd, err);
 }
 
-int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err)
+int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                      struct cb_error *err)
 {
     if (symlinkat(e->link, p->dirfd, p->base) < 0) {
         int r = errno == EEXIST ? cb_unpack_clear(u, p, err) : 0;
@@ -122,7 +125,8 @@ int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struc
     return set_node(u, e, p, err);
 }
 
-static int put_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err)
+static int put_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                    struct cb_error *err)
 {
     mode_t type = e->type == CB_ENTRY_FIFO ? S_IFIFO : e->type == CB_ENTRY_CHAR ? S_IFCHR : S_IFBLK;
     dev_t dev = type == S_IFIFO ? 0 : makedev(e->dev_major, e->dev_minor);
@@ -163,7 +167,8 @@ static void copy_dir_xattrs(struct cb_unpack_dir *d, const struct cb_entry *e)
     }
 }
 
-static int put_dir(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err)
+static int put_dir(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                   struct cb_error *err)
 {
     bool opaque = cb_hashmap_get(u->whiteouts, p->path) != NULL;
     struct stat st;
@@ -196,10 +201,13 @@ static int link_to_copy(struct cb_unpack *u, const char *copy, const struct cb_u
     cb_autoclose int dir = cb_path_open_parent(u->o.root_fd, copy, CB_RESOLVE_NOFOLLOW, &base);
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, -dir, "open the directory of %s", copy);
-    return linkat(dir, base, p->dirfd, p->base, 0) == 0 ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "hard link to %s", copy);
+    return linkat(dir, base, p->dirfd, p->base, 0) == 0
+               ? 0
+               : cb_error_sys(err, CB_ELOCAL, errno, "hard link to %s", copy);
 }
 
-static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p, struct cb_error *err)
+static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                           struct cb_error *err)
 {
     int r = cb_unpack_clear(u, p, err);
     const char *copy = cb_hashmap_get(u->copies, e->link);
@@ -208,7 +216,8 @@ static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const 
     if (r == 0 && !copy)
         cb_hashmap_put(u->copies, e->link, cb_strdup(p->path));
     if (r == -CB_ENOTFOUND)
-        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which neither this layer nor one below holds", e->link);
+        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which neither this layer nor one below holds",
+                            e->link);
     return r;
 }
 
@@ -310,7 +319,8 @@ static void own(struct cb_unpack *u, const char *path)
     }
 }
 
-int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer_reader *reader, struct cb_error *err)
+int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer_reader *reader,
+                    struct cb_error *err)
 {
     if (e->type == CB_ENTRY_WHITEOUT)
         return put_whiteout(u, e, err);

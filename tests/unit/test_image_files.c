@@ -13,7 +13,9 @@ static struct cb_layer layer_of_tar(struct fixture *f, struct cb_strbuf *tar, bo
 {
     struct cb_layer l = { 0 };
     struct cb_layer_encoding e = { .compression = CB_COMPRESSION_NONE, .size = tar->len };
-    struct cb_layer_intake in = { .store = f->s, .want_tree = tree, .userxattr = geteuid() != 0, .single_id = geteuid() != 0 };
+    struct cb_layer_intake in = {
+        .store = f->s, .want_tree = tree, .userxattr = geteuid() != 0, .single_id = geteuid() != 0
+    };
     ok(cb_store_blob_put(f->s, tar->buf, tar->len, &e.digest, &f->err));
     ok(cb_store_blob_source(f->s, &e.digest, &in.source, &f->err));
     ok(cb_image_intake(&in, &l.diff_id, &l.size, &f->err));
@@ -26,8 +28,12 @@ static struct cb_layer layer_of_tar(struct fixture *f, struct cb_strbuf *tar, bo
 #define N_LAYERS 3
 static void three_layers(struct fixture *f, struct cb_layer v[N_LAYERS], bool trees)
 {
-    const struct file_spec base[] = { { "dir", NULL }, { "dir/keep", "keep" }, { "dir/old", "old" }, { "etc", NULL },
-                                      { "etc/passwd", "root:x:0:0::/root:/bin/sh\n" }, { "gone", "gone" } };
+    const struct file_spec base[] = { { "dir", NULL },
+                                      { "dir/keep", "keep" },
+                                      { "dir/old", "old" },
+                                      { "etc", NULL },
+                                      { "etc/passwd", "root:x:0:0::/root:/bin/sh\n" },
+                                      { "gone", "gone" } };
     v[0] = make_layer(f, base, CB_COUNTOF(base));
     struct cb_strbuf t = CB_STRBUF_INIT;
     sup_file(&t, ".wh.gone", "");
@@ -36,7 +42,9 @@ static void three_layers(struct fixture *f, struct cb_layer v[N_LAYERS], bool tr
     sup_file(&t, "dir/new", "new");
     sup_add(&t, '1', "dir/new2", "dir/new");
     sup_add(&t, '2', "link", "dir/new");
-    sup_head(&t, &(struct sup_header){ .name = "owned", .type = '0', .mode = 0600, .uid = 7, .gid = 8, .mtime = 1500000000, .size = 2 });
+    sup_head(&t,
+             &(struct sup_header){
+                 .name = "owned", .type = '0', .mode = 0600, .uid = 7, .gid = 8, .mtime = 1500000000, .size = 2 });
     sup_body(&t, "me", 2);
     sup_end(&t);
     v[1] = layer_of_tar(f, &t, trees);
@@ -55,7 +63,7 @@ static struct cb_image commit_three(struct fixture *f, bool docker)
     cb_platform_host(&c.platform);
     c.created = cb_strdup("2026-01-02T03:04:05Z");
     for (size_t i = 0; i < N_LAYERS; i++) {
-        struct cb_history h = { .created_by = (char *)(uintptr_t)"step" };
+        struct cb_history h = { .created_by = (char *)(uintptr_t) "step" };
         cb_image_config_add_diff_id(&c, &v[i].diff_id);
         cb_image_config_add_history(&c, &h);
     }
@@ -76,7 +84,8 @@ static void commit_then_load(void **state)
         struct cb_image twin cb_cleanup_image = commit_three(f, docker);
         assert_true(cb_digest_eq(&img.desc.digest, &twin.desc.digest)); /* same input, same bytes */
         assert_string_equal(img.desc.media_type, docker ? CB_MT_DOCKER_MANIFEST : CB_MT_OCI_MANIFEST);
-        assert_string_equal(img.manifest.layers[0].media_type, docker ? CB_MT_DOCKER_LAYER_GZIP : CB_MT_OCI_LAYER_GZIP);
+        assert_string_equal(img.manifest.layers[0].media_type,
+                            docker ? CB_MT_DOCKER_LAYER_GZIP : CB_MT_OCI_LAYER_GZIP);
         assert_string_equal(img.manifest.layers[1].media_type, docker ? CB_MT_DOCKER_LAYER : CB_MT_OCI_LAYER);
         ok(cb_image_load(f->s, &img.desc, NULL, &got, &f->err));
         assert_int_equal(got.config.n_diff_ids, N_LAYERS);
@@ -170,7 +179,8 @@ static void load_notices_wrong_sizes(void **state)
 
 /* ---- single files ---- */
 
-static void check_file(struct fixture *f, struct cb_files *files, const struct cb_stack *st, const char *path, const char *text)
+static void check_file(struct fixture *f, struct cb_files *files, const struct cb_stack *st, const char *path,
+                       const char *text)
 {
     const struct cb_stack_entry *e = cb_stack_find(st, path);
     assert_non_null(e);
@@ -201,7 +211,9 @@ static void files_from_trees_and_blobs(void **state)
             assert_non_null(wanted[i] = cb_stack_find(st, paths[i]));
         assert_null(cb_stack_find(st, "dir/keep"));
         assert_null(cb_stack_find(st, "gone"));
-        struct cb_files_options o = { .store = f->s, .stack = st, .layers = v, .wanted = wanted, .n_wanted = CB_COUNTOF(paths) };
+        struct cb_files_options o = {
+            .store = f->s, .stack = st, .layers = v, .wanted = wanted, .n_wanted = CB_COUNTOF(paths)
+        };
         CB_AUTO(cb_files_free) struct cb_files *files = NULL;
         ok(cb_files_open(&o, &files, &f->err));
         check_file(f, files, st, "dir/new", "newer");
@@ -231,7 +243,8 @@ static void files_of_compressed_layers_are_spooled(void **state)
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     ok(cb_store_toc_get(f->s, &l.diff_id, &toc, &f->err));
     CB_AUTO(cb_stack_unref) struct cb_stack *st = cb_stack_new(&toc, 1);
-    const struct cb_stack_entry *wanted[] = { cb_stack_find(st, "f199"), cb_stack_find(st, "f000"), cb_stack_find(st, "f100") };
+    const struct cb_stack_entry *wanted[] = { cb_stack_find(st, "f199"), cb_stack_find(st, "f000"),
+                                              cb_stack_find(st, "f100") };
     struct cb_files_options o = { .store = f->s, .stack = st, .layers = &l, .wanted = wanted, .n_wanted = 3 };
     CB_AUTO(cb_files_free) struct cb_files *files = NULL;
     ok(cb_files_open(&o, &files, &f->err));
@@ -252,7 +265,9 @@ static const char *const names[] = { "docker.io/library/app:1.0", "registry.exam
 
 static struct cb_export_options options(struct fixture *f, const struct cb_image *img)
 {
-    return (struct cb_export_options){ .store = f->s, .image = img, .names = names, .n_names = 2, .clamp_mtime = 1600000000 };
+    return (struct cb_export_options){
+        .store = f->s, .image = img, .names = names, .n_names = 2, .clamp_mtime = 1600000000
+    };
 }
 
 static int create(const char *path)
@@ -365,8 +380,9 @@ static void old_docker_archives(void **state)
         cb_strbuf_done(&plain[i]);
     }
     size_t before_manifest = tar.len;
-    sup_file(&tar, "manifest.json", "[{\"Config\":\"config.json\",\"RepoTags\":[\"app:1.0\",\"registry.example:5000/team/app:latest\"],"
-                                    "\"Layers\":[\"l0/layer.tar\",\"l1/layer.tar\",\"l2/layer.tar\"]}]");
+    sup_file(&tar, "manifest.json",
+             "[{\"Config\":\"config.json\",\"RepoTags\":[\"app:1.0\",\"registry.example:5000/team/app:latest\"],"
+             "\"Layers\":[\"l0/layer.tar\",\"l1/layer.tar\",\"l2/layer.tar\"]}]");
     sup_end(&tar);
     cb_autofree char *path = cb_asprintf("%s/old.tar", f->dir);
     cb_autoclose int fd = create(path);
@@ -375,7 +391,8 @@ static void old_docker_archives(void **state)
     check_import(f, path, &img, true);
     /* Layers in another order have other diff ids. */
     static const char *const bad[] = {
-        "[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l1/layer.tar\",\"l0/layer.tar\",\"l2/layer.tar\"]}]",
+        "[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l1/layer.tar\",\"l0/layer.tar\",\"l2/"
+        "layer.tar\"]}]",
         "[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l0/layer.tar\",\"l1/layer.tar\"]}]",
         "[{\"Config\":\"none.json\",\"Layers\":[]}]",
         "[{\"Config\":\"../../config.json\",\"Layers\":[]}]",
@@ -411,7 +428,8 @@ static void hostile_archives(void **state)
     ok(cb_export_oci_dir(&o, dir, &f->err));
     other_store(f);
     char hex[CB_DIGEST_TEXT_MAX];
-    cb_autofree char *layer = cb_asprintf("%s/blobs/sha256/%s", dir, cb_digest_hex(&img.manifest.layers[1].digest, hex));
+    cb_autofree char *layer =
+        cb_asprintf("%s/blobs/sha256/%s", dir, cb_digest_hex(&img.manifest.layers[1].digest, hex));
     cb_autofree char *kept = cb_asprintf("%s/kept", f->dir);
     struct cb_import_result r = { 0 };
     assert_int_equal(rename(layer, kept), 0);
@@ -429,7 +447,11 @@ static void hostile_archives(void **state)
     ok(cb_image_import(f->s, dir, &r, &f->err));
     cb_import_result_done(&r);
     static const char *const indexes[] = {
-        "", "{}", "[]", "{\"schemaVersion\":2}", "{\"schemaVersion\":2,\"manifests\":[]}",
+        "",
+        "{}",
+        "[]",
+        "{\"schemaVersion\":2}",
+        "{\"schemaVersion\":2,\"manifests\":[]}",
         "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
         "\"digest\":\"sha256:../../../../etc/passwd\",\"size\":7}]}",
         "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
@@ -490,9 +512,10 @@ static void an_index_is_imported_whole(void **state)
     ok(cb_store_blob_get(f->s, &top.digest, CB_MAX_MANIFEST, &body, &f->err));
     cb_autofree char *blob = cb_asprintf("%s/blobs/sha256/%s", dir, cb_digest_hex(&top.digest, hex));
     write_at(blob, body.buf);
-    cb_autofree char *json = cb_asprintf("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"digest\":\"%s\","
-                                         "\"size\":%llu,\"annotations\":{\"org.opencontainers.image.ref.name\":\"1.0\"}}]}",
-                                         cb_digest_text(&top.digest, text), (unsigned long long)top.size);
+    cb_autofree char *json =
+        cb_asprintf("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"digest\":\"%s\","
+                    "\"size\":%llu,\"annotations\":{\"org.opencontainers.image.ref.name\":\"1.0\"}}]}",
+                    cb_digest_text(&top.digest, text), (unsigned long long)top.size);
     cb_autofree char *index = cb_asprintf("%s/index.json", dir);
     write_at(index, json);
     other_store(f);
@@ -655,12 +678,14 @@ static void skopeo_reads_what_we_write(void **state)
     ok(cb_export_oci_tar(&o, a, &f->err));
     ok(cb_export_docker_tar(&o, b, &f->err));
     ok(cb_export_oci_dir(&o, dir, &f->err));
-    cb_autofree char *refs[] = { cb_asprintf("oci-archive:%s:1.0", oci), cb_asprintf("docker-archive:%s:app:1.0", docker),
-                                 cb_asprintf("oci:%s:latest", dir), cb_asprintf("docker-archive:%s", docker) };
+    cb_autofree char *refs[] = { cb_asprintf("oci-archive:%s:1.0", oci),
+                                 cb_asprintf("docker-archive:%s:app:1.0", docker), cb_asprintf("oci:%s:latest", dir),
+                                 cb_asprintf("docker-archive:%s", docker) };
     cb_autofree char *back = cb_asprintf("%s/back.tar", f->dir), *to = cb_asprintf("docker-archive:%s:app:1.0", back);
     for (size_t i = 0; i < 3; i++) {
         struct cb_proc_result res cb_cleanup_proc_result = { .out = CB_STRBUF_INIT, .err = CB_STRBUF_INIT };
-        assert_int_equal(run(f, (const char *[]){ "skopeo", "--override-os", "linux", "inspect", refs[i], NULL }, &res), 0);
+        assert_int_equal(
+            run(f, (const char *[]){ "skopeo", "--override-os", "linux", "inspect", refs[i], NULL }, &res), 0);
         assert_non_null(strstr(res.out.buf, "2026-01-02T03:04:05Z"));
     }
     /* Its own docker archive: layers uncompressed, other paths. */

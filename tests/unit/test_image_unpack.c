@@ -3,6 +3,8 @@
 #include "store_fixture.h"
 #include "layer_support.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -101,7 +103,8 @@ static void describe(struct cb_strbuf *out, const char *path)
     }
     ssize_t x = lgetxattr(path, "user.canary", value, sizeof value);
     cb_strbuf_addf(out, "%s %o %u:%u %lld.%09ld %lld n%lu x%zd\n", path, st.st_mode, st.st_uid, st.st_gid,
-                   (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size, (unsigned long)st.st_nlink, x);
+                   (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size,
+                   (unsigned long)st.st_nlink, x);
 }
 
 static void describe_outside(const struct fixture *f, struct cb_strbuf *out)
@@ -124,7 +127,8 @@ static int setup_canary(void **state)
     if (setup(state) < 0)
         return -1;
     struct fixture *f = *state;
-    cb_autofree char *top = outside(f, ""), *dir = outside(f, "/dir"), *file = outside(f, "/file"), *in = outside(f, "/dir/inner");
+    cb_autofree char *top = outside(f, ""), *dir = outside(f, "/dir"), *file = outside(f, "/file"),
+                     *in = outside(f, "/dir/inner");
     if (mkdir(top, 0750) < 0 || mkdir(dir, 0700) < 0)
         return -1;
     write_at(file, "canary");
@@ -146,7 +150,8 @@ static void everything_a_layer_can_hold(void **state)
     sup_head(&t, &(struct sup_header){ .name = "./ro/", .type = '5', .mode = 0555, .mtime = 1000 });
     sup_file(&t, "ro/file", "text");
     sup_head(&t, &(struct sup_header){ .name = "tmp/", .type = '5', .mode = 01777, .mtime = 2000 });
-    sup_head(&t, &(struct sup_header){ .name = "suid", .type = '0', .mode = 04755, .uid = 12, .gid = 34, .mtime = 3000, .size = 3 });
+    sup_head(&t, &(struct sup_header){
+                     .name = "suid", .type = '0', .mode = 04755, .uid = 12, .gid = 34, .mtime = 3000, .size = 3 });
     sup_body(&t, "abc", 3);
     sup_head(&t, &(struct sup_header){ .name = "odd", .type = '0', .mode = 0462, .mtime = 4000 });
     sup_add(&t, '2', "link", "/etc/../somewhere//odd");
@@ -331,13 +336,131 @@ static void whiteouts_become_overlay_ones(void **state)
     assert_false(in_the_tree(f, &k, ".wh..wh.plnk"));
 }
 
+/* What overlayfs makes of two trees, seen from a mount namespace of a child. 77: not possible here. */
+static int look_through_overlay(struct fixture *f, const struct take *low, const struct take *high)
+{
+    cb_autofree char *mnt = cb_asprintf("%s/mnt", f->dir), *a = in_tree(f, high, ""), *b = in_tree(f, low, "");
+    cb_autofree char *data = cb_asprintf("lowerdir=%s:%s", a, b);
+    static const char *const there[] = { "kept", "opq/after", "redone/new", "d/b", "d/a" };
+    static const char *const gone[] = { "top", "opq/old", "redone/old", "d/c" };
+    struct stat st;
+    if (mkdir(mnt, 0700) < 0 || unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("overlay", mnt, "overlay", MS_RDONLY, data) < 0)
+        return 77;
+    for (size_t i = 0; i < CB_COUNTOF(there); i++) {
+        cb_autofree char *p = cb_asprintf("%s/%s", mnt, there[i]);
+        if (lstat(p, &st) < 0)
+            return 1 + (int)i;
+    }
+    for (size_t i = 0; i < CB_COUNTOF(gone); i++) {
+        cb_autofree char *p = cb_asprintf("%s/%s", mnt, gone[i]);
+        if (lstat(p, &st) == 0)
+            return 20 + (int)i;
+    }
+    cb_autofree char *d = cb_asprintf("%s/d", mnt);
+    return lstat(d, &st) == 0 && (st.st_mode & 07777) == 01777 ? 0 : 40;
+}
+
+static void overlayfs_sees_what_was_meant(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf low cb_cleanup_strbuf = CB_STRBUF_INIT, t cb_cleanup_strbuf = CB_STRBUF_INIT;
+    static const char *const files[] = { "kept", "top", "opq/old", "redone/old", "d/a", "d/c" };
+    sup_head(&low, &(struct sup_header){ .name = "d/", .type = '5', .mode = 01777 });
+    for (size_t i = 0; i < CB_COUNTOF(files); i++)
+        sup_file(&low, files[i], "lower");
+    sup_end(&low);
+    sup_file(&t, ".wh.top", "");
+    sup_file(&t, "opq/.wh..wh..opq", "");
+    sup_file(&t, "opq/after", "");
+    sup_file(&t, ".wh.redone", "");
+    sup_file(&t, "redone/new", "");
+    sup_file(&t, "d/b", "");
+    sup_file(&t, "d/.wh.c", "");
+    sup_end(&t);
+    struct take l = { 0 }, k = { 0 };
+    ok(take_in(f, &low, &l));
+    k.lower = &l.diff_id;
+    k.n_lower = 1;
+    ok(take_in(f, &t, &k));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(look_through_overlay(f, &l, &k));
+    int st = 0;
+    waitpid(pid, &st, 0);
+    if (WIFEXITED(st) && WEXITSTATUS(st) == 77) {
+        print_message("skipped: overlayfs may not be mounted here\n");
+        skip();
+    }
+    assert_int_equal(st, 0);
+}
+
+/* Layers below that are still on their way are waited for when, and only when, they are looked at. */
+struct late {
+    struct fixture *f;
+    struct cb_strbuf *tar;
+    int tables, trees, fail;
+};
+
+static int bring_lower(void *arg, bool trees, struct cb_error *err)
+{
+    struct late *l = arg;
+    l->tables += !trees;
+    l->trees += trees;
+    if (l->fail)
+        return cb_error_set(err, CB_ENET, "the lower layer does not come");
+    struct take k = { 0 };
+    ok_at(l->f, take_in(l->f, l->tar, &k), "lower", __FILE__, __LINE__);
+    return 0;
+}
+
+static void lower_layers_are_asked_for_late(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf low cb_cleanup_strbuf = CB_STRBUF_INIT, plain cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
+    sup_head(&low, &(struct sup_header){ .name = "d/", .type = '5', .mode = 0711 });
+    sup_file(&low, "d/file", "lower");
+    sup_end(&low);
+    sup_file(&plain, "own", "x");
+    sup_end(&plain);
+    sup_file(&t, "d/x", "x");
+    sup_add(&t, '1', "copy", "d/file");
+    sup_end(&t);
+    struct cb_digest diff_id;
+    cb_digest_of(&diff_id, low.buf, low.len);
+    struct late late = { f, &low, 0, 0, 0 };
+    struct cb_layer_intake o = { .store = f->s, .want_tree = true, .userxattr = true, .single_id = true };
+    o.lower = &diff_id;
+    o.n_lower = 1;
+    o.need_lower = bring_lower;
+    o.need_lower_arg = &late;
+    struct take k = { 0 };
+    o.source = sup_source(plain.buf, plain.len, 512);
+    ok(cb_image_intake(&o, &k.diff_id, NULL, &f->err));
+    assert_int_equal(late.tables + late.trees, 0);
+    late.fail = 1;
+    o.source = sup_source(t.buf, t.len, 512);
+    assert_true(cb_image_intake(&o, &k.diff_id, NULL, &f->err) < 0);
+    assert_int_equal(late.tables, 1);
+    late = (struct late){ f, &low, 0, 0, 0 };
+    o.source = sup_source(t.buf, t.len, 512);
+    ok(cb_image_intake(&o, &k.diff_id, NULL, &f->err));
+    assert_int_equal(late.tables, 1);
+    assert_int_equal(late.trees, 1);
+    check_text(f, &k, "copy", "lower");
+    assert_int_equal(stat_of(f, &k, "d").st_mode, S_IFDIR | 0711);
+}
+
 static void overlay_attributes_cannot_be_smuggled(void **state)
 {
     struct fixture *f = *state;
     static const char *const names[] = {
-        "user.overlay.opaque", "trusted.overlay.opaque", "user.overlay.redirect", "trusted.overlay.redirect",
-        "user.overlay.metacopy", "user.overlay.whiteout", "trusted.overlay.whiteout", "user.overlay.origin",
-        "user.containers.override_stat", "user.fuseoverlayfs.opaque", "trusted.evil", "security.selinux", "system.posix_acl_access",
+        "user.overlay.opaque",       "trusted.overlay.opaque", "user.overlay.redirect",
+        "trusted.overlay.redirect",  "user.overlay.metacopy",  "user.overlay.whiteout",
+        "trusted.overlay.whiteout",  "user.overlay.origin",    "user.containers.override_stat",
+        "user.fuseoverlayfs.opaque", "trusted.evil",           "security.selinux",
+        "system.posix_acl_access",
     };
     struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
     for (int dir = 0; dir < 2; dir++) {
@@ -348,7 +471,8 @@ static void overlay_attributes_cannot_be_smuggled(void **state)
         }
         sup_record(&pax, "SCHILY.xattr.user.fine", "value");
         sup_ext(&t, 'x', pax.buf, pax.len);
-        sup_head(&t, &(struct sup_header){ .name = dir ? "dir/" : "file", .type = dir ? '5' : '0', .mode = dir ? 0555 : 0444 });
+        sup_head(&t, &(struct sup_header){
+                         .name = dir ? "dir/" : "file", .type = dir ? '5' : '0', .mode = dir ? 0555 : 0444 });
     }
     sup_end(&t);
     struct take k = { 0 };
@@ -410,8 +534,8 @@ static void check_refused(struct fixture *f, struct cb_strbuf *t, const char *wh
 static void names_that_lead_out_fail_the_layer(void **state)
 {
     struct fixture *f = *state;
-    static const char *const names[] = { "../x", "a/../../x", "..", "a/..", "/../x", "./../x", "a/../x", ".wh...", ".wh..", "a/.wh..",
-                                         ".wh.", "a/.wh..." };
+    static const char *const names[] = { "../x",   "a/../../x", "..",    "a/..",    "/../x", "./../x",
+                                         "a/../x", ".wh...",    ".wh..", "a/.wh..", ".wh.",  "a/.wh..." };
     struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
     for (size_t i = 0; i < CB_COUNTOF(names); i++) {
         sup_file(&t, names[i], "evil");
@@ -507,7 +631,8 @@ static void directory_becomes_link(struct cb_strbuf *t, const char *out)
 static void link_under_metadata(struct cb_strbuf *t, const char *out)
 {
     cb_autofree char *file = cb_asprintf("%s/file", out);
-    sup_head(t, &(struct sup_header){ .name = "l", .type = '2', .link = file, .mode = 0777, .uid = 99, .gid = 99, .mtime = 5 });
+    sup_head(t, &(struct sup_header){
+                    .name = "l", .type = '2', .link = file, .mode = 0777, .uid = 99, .gid = 99, .mtime = 5 });
     sup_add(t, '1', "m", "l");
     sup_head(t, &(struct sup_header){ .name = "m", .type = '0', .mode = 04777, .uid = 99, .gid = 99, .mtime = 5 });
 }
@@ -594,7 +719,9 @@ static void wrong_promises_publish_nothing(void **state)
     sup_file(&t, "a", "text");
     sup_end(&t);
     struct cb_digest other = digest_of("another");
-    struct cb_layer_intake o = { .store = f->s, .diff_id = other, .want_tree = true, .userxattr = true, .single_id = true };
+    struct cb_layer_intake o = {
+        .store = f->s, .diff_id = other, .want_tree = true, .userxattr = true, .single_id = true
+    };
     o.source = sup_source(t.buf, t.len, 512);
     fails(cb_image_intake(&o, NULL, NULL, &f->err), CB_EVERIFY);
     o.diff_id = (struct cb_digest){ 0 };
@@ -658,6 +785,8 @@ int main(void)
         T(implied_directories),
         T(hard_links_into_lower_layers),
         T(whiteouts_become_overlay_ones),
+        T(overlayfs_sees_what_was_meant),
+        T(lower_layers_are_asked_for_late),
         T(overlay_attributes_cannot_be_smuggled),
         T(devices),
         T(names_that_lead_out_fail_the_layer),
