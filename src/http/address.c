@@ -14,12 +14,11 @@ struct range4 {
 static bool is_private4(uint32_t a)
 {
     static const struct range4 ranges[] = {
-        { 0x00000000, 8 },  /* this network */
+        { 0x00000000, 8 }, /* this network */
         { 0x0a000000, 8 },  { 0xac100000, 12 }, { 0xc0a80000, 16 },
         { 0x64400000, 10 }, /* shared address space; one cloud's metadata service lives in it */
-        { 0x7f000000, 8 },  { 0xa9fe0000, 16 },
-        { 0xc0000000, 24 }, /* protocol assignments */
-        { 0xe0000000, 4 },  { 0xf0000000, 4 }, /* multicast, reserved, broadcast */
+        { 0x7f000000, 8 },  { 0xa9fe0000, 16 }, { 0xc0000000, 24 }, /* protocol assignments */
+        { 0xe0000000, 4 },  { 0xf0000000, 4 },                      /* multicast, reserved, broadcast */
     };
     for (size_t i = 0; i < CB_COUNTOF(ranges); i++)
         if ((a >> (32 - ranges[i].bits)) == (ranges[i].net >> (32 - ranges[i].bits)))
@@ -45,10 +44,10 @@ static bool is_private6(const uint8_t *a)
         return is_private4(load32(a + 12));
     if (has_prefix(a, "\x20\x02", 2))
         return is_private4(load32(a + 2));
-    return (a[0] & 0xfe) == 0xfc                       /* unique local */
-           || (a[0] == 0xfe && (a[1] & 0x80) == 0x80)  /* link-local and the former site-local */
-           || a[0] == 0xff                             /* multicast */
-           || has_prefix(a, "\0\x64\xff\x9b\0\1", 6);  /* NAT64 of a local network */
+    return (a[0] & 0xfe) == 0xfc                      /* unique local */
+           || (a[0] == 0xfe && (a[1] & 0x80) == 0x80) /* link-local and the former site-local */
+           || a[0] == 0xff                            /* multicast */
+           || has_prefix(a, "\0\x64\xff\x9b\0\1", 6); /* NAT64 of a local network */
 }
 
 bool cb_http_address_is_private(const char *ip)

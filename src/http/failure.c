@@ -14,15 +14,24 @@ struct meaning {
 static enum kind kind_of(CURLcode code)
 {
     static const struct meaning table[] = {
-        { CURLE_COULDNT_RESOLVE_PROXY, RETRY },   { CURLE_COULDNT_RESOLVE_HOST, RETRY },
-        { CURLE_COULDNT_CONNECT, RETRY },         { CURLE_OPERATION_TIMEDOUT, RETRY },
-        { CURLE_GOT_NOTHING, RETRY },             { CURLE_SEND_ERROR, RETRY },
-        { CURLE_RECV_ERROR, RETRY },              { CURLE_PARTIAL_FILE, RETRY },
-        { CURLE_SEND_FAIL_REWIND, RETRY },        { CURLE_SSL_CONNECT_ERROR, RETRY },
-        { CURLE_PROXY, RETRY },                   { CURLE_PEER_FAILED_VERIFICATION, VERIFY },
-        { CURLE_SSL_ISSUER_ERROR, VERIFY },       { CURLE_SSL_INVALIDCERTSTATUS, VERIFY },
-        { CURLE_SSL_CERTPROBLEM, CONFIG },        { CURLE_SSL_CACERT_BADFILE, CONFIG },
-        { CURLE_SSL_CRL_BADFILE, CONFIG },        { CURLE_SSL_ENGINE_INITFAILED, CONFIG },
+        { CURLE_COULDNT_RESOLVE_PROXY, RETRY },
+        { CURLE_COULDNT_RESOLVE_HOST, RETRY },
+        { CURLE_COULDNT_CONNECT, RETRY },
+        { CURLE_OPERATION_TIMEDOUT, RETRY },
+        { CURLE_GOT_NOTHING, RETRY },
+        { CURLE_SEND_ERROR, RETRY },
+        { CURLE_RECV_ERROR, RETRY },
+        { CURLE_PARTIAL_FILE, RETRY },
+        { CURLE_SEND_FAIL_REWIND, RETRY },
+        { CURLE_SSL_CONNECT_ERROR, RETRY },
+        { CURLE_PROXY, RETRY },
+        { CURLE_PEER_FAILED_VERIFICATION, VERIFY },
+        { CURLE_SSL_ISSUER_ERROR, VERIFY },
+        { CURLE_SSL_INVALIDCERTSTATUS, VERIFY },
+        { CURLE_SSL_CERTPROBLEM, CONFIG },
+        { CURLE_SSL_CACERT_BADFILE, CONFIG },
+        { CURLE_SSL_CRL_BADFILE, CONFIG },
+        { CURLE_SSL_ENGINE_INITFAILED, CONFIG },
         { CURLE_SSL_CIPHER, VERIFY },
     };
     for (size_t i = 0; i < CB_COUNTOF(table); i++)
@@ -31,8 +40,8 @@ static enum kind kind_of(CURLcode code)
     return FINAL;
 }
 
-/* A handshake that broke off is the network's doing; one that was refused (version, client certificate, no TLS at all)
- * will be refused again. libcurl has one code for both and OpenSSL's words in the text. */
+/* A handshake that broke off is the network's doing; one that was refused (version, client certificate, no TLS at
+ * all) will be refused again. libcurl has one code for both and OpenSSL's words in the text. */
 static bool was_tls_refused(const struct cb_http_transfer *t)
 {
     bool openssl = strstr(t->errbuf, "error:") && !strstr(t->errbuf, "unexpected eof");
@@ -75,8 +84,9 @@ static int proxy_failure(const struct cb_http_transfer *t, struct cb_http_failur
     if (!t->proxied || t->connect_code < 300)
         return 0;
     f->retry = cb_http_status_is_retryable((unsigned)t->connect_code);
-    return cb_error_set(err, t->connect_code == 407 ? CB_EAUTH : CB_ENET, "the proxy refuses to connect to %s: status %ld%s",
-                        t->host, t->connect_code, t->connect_code == 407 ? " (it asks for credentials)" : "");
+    return cb_error_set(err, t->connect_code == 407 ? CB_EAUTH : CB_ENET,
+                        "the proxy refuses to connect to %s: status %ld%s", t->host, t->connect_code,
+                        t->connect_code == 407 ? " (it asks for credentials)" : "");
 }
 
 static int transport_failure(const struct cb_http_transfer *t, struct cb_http_failure *f, struct cb_error *err)

@@ -5,8 +5,8 @@
  *
  * Policy lives here: no FOLLOWLOCATION (our own loop re-runs the rules on every hop), https only unless the request's
  * `plain_http`, no netrc, no cookies, no Accept-Encoding, header size cap, peer address check after connect,
- * connection reuse only within one (origin, TLS configuration) — credentials are never in curl's hands but as a header of one
- * request. Retries of idempotent requests with back-off, jitter, Retry-After and one gate per host. */
+ * connection reuse only within one (origin, TLS configuration) — credentials are never in curl's hands but as a header
+ * of one request. Retries of idempotent requests with back-off, jitter, Retry-After and one gate per host. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,12 +36,13 @@ struct cb_http_options {
     int64_t backoff_ns;            /* before the first further try, then doubled up to 30 of it; 0 = 1 s */
     int64_t stall_ns;              /* less than 1 KiB/s for this long aborts a try; 0 = 30 s */
     const char *user_agent;        /* NULL = "cbpush/VERSION" */
-    /* Called for each try with redacted text, for --debug; may be NULL. From the requesting threads, several at once. */
+    /* Called for each try with redacted text, for --debug; may be NULL. From the requesting threads, several at
+     * once. */
     void (*trace)(void *arg, const char *line);
     void *trace_arg;
 };
-/* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from the
- * environment here, once. Returns NULL and err if there is no thread or descriptor left. */
+/* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from
+ * the environment here, once. Returns NULL and err if there is no thread or descriptor left. */
 struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *err);
 /* All replies have been freed before. */
 void cb_http_free(struct cb_http *h);
@@ -53,7 +54,8 @@ struct cb_http_body {
     size_t mem_len;
     /* Up to n bytes, *got = 0 at the end; called in the requesting thread. */
     int (*pull)(void *arg, void *buf, size_t n, size_t *got, struct cb_error *err);
-    /* Start again from the first byte; NULL: the body cannot be sent twice and the request is not retried once bytes went. */
+    /* Start again from the first byte; NULL: the body cannot be sent twice and the request is not retried once bytes
+     * went. */
     int (*rewind)(void *arg, struct cb_error *err);
     void *arg;
     uint64_t length; /* of pull; UINT64_MAX: unknown, chunked transfer encoding */
@@ -79,13 +81,14 @@ struct cb_http_request {
 };
 
 /* A redirect is followed for at most CB_MAX_REDIRECTS hops; each hop must be https, or http on the first host where
- * plain_http holds, never http after https. 303, and 301 and 302 of a POST, go on as GET without the body.
- * Where an upload is answered before its body was read (401 by Expect: 100-continue), pull has not been called.
- * Sends and returns once the header of the final reply (after redirects and retries) is there, whatever its status.
- * Errors are those of transport and policy only: -CB_ENET (retryable ones already retried), -CB_EVERIFY for TLS and for
- * addresses and redirects that policy refuses, -CB_EAUTH for a proxy that wants credentials, -CB_ECONF for certificate files
- * that cannot be read, -CB_ECANCELED, and what pull and rewind return. */
-int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply, struct cb_error *err) CB_WUR;
+ * plain_http holds, never http after https. 303, and 301 and 302 of a POST, go on as GET without the body. Where an
+ * upload is answered before its body was read (401 by Expect: 100-continue), pull has not been called. Sends and
+ * returns once the header of the final reply (after redirects and retries) is there, whatever its status. Errors are
+ * those of transport and policy only: -CB_ENET (retryable ones already retried), -CB_EVERIFY for TLS and for
+ * addresses and redirects that policy refuses, -CB_EAUTH for a proxy that wants credentials, -CB_ECONF for
+ * certificate files that cannot be read, -CB_ECANCELED, and what pull and rewind return. */
+int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply,
+                 struct cb_error *err) CB_WUR;
 void cb_http_reply_free(struct cb_http_reply *r); /* aborts what is still running */
 CB_DEFINE_CLEANUP(struct cb_http_reply *, cb_http_reply_free)
 unsigned cb_http_status(const struct cb_http_reply *r);
@@ -113,7 +116,8 @@ void cb_url_done(struct cb_url *u);
 /* http and https only, no userinfo, no control characters: -CB_EVERIFY else. */
 int cb_url_parse(struct cb_url *out, const char *text, struct cb_error *err) CB_WUR;
 bool cb_url_same_origin(const struct cb_url *a, const struct cb_url *b);
-/* Reference resolution of RFC 3986 §5; keeps the query byte for byte. Owned by the caller; NULL and err if not valid. */
+/* Reference resolution of RFC 3986 §5; keeps the query byte for byte. Owned by the caller; NULL and err if not
+ * valid. */
 char *cb_url_resolve(const char *base, const char *ref, struct cb_error *err);
 /* For every message, log and trace: userinfo and query values are replaced (R17). */
 void cb_strbuf_add_url_redacted(struct cb_strbuf *sb, const char *url);

@@ -83,7 +83,8 @@ void cb_http_gate_good(struct cb_http *h, struct cb_http_origin *o);
 /* d with a random quarter more or less. */
 int64_t cb_http_jitter(int64_t d);
 
-/* ---- transfer.c: one try of one request. Counted references: its owner, the list of running ones, the command queue. */
+/* ---- transfer.c: one try of one request. Counted references: its owner, the list of running ones, the command
+ * queue. */
 enum { CB_HTTP_ADD = 1, CB_HTTP_RESUME = 2, CB_HTTP_REMOVE = 4 };
 
 struct cb_http_watch { /* client thread only */

@@ -14,7 +14,8 @@ static int pull_mem(struct cb_http_pump *p, void *buf, size_t n, size_t *got)
 }
 
 /* Up to a chunk, never past the length that was announced. *ended: there is no more. */
-static int pull_chunk(struct cb_http_pump *p, const struct cb_http_transfer *t, char *buf, size_t *got, struct cb_error *err)
+static int pull_chunk(struct cb_http_pump *p, const struct cb_http_transfer *t, char *buf, size_t *got,
+                      struct cb_error *err)
 {
     const struct cb_http_body *body = &p->req->body;
     uint64_t left = t->body_length - p->pulled;
@@ -28,8 +29,8 @@ static int pull_chunk(struct cb_http_pump *p, const struct cb_http_transfer *t, 
         return cb_error_set(err, CB_EINTERNAL, "request body: more bytes than there was room for");
     p->pulled += *got;
     if (!*got && t->body_length != UINT64_MAX && p->pulled < t->body_length)
-        return cb_error_set(err, CB_EVERIFY, "request body ended after %llu of %llu bytes", (unsigned long long)p->pulled,
-                            (unsigned long long)t->body_length);
+        return cb_error_set(err, CB_EVERIFY, "request body ended after %llu of %llu bytes",
+                            (unsigned long long)p->pulled, (unsigned long long)t->body_length);
     return 0;
 }
 

@@ -34,8 +34,8 @@ static int resolve(const struct cb_http_hop *hop, const char *location, struct c
     return r;
 }
 
-int cb_http_redirect_follow(struct cb_http_hop *hop, const struct cb_url *first, unsigned status, const char *location,
-                            struct cb_error *err)
+int cb_http_redirect_follow(struct cb_http_hop *hop, const struct cb_url *first, unsigned status,
+                            const char *location, struct cb_error *err)
 {
     cb_cleanup_url struct cb_url to = { 0 };
     const struct cb_http_request *req = hop->req;

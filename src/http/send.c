@@ -72,7 +72,8 @@ static int try_once(struct exchange *x, int64_t not_before, struct cb_http_trans
 static int64_t asked_wait(const struct cb_http_transfer *t)
 {
     const char *value = cb_http_headers_find(&t->headers, "Retry-After", 0);
-    return value && (t->status == 429 || t->status == 503) ? cb_http_retry_after(value, cb_time_now() / CB_SEC_NS) : -1;
+    return value && (t->status == 429 || t->status == 503) ? cb_http_retry_after(value, cb_time_now() / CB_SEC_NS)
+                                                           : -1;
 }
 
 static bool may_repeat(const struct exchange *x, bool harmless)
@@ -91,7 +92,8 @@ static int wait_for(struct exchange *x, const struct cb_http_transfer *t, int64_
     if (asked >= 0) {
         int64_t asked_ns = asked * CB_SEC_NS;
         if (asked_ns > x->h->o.max_wait_ns - x->waited_ns) {
-            int r = cb_error_set(err, CB_ENET, "status %u: the host asks to wait %lld s, which is over the limit of %lld s",
+            int r = cb_error_set(err, CB_ENET,
+                                 "status %u: the host asks to wait %lld s, which is over the limit of %lld s",
                                  t->status, (long long)asked, (long long)(x->h->o.max_wait_ns / CB_SEC_NS));
             if (err)
                 err->http_status = (int)t->status;
@@ -110,8 +112,8 @@ static void tell_gate(struct exchange *x, struct cb_http_transfer *t, int64_t un
         cb_http_gate_close(x->h, t->origin, until);
 }
 
-/* After a try that got no reply (t is NULL; e says why) or this one: 1 to try again after *wait, 0 when t is the answer,
- * negative for good. */
+/* After a try that got no reply (t is NULL; e says why) or this one: 1 to try again after *wait, 0 when t is the
+ * answer, negative for good. */
 static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb_http_failure *f, int64_t *wait,
                  struct cb_error *e)
 {
@@ -128,8 +130,8 @@ static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb
     return w < 0 ? w : 1;
 }
 
-static void trace_outcome(struct exchange *x, int64_t since, const struct cb_http_transfer *t, const struct cb_error *err,
-                          int64_t wait)
+static void trace_outcome(struct exchange *x, int64_t since, const struct cb_http_transfer *t,
+                          const struct cb_error *err, int64_t wait)
 {
     cb_cleanup_strbuf struct cb_strbuf sb = CB_STRBUF_INIT;
     if (t)
@@ -231,13 +233,16 @@ static int check_request(const struct cb_http_request *req, const struct cb_url 
         return cb_error_set(err, CB_EVERIFY, "unencrypted http is not allowed for %s", url->host);
     /* A proxy would hide the peer's address from us. */
     if (!req->private_ok && cb_http_host_is_literal(url->host, ip) && cb_http_address_is_private(ip))
-        return cb_error_set(err, CB_EVERIFY, "%s is a private address; only hosts that you name yourself may have one", ip);
+        return cb_error_set(err, CB_EVERIFY,
+                            "%s is a private address; only hosts that you name yourself may have one", ip);
     return 0;
 }
 
-int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply, struct cb_error *err)
+int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply,
+                 struct cb_error *err)
 {
-    CB_CLEANUP(exchange_done) struct exchange x = {
+    CB_CLEANUP(exchange_done)
+    struct exchange x = {
         .h = h,
         .req = req,
         .hop = { .req = req, .method = req->method, .with_body = true, .private_ok = req->private_ok },

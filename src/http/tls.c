@@ -18,8 +18,8 @@ void cb_http_tls_done(struct cb_http_tls *t)
     *t = (struct cb_http_tls){ 0 };
 }
 
-/* A file in memory. libcurl keeps a parsed file from one connection to the next, but no blob and no directory; and the
- * 140 certificates of a system cost it 30 ms, in which nothing else moves. */
+/* A file in memory. libcurl keeps a parsed file from one connection to the next, but no blob and no directory; and
+ * the 140 certificates of a system cost it 30 ms, in which nothing else moves. */
 struct cb_http_ca {
     int fd;
     char path[32];
@@ -63,7 +63,8 @@ static const char *system_bundle(const struct cb_http_env *env)
     return bundle && stat(bundle, &st) == 0 ? bundle : NULL;
 }
 
-static int collect(const struct cb_http_env *env, const struct cb_strvec *files, struct cb_strbuf *pem, struct cb_error *err)
+static int collect(const struct cb_http_env *env, const struct cb_strvec *files, struct cb_strbuf *pem,
+                   struct cb_error *err)
 {
     cb_cleanup_error struct cb_error e = CB_ERROR_INIT;
     cb_cleanup_strbuf struct cb_strbuf one = CB_STRBUF_INIT;
@@ -120,7 +121,8 @@ static const struct cb_http_ca *ca_find(struct cb_http *h, const struct cb_strve
     return ca;
 }
 
-/* A directory beside the bundle that was made from it adds nothing and would keep libcurl from keeping what it parsed. */
+/* A directory beside the bundle that was made from it adds nothing and would keep libcurl from keeping what it
+ * parsed. */
 static bool adds_trust(const char *dir, const char *bundle)
 {
     size_t n = dir ? strlen(dir) : 0;

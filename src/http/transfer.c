@@ -14,8 +14,8 @@
 #define DRAIN_MAX (64u << 10)
 #define DRAIN_WAIT_NS (CB_SEC_NS / 2)
 
-/* libcurl's own default creates sockets that programs we start would inherit; and a refused peer is never even connected
- * to. on_prereq covers connections that are used again. */
+/* libcurl's own default creates sockets that programs we start would inherit; and a refused peer is never even
+ * connected to. on_prereq covers connections that are used again. */
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
     struct cb_http_transfer *t = arg;
@@ -178,7 +178,8 @@ static int set_headers(struct cb_http_transfer *t, const struct cb_http_hop *hop
         r = add_header(t, line, err);
         explicit_bzero(line, strlen(line));
     }
-    /* Small bodies that can be sent again are not worth a round trip (a second, where the server does not know Expect). */
+    /* Small bodies that can be sent again are not worth a round trip (a second, where the server does not know
+     * Expect). */
     const struct cb_http_body *body = &hop->req->body;
     if (r == 0 && t->has_body && t->body_length <= EXPECT_FROM && (body->mem || body->rewind))
         r = add_header(t, "Expect:", err);
@@ -198,7 +199,8 @@ static void set_policy(struct cb_http_transfer *t, const struct cb_http_hop *hop
     curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
     curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    /* One TCP window for all streams makes h2 slow for blobs on long routes; and small requests share kept connections. */
+    /* One TCP window for all streams makes h2 slow for blobs on long routes; and small requests share kept
+     * connections. */
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_PROXY, proxy);
     curl_easy_setopt(e, CURLOPT_NOPROXY, "");
@@ -231,8 +233,8 @@ static void set_transport(struct cb_http_transfer *t)
     curl_easy_setopt(e, CURLOPT_READDATA, t);
 }
 
-/* Redirected: an extra CA goes on to be trusted (a company's storage beside its registry), but we neither show who we are
- * to others nor believe another host unseen. */
+/* Redirected: an extra CA goes on to be trusted (a company's storage beside its registry), but we neither show who
+ * we are to others nor believe another host unseen. */
 static int apply_tls(struct cb_http_transfer *t, const struct cb_http_hop *hop, struct cb_error *err)
 {
     if (!hop->req->tls)

@@ -183,7 +183,8 @@ static bool is_segment(const char *s, size_t n, const char *what)
     return n == strlen(what) && memcmp(s, what, n) == 0;
 }
 
-/* RFC 3986 5.2.4 for a path that begins with '/': out keeps its leading slash; what follows the path is not seen here. */
+/* RFC 3986 5.2.4 for a path that begins with '/': out keeps its leading slash; what follows the path is not seen
+ * here. */
 static void add_without_dots(struct cb_strbuf *out, const char *path, size_t n)
 {
     size_t base = out->len, i = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A tiny HTTP server on loopback for tests, one thread a connection. What it answers is up to the test's handler, which
- * writes raw bytes; so it can misbehave in every way. */
+/* A tiny HTTP server on loopback for tests, one thread a connection. What it answers is up to the test's handler,
+ * which writes raw bytes; so it can misbehave in every way. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -73,7 +73,8 @@ static CB_UNUSED bool server_puts(struct server_request *r, const char *text)
 /* A whole reply with Content-Length. `extra` is further header lines, each with CRLF. */
 static CB_UNUSED bool server_reply(struct server_request *r, unsigned status, const char *extra, const char *body)
 {
-    cb_autofree char *head = cb_asprintf("HTTP/1.1 %u Text\r\n%sContent-Length: %zu\r\n\r\n", status, extra, strlen(body));
+    cb_autofree char *head =
+        cb_asprintf("HTTP/1.1 %u Text\r\n%sContent-Length: %zu\r\n\r\n", status, extra, strlen(body));
     bool is_head = strcmp(r->method, "HEAD") == 0;
     return server_puts(r, head) && (is_head || server_puts(r, body));
 }

@@ -61,10 +61,14 @@ static bool plain(struct server_request *r, void *arg)
 {
     (void)arg;
     if (strcmp(r->path, "/chunked") == 0)
-        return server_puts(r, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: t\r\n\r\n");
+        return server_puts(
+            r,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: t\r\n\r\n");
     if (strcmp(r->path, "/headers") == 0)
-        return server_puts(r, "HTTP/1.1 103 Early Hints\r\nX-A: wrong\r\n\r\nHTTP/1.1 404 Not Found\r\nX-A: 1\r\nx-a:2  \r\nX-Ab: 3\r\n"
-                              "Empty:\r\nFold: a\r\n  b\r\nContent-Length: 2\r\n\r\nno");
+        return server_puts(
+            r,
+            "HTTP/1.1 103 Early Hints\r\nX-A: wrong\r\n\r\nHTTP/1.1 404 Not Found\r\nX-A: 1\r\nx-a:2  \r\nX-Ab: 3\r\n"
+            "Empty:\r\nFold: a\r\n  b\r\nContent-Length: 2\r\n\r\nno");
     if (strcmp(r->path, "/close") == 0) {
         server_puts(r, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end");
         return false;
@@ -220,8 +224,13 @@ static void test_redirect_hops(void **state)
     assert_non_null(strstr(err.msg, "10 redirects"));
     assert_int_equal(follow(&(struct redirect){ .location = "b" }, &n, &err), -CB_EVERIFY);
     assert_int_equal(n, 11);
-    static const char *const refused[] = { "http://user:hunter2@127.0.0.1/end", "file:///etc/passwd", "http://localhost/end",
-                                           "http://169.254.169.254/latest", "https://127.1/", "/a b", "https://192.168.0.1/" };
+    static const char *const refused[] = { "http://user:hunter2@127.0.0.1/end",
+                                           "file:///etc/passwd",
+                                           "http://localhost/end",
+                                           "http://169.254.169.254/latest",
+                                           "https://127.1/",
+                                           "/a b",
+                                           "https://192.168.0.1/" };
     for (size_t i = 0; i < CB_COUNTOF(refused); i++) {
         assert_int_equal(follow(&(struct redirect){ .location = refused[i] }, &n, &err), -CB_EVERIFY);
         assert_int_equal(n, 1);
@@ -253,7 +262,8 @@ static void test_redirect_credentials(void **state)
     CB_AUTO(server_stop) struct server *e = server_start(redirecting, &back);
     there.other = e;
     CB_AUTO(server_stop) struct server *s = server_start(redirecting, &there);
-    CB_AUTO(cb_http_free) struct cb_http *h = client(&(struct cb_http_options){ .trace = on_trace, .trace_arg = &trace });
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = client(&(struct cb_http_options){ .trace = on_trace, .trace_arg = &trace });
     cb_autofree char *url = server_url(s, "/a");
     cb_cleanup_strvec struct cb_strvec headers = CB_STRVEC_INIT;
     cb_strvec_push(&headers, "cookie: hunter2");
@@ -344,7 +354,8 @@ static void test_retry(void **state)
     }
     assert_int_equal(try(&(struct flaky){ .failures = 5 }, &req, NULL, &n, NULL), 200);
     assert_int_equal(n, 6);
-    assert_int_equal(try(&(struct flaky){ .failures = 1, .partial = "HTTP/1.1 200 OK\r\nContent-" }, &req, NULL, &n, NULL), 200);
+    assert_int_equal(
+        try(&(struct flaky){ .failures = 1, .partial = "HTTP/1.1 200 OK\r\nContent-" }, &req, NULL, &n, NULL), 200);
     assert_int_equal(n, 2);
     /* The last answer counts, whatever it is; the last failure is an error that hides the query. */
     assert_int_equal(try(&(struct flaky){ .failures = 99, .status = 503 }, &req, NULL, &n, NULL), 503);
@@ -364,7 +375,8 @@ static void test_no_retry(void **state)
     (void)state;
     static const unsigned finals[] = { 400, 401, 403, 404, 416, 501 };
     for (size_t i = 0; i < CB_COUNTOF(finals); i++) {
-        assert_int_equal(try(&(struct flaky){ .failures = 9, .status = finals[i] }, &req, NULL, &n, NULL), (int)finals[i]);
+        assert_int_equal(try(&(struct flaky){ .failures = 9, .status = finals[i] }, &req, NULL, &n, NULL),
+                         (int)finals[i]);
         assert_int_equal(n, 1);
     }
     req.no_retry = true;
@@ -410,27 +422,36 @@ static void test_retry_after(void **state)
     unsigned n = 0;
     (void)state;
     int64_t since = cb_time_monotonic();
-    assert_int_equal(try(&(struct flaky){ .failures = 1, .status = 429, .extra = "Retry-After: 1\r\n" }, &req, NULL, &n, NULL), 200);
+    assert_int_equal(
+        try(&(struct flaky){ .failures = 1, .status = 429, .extra = "Retry-After: 1\r\n" }, &req, NULL, &n, NULL),
+        200);
     int64_t took = cb_time_monotonic() - since;
     assert_int_equal(n, 2);
     assert_in_range(took / MS, 1000, 4000);
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
     since = cb_time_monotonic();
-    assert_int_equal(try(&(struct flaky){ .failures = 1, .status = 503, .extra = "Retry-After: 86400\r\n" }, &req, NULL, &n, &err),
-                     -CB_ENET);
+    assert_int_equal(
+        try(&(struct flaky){ .failures = 1, .status = 503, .extra = "Retry-After: 86400\r\n" }, &req, NULL, &n, &err),
+        -CB_ENET);
     assert_int_equal(err.http_status, 503);
     assert_non_null(strstr(err.msg, "86400"));
     assert_non_null(strstr(err.msg, "300 s"));
     /* All waits together are bounded. */
     struct cb_http_options o = { .max_wait_ns = 1500 * MS };
-    assert_int_equal(try(&(struct flaky){ .failures = 9, .status = 429, .extra = "Retry-After: 1\r\n" }, &req, &o, &n, &err),
-                     -CB_ENET);
+    assert_int_equal(
+        try(&(struct flaky){ .failures = 9, .status = 429, .extra = "Retry-After: 1\r\n" }, &req, &o, &n, &err),
+        -CB_ENET);
     assert_int_equal(n, 2);
     assert_in_range((cb_time_monotonic() - since) / MS, 900, 4000);
     /* What is no time, and a time that is over, fall back to the usual pause. */
-    assert_int_equal(try(&(struct flaky){ .failures = 1, .status = 429, .extra = "Retry-After: soon\r\n" }, &req, NULL, &n, NULL), 200);
-    assert_int_equal(try(&(struct flaky){ .failures = 1, .status = 429, .extra = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n" },
-                         &req, NULL, &n, NULL), 200);
+    assert_int_equal(
+        try(&(struct flaky){ .failures = 1, .status = 429, .extra = "Retry-After: soon\r\n" }, &req, NULL, &n, NULL),
+        200);
+    assert_int_equal(try(&(struct flaky){ .failures = 1,
+                                          .status = 429,
+                                          .extra = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n" },
+                         &req, NULL, &n, NULL),
+                     200);
     assert_int_equal(n, 2);
 }
 
@@ -480,7 +501,7 @@ static void test_broken(void **state)
         const char *path, *says;
         int code;
     } rows[] = {
-        { "/short", NULL, -CB_ENET },     { "/chunk", NULL, -CB_ENET },     { "/bomb", "header", -CB_EVERIFY },
+        { "/short", NULL, -CB_ENET },       { "/chunk", NULL, -CB_ENET },        { "/bomb", "header", -CB_EVERIFY },
         { "/line", "header", -CB_EVERIFY }, { "/hints", "header", -CB_EVERIFY }, { "/ssh", NULL, -CB_ENET },
     };
     for (size_t i = 0; i < CB_COUNTOF(rows); i++) {

@@ -94,7 +94,8 @@ static void test_unread_replies(void **state)
     uint64_t size = 5000000;
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(pattern, &size);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 2 }, NULL);
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 2 }, NULL);
     cb_autofree char *url = server_url(s, "/");
     struct cb_http_reply *replies[6] = { 0 };
     struct cb_http_request req = get(url);
@@ -159,7 +160,8 @@ static void test_connection_limit(void **state)
     struct worker w[12];
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(busy, &b);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 3 }, NULL);
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 3 }, NULL);
     cb_autofree char *url = server_url(s, "/");
     for (size_t i = 0; i < CB_COUNTOF(w); i++)
         w[i] = (struct worker){ .h = h, .url = url };
@@ -194,7 +196,8 @@ static void test_gate(void **state)
     struct worker w[16];
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(limited, &l);
-    CB_AUTO(cb_http_free) struct cb_http *h =
+    CB_AUTO(cb_http_free)
+    struct cb_http *h =
         cb_http_new(&(struct cb_http_options){ .max_host_connections = 1, .retries = 5, .backoff_ns = MS }, NULL);
     cb_autofree char *url = server_url(s, "/");
     for (size_t i = 0; i < CB_COUNTOF(w); i++)
@@ -243,7 +246,8 @@ static void cancel_in(const char *path, const char *method)
 {
     CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
     CB_AUTO(server_stop) struct server *s = server_start(silent, NULL);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .cancel = c, .retries = UINT32_MAX }, NULL);
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .cancel = c, .retries = UINT32_MAX }, NULL);
     cb_autofree char *url = server_url(s, path);
     struct cb_http_request req = get(url);
     req.method = method;
@@ -300,7 +304,8 @@ static void test_stall(void **state)
 {
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(trickle, NULL);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
     static const char *const paths[] = { "/header", "/body" };
     for (size_t i = 0; i < CB_COUNTOF(paths); i++) {
         cb_autofree char *url = server_url(s, paths[i]);
@@ -355,7 +360,8 @@ static void test_own_pauses(void **state)
     cb_cleanup_strbuf struct cb_strbuf got = CB_STRBUF_INIT;
     CB_AUTO(server_stop) struct server *up = server_start(take_all, &got);
     CB_AUTO(server_stop) struct server *down = server_start(pattern, &size);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
+    CB_AUTO(cb_http_free)
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
     cb_autofree char *up_url = server_url(up, "/"), *down_url = server_url(down, "/");
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *r = NULL, *r2 = NULL;
     struct cb_http_request req = get(down_url);
@@ -376,12 +382,9 @@ static void test_own_pauses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_reader),
-        cmocka_unit_test(test_unread_replies),
-        cmocka_unit_test(test_connection_limit),
-        cmocka_unit_test(test_gate),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_slow_reader),      cmocka_unit_test(test_unread_replies),
+        cmocka_unit_test(test_connection_limit), cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_cancel),           cmocka_unit_test(test_stall),
         cmocka_unit_test(test_own_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,8 +16,8 @@
 struct source {
     uint64_t size, pos;
     unsigned rewinds, pulls;
-    size_t step;       /* at most so many at once */
-    uint64_t fail_at;  /* pull fails there */
+    size_t step;      /* at most so many at once */
+    uint64_t fail_at; /* pull fails there */
     pthread_t caller;
     uint64_t told;     /* by on_sent */
     bool other_thread; /* somebody else called */
@@ -97,11 +97,11 @@ static int send_it(struct cb_http *h, const struct cb_http_request *req, struct 
 
 struct sink {
     struct cb_strbuf got;
-    unsigned failures;     /* replies of 500 first */
-    unsigned reset_after;  /* read so much, then reset, once */
-    const char *redirect;  /* 307 there, before the body is read */
-    unsigned early;        /* this status before the body is read */
-    size_t read_first;     /* and after so many bytes of it */
+    unsigned failures;    /* replies of 500 first */
+    unsigned reset_after; /* read so much, then reset, once */
+    const char *redirect; /* 307 there, before the body is read */
+    unsigned early;       /* this status before the body is read */
+    size_t read_first;    /* and after so many bytes of it */
     atomic_bool done;
     pthread_mutex_t lock; /* one request at a time: a broken one may still be going */
 };
@@ -208,7 +208,11 @@ static void test_memory_and_empty(void **state)
     cb_autofree char *url = server_url(s, "/m");
     cb_cleanup_strvec struct cb_strvec headers = CB_STRVEC_INIT;
     cb_strvec_push(&headers, "Content-Type: application/x");
-    struct cb_http_request req = { .method = "PUT", .url = url, .plain_http = true, .private_ok = true, .headers = &headers,
+    struct cb_http_request req = { .method = "PUT",
+                                   .url = url,
+                                   .plain_http = true,
+                                   .private_ok = true,
+                                   .headers = &headers,
                                    .body = { .mem = "manifest", .mem_len = 8 } };
     k.failures = 2; /* and again from the start */
     assert_int_equal(send_it(h, &req, NULL), 201);
@@ -386,14 +390,10 @@ static void test_bad_source(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_upload),
-        cmocka_unit_test(test_memory_and_empty),
-        cmocka_unit_test(test_rewind),
-        cmocka_unit_test(test_no_rewind),
-        cmocka_unit_test(test_early_reply),
-        cmocka_unit_test(test_redirected_body),
-        cmocka_unit_test(test_expect_ignored),
-        cmocka_unit_test(test_early_success),
+        cmocka_unit_test(test_upload),         cmocka_unit_test(test_memory_and_empty),
+        cmocka_unit_test(test_rewind),         cmocka_unit_test(test_no_rewind),
+        cmocka_unit_test(test_early_reply),    cmocka_unit_test(test_redirected_body),
+        cmocka_unit_test(test_expect_ignored), cmocka_unit_test(test_early_success),
         cmocka_unit_test(test_bad_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,12 +38,44 @@ static void test_parse(void **state)
 static void test_parse_refuses(void **state)
 {
     static const char *const bad[] = {
-        "", "h", "//h/x", "ftp://h/", "file:///etc/passwd", "https:/h", "https://", "https:///x", "https://user@h/",
-        "https://user:pw@h/", "https://h:0/", "https://h:65536/", "https://h:/", "https://h:8x/", "https://h:-1/",
-        "https://h/a b", "https://h/a\nb", "https://h\r\nX: y/", "https://h\\@evil/", "https://h/\x7f", "https://h/\xc3\xa9",
-        "https://127.1/", "https://0x7f.1/", "https://2130706433/", "https://0x7f000001", "https://1.2.3.4.5/",
-        "https://127.0.0.01x.8/", "https://256.1.1.1/", "https://[::1/", "https://[::1%25eth0]/", "https://[]/", "https://a..b/",
-        "https://.a/", "https://-a/", "https://a%2eb/", "https://a,b/", "https://[1.2.3.4]/", "https://[::1]x/",
+        "",
+        "h",
+        "//h/x",
+        "ftp://h/",
+        "file:///etc/passwd",
+        "https:/h",
+        "https://",
+        "https:///x",
+        "https://user@h/",
+        "https://user:pw@h/",
+        "https://h:0/",
+        "https://h:65536/",
+        "https://h:/",
+        "https://h:8x/",
+        "https://h:-1/",
+        "https://h/a b",
+        "https://h/a\nb",
+        "https://h\r\nX: y/",
+        "https://h\\@evil/",
+        "https://h/\x7f",
+        "https://h/\xc3\xa9",
+        "https://127.1/",
+        "https://0x7f.1/",
+        "https://2130706433/",
+        "https://0x7f000001",
+        "https://1.2.3.4.5/",
+        "https://127.0.0.01x.8/",
+        "https://256.1.1.1/",
+        "https://[::1/",
+        "https://[::1%25eth0]/",
+        "https://[]/",
+        "https://a..b/",
+        "https://.a/",
+        "https://-a/",
+        "https://a%2eb/",
+        "https://a,b/",
+        "https://[1.2.3.4]/",
+        "https://[::1]x/",
     };
     (void)state;
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
@@ -69,9 +101,9 @@ static void test_same_origin(void **state)
         const char *a, *b;
         bool same;
     } rows[] = {
-        { "https://h/a", "https://H:443/b?c", true }, { "https://h/", "http://h/", false },
-        { "https://h/", "https://h:444/", false },    { "https://h/", "https://h.evil/", false },
-        { "https://h/", "https://h./", false },       { "http://h:443/", "https://h/", false },
+        { "https://h/a", "https://H:443/b?c", true },   { "https://h/", "http://h/", false },
+        { "https://h/", "https://h:444/", false },      { "https://h/", "https://h.evil/", false },
+        { "https://h/", "https://h./", false },         { "http://h:443/", "https://h/", false },
         { "http://[::1]/", "http://[::1]:80/x", true },
     };
     (void)state;
@@ -106,19 +138,40 @@ static void test_resolve(void **state)
 {
     /* The examples of RFC 3986 5.4 that make sense for http. */
     static const struct resolve_row rfc[] = {
-        { "g", "http://a/b/c/g" },          { "./g", "http://a/b/c/g" },       { "g/", "http://a/b/c/g/" },
-        { "/g", "http://a/g" },             { "//g", "http://g/" },            { "?y", "http://a/b/c/d;p?y" },
-        { "g?y", "http://a/b/c/g?y" },      { "#s", "http://a/b/c/d;p?q" },    { "g#s", "http://a/b/c/g" },
-        { ";x", "http://a/b/c/;x" },        { "g;x=1/./y", "http://a/b/c/g;x=1/y" }, { "", "http://a/b/c/d;p?q" },
-        { ".", "http://a/b/c/" },           { "./", "http://a/b/c/" },         { "..", "http://a/b/" },
-        { "../", "http://a/b/" },           { "../g", "http://a/b/g" },        { "../..", "http://a/" },
-        { "../../g", "http://a/g" },        { "../../../g", "http://a/g" },    { "/./g", "http://a/g" },
-        { "/../g", "http://a/g" },          { "g.", "http://a/b/c/g." },       { "..g", "http://a/b/c/..g" },
-        { "./../g", "http://a/b/g" },       { "./g/.", "http://a/b/c/g/" },    { "g/../h", "http://a/b/c/h" },
-        { "g?y/../x", "http://a/b/c/g?y/../x" }, { "//g/..", "http://g/" },    { "a//b", "http://a/b/c/a//b" },
+        { "g", "http://a/b/c/g" },
+        { "./g", "http://a/b/c/g" },
+        { "g/", "http://a/b/c/g/" },
+        { "/g", "http://a/g" },
+        { "//g", "http://g/" },
+        { "?y", "http://a/b/c/d;p?y" },
+        { "g?y", "http://a/b/c/g?y" },
+        { "#s", "http://a/b/c/d;p?q" },
+        { "g#s", "http://a/b/c/g" },
+        { ";x", "http://a/b/c/;x" },
+        { "g;x=1/./y", "http://a/b/c/g;x=1/y" },
+        { "", "http://a/b/c/d;p?q" },
+        { ".", "http://a/b/c/" },
+        { "./", "http://a/b/c/" },
+        { "..", "http://a/b/" },
+        { "../", "http://a/b/" },
+        { "../g", "http://a/b/g" },
+        { "../..", "http://a/" },
+        { "../../g", "http://a/g" },
+        { "../../../g", "http://a/g" },
+        { "/./g", "http://a/g" },
+        { "/../g", "http://a/g" },
+        { "g.", "http://a/b/c/g." },
+        { "..g", "http://a/b/c/..g" },
+        { "./../g", "http://a/b/g" },
+        { "./g/.", "http://a/b/c/g/" },
+        { "g/../h", "http://a/b/c/h" },
+        { "g?y/../x", "http://a/b/c/g?y/../x" },
+        { "//g/..", "http://g/" },
+        { "a//b", "http://a/b/c/a//b" },
     };
     static const struct resolve_row registry[] = {
-        { "/v2/x/blobs/uploads/1?_state=a%2Fb%3D%3d&sig=+~", "https://r:5000/v2/x/blobs/uploads/1?_state=a%2Fb%3D%3d&sig=+~" },
+        { "/v2/x/blobs/uploads/1?_state=a%2Fb%3D%3d&sig=+~",
+          "https://r:5000/v2/x/blobs/uploads/1?_state=a%2Fb%3D%3d&sig=+~" },
         { "https://cdn.example:443/p?X-Amz-Signature=ab/cd%20", "https://cdn.example/p?X-Amz-Signature=ab/cd%20" },
         { "HTTPS://CDN.example/P", "https://cdn.example/P" },
         { "https://user:pw@cdn.example/P", NULL },
@@ -163,13 +216,38 @@ static void test_redact(void **state)
 static void test_private_addresses(void **state)
 {
     static const char *const private[] = {
-        "127.0.0.1", "127.255.255.255", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
-        "100.64.0.1", "100.100.100.200", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fec0::1",
-        "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "2002:7f00:1::",
-        "::127.0.0.1", "64:ff9b:1::1", "nonsense", "",
+        "127.0.0.1",
+        "127.255.255.255",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "100.100.100.200",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fc00::1",
+        "fd12::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::10.0.0.1",
+        "2002:7f00:1::",
+        "::127.0.0.1",
+        "64:ff9b:1::1",
+        "nonsense",
+        "",
     };
-    static const char *const public[] = { "1.1.1.1", "8.8.8.8", "172.15.0.1", "172.32.0.1", "192.169.0.1", "100.63.255.255",
-                                          "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::" };
+    static const char *const public[] = { "1.1.1.1",        "8.8.8.8",          "172.15.0.1",    "172.32.0.1",
+                                          "192.169.0.1",    "100.63.255.255",   "100.128.0.1",   "2606:4700::1111",
+                                          "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::" };
     (void)state;
     for (size_t i = 0; i < CB_COUNTOF(private); i++)
         if (!cb_http_address_is_private(private[i]))
@@ -223,8 +301,9 @@ static void test_redirect_follow(void **state)
         const char *method, *want;
         bool body;
     } rows[] = {
-        { 301, "GET", "GET", true },    { 302, "POST", "GET", false }, { 303, "PUT", "GET", false }, { 303, "HEAD", "HEAD", true },
-        { 307, "POST", "POST", true },  { 308, "PATCH", "PATCH", true }, { 301, "PUT", "PUT", true },
+        { 301, "GET", "GET", true },   { 302, "POST", "GET", false }, { 303, "PUT", "GET", false },
+        { 303, "HEAD", "HEAD", true }, { 307, "POST", "POST", true }, { 308, "PATCH", "PATCH", true },
+        { 301, "PUT", "PUT", true },
     };
     struct cb_http_request req = { .private_ok = true };
     struct cb_http_hop hop;
@@ -299,7 +378,8 @@ static const char *fake_environment(const char *name)
     static const char *const vars[][2] = {
         { "HTTPS_PROXY", "http://user:pw@secure:3128" },
         { "HTTP_PROXY", "http://plain:3128" },
-        { "no_proxy", "corp.example, .sub.example *.star.example,10.0.0.0/8, 2001:db8::/32,only.port:8443 [fd00::1]:444,192.0.2.7" },
+        { "no_proxy", "corp.example, .sub.example *.star.example,10.0.0.0/8, 2001:db8::/32,only.port:8443 "
+                      "[fd00::1]:444,192.0.2.7" },
         { "NO_PROXY", "*" },
     };
     for (size_t i = 0; i < CB_COUNTOF(vars); i++)
@@ -314,12 +394,15 @@ static void test_proxy(void **state)
         const char *url;
         bool proxied;
     } rows[] = {
-        { "https://public.example/", true },     { "https://corp.example/", false },     { "https://a.corp.example/", false },
-        { "https://notcorp.example/", true },    { "https://sub.example/", true },       { "https://a.sub.example/", false },
-        { "https://star.example/", true },       { "https://x.STAR.example/", false },   { "https://10.1.2.3/", false },
-        { "https://11.1.2.3/", true },           { "https://[2001:db8:5::1]/", false },  { "https://[2001:db9::1]/", true },
-        { "https://only.port/", true },          { "https://only.port:8443/", false },   { "https://192.0.2.7/", false },
-        { "https://192.0.2.8/", true },          { "https://localhost:5000/", false },   { "https://127.9.9.9/", false },
+        { "https://public.example/", true },   { "https://corp.example/", false },
+        { "https://a.corp.example/", false },  { "https://notcorp.example/", true },
+        { "https://sub.example/", true },      { "https://a.sub.example/", false },
+        { "https://star.example/", true },     { "https://x.STAR.example/", false },
+        { "https://10.1.2.3/", false },        { "https://11.1.2.3/", true },
+        { "https://[2001:db8:5::1]/", false }, { "https://[2001:db9::1]/", true },
+        { "https://only.port/", true },        { "https://only.port:8443/", false },
+        { "https://192.0.2.7/", false },       { "https://192.0.2.8/", true },
+        { "https://localhost:5000/", false },  { "https://127.9.9.9/", false },
         { "https://[::1]/", false },
     };
     struct cb_http_env env;
@@ -366,18 +449,12 @@ static void test_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_parse_refuses),
-        cmocka_unit_test(test_same_origin),
-        cmocka_unit_test(test_resolve),
-        cmocka_unit_test(test_redact),
-        cmocka_unit_test(test_private_addresses),
-        cmocka_unit_test(test_redirect_policy),
-        cmocka_unit_test(test_redirect_follow),
-        cmocka_unit_test(test_retry_after),
-        cmocka_unit_test(test_backoff),
-        cmocka_unit_test(test_proxy),
-        cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_parse),           cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_same_origin),     cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_redact),          cmocka_unit_test(test_private_addresses),
+        cmocka_unit_test(test_redirect_policy), cmocka_unit_test(test_redirect_follow),
+        cmocka_unit_test(test_retry_after),     cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_proxy),           cmocka_unit_test(test_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
