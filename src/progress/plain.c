@@ -205,7 +205,11 @@ static void draw(struct cb_progress *p, int64_t now, bool final)
 }
 
 const struct cb_progress_renderer cb_progress_plain = {
-    .interval_ms = 150, .draw = draw, .line = on_line, .warn = on_warn, .note = on_note,
+    .interval_ms = 150,
+    .draw = draw,
+    .line = on_line,
+    .warn = on_warn,
+    .note = on_note,
 };
 
 const struct cb_progress_renderer cb_progress_quiet = { .interval_ms = 1000, .note = on_note };

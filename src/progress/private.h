@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Inside of src/progress: the model that events change and renderers read, both under cb_progress.lock. A renderer adds
- * what is to be shown to cb_progress.out; only the render thread writes it to the descriptor, outside of the lock. */
+/* Inside of src/progress: the model that events change and renderers read, both under cb_progress.lock. A renderer
+ * adds what is to be shown to cb_progress.out; only the render thread writes it to the descriptor, outside of the
+ * lock. */
 
 #include <pthread.h>
 

@@ -18,7 +18,7 @@ int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct 
         const char *name;
         enum cb_progress_mode mode;
     } modes[] = {
-        { "auto", CB_PROGRESS_AUTO },   { "tty", CB_PROGRESS_TTY },   { "plain", CB_PROGRESS_PLAIN },
+        { "auto", CB_PROGRESS_AUTO },   { "tty", CB_PROGRESS_TTY },    { "plain", CB_PROGRESS_PLAIN },
         { "quiet", CB_PROGRESS_QUIET }, { "none", CB_PROGRESS_QUIET }, { "rawjson", CB_PROGRESS_RAWJSON },
     };
     for (size_t i = 0; i < CB_COUNTOF(modes); i++)
@@ -217,7 +217,7 @@ void cb_progress_free(struct cb_progress *p)
     free(p);
 }
 
-static void note(struct cb_progress *p, const char *fmt, va_list ap, int level)
+__attribute__((format(printf, 2, 0))) static void note(struct cb_progress *p, const char *fmt, va_list ap, int level)
 {
     cb_cleanup_strbuf struct cb_strbuf clean = CB_STRBUF_INIT;
     cb_autofree char *text = cb_vasprintf(fmt, ap);

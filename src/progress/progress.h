@@ -14,13 +14,19 @@
 #include "util/error.h"
 #include "util/macros.h"
 
-enum cb_progress_mode { CB_PROGRESS_AUTO, CB_PROGRESS_TTY, CB_PROGRESS_PLAIN, CB_PROGRESS_QUIET, CB_PROGRESS_RAWJSON };
+enum cb_progress_mode {
+    CB_PROGRESS_AUTO,
+    CB_PROGRESS_TTY,
+    CB_PROGRESS_PLAIN,
+    CB_PROGRESS_QUIET,
+    CB_PROGRESS_RAWJSON
+};
 
 struct cb_progress;
 struct cb_step;
 
 struct cb_progress_options {
-    enum cb_progress_mode mode; /* AUTO: tty if fd is a terminal, else plain; BUILDKIT_PROGRESS is the default of AUTO */
+    enum cb_progress_mode mode; /* AUTO: BUILDKIT_PROGRESS, else tty if fd is a terminal, else plain */
     int fd;                     /* usually 2, borrowed */
     const char *title;          /* "Building", "Pushing": the tty header's word */
 };
@@ -29,20 +35,21 @@ struct cb_progress *cb_progress_new(const struct cb_progress_options *o);
 /* Draws the last state, restores the terminal (cursor), joins the renderer, frees everything incl. steps. */
 void cb_progress_free(struct cb_progress *p);
 CB_DEFINE_CLEANUP(struct cb_progress *, cb_progress_free)
-/* Called before something else writes to the terminal: finishes the live area. `failed` colours the header. Idempotent;
- * later events are dropped. */
+/* Called before something else writes to the terminal: finishes the live area. `failed` colours the header.
+ * Idempotent; later events are dropped. */
 void cb_progress_finish(struct cb_progress *p, bool failed);
 
-/* A step that is known but not begun has no number yet (numbers are given by the first event, in order). The handle is
- * owned by p and lives until cb_progress_free. Several steps may share a name. */
+/* A step that is known but not begun has no number yet (numbers are given by the first event, in order). The handle
+ * is owned by p and lives until cb_progress_free. Several steps may share a name. */
 struct cb_step *cb_step_new(struct cb_progress *p, const char *name);
 void cb_step_begin(struct cb_step *s);
 void cb_step_done(struct cb_step *s);
 void cb_step_cached(struct cb_step *s);
 void cb_step_error(struct cb_step *s, const char *message);
 void cb_step_canceled(struct cb_step *s);
-/* Raw bytes of a process's stdout (1) or stderr (2): split into lines inside; lines longer than CB_MAX_LOG_LINE are cut
- * into several. The last 10 lines are kept for cb_step_last_lines. */
+/* Raw bytes of a process's stdout (1) or stderr (2): split into lines at '\n' and '\r' inside; colours are left out;
+ * lines longer than CB_MAX_LOG_LINE are cut into several. The last 10 lines are kept for cb_step_last_lines. Waits
+ * while the display is far behind. */
 void cb_step_log(struct cb_step *s, int stream, const char *buf, size_t n);
 void cb_step_logf(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3); /* one line of our own */
 void cb_step_warn(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3);
@@ -54,7 +61,8 @@ char *cb_step_last_lines(struct cb_step *s);
 int64_t cb_step_elapsed_ns(const struct cb_step *s);
 const char *cb_step_name(const struct cb_step *s);
 
-/* A line that belongs to no step ("warning: …"); shown above the live area, dropped in quiet mode unless `important`. */
+/* A line that belongs to no step ("warning: …"); shown above the live area, dropped in quiet mode unless
+ * `important`. */
 void cb_progress_note(struct cb_progress *p, bool important, const char *fmt, ...) CB_PRINTF(3, 4);
 /* Debug lines (-D): dropped unless enabled. */
 void cb_progress_set_debug(struct cb_progress *p, bool on);

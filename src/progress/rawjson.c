@@ -81,22 +81,30 @@ static void on_chunk(struct cb_step *s, int stream, const char *p, size_t n)
 {
     char id[DIGEST_MAX];
     vertex_id(id, s->index);
-    emit(s->p, "logs", json_pack("{s:s,s:i,s:o,s:o}", "vertex", id, "stream", stream, "data", base64_value(p, n),
-                                 "timestamp", time_value(s, cb_time_monotonic())));
+    emit(s->p, "logs",
+         json_pack("{s:s,s:i,s:o,s:o}", "vertex", id, "stream", stream, "data", base64_value(p, n), "timestamp",
+                   time_value(s, cb_time_monotonic())));
 }
 
 static void on_warn(struct cb_step *s, const char *text)
 {
     char id[DIGEST_MAX];
     vertex_id(id, s->index);
-    emit(s->p, "warnings", json_pack("{s:s,s:i,s:o}", "vertex", id, "level", 1, "short", base64_value(text, strlen(text))));
+    emit(s->p, "warnings",
+         json_pack("{s:s,s:i,s:o}", "vertex", id, "level", 1, "short", base64_value(text, strlen(text))));
 }
 
 static void on_note(struct cb_progress *p, const char *text, int level)
 {
-    emit(p, "warnings", json_pack("{s:s,s:i,s:o}", "vertex", "", "level", level, "short", base64_value(text, strlen(text))));
+    emit(p, "warnings",
+         json_pack("{s:s,s:i,s:o}", "vertex", "", "level", level, "short", base64_value(text, strlen(text))));
 }
 
 const struct cb_progress_renderer cb_progress_rawjson = {
-    .interval_ms = 100, .step = on_step, .status = on_status, .chunk = on_chunk, .warn = on_warn, .note = on_note,
+    .interval_ms = 100,
+    .step = on_step,
+    .status = on_status,
+    .chunk = on_chunk,
+    .warn = on_warn,
+    .note = on_note,
 };

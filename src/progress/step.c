@@ -46,8 +46,9 @@ struct cb_step *cb_step_new(struct cb_progress *p, const char *name)
     if (!p)
         return NULL;
     struct cb_step *s = CB_NEW(struct cb_step);
-    *s = (struct cb_step){ .p = p, .name = clean_text(name), .pending = CB_STRBUF_INIT,
-                           .partial = { CB_STRBUF_INIT, CB_STRBUF_INIT } };
+    *s = (struct cb_step){
+        .p = p, .name = clean_text(name), .pending = CB_STRBUF_INIT, .partial = { CB_STRBUF_INIT, CB_STRBUF_INIT }
+    };
     pthread_mutex_lock(&p->lock);
     CB_GROW(p->steps, p->n_steps, p->cap_steps);
     p->steps[p->n_steps++] = s;

@@ -169,7 +169,8 @@ static void add_step(struct picture *pic, const struct cb_step *s)
 {
     cb_autofree char *left = cb_asprintf(" => %s%s", mark(s), s->name);
     bool over = cb_step_is_over(s);
-    add_timed(pic, over ? RANK_OVER : RANK_RUNNING, color_of(&pic->p->colors, s), left, cb_step_elapsed_at(s, pic->now));
+    add_timed(pic, over ? RANK_OVER : RANK_RUNNING, color_of(&pic->p->colors, s), left,
+              cb_step_elapsed_at(s, pic->now));
     for (size_t i = 0; i < s->n_statuses; i++)
         add_status(pic, s, &s->statuses[i]);
     if (!over && !pic->final)
@@ -284,4 +285,6 @@ static void on_note(struct cb_progress *p, const char *text, int level)
     cb_strbuf_addf(&p->notes, "%s\n", text);
 }
 
-const struct cb_progress_renderer cb_progress_tty = { .interval_ms = 100, .draw = draw, .warn = on_warn, .note = on_note };
+const struct cb_progress_renderer cb_progress_tty = {
+    .interval_ms = 100, .draw = draw, .warn = on_warn, .note = on_note
+};

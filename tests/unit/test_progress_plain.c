@@ -190,9 +190,10 @@ static void test_log_lines(void **state)
     cb_step_logf(s, "own %d", 7);
     log_text(s, "no end");
     cb_step_done(s);
-    finish_and_compare(p, &c,
-                       "#1 s\n#1 T partial\n#1 T and\n#1 T \n#1 T empty\n#1 T error\n#1 T 10%\n#1 T 20%\n#1 T cut\n#1 T here\n"
-                       "#1 T own 7\n#1 T no end\n#1 DONE Ts\n");
+    finish_and_compare(
+        p, &c,
+        "#1 s\n#1 T partial\n#1 T and\n#1 T \n#1 T empty\n#1 T error\n#1 T 10%\n#1 T 20%\n#1 T cut\n#1 T here\n"
+        "#1 T own 7\n#1 T no end\n#1 DONE Ts\n");
 }
 
 static void test_hostile_text(void **state)
@@ -270,8 +271,9 @@ static void test_last_lines(void **state)
     log_text(s, "dropped\n");
     cb_autofree char *raw = cb_step_last_lines(s);
     cb_autofree char *got = normalized(raw);
-    assert_string_equal(got, "T line 6\\x1b[2J\nT line 7\\x1b[2J\nT line 8\\x1b[2J\nT line 9\\x1b[2J\nT line 10\\x1b[2J\n"
-                             "T line 11\\x1b[2J\nT line 12\\x1b[2J\nT line 13\\x1b[2J\nT line 14\\x1b[2J\nT partial\n");
+    assert_string_equal(got,
+                        "T line 6\\x1b[2J\nT line 7\\x1b[2J\nT line 8\\x1b[2J\nT line 9\\x1b[2J\nT line 10\\x1b[2J\n"
+                        "T line 11\\x1b[2J\nT line 12\\x1b[2J\nT line 13\\x1b[2J\nT line 14\\x1b[2J\nT partial\n");
     finish_and_compare(p, &c, "");
 }
 
@@ -323,9 +325,15 @@ static void test_mode(void **state)
     static const struct {
         const char *text;
         int mode;
-    } rows[] = { { "auto", CB_PROGRESS_AUTO },   { "tty", CB_PROGRESS_TTY },          { "plain", CB_PROGRESS_PLAIN },
-                 { "quiet", CB_PROGRESS_QUIET }, { "none", CB_PROGRESS_QUIET },       { "rawjson", CB_PROGRESS_RAWJSON },
-                 { "", -1 },                     { "Plain", -1 },                     { "\x1b[2J", -1 } };
+    } rows[] = { { "auto", CB_PROGRESS_AUTO },
+                 { "tty", CB_PROGRESS_TTY },
+                 { "plain", CB_PROGRESS_PLAIN },
+                 { "quiet", CB_PROGRESS_QUIET },
+                 { "none", CB_PROGRESS_QUIET },
+                 { "rawjson", CB_PROGRESS_RAWJSON },
+                 { "", -1 },
+                 { "Plain", -1 },
+                 { "\x1b[2J", -1 } };
     (void)state;
     for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
         enum cb_progress_mode mode = CB_PROGRESS_AUTO;
@@ -486,20 +494,11 @@ int main(void)
     unsetenv("BUILDKIT_PROGRESS");
     unsetenv("PROGRESS_NO_TRUNC");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_ends),
-        cmocka_unit_test(test_plain_switch),
-        cmocka_unit_test(test_plain_fair),
-        cmocka_unit_test(test_plain_status),
-        cmocka_unit_test(test_log_lines),
-        cmocka_unit_test(test_hostile_text),
-        cmocka_unit_test(test_huge_line),
-        cmocka_unit_test(test_last_lines),
-        cmocka_unit_test(test_quiet),
-        cmocka_unit_test(test_null),
-        cmocka_unit_test(test_mode),
-        cmocka_unit_test(test_rawjson),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_reader_gone),
+        cmocka_unit_test(test_plain_ends),   cmocka_unit_test(test_plain_switch), cmocka_unit_test(test_plain_fair),
+        cmocka_unit_test(test_plain_status), cmocka_unit_test(test_log_lines),    cmocka_unit_test(test_hostile_text),
+        cmocka_unit_test(test_huge_line),    cmocka_unit_test(test_last_lines),   cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_null),         cmocka_unit_test(test_mode),         cmocka_unit_test(test_rawjson),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_reader_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,8 @@ static void show(struct screen *s, const char *text)
 static struct cb_progress *start(struct capture *c, unsigned short columns, unsigned short rows)
 {
     capture_pty(c, columns, rows);
-    return cb_progress_new(&(struct cb_progress_options){ .mode = CB_PROGRESS_AUTO, .fd = c->write_fd, .title = "Building" });
+    return cb_progress_new(
+        &(struct cb_progress_options){ .mode = CB_PROGRESS_AUTO, .fd = c->write_fd, .title = "Building" });
 }
 
 static void tick(struct cb_progress *p)
@@ -140,15 +141,14 @@ static void test_picture(void **state)
     cb_progress_free(p);
     show(&s, capture_end(&c));
     cb_autofree char *got = rows_text(&s);
-    assert_string_equal(got,
-                        "warning: x\n"
-                        "WARN: old\n"
-                        "[+] Building Ts (4/5) FINISHED\n"
-                        " => [1/4] FROM docker.io/library/x:1                                       Ts\n"
-                        " => => sha256:0123 29.78MB / 29.78MB                                       Ts\n"
-                        " => CACHED [2/4] COPY a b                                                  Ts\n"
-                        " => ERROR [3/4] RUN make                                                   Ts\n"
-                        " => CANCELED [4/4] RUN x                                                   Ts\n");
+    assert_string_equal(got, "warning: x\n"
+                             "WARN: old\n"
+                             "[+] Building Ts (4/5) FINISHED\n"
+                             " => [1/4] FROM docker.io/library/x:1                                       Ts\n"
+                             " => => sha256:0123 29.78MB / 29.78MB                                       Ts\n"
+                             " => CACHED [2/4] COPY a b                                                  Ts\n"
+                             " => ERROR [3/4] RUN make                                                   Ts\n"
+                             " => CANCELED [4/4] RUN x                                                   Ts\n");
     assert_false(s.cursor_hidden);
     assert_false(s.wrong);
     assert_int_equal(s.widest, 79);
@@ -206,8 +206,10 @@ static void test_wide_characters(void **state)
     struct cb_progress *p = start(&c, 30, 10);
     (void)state;
     /* Ten characters of two columns each, and a combining one of none. */
-    struct cb_step *a = cb_step_new(p, "\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6"
-                                       "\xbc\xa2\xe6\xbc\xa2" "e\xcc\x81 end");
+    struct cb_step *a = cb_step_new(
+        p, "\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6"
+           "\xbc\xa2\xe6\xbc\xa2"
+           "e\xcc\x81 end");
     cb_step_done(a);
     struct cb_step *b = cb_step_new(p, "esc\x1b[2J\ttab");
     cb_step_done(b);
@@ -296,13 +298,15 @@ static void test_redraws(void **state)
 
 int main(void)
 {
-    static const char *const unset[] = { "BUILDKIT_PROGRESS", "NO_COLOR", "BUILDKIT_COLORS", "BUILDKIT_TTY_LOG_LINES", "TTY_DISPLAY_RATE" };
+    static const char *const unset[] = { "BUILDKIT_PROGRESS", "NO_COLOR", "BUILDKIT_COLORS", "BUILDKIT_TTY_LOG_LINES",
+                                         "TTY_DISPLAY_RATE" };
     for (size_t i = 0; i < CB_COUNTOF(unset); i++)
         unsetenv(unset[i]);
     setenv("TERM", "xterm", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_picture),      cmocka_unit_test(test_small_window), cmocka_unit_test(test_wide_characters),
-        cmocka_unit_test(test_nothing_drawn), cmocka_unit_test(test_settings),    cmocka_unit_test(test_redraws),
+        cmocka_unit_test(test_picture),         cmocka_unit_test(test_small_window),
+        cmocka_unit_test(test_wide_characters), cmocka_unit_test(test_nothing_drawn),
+        cmocka_unit_test(test_settings),        cmocka_unit_test(test_redraws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
