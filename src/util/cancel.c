@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #include "util/alloc.h"
+#include "util/timeutil.h"
 
 #define NOT_CANCELED 0
 #define CANCELED_WITHOUT_SIGNAL (-1)
@@ -112,16 +113,26 @@ int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err)
     return cb_canceled(c) ? cb_error_set(err, CB_ECANCELED, "interrupted") : 0;
 }
 
+/* timeout(1) signals its child and then its group, and a terminal's group may be reached twice: that is one Ctrl-C. */
+#define SAME_SIGNAL_NS INT64_C(1000000000)
+static _Atomic int64_t first_signal;
+
+static bool is_impatience(int signo, const struct cb_cancel *c)
+{
+    return signo == SIGINT && cb_canceled(c) && cb_time_monotonic() - atomic_load(&first_signal) > SAME_SIGNAL_NS;
+}
+
 static void on_signal(int signo)
 {
     int saved = errno;
     struct cb_cancel *c = atomic_load(&signal_target);
-    if (!c || (signo == SIGINT && cb_canceled(c))) {
+    if (!c || is_impatience(signo, c)) {
         /* Impatience, or nobody is left to listen. The signal is blocked in here and is delivered on return. */
         struct sigaction dfl = { .sa_handler = SIG_DFL };
         sigaction(signo, &dfl, NULL);
         raise(signo);
-    } else {
+    } else if (!cb_canceled(c)) {
+        atomic_store(&first_signal, cb_time_monotonic());
         cb_cancel_trigger(c, signo);
     }
     errno = saved;

@@ -19,5 +19,6 @@ int cb_cancel_signal(const struct cb_cancel *c); /* the signal that did it, or 0
 int cb_cancel_fd(const struct cb_cancel *c);
 /* 0, or -CB_ECANCELED with "interrupted". */
 int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err) CB_WUR;
-/* SIGINT, SIGTERM, SIGHUP trigger c; the second SIGINT within it kills the process the default way. Once, from main. */
+/* SIGINT, SIGTERM, SIGHUP trigger c; a SIGINT more than a second later kills the process the
+ * default way (timeout(1) sends two at once). Once, from main. */
 int cb_cancel_on_signals(struct cb_cancel *c, struct cb_error *err) CB_WUR;

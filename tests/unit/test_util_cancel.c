@@ -103,6 +103,8 @@ static void one_signal(void)
         _exit(2);
     kill(getpid(), SIGTERM); /* again: no harm */
     kill(getpid(), SIGHUP);
+    kill(getpid(), SIGINT); /* at once: the same interruption, told twice */
+    usleep(1200000);
     kill(getpid(), SIGINT); /* the second interruption */
     for (;;)
         pause();
@@ -116,6 +118,8 @@ static void two_interrupts(void)
     kill(getpid(), SIGINT);
     if (!readable(c, 5000) || cb_cancel_signal(c) != SIGINT)
         _exit(2);
+    kill(getpid(), SIGINT);
+    usleep(1200000);
     kill(getpid(), SIGINT);
     for (;;)
         pause();
