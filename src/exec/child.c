@@ -27,9 +27,17 @@
 #define FIRST_FREE_FD 10
 #define REPORT_FD 3
 #define SOFT_OPEN_FILES 1024
+/* The address sanitizer takes a lock before each call that does not return. A thread that held it is not here any
+ * more. */
+#define AFTER_CLONE __attribute__((no_sanitize("address")))
 #define OOM_SCORE 300 /* the step goes before the builder */
 
-static CB_NORETURN void die(const struct cb_child *c, enum cb_stage stage, int sys_errno, const char *what)
+AFTER_CLONE static int control(int option, unsigned long a, unsigned long b)
+{
+    return (int)syscall(SYS_prctl, option, a, b, 0UL, 0UL); /* the sanitizer's own prctl takes a lock too */
+}
+
+AFTER_CLONE static CB_NORETURN void die(const struct cb_child *c, enum cb_stage stage, int sys_errno, const char *what)
 {
     struct cb_report r = { .stage = (int32_t)stage, .sys_errno = sys_errno };
     for (size_t i = 0; what && what[i] && i < sizeof r.what - 1; i++)
@@ -40,20 +48,20 @@ static CB_NORETURN void die(const struct cb_child *c, enum cb_stage stage, int s
 
 /* ---- PID 1: what needs to be in the new pid namespace ---- */
 
-static void wait_for_parent(struct cb_child *c)
+AFTER_CLONE static void wait_for_parent(struct cb_child *c)
 {
     char byte;
     struct pollfd p = { .fd = c->go_read, .events = POLLIN };
     close(c->go_write);
     if (read(c->go_read, &byte, 1) != 1)
         _exit(124);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    control(PR_SET_PDEATHSIG, SIGKILL, 0);
     /* The parent may have died before that line: then nobody has the other end. */
     if (poll(&p, 1, 0) != 0)
         _exit(124);
 }
 
-static void hide(const struct cb_child *c, int proc, const char *name)
+AFTER_CLONE static void hide(const struct cb_child *c, int proc, const char *name)
 {
     struct stat st;
     int target = openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -71,7 +79,7 @@ static void hide(const struct cb_child *c, int proc, const char *name)
     close(target);
 }
 
-static void make_readonly(const struct cb_child *c, int proc, const char *name)
+AFTER_CLONE static void make_readonly(const struct cb_child *c, int proc, const char *name)
 {
     int target = openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (target < 0 && errno == ENOENT)
@@ -84,7 +92,7 @@ static void make_readonly(const struct cb_child *c, int proc, const char *name)
     close(target);
 }
 
-static void mount_proc(const struct cb_child *c)
+AFTER_CLONE static void mount_proc(const struct cb_child *c)
 {
     static const char *const hidden[] = { "acpi",        "asound",      "interrupts",  "kcore", "keys",
                                           "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats" };
@@ -101,7 +109,7 @@ static void mount_proc(const struct cb_child *c)
 
 /* Our own cgroup as the root of the tree, read-only; where that cannot be had (cgroup v1, no permission), nothing at
  * all. */
-static void mount_cgroup(const struct cb_child *c)
+AFTER_CLONE static void mount_cgroup(const struct cb_child *c)
 {
     if (c->cgroup < 0)
         return;
@@ -117,7 +125,7 @@ static void mount_cgroup(const struct cb_child *c)
         die(c, CB_STAGE_CGROUP, -r, NULL);
 }
 
-static void set_stdio(struct cb_child *c)
+AFTER_CLONE static void set_stdio(struct cb_child *c)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     int from[3], report = fcntl(c->report, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
@@ -135,7 +143,7 @@ static void set_stdio(struct cb_child *c)
     syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
 }
 
-static void set_limits(void)
+AFTER_CLONE static void set_limits(void)
 {
     struct rlimit files = { 0 }, none = { 0 };
     setrlimit(RLIMIT_CORE, &none);
@@ -146,7 +154,7 @@ static void set_limits(void)
     }
 }
 
-static void set_oom_score(void)
+AFTER_CLONE static void set_oom_score(void)
 {
     char text[16];
     int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
@@ -162,7 +170,7 @@ static void set_oom_score(void)
 
 /* ---- the step's own process ---- */
 
-static void reset_signals(void)
+AFTER_CLONE static void reset_signals(void)
 {
     struct sigaction sa = { 0 };
     sigset_t none;
@@ -173,7 +181,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void enter_cwd(const struct cb_child *c)
+AFTER_CLONE static void enter_cwd(const struct cb_child *c)
 {
     struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                             .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
@@ -202,7 +210,7 @@ uint64_t cb_default_capabilities(void)
 }
 
 /* Permitted and effective become mask; inheritable always empty (G8). */
-static int set_capabilities(uint64_t mask)
+AFTER_CLONE static int set_capabilities(uint64_t mask)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct data[2] = { 0 };
@@ -211,21 +219,21 @@ static int set_capabilities(uint64_t mask)
     return (int)syscall(SYS_capset, &head, data);
 }
 
-static void cut_bounding_set(const struct cb_child *c, uint64_t keep)
+AFTER_CLONE static void cut_bounding_set(const struct cb_child *c, uint64_t keep)
 {
     for (int cap = 0; cap < 64; cap++) {
         if (keep >> cap & 1)
             continue;
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+        if (control(PR_CAPBSET_DROP, (unsigned long)cap, 0) < 0) {
             if (errno == EINVAL)
                 break; /* past the kernel's last */
             die(c, CB_STAGE_CAPS, errno, NULL);
         }
     }
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    control(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0);
 }
 
-static uint64_t permitted_now(void)
+AFTER_CLONE static uint64_t permitted_now(void)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct data[2] = { 0 };
@@ -234,7 +242,7 @@ static uint64_t permitted_now(void)
 }
 
 /* By system call: the C library's wrappers would signal the threads of a parent that is not here. */
-static void become_user(const struct cb_child *c)
+AFTER_CLONE static void become_user(const struct cb_child *c)
 {
     uint64_t caps = cb_default_capabilities() & permitted_now();
     cut_bounding_set(c, caps);
@@ -248,7 +256,7 @@ static void become_user(const struct cb_child *c)
         die(c, CB_STAGE_CAPS, errno, NULL);
 }
 
-static CB_NORETURN void execute(const struct cb_child *c)
+AFTER_CLONE static CB_NORETURN void execute(const struct cb_child *c)
 {
     int best = ENOENT;
     const char *const *p = c->candidates;
@@ -266,7 +274,7 @@ static CB_NORETURN void execute(const struct cb_child *c)
     die(c, CB_STAGE_EXEC, best, NULL);
 }
 
-static CB_NORETURN void step_main(const struct cb_child *c)
+AFTER_CLONE static CB_NORETURN void step_main(const struct cb_child *c)
 {
     setsid();
     if (c->tty && ioctl(0, TIOCSCTTY, 0) < 0)
@@ -278,12 +286,13 @@ static CB_NORETURN void step_main(const struct cb_child *c)
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0)
         die(c, CB_STAGE_SECCOMP, errno, NULL);
     become_user(c);
+    control(PR_SET_PDEATHSIG, SIGKILL, 0); /* the change of user has cleared it */
     execute(c);
 }
 
 /* ---- PID 1 again: reap and forward ---- */
 
-static void reap(pid_t step)
+AFTER_CLONE static void reap(pid_t step)
 {
     int status;
     pid_t pid;
@@ -295,7 +304,7 @@ static void reap(pid_t step)
         _exit(124);
 }
 
-static CB_NORETURN void init_loop(pid_t step)
+AFTER_CLONE static CB_NORETURN void init_loop(pid_t step)
 {
     static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGCONT };
     sigset_t all;
@@ -314,22 +323,22 @@ static CB_NORETURN void init_loop(pid_t step)
 
 /* Nothing of the program that we were is to be had from inside: not its memory, environment or arguments. Before
  * anything of the step runs, so all that the step is started with are copies. */
-static void forget_ourselves(struct cb_child *c)
+AFTER_CLONE static void forget_ourselves(struct cb_child *c)
 {
     memset(c->args, 0, c->args_len);
-    prctl(PR_SET_NAME, "cbpush-init");
-    prctl(PR_SET_DUMPABLE, 0);
+    control(PR_SET_NAME, (unsigned long)"cbpush-init", 0);
+    control(PR_SET_DUMPABLE, 0, 0);
 }
 
-static void keep_what_init_needs(void)
+AFTER_CLONE static void keep_what_init_needs(void)
 {
     syscall(SYS_close_range, 0, ~0U, 0);
     /* One capability that no process of the step can have keeps all of them from tracing this one. */
     set_capabilities(UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_SYS_PTRACE);
-    prctl(PR_SET_DUMPABLE, 0); /* the step's process has shared our memory, and with it this mark */
+    control(PR_SET_DUMPABLE, 0, 0); /* the step's process has shared our memory, and with it this mark */
 }
 
-static void take_signals(void)
+AFTER_CLONE static void take_signals(void)
 {
     struct sigaction sa = { 0 };
     sigset_t all;
@@ -339,7 +348,7 @@ static void take_signals(void)
     sigaction(SIGCHLD, &sa, NULL);
 }
 
-CB_NORETURN void cb_child_main(struct cb_child *c)
+AFTER_CLONE void cb_child_main(struct cb_child *c)
 {
     take_signals();
     wait_for_parent(c);
@@ -356,6 +365,8 @@ CB_NORETURN void cb_child_main(struct cb_child *c)
     set_oom_score();
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     forget_ourselves(c);
+    if (!c->init)
+        step_main(c);
     pid_t step = vfork();
     if (step == 0)
         step_main(c);

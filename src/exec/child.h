@@ -45,6 +45,7 @@ struct cb_child {
     int report;
     int std[3];            /* -1: /dev/null */
     bool own_std[3];       /* made for the step: given to its user, so that it can open /dev/stdout */
+    bool init;             /* we stay PID 1; otherwise the step's own process is */
     bool tty;              /* std[0] becomes the controlling terminal */
     bool cgroup2;
     /* the process; none of these strings may lie in `args` */
@@ -63,7 +64,8 @@ struct cb_child {
     size_t args_len;
 };
 
-CB_NORETURN void cb_child_main(struct cb_child *c);
+/* Does not return. (It is not declared so: the address sanitizer would take its locks before the call.) */
+void cb_child_main(struct cb_child *c);
 
 /* Docker's default capabilities as a bit mask. */
 uint64_t cb_default_capabilities(void);

@@ -70,7 +70,7 @@ struct cb_exec_spec {
     const char *const *argv;   /* argv[0] looked up in env's PATH inside the root unless it has a '/' */
     const char *const *env;    /* complete; nothing of ours is inherited */
     const char *cwd;           /* absolute, inside the root; must exist (C10) */
-    uint32_t uid, gid;
+    uint32_t uid, gid;         /* with CB_ID_SINGLE only 0:0 can be had, and groups are left as they are */
     const uint32_t *groups;
     size_t n_groups;
     const char *hostname;      /* NULL: "buildkitsandbox" */
@@ -81,7 +81,8 @@ struct cb_exec_spec {
     const struct cb_mount *mounts;
     size_t n_mounts;
     bool readonly_root;
-    bool init;                 /* always true for build steps: PID 1 of ours */
+    bool init;                 /* PID 1 of ours, which reaps and forwards; always true for build steps. false: the
+                                * process itself is PID 1 (run without --init) */
     /* Standard streams: -1 = /dev/null for stdin, and output goes to on_output through pipes (drained in the calling
      * thread); or descriptors to hand over as they are (run -it). tty: a new pty whose master is copied to/from these
      * descriptors. */

@@ -32,15 +32,8 @@ int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err)
 static int put_bind(struct cb_sandbox *sb, size_t i, struct cb_error *err)
 {
     const struct cb_mount *m = &sb->spec->mounts[i];
-    struct stat st;
-    int mnt = CB_TAKE_FD(sb->binds[i]);
-    if (fstat(mnt, &st) < 0) {
-        int e = errno;
-        close(mnt);
-        return cb_error_sys(err, CB_ELOCAL, e, "mount %s", m->target);
-    }
     uint64_t attrs = CB_MNT_SAFE | (m->readonly ? MOUNT_ATTR_RDONLY : 0);
-    return cb_rootfs_put(sb, mnt, m->target, S_ISDIR(st.st_mode), attrs, err);
+    return cb_rootfs_put(sb, CB_TAKE_FD(sb->binds[i]), m->target, attrs, err);
 }
 
 static int put_tmpfs(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_error *err)
@@ -50,7 +43,7 @@ static int put_tmpfs(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_
     snprintf(size, sizeof size, "%" PRIu64, m->size);
     const struct cb_mnt_opt opts[] = { { "mode", mode }, { m->size ? "size" : NULL, size }, { NULL, NULL } };
     unsigned attrs = CB_MNT_SAFE | (m->readonly ? MOUNT_ATTR_RDONLY : 0);
-    return cb_rootfs_put(sb, cb_mnt_new("tmpfs", opts, attrs), m->target, true, 0, err);
+    return cb_rootfs_put(sb, cb_mnt_new("tmpfs", opts, attrs), m->target, 0, err);
 }
 
 /* Where the ramfs of one file is mounted, out of the step's sight; only the file is shown. */
@@ -91,7 +84,7 @@ static int put_data(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     int r = write_data(ram, m, err);
     if (r < 0)
         return r;
-    return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, false, CB_MNT_SAFE | MOUNT_ATTR_RDONLY, err);
+    return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, CB_MNT_SAFE | MOUNT_ATTR_RDONLY, err);
 }
 
 static int put(struct cb_sandbox *sb, size_t i, struct cb_error *err)

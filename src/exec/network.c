@@ -132,7 +132,7 @@ static int put_file(struct cb_sandbox *sb, const char *name, const char *path, c
                     struct cb_error *err)
 {
     int r = cb_stage_write(sb, name, text->buf, text->len, err);
-    return r < 0 ? r : cb_rootfs_put(sb, cb_mnt_clone(sb->stage, name, false), path, false, CB_MNT_SAFEST, err);
+    return r < 0 ? r : cb_rootfs_put(sb, cb_mnt_clone(sb->stage, name, false), path, CB_MNT_SAFEST, err);
 }
 
 static void slurp_or_nothing(const char *path, struct cb_strbuf *out)

@@ -93,7 +93,7 @@ static int fail(int fs, int r, struct cb_error *err)
     return cb_error_sys(err, CB_ELOCAL, -r, "mount overlayfs%s%s", text[0] ? ": " : "", text);
 }
 
-/* By version: older kernels take an option that they do not know, and a mount that failed has spoilt the work directory. */
+/* By version: older kernels take an option that they do not know, and a failed mount has spoilt the work directory. */
 static enum cb_overlay_how what_the_kernel_knows(enum cb_overlay_how how)
 {
     if (how == CB_OVERLAY_FDS && !cb_kernel_at_least(6, 13))

@@ -37,16 +37,19 @@ void cb_probes_done(struct cb_probes *p)
     *p = (struct cb_probes){ 0 };
 }
 
-/* detail and remedy are taken; a remedy of what works is dropped. */
-static void add(struct cb_probes *out, const char *name, enum cb_probe_state state, bool required, char *detail,
-                char *remedy)
+struct finding {
+    enum cb_probe_state state;
+    char *detail, *remedy; /* owned; the remedy of what works is dropped */
+};
+
+static void add(struct cb_probes *out, const char *name, bool required, struct finding f)
 {
     CB_GROW(out->v, out->n, out->cap);
-    if (state == CB_PROBE_OK) {
-        free(remedy);
-        remedy = NULL;
+    if (f.state == CB_PROBE_OK) {
+        free(f.remedy);
+        f.remedy = NULL;
     }
-    out->v[out->n++] = (struct cb_probe){ cb_strdup(name), state, required, detail, remedy };
+    out->v[out->n++] = (struct cb_probe){ cb_strdup(name), f.state, required, f.detail, f.remedy };
 }
 
 /* ---- kernel ---- */
@@ -55,17 +58,19 @@ static void probe_kernel(struct cb_probes *out)
 {
     struct utsname u;
     const char *release = uname(&u) == 0 ? u.release : "?";
-    add(out, "kernel", cb_kernel_at_least(5, 12) ? CB_PROBE_OK : CB_PROBE_MISSING, true, cb_asprintf("Linux %s", release),
-        cb_strdup("use Linux 5.12 or newer, or --isolation=chroot"));
+    add(out, "kernel", true,
+        (struct finding){ cb_kernel_at_least(5, 12) ? CB_PROBE_OK : CB_PROBE_MISSING, cb_asprintf("Linux %s", release),
+                          cb_strdup("use Linux 5.12 or newer, or --isolation=chroot") });
 }
 
 static void probe_seccomp(struct cb_probes *out)
 {
     uint32_t action = SECCOMP_RET_ERRNO;
     bool ok = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-    add(out, "seccomp", ok ? CB_PROBE_OK : CB_PROBE_MISSING, true,
-        cb_strdup(ok ? "filters can be installed" : "no filters"),
-        cb_strdup("use a kernel with CONFIG_SECCOMP_FILTER"));
+    add(out, "seccomp", true,
+        (struct finding){ ok ? CB_PROBE_OK : CB_PROBE_MISSING,
+                          cb_strdup(ok ? "filters can be installed" : "no filters"),
+                          cb_strdup("use a kernel with CONFIG_SECCOMP_FILTER") });
 }
 
 /* ---- user namespaces and ids ---- */
@@ -88,19 +93,21 @@ static int try_user_namespace(void)
 static void probe_namespaces(struct cb_probes *out, enum cb_id_mode mode)
 {
     if (mode != CB_ID_REAL_ROOT) {
-        add(out, "user namespaces", CB_PROBE_OK, true, cb_strdup("in use"), NULL);
+        add(out, "user namespaces", true, (struct finding){ CB_PROBE_OK, cb_strdup("in use"), NULL });
         return;
     }
     int e = try_user_namespace();
-    add(out, "user namespaces", e ? CB_PROBE_BROKEN : CB_PROBE_OK, false,
-        e ? cb_asprintf("not for ordinary users: %s", strerrordesc_np(e)) : cb_strdup("not needed as root"),
-        e ? cb_userns_remedy(e) : NULL);
+    add(out, "user namespaces", false,
+        (struct finding){ e ? CB_PROBE_BROKEN : CB_PROBE_OK,
+                          e ? cb_asprintf("not for ordinary users: %s", strerrordesc_np(e))
+                            : cb_strdup("not needed as root"),
+                          e ? cb_userns_remedy(e) : NULL });
 }
 
 static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
 {
     if (mode == CB_ID_REAL_ROOT) {
-        add(out, "subuid range", CB_PROBE_OK, false, cb_strdup("not needed as root"), NULL);
+        add(out, "subuid range", false, (struct finding){ CB_PROBE_OK, cb_strdup("not needed as root"), NULL });
         return;
     }
     cb_cleanup_strbuf struct cb_strbuf map = CB_STRBUF_INIT;
@@ -110,18 +117,16 @@ static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
     cb_sysctl_read("/proc/self/uid_map", &map);
     if (cb_subid_read("/etc/subuid", owner, UINT32_MAX, &ranges, NULL) < 0)
         ranges.n = 0;
-    add(out, "newuidmap", newuidmap ? CB_PROBE_OK : CB_PROBE_MISSING, false,
-        cb_strdup(newuidmap ? newuidmap : "not in PATH"), cb_strdup("apt-get install uidmap"));
+    add(out, "newuidmap", false,
+        (struct finding){ newuidmap ? CB_PROBE_OK : CB_PROBE_MISSING, cb_strdup(newuidmap ? newuidmap : "not in PATH"),
+                          cb_strdup("apt-get install uidmap") });
     char *detail = ok ? cb_asprintf("%u ids are mapped", cb_id_map_size(map.buf))
                    : ranges.n ? cb_asprintf("%s has a range, but newuidmap could not map it", owner)
                               : cb_asprintf("%s has none: one id is mapped, steps run as root only", owner);
-    add(out, "subuid range",
-        ok         ? CB_PROBE_OK
-        : ranges.n ? CB_PROBE_BROKEN
-                   : CB_PROBE_MISSING,
-        false, detail,
-        cb_asprintf("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s; apt-get install uidmap",
-                    owner));
+    enum cb_probe_state state = ok ? CB_PROBE_OK : ranges.n ? CB_PROBE_BROKEN : CB_PROBE_MISSING;
+    char *remedy = cb_asprintf("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s; "
+                               "apt-get install uidmap", owner);
+    add(out, "subuid range", false, (struct finding){ state, detail, remedy });
 }
 
 /* ---- trees ---- */
@@ -200,12 +205,12 @@ static void probe_overlay(struct cb_probes *out, int work_dir, enum cb_id_mode m
 {
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
     int r = try_overlay(work_dir, mode, &err);
-    add(out, "overlayfs", r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK, true,
-        cb_strdup(r < 0 ? cb_error_text(&err) : "works where the store is"),
-        r < 0 && err.sys_errno == EPERM && mode == CB_ID_REAL_ROOT
-            ? cb_privilege_remedy()
-            : cb_strdup("put the store (CBPUSH_ROOT) on ext4, xfs, btrfs or tmpfs of a kernel with overlayfs (modprobe "
-                        "overlay)"));
+    bool denied = r < 0 && err.sys_errno == EPERM && mode == CB_ID_REAL_ROOT;
+    char *remedy = denied ? cb_privilege_remedy()
+                          : cb_strdup("put the store (CBPUSH_ROOT) on ext4, xfs, btrfs or tmpfs; modprobe overlay");
+    add(out, "overlayfs", true,
+        (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
+                          cb_strdup(r < 0 ? cb_error_text(&err) : "works where the store is"), remedy });
 }
 
 /* Everything up to the moment at which a program would start: an empty root holds none, so the right answer is 127. */
@@ -234,8 +239,9 @@ static void probe_native(struct cb_probes *out, int work_dir, enum cb_id_mode mo
     char *remedy = r == 0                        ? NULL
                    : mode == CB_ID_REAL_ROOT && denied ? cb_privilege_remedy()
                                                  : cb_strdup("use --isolation=chroot, or see the failures above");
-    add(out, "native isolation", r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK, true,
-        cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"), remedy);
+    add(out, "native isolation", true,
+        (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
+                          cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"), remedy });
 }
 
 /* ---- extras ---- */
@@ -245,11 +251,15 @@ static void probe_network(struct cb_probes *out)
     cb_autofree char *pasta = cb_proc_which("pasta");
     cb_autoclose int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     int e = errno;
-    add(out, "pasta", pasta ? CB_PROBE_OK : CB_PROBE_MISSING, false, cb_strdup(pasta ? pasta : "not in PATH"),
-        cb_strdup("apt-get install passt (only for --network=private)"));
-    add(out, "/dev/net/tun", tun >= 0 ? CB_PROBE_OK : e == ENOENT ? CB_PROBE_MISSING : CB_PROBE_BROKEN, false,
-        cb_strdup(tun >= 0 ? "can be opened" : strerrordesc_np(e)),
-        cb_strdup("modprobe tun; chmod 0666 /dev/net/tun (only for --network=private)"));
+    add(out, "pasta", false,
+        (struct finding){ pasta ? CB_PROBE_OK : CB_PROBE_MISSING, cb_strdup(pasta ? pasta : "not in PATH"),
+                          cb_strdup("apt-get install passt (only for --network=private)") });
+    add(out, "/dev/net/tun", false,
+        (struct finding){ tun >= 0      ? CB_PROBE_OK
+                          : e == ENOENT ? CB_PROBE_MISSING
+                                        : CB_PROBE_BROKEN,
+                          cb_strdup(tun >= 0 ? "can be opened" : strerrordesc_np(e)),
+                          cb_strdup("modprobe tun; chmod 0666 /dev/net/tun (only for --network=private)") });
 }
 
 static void probe_memory(struct cb_probes *out)
@@ -260,12 +270,13 @@ static void probe_memory(struct cb_probes *out)
     struct cb_cgroup cg = CB_CGROUP_INIT;
     int r = cb_cgroup_make(&cg, PROBE_MEMORY, &err);
     cb_cgroup_done(&cg);
-    add(out, "memory limits", r < 0 ? CB_PROBE_MISSING : CB_PROBE_OK, false,
-        cb_asprintf("%s: %s", kinds[cb_cgroup_kind()],
-                    r == 0          ? "a limit can be set"
-                    : err.sys_errno ? strerrordesc_np(err.sys_errno)
-                                    : "no memory controller"),
-        cb_strdup("systemd-run --user --scope -p Delegate=yes cbpush … (only for --memory)"));
+    add(out, "memory limits", false,
+        (struct finding){ r < 0 ? CB_PROBE_MISSING : CB_PROBE_OK,
+                          cb_asprintf("%s: %s", kinds[cb_cgroup_kind()],
+                                      r == 0          ? "a limit can be set"
+                                      : err.sys_errno ? strerrordesc_np(err.sys_errno)
+                                                      : "no memory controller"),
+                          cb_strdup("systemd-run --user --scope -p Delegate=yes cbpush … (only for --memory)") });
 }
 
 int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, struct cb_error *err)

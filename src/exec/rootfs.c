@@ -138,12 +138,13 @@ int cb_rootfs_check(struct cb_sandbox *sb, struct cb_error *err)
     return 0;
 }
 
-int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, bool is_dir, uint64_t attrs, struct cb_error *err)
+int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, uint64_t attrs, struct cb_error *err)
 {
     cb_autoclose int owned = mnt;
-    if (mnt < 0)
-        return cb_error_sys(err, CB_ELOCAL, -mnt, "mount %s", path);
-    cb_autoclose int target = cb_target_open(&sb->targets, path, is_dir, err);
+    struct stat st;
+    if (mnt < 0 || fstat(mnt, &st) < 0)
+        return cb_error_sys(err, CB_ELOCAL, mnt < 0 ? -mnt : errno, "mount %s", path);
+    cb_autoclose int target = cb_target_open(&sb->targets, path, S_ISDIR(st.st_mode), err);
     if (target < 0)
         return target;
     int r = attrs ? cb_mnt_set(owned, attrs, true) : 0;

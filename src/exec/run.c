@@ -152,6 +152,7 @@ static int prepare(struct cb_sandbox *sb, struct cb_error *err)
     c->argv = copy_list(spec->argv, &sb->argv);
     c->env = copy_list(spec->env, &sb->env);
     c->cwd = sb->cwd;
+    c->init = spec->init;
     c->tty = spec->tty;
     c->uid = spec->uid;
     c->gid = spec->gid;

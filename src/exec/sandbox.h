@@ -77,7 +77,6 @@ int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 
 /* Helpers of several of them. */
 /* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */
-int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, bool is_dir, uint64_t attrs,
-                  struct cb_error *err) CB_WUR;
+int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, uint64_t attrs, struct cb_error *err) CB_WUR;
 /* A file in the stage. */
 int cb_stage_write(struct cb_sandbox *sb, const char *name, const char *text, size_t n, struct cb_error *err) CB_WUR;
