@@ -3,8 +3,8 @@
 /* Who am I, to whom: where credentials come from, and how a challenge becomes an Authorization header.
  * reference/builders-and-registries.md §2.2, §2.4; safety.md D2–D4, D8, E1–E6; R14, R16, R19.
  *
- * A credential is bound to the host (and repository prefix) that it was given for, and goes only there, or to a token realm that
- * may have it (D4): same host and port, a known pair, or one that was approved at login. */
+ * A credential is bound to the host (and repository prefix) that it was given for, and goes only there, or to a token
+ * realm that may have it (D4): same host and port, a known pair, or one that was approved at login. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,21 +17,21 @@
 
 /* Secret text: wiped when freed. */
 struct cb_credential {
-    char *username;        /* "" or NULL: none */
+    char *username; /* "" or NULL: none */
     char *password;
-    char *identity_token;  /* OAuth2 refresh token */
-    char *registry_token;  /* a ready bearer token */
-    char *source;          /* for people: "/root/.docker/config.json", "docker-credential-ecr-login" */
+    char *identity_token; /* OAuth2 refresh token */
+    char *registry_token; /* a ready bearer token */
+    char *source;         /* for people: "/root/.docker/config.json", "docker-credential-ecr-login" */
 };
 void cb_credential_done(struct cb_credential *c);
 #define cb_cleanup_credential CB_CLEANUP(cb_credential_done)
 bool cb_credential_is_set(const struct cb_credential *c);
 
-struct cb_auth;                      /* thread-safe */
+struct cb_auth; /* thread-safe */
 struct cb_auth_options {
-    const char *authfile;            /* --authfile, or NULL */
-    const char *creds;               /* --creds user[:password], or NULL */
-    struct cb_http *http;            /* for tokens; borrowed */
+    const char *authfile; /* --authfile, or NULL; must exist by the time of a look-up */
+    const char *creds;    /* --creds user[:password], or NULL */
+    struct cb_http *http; /* for tokens; borrowed */
     const struct cb_cancel *cancel;
     void (*note)(void *arg, const char *line); /* -D: which source served which host; never a secret. Or NULL */
     void *note_arg;
@@ -40,36 +40,48 @@ struct cb_auth *cb_auth_new(const struct cb_auth_options *o);
 void cb_auth_free(struct cb_auth *a);
 /* The host that --creds is for (R14): without it nobody gets them. */
 void cb_auth_set_creds_host(struct cb_auth *a, const char *host);
-/* The token realm that gave the last token, or NULL; borrowed. */
-const char *cb_auth_last_realm(struct cb_auth *a);
+/* The token realm that gave the last token, or NULL; owned by the caller. */
+char *cb_auth_last_realm(struct cb_auth *a);
 CB_DEFINE_CLEANUP(struct cb_auth *, cb_auth_free)
-/* In the order of ecosystem-and-speed.md A5: --creds, --authfile, DOCKER_AUTH_CONFIG, REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's
- * files, docker's files. Longest path key wins within a file (host/ns/repo, host/ns, host). Helpers (credHelpers, credsStore) per
- * §2.2; a helper that fails is an error (E2), one that has nothing is anonymous. Results are cached. */
-int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out, struct cb_error *err) CB_WUR;
+/* In the order of ecosystem-and-speed.md A5: --creds, --authfile, DOCKER_AUTH_CONFIG, REGISTRY_AUTH_FILE,
+ * DOCKER_CONFIG, podman's files, docker's files. Longest path key wins within a file (host/ns/repo, host/ns, host).
+ * Helpers (credHelpers, credsStore) per §2.2; a helper that fails is an error (E2), one that has nothing is
+ * anonymous. Results are cached. The case of host names does not matter. */
+int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out,
+                   struct cb_error *err) CB_WUR;
 
 /* One repository and what is wanted of it. */
 struct cb_scope {
     const char *repo;
-    const char *actions;             /* "pull", "pull,push" */
+    const char *actions; /* "pull", "pull,push" */
 };
 /* How to speak to the registry the challenge came from. */
 struct cb_auth_target {
-    const char *host;                /* as in references, with port if any */
-    const char *base_url;            /* "https://host:port" that was asked */
+    const char *host;     /* as in references, with port if any */
+    const char *base_url; /* "https://host:port" that was asked */
     const struct cb_http_tls *tls;
     bool plain_http;
     bool private_ok;
-    bool approve_realm;              /* login: the user is about to be told which token server it is */
+    bool approve_realm; /* login: the user is about to be told which token server it is */
 };
-/* The Authorization value to send now, from what is cached for these scopes, or NULL (none yet). Renewed ahead of its end.
- * A registry known to want Basic gets Basic. Owned by the caller. */
+/* What a request wants, and how far it has come. */
+struct cb_auth_ask {
+    const struct cb_scope *scopes; /* the most important first: some servers read no other */
+    size_t n;
+    const char *tried; /* the header that got the 401, or NULL */
+    bool again;        /* a challenge of this request was answered before */
+};
+/* The Authorization value to send now, or NULL (none yet, or none is needed). Where the registry's way to
+ * authenticate is known already, this fetches a token ahead of the 401, and renews one ahead of its end; what goes
+ * wrong with that shows when the 401 comes. Owned by the caller. */
 char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n);
-/* After a 401: all its WWW-Authenticate values. Fetches a token for the wanted scopes (first scope first) plus the challenge's, or
- * takes Basic, and caches it. -CB_EAUTH, naming host, scope and where the credential came from, when there is nothing better than
- * what was just tried (`tried`: the header that got the 401, or NULL). */
+/* After a 401: all its WWW-Authenticate values. Fetches a token for the wanted scopes plus the challenge's, or takes
+ * Basic, and keeps it. -CB_EAUTH, naming host, scope and where the credential came from, when there is nothing better
+ * than what was just tried. */
 int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
-                      const struct cb_scope *scopes, size_t n, const char *tried, struct cb_error *err) CB_WUR;
+                      const struct cb_auth_ask *ask, struct cb_error *err) CB_WUR;
+/* A 401 that came before any request of worth (a probe): what it says of the registry is kept for cb_auth_header. */
+void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply);
 
 /* ---- login, logout ---- */
 struct cb_login {
@@ -78,6 +90,8 @@ struct cb_login {
     const char *username, *password; /* verified by the caller */
     const char *realm;               /* token realm that was used at login; remembered as approved, or NULL */
 };
-/* 0600, atomic, unknown keys kept, credsStore/credHelpers used where configured (E1). *where: the file or helper, owned. */
+/* 0600, atomic, unknown keys kept, credsStore/credHelpers used where configured (E1). *where: the file or helper,
+ * owned. Several at once do not lose each other's. */
 int cb_auth_store_login(const struct cb_login *l, char **where, struct cb_error *err) CB_WUR;
-int cb_auth_remove_login(const char *host, const char *authfile, char **where, struct cb_error *err) CB_WUR; /* -CB_ENOTFOUND */
+int cb_auth_remove_login(const char *host, const char *authfile, char **where, struct cb_error *err)
+    CB_WUR; /* -CB_ENOTFOUND */

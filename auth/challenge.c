@@ -6,6 +6,7 @@
 
 #define MAX_CHALLENGE 8192
 #define MAX_PARAMS 32
+#define MAX_CHALLENGES 32
 
 void auth_challenges_done(struct auth_challenges *c)
 {
@@ -63,6 +64,18 @@ static const char *param(const char *p, struct cb_strbuf *name, struct cb_strbuf
     return value(skip(q + 1, " \t"), val);
 }
 
+/* The one blob that Negotiate and its like may carry in place of parameters; it ends the challenge. */
+static const char *token68(const char *p)
+{
+    const char *end = p;
+    while (isalnum((unsigned char)*end) || (*end && strchr("-._~+/", *end)))
+        end++;
+    if (end == p)
+        return NULL;
+    end = skip(skip(end, "="), " \t");
+    return !*end || *end == ',' ? end : NULL;
+}
+
 static const char *parse_params(const char *p, struct auth_challenge *c, bool *bad)
 {
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT, val cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -89,11 +102,12 @@ int auth_challenge_parse(struct auth_challenges *c, const char *text, struct cb_
     const char *p = skip(text, ", \t");
     while (*p && !bad) {
         p = token(p, &scheme);
-        if (!scheme.len || (*p && *p != ' ' && *p != ','))
+        if (!scheme.len || c->n >= MAX_CHALLENGES || (*p && *p != ' ' && *p != ','))
             break;
         CB_GROW(c->v, c->n, c->cap);
         c->v[c->n++] = (struct auth_challenge){ .scheme = cb_strdup(scheme.buf) };
-        p = parse_params(skip(p, " \t"), &c->v[c->n - 1], &bad);
+        const char *blob = *p == ' ' ? token68(skip(p, " ")) : NULL;
+        p = blob ? blob : parse_params(skip(p, " \t"), &c->v[c->n - 1], &bad);
         p = skip(p, ", \t");
     }
     return *p || bad ? cb_error_set(err, CB_EVERIFY, "the registry's WWW-Authenticate header is malformed") : 0;

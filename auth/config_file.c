@@ -1,150 +1,245 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "auth/private.h"
+#include <errno.h>
+#include <strings.h>
 
+#include "auth/private.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
 #include "util/limits.h"
 
-void auth_host_keys(const char *host, const char *keys[static 5])
+#define DOCKER_SERVER "https://index.docker.io/v1/"
+
+/* ---- keys ---- */
+
+static bool is_docker(const char *host)
 {
-    size_t n = 0;
-    if (!strcmp(host, "docker.io")) {
-        keys[n++] = "https://index.docker.io/v1/";
-        keys[n++] = "docker.io";
-        keys[n++] = "index.docker.io";
-        keys[n++] = "registry-1.docker.io";
-    } else {
-        keys[n++] = host;
-    }
-    keys[n] = NULL;
+    return !strcasecmp(host, "docker.io");
 }
 
-char *auth_key_host(const char *key)
+const char *auth_server_name(const char *host)
 {
-    const char *p = cb_starts_with(key, "https://") ? key + 8 : cb_starts_with(key, "http://") ? key + 7 : key;
-    return cb_strndup(p, strcspn(p, "/"));
+    return is_docker(host) ? DOCKER_SERVER : host;
 }
 
-static const json_t *get_exact(const json_t *auths, const char *host, const char *repo)
+/* How well a name is the host's: Docker Hub goes by several. */
+static unsigned name_rank(const char *name, size_t n, const char *host)
 {
-    cb_autofree char *key = repo && *repo ? cb_asprintf("%s/%s", host, repo) : cb_strdup(host);
-    for (;;) {
-        const json_t *o = json_object_get(auths, key);
-        if (o)
-            return o;
-        char *slash = strrchr(key, '/');
-        if (!slash)
-            return NULL;
-        *slash = '\0';
-    }
+    static const char *const hub[] = { "registry-1.docker.io", "index.docker.io", "docker.io" };
+    for (unsigned i = 0; is_docker(host) && i < CB_COUNTOF(hub); i++)
+        if (strlen(hub[i]) == n && !strncasecmp(hub[i], name, n))
+            return 8 + i;
+    return strlen(host) == n && !strncasecmp(host, name, n) ? 15 : 0;
 }
 
-/* Docker's older keys are URLs; only their host counts. */
-static const json_t *get_by_url(const json_t *auths, const char *host)
+/* "ns/x" of "ns/x/y", on a path boundary. */
+static bool path_leads(const char *path, size_t n, const char *repo)
 {
+    return !strncmp(path, repo, n) && (!repo[n] || repo[n] == '/');
+}
+
+unsigned auth_key_rank(const char *key, const char *host, const char *repo)
+{
+    const char *name = cb_starts_with(key, "https://") ? key + 8 : cb_starts_with(key, "http://") ? key + 7 : key;
+    size_t n = strcspn(name, "/");
+    unsigned rank = name_rank(name, n, host);
+    if (rank && is_docker(host) && !strcmp(key, DOCKER_SERVER))
+        return 31;
+    if (!rank || name != key)
+        return rank ? rank / 2 : 0; /* Docker's older keys are URLs; only their host counts */
+    const char *path = name[n] ? name + n + 1 : "";
+    size_t len = strlen(path);
+    while (len && path[len - 1] == '/')
+        len--;
+    if (!len)
+        return rank + 1;
+    return repo && path_leads(path, len, repo) ? 32 * (unsigned)CB_MIN(len, (size_t)CB_MAX_REFERENCE) + rank : 0;
+}
+
+static const json_t *find_entry(const json_t *auths, const char *host, const char *repo, const char **at)
+{
+    const json_t *best = NULL;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)auths, key, value) {
-        if (!cb_starts_with(key, "http"))
-            continue;
-        cb_autofree char *h = auth_key_host(key);
-        if (!strcmp(h, host))
-            return value;
+    unsigned most = 0;
+    json_object_foreach ((json_t *)(uintptr_t)auths, key, value) {
+        unsigned rank = auth_key_rank(key, host, repo);
+        if (rank > most) {
+            best = value;
+            most = rank;
+            *at = key;
+        }
     }
-    return NULL;
+    return best;
 }
 
-static const json_t *find_entry(const json_t *auths, const char *host, const char *repo)
-{
-    const char *keys[5];
-    const json_t *o = NULL;
-    auth_host_keys(host, keys);
-    for (size_t i = 0; !o && keys[i]; i++)
-        o = get_exact(auths, keys[i], cb_starts_with(keys[i], "https://") ? NULL : repo);
-    return o ? o : get_by_url(auths, host);
-}
+/* ---- entries ---- */
 
-static int decode_auth(const char *text, struct cb_credential *out, const char *name, struct cb_error *err)
+static int decode_auth(const char *text, struct cb_credential *out, const char *where, struct cb_error *err)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (!cb_base64_decode(&sb, text, strlen(text)))
-        return cb_error_set(err, CB_ECONF, "%s: an \"auth\" is not base64", name);
+        return cb_error_set(err, CB_ECONF, "%s: \"auth\" is not base64", where);
     char *colon = memchr(sb.buf, ':', sb.len);
-    if (!colon)
-        return cb_error_set(err, CB_ECONF, "%s: an \"auth\" is not USER:PASSWORD", name);
-    *colon = '\0';
-    out->username = cb_strdup(sb.buf);
-    out->password = cb_strdup(colon + 1); /* ends at a NUL: some writers pad with them */
+    if (colon) {
+        *colon = '\0';
+        out->username = cb_strdup(sb.buf);
+        out->password = cb_strdup(colon + 1); /* ends at a NUL: some writers pad with them */
+    }
     explicit_bzero(sb.buf, sb.len);
-    return 0;
+    return colon ? 0 : cb_error_set(err, CB_ECONF, "%s: \"auth\" is not USER:PASSWORD", where);
 }
 
-static int read_entry(const json_t *o, const char *name, struct cb_credential *out, struct cb_error *err)
+static void take(char **to, const char *value)
+{
+    if (!*to && value && *value)
+        *to = cb_strdup(value);
+}
+
+static int read_entry(const json_t *o, const char *where, struct cb_credential *out, struct cb_error *err)
 {
     const char *auth = NULL, *user = NULL, *pass = NULL, *identity = NULL, *registry = NULL;
+    if (!json_is_object(o))
+        return cb_error_set(err, CB_ECONF, "%s: not an object", where);
     if (cb_json_get_string(o, "auth", &auth, err) < 0 || cb_json_get_string(o, "username", &user, err) < 0 ||
-        cb_json_get_string(o, "password", &pass, err) < 0 || cb_json_get_string(o, "identitytoken", &identity, err) < 0 ||
-        cb_json_get_string(o, "registrytoken", &registry, err) < 0)
-        return cb_error_set(err, CB_ECONF, "%s: an entry of \"auths\" is malformed", name);
-    int r = auth && *auth ? decode_auth(auth, out, name, err) : 0;
+        cb_json_get_string(o, "password", &pass, err) < 0 ||
+        cb_json_get_string(o, "identitytoken", &identity, err) < 0 ||
+        cb_json_get_string(o, "registrytoken", &registry, err) < 0) {
+        cb_error_wrap(err, "%s", where);
+        if (err)
+            err->code = CB_ECONF;
+        return -CB_ECONF;
+    }
+    int r = auth && *auth ? decode_auth(auth, out, where, err) : 0;
     if (r < 0)
         return r;
-    if (!out->username && user)
-        out->username = cb_strdup(user);
-    if (!out->password && pass)
-        out->password = cb_strdup(pass);
-    if (identity && *identity)
-        out->identity_token = cb_strdup(identity);
-    if (registry && *registry)
-        out->registry_token = cb_strdup(registry);
-    out->source = cb_strdup(name);
+    take(&out->username, user);
+    take(&out->password, pass);
+    take(&out->identity_token, identity);
+    take(&out->registry_token, registry);
     return cb_credential_is_set(out);
 }
 
+/* ---- helpers ---- */
+
 const char *auth_file_helper(const json_t *root, const char *host)
 {
-    const char *keys[5], *helper = NULL;
-    const json_t *helpers = json_object_get(root, "credHelpers");
-    auth_host_keys(host, keys);
-    for (size_t i = 0; !helper && keys[i]; i++)
-        helper = json_string_value(json_object_get(helpers, keys[i]));
-    if (!helper)
-        helper = json_string_value(json_object_get(root, "credsStore"));
-    return helper && *helper ? helper : NULL;
-}
-
-static int lookup_root(const json_t *root, const struct auth_source *src, const char *host, const char *repo,
-                       const struct cb_cancel *cancel, struct cb_credential *out, struct cb_error *err)
-{
-    const char *helper = auth_file_helper(root, host), *keys[5];
-    auth_host_keys(host, keys);
-    if (helper) {
-        int r = auth_helper_get(helper, keys[0], cancel, out, err);
-        if (r != 0)
-            return r < 0 ? cb_error_wrap(err, "%s", src->name) : r;
+    const char *key, *helper = NULL;
+    json_t *value;
+    unsigned most = 0;
+    json_object_foreach (json_object_get(root, "credHelpers"), key, value) {
+        unsigned rank = auth_key_rank(key, host, NULL);
+        if (rank > most) {
+            helper = json_string_value(value);
+            most = rank;
+        }
     }
-    const json_t *entry = find_entry(json_object_get(root, "auths"), host, repo);
-    return json_is_object(entry) ? read_entry(entry, src->name, out, err) : 0;
+    if (!most)
+        helper = json_string_value(json_object_get(root, "credsStore"));
+    return helper && *helper ? helper : NULL; /* "" for a host: no helper there, whatever the store */
 }
 
-int auth_file_lookup(const struct auth_source *src, const char *host, const char *repo, const struct cb_cancel *cancel,
-                     struct cb_credential *out, struct cb_error *err)
+/* Once for a host: it may take a second, and many repositories ask. */
+static int ask_helper(const struct auth_source *src, const char *helper, const struct auth_query *q,
+                      struct cb_credential *out, struct cb_error *err)
+{
+    const char *server = auth_server_name(q->host);
+    cb_autofree char *key = cb_asprintf("%s|%s", helper, server);
+    struct auth_found *f = auth_found_of(src->helped, key);
+    int r = 0;
+    pthread_mutex_lock(&f->mu);
+    if (!f->done) {
+        cb_credential_done(&f->cred);
+        r = auth_helper_get(helper, server, q->cancel, &f->cred, err);
+        f->done = r >= 0;
+    }
+    if (f->done && cb_credential_is_set(&f->cred)) {
+        auth_credential_copy(out, &f->cred);
+        r = 1;
+    }
+    pthread_mutex_unlock(&f->mu);
+    if (r < 0)
+        cb_error_wrap(err, "%s", src->name);
+    return r;
+}
+
+/* ---- the whole ---- */
+
+static int check_strings(const json_t *o, const char *what, struct cb_error *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)o, key, value)
+        if (!json_is_string(value))
+            return cb_error_set(err, CB_ECONF, "\"%s\": \"%.200s\" is not a string", what, key);
+    return 0;
+}
+
+static int check_root(const json_t *root, struct cb_error *err)
+{
+    static const char *const known[] = { "auths", "credHelpers", "credsStore", NULL };
+    const json_t *auths = NULL, *helpers = NULL;
+    const char *store = NULL;
+    if (!json_is_object(root))
+        return cb_error_set(err, CB_ECONF, "not a JSON object");
+    int r = cb_json_check_keys(root, known, err);
+    if (r == 0)
+        r = cb_json_get_object(root, "auths", &auths, err);
+    if (r == 0)
+        r = cb_json_get_object(root, "credHelpers", &helpers, err);
+    if (r == 0)
+        r = cb_json_get_string(root, "credsStore", &store, err);
+    return r < 0 ? r : check_strings(helpers, "credHelpers", err);
+}
+
+json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autojson json_t *root = text->len ? cb_json_parse(text->buf, text->len, &e) : json_object();
+    if (root && check_root(root, &e) == 0)
+        return CB_TAKE(root);
+    cb_error_set(err, CB_ECONF, "%s: %s", name, cb_error_text(&e));
+    return NULL;
+}
+
+static int lookup_root(const json_t *root, const struct auth_source *src, const struct auth_query *q,
+                       struct cb_credential *out, struct cb_error *err)
+{
+    const char *helper = auth_file_helper(root, q->host), *key = NULL;
+    int r = helper ? ask_helper(src, helper, q, out, err) : 0;
+    if (r != 0)
+        return r;
+    const json_t *entry = find_entry(json_object_get(root, "auths"), q->host, q->repo, &key);
+    if (!entry)
+        return 0;
+    cb_autofree char *where = cb_asprintf("%s: \"%.200s\"", src->name, key);
+    r = read_entry(entry, where, out, err);
+    if (r > 0)
+        out->source = cb_strdup(src->name);
+    else
+        cb_credential_done(out);
+    return r;
+}
+
+static bool is_nothing(const struct auth_source *src, const struct cb_error *e)
+{
+    return !src->must && (e->sys_errno == ENOENT || e->sys_errno == ENOTDIR || e->sys_errno == EACCES);
+}
+
+int auth_file_lookup(const struct auth_source *src, const struct auth_query *q, struct cb_credential *out,
+                     struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     if (src->text) {
         cb_strbuf_adds(&text, src->text);
     } else if (cb_file_slurp(src->name, CB_MAX_CONFIG_FILE, &text, &e) < 0) {
-        if (e.sys_errno == ENOENT || e.sys_errno == ENOTDIR || e.sys_errno == EACCES)
+        if (is_nothing(src, &e))
             return 0;
+        e.code = CB_ECONF;
         return cb_error_move(err, &e);
     }
-    if (text.len == 0)
-        return 0;
-    cb_autojson json_t *root = cb_json_parse(text.buf, text.len, &e);
+    cb_autojson json_t *root = auth_file_parse(src->name, &text, err);
     explicit_bzero(text.buf, text.len);
-    if (!root || !json_is_object(root))
-        return cb_error_set(err, CB_ECONF, "%s is not valid JSON: %s", src->name, root ? "no object" : cb_error_text(&e));
-    return lookup_root(root, src, host, repo, cancel, out, err);
+    return root ? lookup_root(root, src, q, out, err) : -CB_ECONF;
 }

@@ -6,11 +6,33 @@
 
 #include "auth/auth.h"
 #include "oci/json.h"
+#include "util/hashmap.h"
+
+/* ---- found.c: credentials that are looked for once, each by one thread while others wait for it alone ---- */
+struct auth_found {
+    pthread_mutex_t mu;
+    bool done;
+    struct cb_credential cred;
+};
+struct auth_found_map {
+    pthread_mutex_t mu;
+    struct cb_hashmap *map;
+};
+void auth_found_init(struct auth_found_map *m);
+void auth_found_done(struct auth_found_map *m);
+struct auth_found *auth_found_of(struct auth_found_map *m, const char *key);
+void auth_credential_copy(struct cb_credential *to, const struct cb_credential *from);
+/* Wipes before it frees. */
+void auth_secret_free(char *s);
+/* Host names are bound to credentials without regard to case. Owned. */
+char *auth_lower(const char *host);
 
 /* ---- sources.c: the files that may hold credentials, in order ---- */
 struct auth_source {
-    char *name;                 /* path, or "DOCKER_AUTH_CONFIG" */
-    char *text;                 /* content given in place (environment), or NULL: read the file */
+    char *name;                    /* path, or "DOCKER_AUTH_CONFIG" */
+    char *text;                    /* content given in place (environment), or NULL: read the file */
+    bool must;                     /* named by the user: its absence is an error */
+    struct auth_found_map *helped; /* what helpers said, by "helper|server" */
 };
 struct auth_sources {
     struct auth_source *v;
@@ -22,25 +44,36 @@ void auth_sources_done(struct auth_sources *s);
 char *auth_login_path(const char *authfile);
 
 /* ---- config_file.c ---- */
+struct auth_query {
+    const char *host, *repo; /* repo may be NULL */
+    const struct cb_cancel *cancel;
+};
 /* 1 found, 0 not there, negative: the file or helper is broken. */
-int auth_file_lookup(const struct auth_source *src, const char *host, const char *repo, const struct cb_cancel *cancel,
-                     struct cb_credential *out, struct cb_error *err);
-/* The keys that a host goes by: docker.io has four. Ends with NULL. */
-void auth_host_keys(const char *host, const char *keys[static 5]);
-/* "https://h/v1/" → "h". Owned. */
-char *auth_key_host(const char *key);
+int auth_file_lookup(const struct auth_source *src, const struct auth_query *q, struct cb_credential *out,
+                     struct cb_error *err);
+/* Parsed and checked; an empty text is an empty object. NULL and -CB_ECONF naming the file. */
+json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct cb_error *err);
+/* How a key of "auths" fits a host (and repository, NULL: any path is too long): 0 not at all, else the higher the
+ * closer. */
+unsigned auth_key_rank(const char *key, const char *host, const char *repo);
 /* The helper that serves a host, or NULL; borrowed from root. */
 const char *auth_file_helper(const json_t *root, const char *host);
+/* What the host is called in files and for helpers. */
+const char *auth_server_name(const char *host);
 
 /* ---- helper.c ---- */
-int auth_helper_get(const char *helper, const char *server, const struct cb_cancel *cancel, struct cb_credential *out, struct cb_error *err);
-int auth_helper_store(const char *helper, const char *server, const char *user, const char *secret, struct cb_error *err) CB_WUR;
+/* 1 found, 0 the helper has none, negative. */
+int auth_helper_get(const char *helper, const char *server, const struct cb_cancel *cancel, struct cb_credential *out,
+                    struct cb_error *err);
+int auth_helper_store(const char *helper, const char *server, const char *user, const char *secret,
+                      struct cb_error *err) CB_WUR;
+/* -CB_ENOTFOUND where the helper has none. */
 int auth_helper_erase(const char *helper, const char *server, struct cb_error *err) CB_WUR;
 
 /* ---- challenge.c ---- */
 struct auth_challenge {
-    char *scheme;               /* lower case */
-    struct cb_strmap params;    /* names lower case */
+    char *scheme;            /* lower case */
+    struct cb_strmap params; /* names lower case */
 };
 struct auth_challenges {
     struct auth_challenge *v;
@@ -53,6 +86,7 @@ int auth_challenge_parse(struct auth_challenges *c, const char *value, struct cb
 /* ---- realm.c ---- */
 /* Whether a token server may be given the credentials of the registry. *reason says why not. */
 bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const char **reason);
+/* Kept for later runs, unless it is the registry's own host. */
 int auth_realm_approve(const char *host, const char *realm, struct cb_error *err) CB_WUR;
 
 /* ---- token.c ---- */
@@ -64,10 +98,41 @@ struct auth_token_request {
 };
 struct auth_token {
     char *value;
-    int64_t renew_at;           /* monotonic ns */
+    int64_t renew_at; /* monotonic ns */
 };
-int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out, struct cb_error *err) CB_WUR;
+int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
+                     struct cb_error *err) CB_WUR;
 char *auth_basic_header(const struct cb_credential *c);
 
-/* Wipes before it frees. */
-void auth_secret_free(char *s);
+/* ---- scope.c ---- */
+void auth_scope_list(const struct cb_scope *scopes, size_t n, struct cb_strvec *out);
+/* Adds those of a challenge ("a b") that none of the list covers. */
+void auth_scope_add(struct cb_strvec *list, const char *text);
+
+/* ---- auth.c ---- */
+/* One set of scopes at one registry. */
+struct auth_entry {
+    pthread_mutex_t mu; /* one fetch at a time */
+    char *header;       /* "Bearer …", "Basic …", or NULL */
+    int64_t renew_at;   /* monotonic ns; INT64_MAX: never */
+    size_t asked;       /* scopes that the header was asked with */
+    bool not_ahead;     /* fetching before the 401 has failed */
+    char *withheld;     /* why the credentials did not go to the token server, or NULL */
+};
+/* How a registry authenticates, as its last challenge said. */
+struct auth_known {
+    bool basic;
+    char *realm, *service;
+};
+struct cb_auth {
+    struct cb_auth_options o;
+    char *authfile, *creds;
+    struct auth_sources sources;
+    struct auth_found_map found; /* "host/repo" */
+    pthread_mutex_t mu;          /* everything below */
+    char *creds_host, *last_realm;
+    struct cb_hashmap *entries; /* "base_url|scopes" → auth_entry */
+    struct cb_hashmap *known;   /* base_url → auth_known */
+};
+struct auth_entry *auth_entry_of(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_strvec *scopes);
+void auth_note(const struct cb_auth *a, const char *fmt, ...) CB_PRINTF(2, 3);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,16 +12,24 @@
 #include "util/limits.h"
 
 /* Registries whose token server is known to live elsewhere. */
-static const struct { const char *registry, *realm; } known[] = {
+static const struct {
+    const char *registry, *realm;
+} known[] = {
     { "registry-1.docker.io", "auth.docker.io" },
     { "registry.gitlab.com", "gitlab.com" },
     { "nvcr.io", "authn.nvidia.com" },
 };
 
+/* host as in struct cb_url. A name that only begins like an address is none. */
 static bool is_loopback(const char *host)
 {
-    return cb_starts_with(host, "127.") || !strcmp(host, "localhost") || !strcmp(host, "[::1]");
+    struct in_addr a;
+    if (inet_pton(AF_INET, host, &a) == 1)
+        return ntohl(a.s_addr) >> 24 == 127;
+    return !strcmp(host, "localhost") || !strcmp(host, "[::1]");
 }
+
+/* ---- realms that were approved at login ---- */
 
 static char *realms_path(void)
 {
@@ -41,10 +51,59 @@ static json_t *read_realms(void)
     return json_object();
 }
 
-static bool approved(const char *host, const char *realm)
+static bool is_approved(const char *host, const char *realm)
 {
     cb_autojson json_t *o = read_realms();
-    return cb_streq(json_string_value(json_object_get(o, host)), realm);
+    cb_autofree char *key = auth_lower(host);
+    return cb_streq(json_string_value(json_object_get(o, key)), realm);
+}
+
+static bool is_own_host(const char *host, const char *realm)
+{
+    struct cb_url a cb_cleanup_url = { 0 }, b cb_cleanup_url = { 0 };
+    cb_autofree char *url = cb_asprintf("https://%s/", host);
+    return cb_url_parse(&a, url, NULL) == 0 && cb_url_parse(&b, realm, NULL) == 0 && !strcmp(a.host, b.host) &&
+           a.port == b.port;
+}
+
+int auth_realm_approve(const char *host, const char *realm, struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (is_own_host(host, realm))
+        return 0;
+    cb_autofree char *dir = realms_path();
+    cb_autofree char *key = auth_lower(host);
+    int r = cb_fs_mkdirs(dir, 0700, err);
+    if (r < 0)
+        return r;
+    cb_autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "%s", dir);
+    (void)!cb_fs_lock(fd, true, true, NULL);
+    cb_autojson json_t *o = read_realms();
+    json_object_set_new(o, key, cb_json_string(realm));
+    cb_json_print_pretty(&text, o);
+    r = cb_fs_write_file(fd, "realms.json", text.buf, text.len, 0600, err);
+    if (r < 0)
+        cb_error_wrap(err, "%s", dir);
+    return r;
+}
+
+/* ---- the rule (D4) ---- */
+
+static bool is_known_pair(const struct cb_url *base, const struct cb_url *realm)
+{
+    for (size_t i = 0; i < CB_COUNTOF(known); i++)
+        if (!strcmp(base->host, known[i].registry) && !strcmp(realm->host, known[i].realm) && base->port == 443 &&
+            realm->port == 443)
+            return true;
+    return false;
+}
+
+static bool is_address(const char *host)
+{
+    struct in_addr a;
+    return *host == '[' || inet_pton(AF_INET, host, &a) == 1;
 }
 
 bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const char **reason)
@@ -54,33 +113,19 @@ bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const
     if (cb_url_parse(&u, realm, NULL) < 0 || cb_url_parse(&base, t->base_url, NULL) < 0)
         return false;
     *reason = "it is not encrypted";
-    if (!strcmp(u.scheme, "http") && strcmp(base.scheme, "http"))
+    if (!strcmp(u.scheme, "http") && strcmp(base.scheme, "http") != 0)
         return false;
     if (!strcmp(u.host, base.host) && u.port == base.port)
         return true;
-    *reason = "it is on another host than the registry";
     if (is_loopback(u.host) && is_loopback(base.host))
         return true;
-    if (strcmp(u.scheme, "https"))
+    if (strcmp(u.scheme, "https") != 0)
         return false;
-    for (size_t i = 0; i < CB_COUNTOF(known); i++)
-        if (!strcmp(base.host, known[i].registry) && !strcmp(u.host, known[i].realm) && base.port == 443 && u.port == 443)
-            return true;
-    return t->approve_realm || approved(t->host, realm);
-}
-
-int auth_realm_approve(const char *host, const char *realm, struct cb_error *err)
-{
-    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_autofree char *dir = realms_path();
-    cb_autojson json_t *o = read_realms();
-    json_object_set_new(o, host, json_string(realm));
-    cb_json_print_pretty(&text, o);
-    int r = cb_fs_mkdirs(dir, 0700, err);
-    if (r < 0)
-        return r;
-    cb_autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "%s", dir);
-    return cb_fs_write_file(fd, "realms.json", text.buf, text.len, 0600, err);
+    *reason = "it is on another host than the registry";
+    if (is_known_pair(&base, &u))
+        return true;
+    /* Who names its token server by a bare address of elsewhere is after that address. */
+    if (is_address(u.host) && strcmp(u.host, base.host) != 0)
+        return false;
+    return t->approve_realm || is_approved(t->host, realm);
 }

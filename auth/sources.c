@@ -7,8 +7,10 @@
 
 static void add(struct auth_sources *s, char *name, const char *text)
 {
+    struct auth_found_map *helped = CB_NEW(struct auth_found_map);
+    auth_found_init(helped);
     CB_GROW(s->v, s->n, s->cap);
-    s->v[s->n++] = (struct auth_source){ name, cb_strdup_or_null(text) };
+    s->v[s->n++] = (struct auth_source){ .name = name, .text = cb_strdup_or_null(text), .helped = helped };
 }
 
 static const char *home(void)
@@ -20,20 +22,24 @@ static const char *home(void)
 static char *runtime_path(void)
 {
     const char *x = getenv("XDG_RUNTIME_DIR");
-    return x && *x ? cb_asprintf("%s/containers/auth.json", x) : cb_asprintf("/run/containers/%u/auth.json", getuid());
+    return x && *x ? cb_asprintf("%s/containers/auth.json", x)
+                   : cb_asprintf("/run/containers/%u/auth.json", getuid());
 }
 
 static char *config_path(void)
 {
     const char *x = getenv("XDG_CONFIG_HOME");
-    return x && *x ? cb_asprintf("%s/containers/auth.json", x) : cb_asprintf("%s/.config/containers/auth.json", home());
+    return x && *x ? cb_asprintf("%s/containers/auth.json", x)
+                   : cb_asprintf("%s/.config/containers/auth.json", home());
 }
 
 void auth_sources_find(struct auth_sources *s, const char *authfile)
 {
-    const char *inline_json = getenv("DOCKER_AUTH_CONFIG"), *registry_file = getenv("REGISTRY_AUTH_FILE"), *docker = getenv("DOCKER_CONFIG");
+    const char *inline_json = getenv("DOCKER_AUTH_CONFIG"), *registry_file = getenv("REGISTRY_AUTH_FILE"),
+               *docker = getenv("DOCKER_CONFIG");
     if (authfile) {
         add(s, cb_strdup(authfile), NULL);
+        s->v[0].must = true;
         return;
     }
     if (inline_json && *inline_json)
@@ -56,6 +62,8 @@ void auth_sources_done(struct auth_sources *s)
     for (size_t i = 0; i < s->n; i++) {
         free(s->v[i].name);
         auth_secret_free(s->v[i].text);
+        auth_found_done(s->v[i].helped);
+        free(s->v[i].helped);
     }
     free(s->v);
     *s = (struct auth_sources){ 0 };

@@ -7,6 +7,7 @@
 
 #define NS 1000000000
 #define DEFAULT_LIFE 60
+#define MAX_LIFE (24 * 3600)
 
 char *auth_basic_header(const struct cb_credential *c)
 {
@@ -17,6 +18,8 @@ char *auth_basic_header(const struct cb_credential *c)
     explicit_bzero(pair.buf, pair.len);
     return cb_strbuf_detach(&out, NULL);
 }
+
+/* ---- the request ---- */
 
 static void add_field(struct cb_strbuf *sb, const char *key, const char *value)
 {
@@ -32,9 +35,11 @@ static char *get_url(const struct auth_token_request *q)
         add_field(&query, "service", q->service);
     for (size_t i = 0; i < q->scopes->n; i++)
         add_field(&query, "scope", q->scopes->v[i]);
+    size_t n = strcspn(q->realm, "#");
+    cb_autofree char *realm = cb_strndup(q->realm, n);
     if (!query.len)
-        return cb_strdup(q->realm);
-    return cb_asprintf("%s%c%s", q->realm, strchr(q->realm, '?') ? '&' : '?', query.buf);
+        return CB_TAKE(realm);
+    return cb_asprintf("%s%c%s", realm, strchr(realm, '?') ? '&' : '?', query.buf);
 }
 
 static void refresh_form(const struct auth_token_request *q, struct cb_strbuf *form)
@@ -51,63 +56,161 @@ static void refresh_form(const struct auth_token_request *q, struct cb_strbuf *f
     add_field(form, "refresh_token", q->cred->identity_token);
 }
 
-static int read_token(struct cb_http_reply *reply, struct auth_token *out, struct cb_error *err)
+/* The registry's own TLS settings, as far as they may go to this host: what it trusts more goes on (a company's CA
+ * signs both), who we are does not leave the origin, and blind trust does not leave the host. */
+static void realm_tls(const struct auth_token_request *q, struct cb_http_tls *out)
+{
+    struct cb_url base cb_cleanup_url = { 0 }, u cb_cleanup_url = { 0 };
+    const struct cb_http_tls *from = q->target->tls;
+    if (!from || cb_url_parse(&base, q->target->base_url, NULL) < 0 || cb_url_parse(&u, q->realm, NULL) < 0)
+        return;
+    cb_strvec_copy(&out->ca_files, &from->ca_files);
+    out->insecure = from->insecure && !strcmp(base.host, u.host);
+    if (cb_url_same_origin(&base, &u)) {
+        out->client_cert = cb_strdup_or_null(from->client_cert);
+        out->client_key = cb_strdup_or_null(from->client_key);
+    }
+}
+
+/* ---- the answer ---- */
+
+/* Digits are the rule, but a fraction is met too; what is no sensible number counts as absent. */
+static int64_t lifetime(const json_t *o)
+{
+    const json_t *v = json_object_get(o, "expires_in");
+    double seconds = json_is_number(v) ? json_number_value(v) : DEFAULT_LIFE;
+    return (int64_t)CB_MIN(CB_MAX(seconds, (double)DEFAULT_LIFE), (double)MAX_LIFE);
+}
+
+/* What RFC 6750 lets a token consist of, roughly: it becomes a header. */
+static bool is_token(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f)
+            return false;
+    return *s != '\0';
+}
+
+static int read_token(const json_t *o, struct auth_token *out, struct cb_error *err)
+{
+    const char *token = NULL, *access = NULL;
+    if (!json_is_object(o))
+        return cb_error_set(err, CB_EVERIFY, "not a JSON object");
+    if (cb_json_get_string(o, "token", &token, err) < 0 || cb_json_get_string(o, "access_token", &access, err) < 0)
+        return -CB_EVERIFY;
+    if (!token || !*token)
+        token = access;
+    if (!token || !is_token(token))
+        return cb_error_set(err, CB_EAUTH, "it holds no token");
+    out->value = cb_strdup(token);
+    out->renew_at = cb_time_monotonic() + lifetime(o) * 9 / 10 * NS;
+    return 0;
+}
+
+static int take_token(struct cb_http_reply *reply, struct auth_token *out, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const char *token = NULL, *access = NULL;
-    uint64_t life = DEFAULT_LIFE;
     int r = cb_http_slurp(reply, &body, err);
     if (r < 0)
         return r;
     cb_autojson json_t *o = cb_json_parse(body.buf, body.len, err);
     explicit_bzero(body.buf, body.len);
-    if (!o || cb_json_get_string(o, "token", &token, err) < 0 || cb_json_get_string(o, "access_token", &access, err) < 0 ||
-        cb_json_get_u64(o, "expires_in", &life, err) < 0)
-        return cb_error_wrap(err, "the token server's answer");
-    if (!token || !*token)
-        token = access;
-    if (!token || !*token || strpbrk(token, " \r\n\t"))
-        return cb_error_set(err, CB_EAUTH, "the token server's answer holds no token");
-    life = CB_MIN(CB_MAX(life, (uint64_t)DEFAULT_LIFE), (uint64_t)(24 * 3600));
-    out->value = cb_strdup(token);
-    out->renew_at = cb_time_monotonic() + (int64_t)(life * 9 / 10) * NS;
-    return 0;
+    r = o ? read_token(o, out, err) : -CB_EVERIFY;
+    if (r < 0)
+        cb_error_wrap(err, "the token server's answer");
+    return r;
 }
 
-static int refused(const struct auth_token_request *q, unsigned status, struct cb_error *err)
+/* The server's own words, where it has some: three forms are met. */
+static void add_words(struct cb_http_reply *reply, struct cb_strbuf *out)
 {
-    struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_http_slurp(reply, &body, NULL) < 0)
+        return;
+    cb_autojson json_t *o = cb_json_parse(body.buf, body.len, NULL);
+    const json_t *first = json_array_get(json_object_get(o, "errors"), 0);
+    const char *words = json_string_value(json_object_get(o, "details"));
+    words = words ? words : json_string_value(json_object_get(first, "message"));
+    words = words ? words : json_string_value(json_object_get(o, "error_description"));
+    if (!words || !*words)
+        return;
+    cb_strbuf_adds(out, ": ");
+    cb_strbuf_add_sanitized(out, words, CB_MIN(strlen(words), (size_t)300), false);
+}
+
+static int refused(const struct auth_token_request *q, struct cb_http_reply *reply, struct cb_error *err)
+{
+    struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT, words cb_cleanup_strbuf = CB_STRBUF_INIT;
+    unsigned status = cb_http_status(reply);
+    bool denied = status == 401 || status == 403 || status == 400, known = q->cred && cb_credential_is_set(q->cred);
     cb_strbuf_add_url_redacted(&url, q->realm);
-    bool denied = status == 401 || status == 403 || status == 400;
-    if (denied && q->cred && cb_credential_is_set(q->cred))
-        return cb_error_set(err, CB_EAUTH, "token server %s refused the credentials from %s (status %u)", url.buf,
-                            q->cred->source ? q->cred->source : "the command line", status);
-    return cb_error_set(err, denied ? CB_EAUTH : CB_ENET, "token server %s answered with status %u%s", url.buf, status,
-                        denied ? ": log in first (cbpush login)" : "");
+    add_words(reply, &words);
+    if (denied && known)
+        cb_error_set(err, CB_EAUTH, "token server %.500s refuses the credentials from %s (status %u%s)", url.buf,
+                     q->cred->source, status, words.buf);
+    else
+        cb_error_set(err, denied ? CB_EAUTH : CB_ENET, "token server %.500s answers with status %u%s%s", url.buf,
+                     status, words.buf, denied ? "; log in first (cbpush login)" : "");
+    if (err)
+        err->http_status = (int)status;
+    return denied ? -CB_EAUTH : -CB_ENET;
 }
 
-int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out, struct cb_error *err)
+/* ---- both ---- */
+
+/* A refresh token stands in the body, which a redirect would carry on: so none is followed. */
+static int send_request(struct cb_http *http, const struct auth_token_request *q, const struct cb_http_tls *tls,
+                        bool refresh, struct cb_http_reply **reply, struct cb_error *err)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_strbuf form cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    bool refresh = q->cred && q->cred->identity_token;
     cb_autofree char *url = refresh ? cb_strdup(q->realm) : get_url(q);
     char *basic = !refresh && q->cred && q->cred->username && *q->cred->username ? auth_basic_header(q->cred) : NULL;
-    struct cb_http_request req = { .method = refresh ? "POST" : "GET", .url = url, .tls = q->target->tls,
-                                   .plain_http = q->target->plain_http, .private_ok = q->target->private_ok,
-                                   .authorization = basic, .headers = &headers, .retry_unsafe = true, .max_body = CB_MAX_TOKEN };
+    struct cb_http_request req = { .method = refresh ? "POST" : "GET",
+                                   .url = url,
+                                   .tls = tls,
+                                   .plain_http = q->target->plain_http,
+                                   .private_ok = q->target->private_ok,
+                                   .no_redirect = refresh,
+                                   .authorization = basic,
+                                   .headers = &headers,
+                                   .retry_unsafe = true,
+                                   .max_body = CB_MAX_TOKEN };
     if (refresh) {
         refresh_form(q, &form);
         cb_strvec_push(&headers, "Content-Type: application/x-www-form-urlencoded");
         req.body.mem = form.buf;
         req.body.mem_len = form.len;
     }
-    int r = cb_http_send(http, &req, &reply, err);
+    int r = cb_http_send(http, &req, reply, err);
     auth_secret_free(basic);
     explicit_bzero(form.buf, form.len);
     if (r < 0)
-        return cb_error_wrap(err, "fetch a token");
+        cb_error_wrap(err, "fetch a token");
+    return r;
+}
+
+/* Some servers have no OAuth2 form: with a password at hand the old one will do. */
+static bool lacks_oauth(const struct auth_token_request *q, const struct cb_http_reply *reply)
+{
     unsigned status = cb_http_status(reply);
-    return status == 200 ? read_token(reply, out, err) : refused(q, status, err);
+    return (status == 404 || status == 405) && q->cred->username && *q->cred->username && q->cred->password &&
+           *q->cred->password;
+}
+
+int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
+                     struct cb_error *err)
+{
+    CB_CLEANUP(cb_http_tls_done) struct cb_http_tls tls = { 0 };
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    bool refresh = q->cred && q->cred->identity_token;
+    realm_tls(q, &tls);
+    int r = send_request(http, q, &tls, refresh, &reply, err);
+    if (r == 0 && refresh && lacks_oauth(q, reply)) {
+        cb_http_reply_free(CB_TAKE(reply));
+        r = send_request(http, q, &tls, false, &reply, err);
+    }
+    if (r < 0)
+        return r;
+    return cb_http_status(reply) == 200 ? take_token(reply, out, err) : refused(q, reply, err);
 }

@@ -1,50 +1,97 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
-#include <time.h>
 
 #include "registry/private.h"
 #include "oci/mediatype.h"
 #include "util/alloc.h"
-#include "util/encode.h"
 
 #define MAX_RESUMES 5
+#define PROGRESS (1u << 20) /* that much more, and the count begins anew */
+#define MAX_FOREIGN 4
+#define MS INT64_C(1000000)
 
-/* The bytes of one blob at one endpoint; a broken connection is resumed where it broke. */
+/* The bytes of one blob. A broken connection is resumed where it broke; where that cannot be, the next place goes on:
+ * the digest at the end is for the whole. Behind the endpoints stand foreign URLs, where the user allowed them. */
 struct remote {
     struct cb_blob_source base;
     struct cb_registry *r;
-    struct reg_endpoint e;
+    struct reg_endpoints all;
+    size_t at, n_urls;
     struct cb_descriptor desc;
     struct cb_http_reply *reply;
-    uint64_t offset, skip;
+    uint64_t offset, skip, resumed_at;
     unsigned resumes;
+    bool no_range;
+    struct reg_failures failures;
 };
 
-static int open_at(struct remote *x, struct cb_error *err)
+static const char *place(const struct remote *x)
+{
+    return x->at < x->all.n ? x->all.v[x->at].host : "foreign URL";
+}
+
+static int ask_endpoint(struct remote *x, const struct cb_strvec *headers, struct cb_error *err)
+{
+    const struct reg_endpoint *e = &x->all.v[x->at];
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *path = cb_asprintf("%s/blobs/%s", e->repo, cb_digest_text(&x->desc.digest, digest));
+    struct cb_scope scope = { e->repo, "pull" };
+    struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .headers = headers };
+    return reg_send(x->r, e, &q, &x->reply, err);
+}
+
+/* D1: https, no credentials, no private address. */
+static int ask_url(struct remote *x, const struct cb_strvec *headers, struct cb_error *err)
+{
+    struct cb_http_request req = { .method = "GET", .url = x->desc.urls.v[x->at - x->all.n], .headers = headers };
+    return cb_http_send(x->r->o.http, &req, &x->reply, err);
+}
+
+static bool range_holds(const struct remote *x)
+{
+    cb_autofree char *expect = cb_asprintf("bytes %llu-", (unsigned long long)x->offset);
+    const char *range = cb_http_header(x->reply, "Content-Range");
+    return range && cb_starts_with(range, expect);
+}
+
+static int open_once(struct remote *x, struct cb_error *err)
 {
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    bool ranged = x->offset && !x->no_range;
     char digest[CB_DIGEST_TEXT_MAX];
-    cb_autofree char *path = cb_asprintf("%s/blobs/%s", x->e.repo, cb_digest_text(&x->desc.digest, digest));
-    struct cb_scope scope = { x->e.repo, "pull" };
-    struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers };
-    if (x->offset)
+    if (ranged)
         cb_strvec_pushf(&headers, "Range: bytes=%llu-", (unsigned long long)x->offset);
-    int s = reg_send(x->r, &x->e, &q, &x->reply, err);
+    int s = x->at < x->all.n ? ask_endpoint(x, &headers, err) : ask_url(x, &headers, err);
     if (s < 0)
         return s;
     unsigned status = cb_http_status(x->reply);
-    x->skip = 0;
-    if (status == 200) {
-        x->skip = x->offset; /* Range was not honoured: what we have is read again and dropped */
+    x->skip = status == 200 ? x->offset : 0; /* without a range, what we have is read again and dropped */
+    if (status == 200 || (status == 206 && ranged && range_holds(x)))
         return 0;
-    }
-    cb_autofree char *expect = cb_asprintf("bytes %llu-", (unsigned long long)x->offset);
-    const char *range = cb_http_header(x->reply, "Content-Range");
-    if (status == 206 && x->offset && range && cb_starts_with(range, expect))
-        return 0;
-    s = reg_reply_error(x->reply, err, "%s/%s", x->e.host, path);
+    x->no_range = x->no_range || (ranged && (status == 206 || status == 416));
+    s = reg_reply_error(x->reply, err, "blob %.19s of %s/%s", cb_digest_text(&x->desc.digest, digest), place(x),
+                        x->at < x->all.n ? x->all.v[x->at].repo : "");
     cb_http_reply_free(CB_TAKE(x->reply));
     return s;
+}
+
+static int open_here(struct remote *x, struct cb_error *err)
+{
+    bool before = x->no_range;
+    int s = open_once(x, err);
+    return s < 0 && x->no_range != before ? open_once(x, err) : s;
+}
+
+/* Leaves a place for the next one; false where there is none. Keeps what was wrong with this one. */
+static bool go_on(struct remote *x, struct cb_error *e)
+{
+    reg_failures_add(&x->failures, place(x), e);
+    if (x->at + 1 >= x->all.n + x->n_urls)
+        return false;
+    x->at++;
+    x->resumes = 0;
+    x->no_range = false;
+    return true;
 }
 
 static int drop_known(struct remote *x, struct cb_error *err)
@@ -56,7 +103,7 @@ static int drop_known(struct remote *x, struct cb_error *err)
         if (s < 0)
             return s;
         if (got == 0)
-            return cb_error_set(err, CB_ENET, "the blob became shorter");
+            return cb_error_set(err, CB_ENET, "%s: the blob has become shorter", place(x));
         x->skip -= got;
     }
     return 0;
@@ -64,30 +111,44 @@ static int drop_known(struct remote *x, struct cb_error *err)
 
 static int read_once(struct remote *x, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
-    int s = x->reply ? 0 : open_at(x, err);
+    int s = x->reply ? 0 : open_here(x, err);
     if (s == 0)
         s = drop_known(x, err);
     if (s == 0)
         s = cb_http_read(x->reply, buf, n, got, err);
     if (s == 0 && *got == 0 && x->offset < x->desc.size)
-        s = cb_error_set(err, CB_ENET, "the connection ended after %llu of %llu bytes", (unsigned long long)x->offset,
-                         (unsigned long long)x->desc.size);
+        s = cb_error_set(err, CB_ENET, "%s: the connection ended after %llu of %llu bytes", place(x),
+                         (unsigned long long)x->offset, (unsigned long long)x->desc.size);
     return s;
+}
+
+static bool may_resume(struct remote *x, int s)
+{
+    if (x->offset >= x->resumed_at + PROGRESS)
+        x->resumes = 0;
+    x->resumed_at = x->offset;
+    return s == -CB_ENET && ++x->resumes <= MAX_RESUMES;
 }
 
 static int remote_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     struct remote *x = (struct remote *)b;
     for (;;) {
-        int s = read_once(x, buf, n, got, err);
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int s = read_once(x, buf, n, got, &e);
         if (s == 0) {
             x->offset += *got;
             return 0;
         }
         cb_http_reply_free(CB_TAKE(x->reply));
-        if (s != -CB_ENET || ++x->resumes > MAX_RESUMES || cb_canceled(x->r->o.cancel))
+        if (s == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        bool again = may_resume(x, s);
+        if (!again && !go_on(x, &e))
+            return reg_failures_tell(&x->failures, err);
+        s = again ? reg_pause(x->r, 100 * MS * x->resumes, err) : 0;
+        if (s < 0)
             return s;
-        nanosleep(&(struct timespec){ .tv_nsec = 100000000L * (long)x->resumes }, NULL);
     }
 }
 
@@ -95,43 +156,55 @@ static void remote_close(struct cb_blob_source *b)
 {
     struct remote *x = (struct remote *)b;
     cb_http_reply_free(x->reply);
-    reg_endpoint_done(&x->e);
+    reg_endpoints_done(&x->all);
+    reg_failures_done(&x->failures);
     cb_descriptor_done(&x->desc);
     free(x);
 }
 
 static const struct cb_blob_source_ops remote_ops = { remote_read, remote_close };
 
-/* Connected at once, so that another mirror can be tried where this one has it not. */
-static int open_remote(struct cb_registry *r, struct reg_endpoint *e, const struct cb_descriptor *desc, struct cb_blob_source **out,
-                       struct cb_error *err)
+/* Connected at once, so that who asks hears of a blob that is nowhere before it begins. */
+static int open_first(struct remote *x, struct cb_error *err)
+{
+    for (;;) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int s = open_here(x, &e);
+        if (s == 0)
+            return 0;
+        if (s == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        if (!go_on(x, &e))
+            return reg_failures_tell(&x->failures, err);
+    }
+}
+
+static int open_remote(struct remote *x, const char *host, const char *repo, struct cb_error *err)
+{
+    struct reg_wanted w = { .host = host, .repo = repo, .digest = &x->desc.digest, .blob = true };
+    bool foreign = x->desc.urls.n && cb_mt_is_foreign_layer(x->desc.media_type);
+    x->n_urls = foreign && x->r->o.allow_foreign_urls ? CB_MIN(x->desc.urls.n, (size_t)MAX_FOREIGN) : 0;
+    int s = reg_endpoints_pull(x->r, &w, &x->all, err);
+    if (s < 0)
+        return s;
+    s = open_first(x, err);
+    if (s == -CB_ENOTFOUND && foreign && !x->n_urls)
+        cb_error_wrap(err, "a foreign layer, which is not fetched from elsewhere");
+    return s;
+}
+
+int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
+                     struct cb_blob_source **out, struct cb_error *err)
 {
     struct remote *x = CB_NEW(struct remote);
     x->base.ops = &remote_ops;
     x->r = r;
-    x->e = *e;
-    *e = (struct reg_endpoint){ 0 };
     cb_descriptor_copy(&x->desc, desc);
-    int s = open_at(x, err);
+    int s = open_remote(x, host, repo, err);
     if (s < 0) {
         remote_close(&x->base);
         return s;
     }
     *out = cb_blob_source_verify(&x->base, &desc->digest, desc->size);
     return 0;
-}
-
-int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
-                     struct cb_blob_source **out, struct cb_error *err)
-{
-    struct reg_endpoints all = { 0 };
-    int s = reg_endpoints_pull(r, host, repo, NULL, true, &all, err);
-    if (s == 0 && desc->urls.n && !r->o.allow_foreign_urls && cb_mt_is_foreign_layer(desc->media_type))
-        s = cb_error_set(err, CB_EVERIFY, "a foreign layer, which its registry does not serve, is not fetched from elsewhere");
-    else if (s == 0)
-        s = cb_error_set(err, CB_ENOTFOUND, "%s: no registry serves it", host);
-    for (size_t i = 0; i < all.n && s < 0 && s != -CB_ECANCELED; i++)
-        s = open_remote(r, &all.v[i], desc, out, err);
-    reg_endpoints_done(&all);
-    return s;
 }

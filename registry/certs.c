@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,16 +27,35 @@ static int take_client(struct cb_http_tls *tls, const char *dir, const char *nam
     return 0;
 }
 
-static int take_dir(struct cb_http_tls *tls, const char *dir, struct cb_error *err)
+static int check_key(const char *dir, const char *name, struct cb_error *err)
+{
+    cb_autofree char *stem = cb_strndup(name, strlen(name) - 4);
+    cb_autofree char *cert = cb_asprintf("%s/%s.cert", dir, stem);
+    return is_file(cert) ? 0
+                         : cb_error_set(err, CB_ECONF, "%s/%s has no certificate: %s is missing", dir, name, cert);
+}
+
+static int take_file(struct cb_http_tls *tls, const char *dir, const char *name, struct cb_error *err)
+{
+    if (*name == '.')
+        return 0;
+    if (cb_ends_with(name, ".crt"))
+        cb_strvec_pushf(&tls->ca_files, "%s/%s", dir, name);
+    if (cb_ends_with(name, ".key"))
+        return check_key(dir, name, err);
+    return cb_ends_with(name, ".cert") ? take_client(tls, dir, name, err) : 0;
+}
+
+/* must: the user named it. */
+static int take_dir(struct cb_http_tls *tls, const char *dir, bool must, struct cb_error *err)
 {
     struct dirent **names = NULL;
     int n = scandir(dir, &names, NULL, alphasort), r = 0;
+    if (n < 0 && (must || (errno != ENOENT && errno != ENOTDIR && errno != EACCES)))
+        return cb_error_sys(err, CB_ECONF, errno, "certificates: %s", dir);
     for (int i = 0; i < n; i++) {
-        const char *name = names[i]->d_name;
-        if (r == 0 && cb_ends_with(name, ".crt"))
-            cb_strvec_pushf(&tls->ca_files, "%s/%s", dir, name);
-        else if (r == 0 && cb_ends_with(name, ".cert"))
-            r = take_client(tls, dir, name, err);
+        if (r == 0)
+            r = take_file(tls, dir, names[i]->d_name, err);
         free(names[i]);
     }
     free(names);
@@ -45,15 +65,16 @@ static int take_dir(struct cb_http_tls *tls, const char *dir, struct cb_error *e
 int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
-    cb_autofree char *user = xdg && *xdg ? cb_asprintf("%s/containers/certs.d/%s", xdg, host)
-                                         : cb_asprintf("%s/.config/containers/certs.d/%s", home ? home : "/root", host);
+    cb_autofree char *user =
+        xdg && *xdg ? cb_asprintf("%s/containers/certs.d/%s", xdg, host)
+                    : cb_asprintf("%s/.config/containers/certs.d/%s", home && *home ? home : "/root", host);
     cb_autofree char *containers = cb_asprintf("/etc/containers/certs.d/%s", host);
     cb_autofree char *docker = cb_asprintf("/etc/docker/certs.d/%s", host);
     const char *dirs[] = { user, containers, docker };
     int r = 0;
     if (cert_dir)
-        return take_dir(tls, cert_dir, err);
+        return take_dir(tls, cert_dir, true, err);
     for (size_t i = 0; r == 0 && i < CB_COUNTOF(dirs); i++)
-        r = take_dir(tls, dirs[i], err);
+        r = take_dir(tls, dirs[i], false, err);
     return r;
 }

@@ -1,57 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <strings.h>
+
 #include "registry/private.h"
 #include "util/alloc.h"
 
+bool reg_same_host(const char *a, const char *b)
+{
+    return strcasecmp(a, b) == 0;
+}
+
+/* "h" of "h:5000", "[::1]" of "[::1]:5000". */
+static char *without_port(const char *host)
+{
+    return cb_strndup(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":"));
+}
+
+/* A name that only begins like an address is none. */
 bool reg_is_loopback(const char *host)
 {
-    cb_autofree char *name = *host == '[' ? cb_strndup(host, strcspn(host, "]") + 1) : cb_strndup(host, strcspn(host, ":"));
-    return cb_starts_with(name, "127.") || !strcmp(name, "localhost") || !strcmp(name, "[::1]");
+    cb_autofree char *name = without_port(host);
+    struct in_addr a;
+    if (inet_pton(AF_INET, name, &a) == 1)
+        return ntohl(a.s_addr) >> 24 == 127;
+    return reg_same_host(name, "localhost") || !strcmp(name, "[::1]");
 }
+
+/* ---- hosts ---- */
 
 void reg_host_free(struct reg_host *h)
 {
     cb_http_tls_done(&h->tls);
+    pthread_mutex_destroy(&h->probe);
     pthread_mutex_destroy(&h->mu);
     free(h->name);
     free(h->authority);
     free(h);
 }
 
-static bool is_listed(const struct cb_strvec *list, const char *host)
+static bool is_among(const struct cb_strvec *list, const char *host)
 {
-    cb_autofree char *name = cb_strndup(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":"));
-    return list && (cb_strvec_has(list, host) || cb_strvec_has(list, name));
+    for (size_t i = 0; list && i < list->n; i++)
+        if (reg_same_host(list->v[i], host))
+            return true;
+    return false;
 }
 
-/* Under r->mu. insecure: by a rule of registries.conf. */
-static struct reg_host *make_host(struct cb_registry *r, const char *name, bool insecure, struct cb_error *err)
+static bool is_listed(const struct cb_strvec *list, const char *host)
+{
+    cb_autofree char *name = without_port(host);
+    return is_among(list, host) || is_among(list, name);
+}
+
+/* Under r->mu. */
+static struct reg_host *make_host(struct cb_registry *r, const char *name, bool insecure, bool named,
+                                  struct cb_error *err)
 {
     struct reg_host *h = CB_NEW(struct reg_host);
-    bool named = cb_strvec_has(&r->named, name);
     h->name = cb_strdup(name);
-    h->authority = cb_strdup(strcmp(name, "docker.io") ? name : "registry-1.docker.io");
+    h->authority = cb_strdup(reg_same_host(name, "docker.io") ? "registry-1.docker.io" : name);
     h->loopback = reg_is_loopback(name);
-    h->insecure = insecure || is_listed(r->o.insecure, name) || (r->o.tls_verify == 0 && named);
-    h->tls.insecure = h->insecure;
-    h->user_named = true;
-    h->plain = h->insecure || h->loopback ? -1 : 0;
+    h->insecure = insecure;
+    h->tls.insecure = insecure;
+    h->plain = insecure || h->loopback ? -1 : 0;
+    pthread_mutex_init(&h->probe, NULL);
     pthread_mutex_init(&h->mu, NULL);
-    if (reg_certs_find(&h->tls, r->o.cert_dir && named ? r->o.cert_dir : NULL, name, err) < 0) {
+    if (reg_certs_find(&h->tls, named ? r->o.cert_dir : NULL, name, err) < 0) {
         reg_host_free(h);
         return NULL;
     }
     return h;
 }
 
-static const struct reg_host *host_of(struct cb_registry *r, const char *name, bool insecure, struct cb_error *err)
+/* The same host may be insecure for one prefix and not for another: those are two. rule_insecure: by registries.conf.
+ */
+static const struct reg_host *host_of(struct cb_registry *r, const char *name, bool rule_insecure,
+                                      struct cb_error *err)
 {
     pthread_mutex_lock(&r->mu);
-    struct reg_host *h = cb_hashmap_get(r->hosts, name);
-    if (!h && (h = make_host(r, name, insecure, err)))
-        cb_hashmap_put(r->hosts, name, h);
+    bool named = is_among(&r->named, name);
+    bool insecure = rule_insecure || is_listed(r->o.insecure, name) || (r->o.tls_verify == 0 && named);
+    cb_autofree char *key = cb_asprintf("%s %d %d", name, insecure, named);
+    struct reg_host *h = cb_hashmap_get(r->hosts, key);
+    if (!h && (h = make_host(r, name, insecure, named, err)))
+        cb_hashmap_put(r->hosts, key, h);
     pthread_mutex_unlock(&r->mu);
     return h;
 }
+
+/* ---- endpoints ---- */
 
 void reg_endpoint_done(struct reg_endpoint *e)
 {
@@ -68,60 +105,81 @@ void reg_endpoints_done(struct reg_endpoints *e)
     *e = (struct reg_endpoints){ 0 };
 }
 
-/* Replaces the prefix of host/repo by a location. */
-static int add_rewritten(struct cb_registry *r, struct reg_endpoints *out, const char *name, const char *prefix, const char *location,
-                         bool insecure, struct cb_error *err)
+static int add(struct cb_registry *r, struct reg_endpoints *out, const char *name, bool insecure,
+               struct cb_error *err)
 {
-    size_t skip = cb_starts_with(prefix, "*.") ? 0 : strlen(prefix);
-    cb_autofree char *text = *location ? cb_asprintf("%s%s", location, cb_starts_with(prefix, "*.") ? strchrnul(name, '/') : name + skip)
-                                       : cb_strdup(name);
-    char *slash = strchr(text, '/');
+    const char *slash = strchr(name, '/');
     if (!slash)
-        return cb_error_set(err, CB_ECONF, "registries.conf: \"%s\" leaves no repository in \"%s\"", location, text);
-    *slash = '\0';
-    struct reg_endpoint e = { .host = cb_strdup(text), .repo = cb_strdup(slash + 1) };
-    if (!cb_reference_valid_host(e.host) || !cb_reference_valid_repo(e.repo)) {
-        int bad = cb_error_set(err, CB_ECONF, "registries.conf: location \"%s\" makes no valid name", location);
+        return cb_error_set(err, CB_ECONF, "registries.conf: no repository is left in \"%s\"", name);
+    struct reg_endpoint e = { .host = cb_strndup(name, (size_t)(slash - name)), .repo = cb_strdup(slash + 1) };
+    int s = 0;
+    if (!cb_reference_valid_host(e.host) || !cb_reference_valid_repo(e.repo))
+        s = cb_error_set(err, CB_ECONF, "registries.conf: \"%s\" is no valid name", name);
+    else if (!(e.h = host_of(r, e.host, insecure, err)))
+        s = -CB_ECONF;
+    if (s < 0) {
         reg_endpoint_done(&e);
-        return bad;
-    }
-    e.h = host_of(r, e.host, insecure, err);
-    if (!e.h) {
-        reg_endpoint_done(&e);
-        return -CB_ECONF;
+        return s;
     }
     CB_GROW(out->v, out->n, out->cap);
     out->v[out->n++] = e;
     return 0;
 }
 
-int reg_endpoints_pull(struct cb_registry *r, const char *host, const char *repo, const char *tag, bool by_digest,
-                       struct reg_endpoints *out, struct cb_error *err)
+static char *full_name(const struct reg_wanted *w)
 {
-    const struct reg_rule *rule = reg_conf_match(&r->conf, host, repo, tag);
-    cb_autofree char *name = cb_asprintf("%s/%s", host, repo);
-    int e = 0;
-    if (!rule)
-        return add_rewritten(r, out, name, name, "", false, err);
-    if (rule->blocked)
-        return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
-    for (size_t i = 0; e == 0 && i < rule->n_mirrors; i++) {
-        const struct reg_mirror *m = &rule->mirrors[i];
-        if (!(by_digest ? m->tag_only : m->digest_only))
-            e = add_rewritten(r, out, name, rule->prefix, m->location, m->insecure, err);
-    }
-    return e < 0 ? e : add_rewritten(r, out, name, rule->prefix, rule->location, rule->insecure, err);
+    char digest[CB_DIGEST_TEXT_MAX] = "";
+    bool by_digest = w->digest && cb_digest_is_set(w->digest);
+    if (by_digest)
+        cb_digest_text(w->digest, digest);
+    return cb_asprintf("%s/%s%s%s%s%s", w->host, w->repo, w->tag ? ":" : "", w->tag ? w->tag : "",
+                       by_digest ? "@" : "", digest);
 }
 
-int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out, struct cb_error *err)
+static bool may_serve(const struct reg_mirror *m, const struct reg_wanted *w)
 {
-    const struct reg_rule *rule = reg_conf_match(&r->conf, host, repo, NULL);
-    bool insecure = rule && rule->insecure && !*rule->location;
+    bool by_digest = w->digest && cb_digest_is_set(w->digest);
+    return w->blob || !(by_digest ? m->tag_only : m->digest_only);
+}
+
+int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct reg_endpoints *out,
+                       struct cb_error *err)
+{
+    cb_autofree char *full = full_name(w);
+    cb_autofree char *name = cb_asprintf("%s/%s", w->host, w->repo);
+    size_t matched = 0;
+    const struct reg_rule *rule = reg_conf_match(&r->conf, full, &matched);
+    if (!rule)
+        return add(r, out, name, false, err);
+    if (rule->blocked)
+        return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
+    const char *rest = name + CB_MIN(matched, strlen(name)); /* a prefix may go as far as the tag */
+    int s = 0;
+    for (size_t i = 0; s == 0 && i < rule->n_mirrors; i++) {
+        cb_autofree char *there = cb_asprintf("%s%s", rule->mirrors[i].location, rest);
+        if (may_serve(&rule->mirrors[i], w))
+            s = add(r, out, there, rule->mirrors[i].insecure, err);
+    }
+    cb_autofree char *there = *rule->location ? cb_asprintf("%s%s", rule->location, rest) : cb_strdup(name);
+    return s < 0 ? s : add(r, out, there, rule->insecure, err);
+}
+
+/* What a rule says of its location holds for the host itself only where that is the location. */
+static bool is_push_insecure(const struct reg_rule *rule, const char *host)
+{
+    cb_autofree char *there = cb_strndup(rule->location, strcspn(rule->location, "/"));
+    return rule->insecure && (!*there || reg_same_host(there, host));
+}
+
+int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out,
+                      struct cb_error *err)
+{
+    cb_autofree char *name = cb_asprintf("%s/%s", host, repo);
+    size_t matched;
+    const struct reg_rule *rule = reg_conf_match(&r->conf, name, &matched);
     if (rule && rule->blocked)
-        return cb_error_set(err, CB_EAUTH, "%s/%s is blocked by registries.conf", host, repo);
-    if (rule && rule->insecure && !strncmp(rule->location, host, strlen(host)))
-        insecure = true;
-    out->h = host_of(r, host, insecure, err);
+        return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
+    out->h = host_of(r, host, rule && is_push_insecure(rule, host), err);
     if (!out->h)
         return -CB_ECONF;
     out->host = cb_strdup(host);

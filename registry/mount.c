@@ -5,6 +5,13 @@
 
 #define MAX_CANDIDATES 3
 
+static bool is_it(const struct cb_http_reply *reply, const struct cb_digest *want)
+{
+    const char *text = cb_http_header(reply, "Docker-Content-Digest");
+    struct cb_digest d;
+    return !text || cb_digest_parse(&d, text, NULL) < 0 || d.alg != want->alg || cb_digest_eq(&d, want);
+}
+
 /* POST …/blobs/uploads/?mount=D&from=REPO. The token needs two scopes, the target's first. */
 static int try_mount(struct push_blob *b, const char *from, char **session, struct cb_error *err)
 {
@@ -18,12 +25,14 @@ static int try_mount(struct push_blob *b, const char *from, char **session, stru
     cb_percent_encode(&path, text, strlen(text));
     cb_strbuf_adds(&path, "&from=");
     cb_percent_encode(&path, from, strlen(from));
-    struct reg_request q = { .method = "POST", .path = path.buf, .scopes = scopes, .n_scopes = 2, .repeatable = true };
+    struct reg_request q = {
+        .method = "POST", .path = path.buf, .scopes = scopes, .n_scopes = 2, .repeatable = true
+    };
     int s = reg_send(p->r, &p->e, &q, &reply, err);
     if (s < 0)
         return s;
     if (cb_http_status(reply) == 201)
-        return 1;
+        return is_it(reply, &b->desc.digest);
     if (cb_http_status(reply) == 202)
         *session = reg_location(&p->e, reply, NULL);
     return 0;
@@ -36,9 +45,13 @@ static void candidates(struct push_blob *b, struct cb_strvec *out)
     struct cb_push *p = b->p;
     for (size_t i = 0; i < b->hosts.n; i++) {
         struct reg_endpoints all = { 0 };
-        if (reg_endpoints_pull(p->r, b->hosts.v[i], b->repos.v[i], NULL, true, &all, NULL) == 0)
+        struct reg_wanted w = {
+            .host = b->hosts.v[i], .repo = b->repos.v[i], .digest = &b->desc.digest, .blob = true
+        };
+        if (reg_endpoints_pull(p->r, &w, &all, NULL) == 0)
             for (size_t k = 0; k < all.n; k++)
-                if (!strcmp(all.v[k].host, p->e.host) && strcmp(all.v[k].repo, p->e.repo) && !cb_strvec_has(out, all.v[k].repo))
+                if (reg_same_host(all.v[k].host, p->e.host) && strcmp(all.v[k].repo, p->e.repo) &&
+                    !cb_strvec_has(out, all.v[k].repo))
                     cb_strvec_push(out, all.v[k].repo);
         reg_endpoints_done(&all);
     }
@@ -49,7 +62,7 @@ int push_mount(struct push_blob *b, char **session, struct cb_error *err)
 {
     struct cb_strvec repos cb_cleanup_strvec = CB_STRVEC_INIT;
     candidates(b, &repos);
-    for (size_t i = 0; i < repos.n && i < MAX_CANDIDATES && !*session; i++) {
+    for (size_t i = 0; i < repos.n && i < MAX_CANDIDATES && !*session && !push_stopped(b->p); i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         int s = try_mount(b, repos.v[i], session, &e);
         if (s == -CB_ECANCELED)

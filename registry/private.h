@@ -14,7 +14,7 @@ struct reg_mirror {
     bool insecure, digest_only, tag_only;
 };
 struct reg_rule {
-    char *prefix, *location;       /* location "" : as the prefix */
+    char *prefix, *location; /* location "" : as the prefix */
     bool insecure, blocked;
     struct reg_mirror *mirrors;
     size_t n_mirrors;
@@ -26,26 +26,27 @@ struct reg_conf {
 int reg_conf_load(struct reg_conf *c, const char *path, struct cb_error *err) CB_WUR;
 int reg_conf_parse(struct reg_conf *c, const char *name, const char *text, size_t len, struct cb_error *err) CB_WUR;
 void reg_conf_done(struct reg_conf *c);
-/* The rule of the longest prefix that matches host/repo[:tag] on a path boundary, or NULL. */
-const struct reg_rule *reg_conf_match(const struct reg_conf *c, const char *host, const char *repo, const char *tag);
+/* The rule of the longest prefix that matches "host/repo[:tag][@digest]" on a boundary, or NULL. *matched: how much
+ * of the name its prefix stands for. */
+const struct reg_rule *reg_conf_match(const struct reg_conf *c, const char *name, size_t *matched);
 
 /* ---- endpoint.c ---- */
 /* One place that a repository can be reached at. */
 struct reg_endpoint {
-    char *host;                    /* whose credentials and certificates */
+    char *host; /* whose credentials and certificates */
     char *repo;
     const struct reg_host *h;
 };
 /* What is known of a host; kept for the life of the client. */
 struct reg_host {
-    char *name;                    /* "docker.io" */
-    char *authority;               /* "registry-1.docker.io" */
+    char *name;      /* "docker.io" */
+    char *authority; /* "registry-1.docker.io" */
     struct cb_http_tls tls;
-    bool insecure;                 /* plain HTTP may be spoken, certificates need not verify */
-    bool loopback;                 /* plain HTTP may be spoken */
-    bool user_named;               /* private addresses are fine: the user typed it, or its configuration did */
+    bool insecure;         /* plain HTTP may be spoken, certificates need not verify */
+    bool loopback;         /* plain HTTP may be spoken */
+    pthread_mutex_t probe; /* held while it is found out */
     pthread_mutex_t mu;
-    int plain;                     /* -1 not known yet, 0 https, 1 http */
+    int plain; /* -1 not known yet, 0 https, 1 http */
 };
 
 struct cb_registry {
@@ -53,21 +54,41 @@ struct cb_registry {
     struct reg_conf conf;
     struct cb_strvec named;
     pthread_mutex_t mu;
-    struct cb_hashmap *hosts;      /* name → struct reg_host */
+    struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
 };
 struct reg_endpoints {
     struct reg_endpoint *v;
     size_t n, cap;
 };
 void reg_endpoints_done(struct reg_endpoints *e);
-/* Mirrors in order, then the location. by_digest: which mirrors may serve. -CB_EAUTH where the registry is blocked. */
-int reg_endpoints_pull(struct cb_registry *r, const char *host, const char *repo, const char *tag, bool by_digest,
-                       struct reg_endpoints *out, struct cb_error *err) CB_WUR;
+struct reg_wanted {
+    const char *host, *repo;
+    const char *tag;                /* or NULL */
+    const struct cb_digest *digest; /* or NULL */
+    bool blob;                      /* any mirror may serve: what comes is verified */
+};
+/* Mirrors in order, as far as they may serve it, then the location. -CB_EAUTH where the registry is blocked. */
+int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct reg_endpoints *out,
+                       struct cb_error *err) CB_WUR;
 /* The host itself; mirrors and locations are for pulls only. */
-int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out, struct cb_error *err) CB_WUR;
+int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out,
+                      struct cb_error *err) CB_WUR;
 void reg_endpoint_done(struct reg_endpoint *e);
 void reg_host_free(struct reg_host *h);
 bool reg_is_loopback(const char *host);
+
+bool reg_same_host(const char *a, const char *b); /* without regard to case */
+
+/* ---- failures.c: what went wrong at several places in turn ---- */
+struct reg_failures {
+    struct cb_error first, last;
+    char *first_host;
+    size_t n;
+};
+void reg_failures_add(struct reg_failures *f, const char *host, struct cb_error *e); /* e is emptied */
+/* The last one's code and text, and the first one's text behind it. Returns the negative code. */
+int reg_failures_tell(const struct reg_failures *f, struct cb_error *err);
+void reg_failures_done(struct reg_failures *f);
 
 /* ---- certs.c ---- */
 int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err) CB_WUR;
@@ -75,25 +96,31 @@ int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *ho
 /* ---- request.c ---- */
 struct reg_request {
     const char *method;
-    const char *path;              /* below /v2/, or NULL with url */
-    const char *url;               /* a Location, absolute */
+    const char *path; /* below /v2/, or NULL with url */
+    const char *url;  /* a Location, absolute */
     const struct cb_scope *scopes;
     size_t n_scopes;
     const struct cb_strvec *headers;
     struct cb_http_body body;
     void (*on_sent)(void *arg, uint64_t total);
     void *on_sent_arg;
-    bool repeatable;               /* of a POST, PATCH */
+    bool repeatable; /* of a POST, PATCH */
     bool no_retry;
-    bool approve_realm;            /* login */
-    struct cb_auth *auth;          /* NULL: the client's */
+    bool approve_realm;   /* login */
+    struct cb_auth *auth; /* NULL: the client's */
     size_t max_body;
 };
 /* Authenticates as needed, finds out http or https once. Any status is success here. */
-int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q, struct cb_http_reply **out,
-             struct cb_error *err) CB_WUR;
+int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q,
+             struct cb_http_reply **out, struct cb_error *err) CB_WUR;
+
+/* Waits, unless the work is cancelled before or meanwhile. */
+int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err) CB_WUR;
 
 /* ---- reg_error.c ---- */
+/* The registry's own words about a failure, on one line, harmless, at most some hundred bytes; nothing where it has
+ * none. */
+void reg_reply_words(struct cb_http_reply *reply, struct cb_strbuf *out);
 /* Turns a reply that is not what was hoped for into an error: code by status, text by the registry's own words. */
 int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const char *fmt, ...) CB_PRINTF(3, 4);
 
@@ -106,7 +133,7 @@ struct cb_push {
     struct cb_pool *pool;
     pthread_mutex_t mu;
     pthread_cond_t cond;
-    struct cb_hashmap *by_digest;  /* text → struct push_blob */
+    struct cb_hashmap *by_digest; /* text → struct push_blob */
     struct push_blob **v;
     size_t n, cap, open;
     bool stop;
@@ -120,12 +147,21 @@ struct push_blob {
     int (*open)(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err);
     void *arg;
     struct cb_push_result result;
+    int64_t wait_ns;    /* what the registry asked for, before another try */
+    bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done;
 };
-/* ---- mount.c: 1 mounted, 0 not; *session gets the Location of an upload that was opened instead, or stays NULL ---- */
+/* ---- push.c ---- */
+/* 1: the target has it; 0: it has not, or does not tell. */
+int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
+/* Another blob has failed, or nobody waits any more. */
+bool push_stopped(struct cb_push *p);
+/* ---- mount.c: 1 mounted, 0 not; *session gets the Location of an upload that was opened instead, or stays NULL ----
+ */
 int push_mount(struct push_blob *b, char **session, struct cb_error *err) CB_WUR;
 /* ---- upload.c: session may be NULL (taken) ---- */
 int push_upload(struct push_blob *b, char *session, struct cb_error *err) CB_WUR;
 /* The absolute URL of a Location header (D5). Owned; NULL and err. */
 char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);
+char *reg_location_from(const char *asked, const char *location, struct cb_error *err);
 void push_progress(struct push_blob *b, uint64_t current);

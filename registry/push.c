@@ -56,8 +56,15 @@ void push_progress(struct push_blob *b, uint64_t current)
 
 /* ---- one blob ---- */
 
-/* 1: there; 0: not, or not told. */
-static int is_there(struct push_blob *b, struct cb_error *err)
+bool push_stopped(struct cb_push *p)
+{
+    pthread_mutex_lock(&p->mu);
+    bool stopped = p->stop || p->error.code;
+    pthread_mutex_unlock(&p->mu);
+    return stopped;
+}
+
+int push_is_there(struct push_blob *b, struct cb_error *err)
 {
     struct cb_push *p = b->p;
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
@@ -75,7 +82,7 @@ static int is_there(struct push_blob *b, struct cb_error *err)
 static int transfer(struct push_blob *b, struct cb_error *err)
 {
     cb_autofree char *session = NULL;
-    int s = is_there(b, err);
+    int s = push_is_there(b, err);
     if (s == 1)
         b->result.outcome = CB_BLOB_PRESENT;
     if (s != 0)
@@ -95,10 +102,7 @@ static void blob_job(void *arg)
     struct cb_push *p = b->p;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     char id[CB_DIGEST_TEXT_MAX];
-    pthread_mutex_lock(&p->mu);
-    bool stop = p->stop || p->error.code;
-    pthread_mutex_unlock(&p->mu);
-    int s = stop ? cb_error_set(&e, CB_ECANCELED, "stopped") : transfer(b, &e);
+    int s = push_stopped(p) ? cb_error_set(&e, CB_ECANCELED, "stopped") : transfer(b, &e);
     if (s < 0 && s != -CB_ECANCELED)
         cb_error_wrap(&e, "blob %.19s", cb_digest_text(&b->desc.digest, id));
     if (s == 0 && p->o.on_blob)
@@ -155,26 +159,33 @@ size_t cb_push_results(const struct cb_push *cp, const struct cb_push_result **o
 {
     struct cb_push *p = (struct cb_push *)(uintptr_t)cp;
     size_t n = 0;
+    pthread_mutex_lock(&p->mu);
     free(p->results);
     p->results = cb_calloc(p->n + 1, sizeof *p->results);
     for (size_t i = 0; i < p->n; i++)
         if (p->v[i]->done)
             p->results[n++] = p->v[i]->result;
     *out = p->results;
+    pthread_mutex_unlock(&p->mu);
     return n;
 }
 
 /* ---- manifests ---- */
 
-static int put_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, const char *name,
-                        struct cb_error *err)
+static int put_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,
+                        const char *name, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
     cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, name);
     struct cb_scope scope = { p->e.repo, "pull,push" };
-    struct reg_request q = { .method = "PUT", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers,
-                             .body = { .mem = body, .mem_len = len }, .repeatable = true };
+    struct reg_request q = { .method = "PUT",
+                             .path = path,
+                             .scopes = &scope,
+                             .n_scopes = 1,
+                             .headers = &headers,
+                             .body = { .mem = body, .mem_len = len },
+                             .repeatable = true };
     cb_strvec_pushf(&headers, "Content-Type: %s", desc->media_type);
     int s = reg_send(p->r, &p->e, &q, &reply, err);
     if (s < 0)
@@ -184,12 +195,15 @@ static int put_manifest(struct cb_push *p, const struct cb_descriptor *desc, con
         return reg_reply_error(reply, err, "%s/%s", p->e.host, path);
     const char *digest = cb_http_header(reply, "Docker-Content-Digest");
     struct cb_digest d;
-    if (digest && cb_digest_parse(&d, digest, NULL) == 0 && d.alg == desc->digest.alg && !cb_digest_eq(&d, &desc->digest))
-        return cb_error_set(err, CB_EVERIFY, "%s/%s: the registry stored another manifest than it was sent", p->e.host, path);
+    if (digest && cb_digest_parse(&d, digest, NULL) == 0 && d.alg == desc->digest.alg &&
+        !cb_digest_eq(&d, &desc->digest))
+        return cb_error_set(err, CB_EVERIFY, "%s/%s: the registry stored another manifest than it was sent",
+                            p->e.host, path);
     return 0;
 }
 
-static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, const char *name, bool *same, struct cb_error *err)
+static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, const char *name, bool *same,
+                       struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
@@ -206,7 +220,8 @@ static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, cons
     return 0;
 }
 
-int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, struct cb_error *err)
+int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,
+                     struct cb_error *err)
 {
     char digest[CB_DIGEST_TEXT_MAX];
     bool same = false;
@@ -215,17 +230,20 @@ int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const 
     return s < 0 || same ? s : put_manifest(p, desc, body, len, digest, err);
 }
 
-int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current, struct cb_error *err)
+int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
+                        struct cb_error *err)
 {
     return manifest_is(p, desc, tag, current, err);
 }
 
-int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, const char *tag, bool *moved,
-                struct cb_error *err)
+int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *tag,
+                bool *moved, struct cb_error *err)
 {
     bool same = false;
     int s = manifest_is(p, desc, tag, &same, err);
+    if (s == 0 && !same)
+        s = put_manifest(p, desc, body.ptr, body.len, tag, err);
     if (moved)
         *moved = s == 0 && !same;
-    return s < 0 || same ? s : put_manifest(p, desc, body, len, tag, err);
+    return s;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <stdarg.h>
+#include <strings.h>
 
 #include "oci/json.h"
 #include "registry/private.h"
 #include "util/alloc.h"
-#include "util/limits.h"
+
+#define MAX_WORDS 300
 
 static enum cb_code code_of(unsigned status)
 {
@@ -19,25 +22,65 @@ static enum cb_code code_of(unsigned status)
     }
 }
 
+static void add_capped(struct cb_strbuf *out, const char *text, size_t n)
+{
+    cb_strbuf_add_sanitized(out, text, CB_MIN(n, (size_t)MAX_WORDS), false);
+}
+
+static void add_error(struct cb_strbuf *out, const json_t *e)
+{
+    const char *code = json_string_value(json_object_get(e, "code"));
+    const char *message = json_string_value(json_object_get(e, "message"));
+    bool has_code = code && *code, has_message = message && *message;
+    cb_strbuf_adds(out, out->len && (has_code || has_message) ? "; " : "");
+    if (has_code)
+        add_capped(out, code, CB_MIN(strlen(code), (size_t)64));
+    cb_strbuf_adds(out, has_code && has_message ? ": " : "");
+    if (has_message)
+        add_capped(out, message, strlen(message));
+}
+
 /* distribution-spec "Error Codes": {"errors":[{"code","message","detail"}]} */
 static void add_errors(struct cb_strbuf *out, const json_t *root)
 {
     const json_t *list = json_object_get(root, "errors");
-    for (size_t i = 0; i < json_array_size(list) && i < 3; i++) {
-        const json_t *e = json_array_get(list, i);
-        const char *code = json_string_value(json_object_get(e, "code"));
-        const char *message = json_string_value(json_object_get(e, "message"));
-        cb_strbuf_adds(out, out->len ? "; " : "");
-        if (code)
-            cb_strbuf_add_sanitized(out, code, CB_MIN(strlen(code), (size_t)64), false);
-        if (message && *message) {
-            cb_strbuf_adds(out, code ? ": " : "");
-            cb_strbuf_add_sanitized(out, message, CB_MIN(strlen(message), (size_t)400), false);
-        }
-    }
+    for (size_t i = 0; i < json_array_size(list) && i < 3; i++)
+        add_error(out, json_array_get(list, i));
 }
 
-static void describe(struct cb_http_reply *reply, struct cb_strbuf *out)
+/* Runs of blanks become one; of a page of HTML only what is between the tags stays. */
+static void flatten(struct cb_strbuf *out, const char *p, size_t n, bool html)
+{
+    bool tag = false;
+    for (size_t i = 0; i < n && out->len < MAX_WORDS; i++) {
+        if (html && p[i] == '<')
+            tag = true;
+        bool blank = tag || isspace((unsigned char)p[i]);
+        if (html && p[i] == '>')
+            tag = false;
+        if (!blank)
+            cb_strbuf_addch(out, p[i]);
+        else if (out->len && out->buf[out->len - 1] != ' ')
+            cb_strbuf_addch(out, ' ');
+    }
+    while (out->len && out->buf[out->len - 1] == ' ')
+        cb_strbuf_setlen(out, out->len - 1);
+}
+
+/* An error page says what it is in its title, and then at length. */
+static void add_page(struct cb_strbuf *out, const struct cb_strbuf *body)
+{
+    struct cb_strbuf flat cb_cleanup_strbuf = CB_STRBUF_INIT;
+    const char *title = strcasestr(body->buf, "<title>"), *end = title ? strcasestr(title, "</title>") : NULL;
+    bool html = body->buf[strspn(body->buf, " \t\r\n")] == '<';
+    if (html && end)
+        flatten(&flat, title + 7, (size_t)(end - title) - 7, true);
+    if (!flat.len)
+        flatten(&flat, body->buf, body->len, html);
+    add_capped(out, flat.buf, flat.len);
+}
+
+void reg_reply_words(struct cb_http_reply *reply, struct cb_strbuf *out)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (cb_http_slurp(reply, &body, NULL) < 0 || !body.len)
@@ -46,7 +89,7 @@ static void describe(struct cb_http_reply *reply, struct cb_strbuf *out)
     if (root)
         add_errors(out, root);
     if (!out->len)
-        cb_strbuf_add_sanitized(out, body.buf, CB_MIN(body.len, (size_t)200), false);
+        add_page(out, &body);
 }
 
 int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const char *fmt, ...)
@@ -57,7 +100,7 @@ int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const cha
     va_start(ap, fmt);
     cb_strbuf_vaddf(&what, fmt, ap);
     va_end(ap);
-    describe(reply, &said);
+    reg_reply_words(reply, &said);
     int r = cb_error_set(err, code_of(status), "%s: status %u%s%s", what.buf, status, said.len ? ": " : "", said.buf);
     if (err)
         err->http_status = (int)status;

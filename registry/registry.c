@@ -8,6 +8,7 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
 {
     CB_AUTO(cb_registry_free) struct cb_registry *r = CB_NEW(struct cb_registry);
     r->o = *o;
+    r->o.registries_conf = NULL; /* used here, and perhaps gone later */
     pthread_mutex_init(&r->mu, NULL);
     r->hosts = cb_hashmap_new();
     if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
@@ -39,26 +40,35 @@ void cb_registry_name_host(struct cb_registry *r, const char *host)
 }
 
 /* GET /v2/ as this user; a registry that asks nobody takes anybody. */
-int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password, char **realm,
-                            struct cb_error *err)
+static int check_login(struct cb_registry *r, struct cb_auth *auth, const char *host, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    struct reg_endpoint e = { 0 };
-    cb_autofree char *creds = cb_asprintf("%s:%s", username, password);
-    struct cb_auth_options ao = { .creds = creds, .http = r->o.http, .cancel = r->o.cancel };
-    CB_AUTO(cb_auth_free) struct cb_auth *auth = cb_auth_new(&ao);
+    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
     struct reg_request q = { .method = "GET", .path = "", .auth = auth, .approve_realm = true };
-    *realm = NULL;
-    cb_auth_set_creds_host(auth, host);
-    cb_registry_name_host(r, host);
     int s = reg_endpoint_push(r, host, "login", &e, err);
     if (s == 0)
         s = reg_send(r, &e, &q, &reply, err);
-    if (s == 0 && cb_http_status(reply) != 200)
-        s = reg_reply_error(reply, err, "registry %s", host);
-    if (s == 0 && cb_auth_last_realm(auth))
-        *realm = cb_strdup(cb_auth_last_realm(auth));
-    reg_endpoint_done(&e);
+    if (s < 0 || cb_http_status(reply) == 200)
+        return s;
+    return cb_http_status(reply) == 404
+               ? cb_error_set(err, CB_ENET, "%s answers, but is no registry: there is no /v2/", host)
+               : reg_reply_error(reply, err, "registry %s", host);
+}
+
+int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password,
+                            char **realm, struct cb_error *err)
+{
+    *realm = NULL;
+    if (!*username || strchr(username, ':'))
+        return cb_error_set(err, CB_EUSAGE, "a user name must not be empty or contain ':'");
+    cb_autofree char *creds = cb_asprintf("%s:%s", username, password);
+    struct cb_auth_options ao = { .creds = creds, .http = r->o.http, .cancel = r->o.cancel };
+    CB_AUTO(cb_auth_free) struct cb_auth *auth = cb_auth_new(&ao);
     explicit_bzero(creds, strlen(creds));
+    cb_auth_set_creds_host(auth, host);
+    cb_registry_name_host(r, host);
+    int s = check_login(r, auth, host, err);
+    if (s == 0)
+        *realm = cb_auth_last_realm(auth);
     return s;
 }

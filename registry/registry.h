@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The client of the OCI Distribution API (distribution-spec 1.1) and Docker's registry protocol: hosts and mirrors, resolve, pull,
- * push. Never sees the store: blobs come from and go to cb_blob_source and cb_blob_sink. reference §2.2–2.5; safety 1C, 1D, 3a.
+/* The client of the OCI Distribution API (distribution-spec 1.1) and Docker's registry protocol: hosts and mirrors,
+ * resolve, pull, push. Never sees the store: blobs come from and go to cb_blob_source and cb_blob_sink. reference
+ * §2.2–2.5; safety 1C, 1D, 3a.
  *
  * Everything is thread-safe and blocks only its caller. Retries, tokens, mirrors and redirects happen inside. */
 
@@ -15,18 +16,20 @@
 
 struct cb_registry;
 struct cb_registry_options {
-    struct cb_http *http;              /* borrowed */
-    struct cb_auth *auth;              /* borrowed */
+    struct cb_http *http; /* borrowed */
+    struct cb_auth *auth; /* borrowed */
     const struct cb_cancel *cancel;
-    const char *registries_conf;       /* NULL: CONTAINERS_REGISTRIES_CONF, ~/.config/containers, /etc/containers (+ .d) */
-    const char *cert_dir;              /* --cert-dir, or NULL: certs.d directories */
-    const struct cb_strvec *insecure;  /* --insecure-registry host[:port]: plain http or unverified TLS allowed there */
-    int tls_verify;                    /* -1 not said, 0 --tls-verify=false (for the hosts named on the command line), 1 */
+    const char *registries_conf; /* NULL: CONTAINERS_REGISTRIES_CONF, ~/.config/containers, /etc/containers (+ .d) */
+    const char *cert_dir;        /* --cert-dir, or NULL: certs.d directories */
+    const struct cb_strvec
+        *insecure;  /* --insecure-registry host[:port]: plain http or unverified TLS allowed there */
+    int tls_verify; /* -1 not said, 0 --tls-verify=false (for the hosts named on the command line), 1 */
     bool allow_foreign_urls;
     void (*debug)(void *arg, const char *line);
     void *debug_arg;
 };
-struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct cb_error *err); /* NULL: registries.conf is wrong */
+struct cb_registry *cb_registry_new(const struct cb_registry_options *o,
+                                    struct cb_error *err); /* NULL: registries.conf is wrong */
 void cb_registry_free(struct cb_registry *r);
 CB_DEFINE_CLEANUP(struct cb_registry *, cb_registry_free)
 
@@ -36,31 +39,33 @@ void cb_registry_name_host(struct cb_registry *r, const char *host);
 /* ---- pull ---- */
 /* A manifest that was fetched and verified. */
 struct cb_fetched {
-    struct cb_descriptor desc;         /* media type, digest, size of `body` */
-    struct cb_strbuf body;             /* verbatim */
-    char *host, *repo;                 /* the repository it is known to be in: what the reference names, not the mirror */
+    struct cb_descriptor desc; /* media type, digest, size of `body` */
+    struct cb_strbuf body;     /* verbatim */
+    char *host, *repo;         /* the repository it is known to be in: what the reference names, not the mirror */
 };
 void cb_fetched_done(struct cb_fetched *f);
 #define cb_cleanup_fetched CB_CLEANUP(cb_fetched_done)
 /* What a reference points to now (index or manifest), by mirrors then location. -CB_ENOTFOUND, -CB_EAUTH, -CB_ENET. */
-int cb_registry_manifest(struct cb_registry *r, const struct cb_reference *ref, struct cb_fetched *out, struct cb_error *err) CB_WUR;
+int cb_registry_manifest(struct cb_registry *r, const struct cb_reference *ref, struct cb_fetched *out,
+                         struct cb_error *err) CB_WUR;
 /* Only digest, size and type, by HEAD (GET where HEAD is refused or has no digest). */
-int cb_registry_head(struct cb_registry *r, const struct cb_reference *ref, struct cb_descriptor *out, struct cb_error *err) CB_WUR;
+int cb_registry_head(struct cb_registry *r, const struct cb_reference *ref, struct cb_descriptor *out,
+                     struct cb_error *err) CB_WUR;
 
 /* An image resolved for one platform: index (if any) → manifest → config, each verified. */
 struct cb_resolved {
-    struct cb_reference ref;           /* as asked */
-    struct cb_descriptor top;          /* what the reference named */
-    struct cb_strbuf index_body;       /* empty where top is the manifest */
-    struct cb_descriptor desc;         /* of the manifest */
+    struct cb_reference ref;     /* as asked */
+    struct cb_descriptor top;    /* what the reference named */
+    struct cb_strbuf index_body; /* empty where top is the manifest */
+    struct cb_descriptor desc;   /* of the manifest */
     struct cb_strbuf manifest_body, config_body;
     struct cb_manifest manifest;
     struct cb_image_config config;
 };
 void cb_resolved_done(struct cb_resolved *x);
 #define cb_cleanup_resolved CB_CLEANUP(cb_resolved_done)
-/* cached: asked for the body of a manifest or config whose digest is known already; returns true and fills out when it has it,
- * so that an unchanged parent costs one HEAD. May be NULL. */
+/* cached: asked for the body of a manifest or config whose digest is known already; returns true and fills out when
+ * it has it, so that an unchanged parent costs one HEAD. May be NULL. */
 struct cb_resolve_options {
     const struct cb_platform *platform;
     bool (*cached)(void *arg, const struct cb_digest *d, struct cb_strbuf *out);
@@ -68,50 +73,60 @@ struct cb_resolve_options {
 };
 int cb_registry_resolve(struct cb_registry *r, const struct cb_reference *ref, const struct cb_resolve_options *o,
                         struct cb_resolved *out, struct cb_error *err) CB_WUR;
-/* A blob by mirrors then location, verified as it streams (digest and size), resumed by Range when the connection breaks. */
+/* A blob by mirrors then location, verified as it streams (digest and size), resumed by Range when the connection
+ * breaks. */
 int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
                      struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 
 /* ---- push ---- */
-/* A push of one image (or several manifests) to one repository: blobs may be added while the build still runs, from any thread;
- * manifests and tags go last, when every blob is there. */
+/* A push of one image (or several manifests) to one repository: blobs may be added while the build still runs, from
+ * any thread; manifests and tags go last, when every blob is there. */
 struct cb_push;
-enum cb_blob_outcome { CB_BLOB_PRESENT, CB_BLOB_MOUNTED, CB_BLOB_UPLOADED, CB_BLOB_COPIED /* streamed from another registry */ };
+enum cb_blob_outcome {
+    CB_BLOB_PRESENT,
+    CB_BLOB_MOUNTED,
+    CB_BLOB_UPLOADED,
+    CB_BLOB_COPIED /* streamed from another registry */
+};
 struct cb_push_result {
     struct cb_digest digest;
-    uint64_t size;                     /* of the blob */
+    uint64_t size; /* of the blob */
     enum cb_blob_outcome outcome;
-    uint64_t sent;                     /* body bytes that went to the registry */
-    char *mounted_from;                /* repository, or NULL */
+    uint64_t sent;      /* body bytes that went to the registry */
+    char *mounted_from; /* repository, or NULL */
 };
 struct cb_push_options {
     const struct cb_reference *target; /* host and repo; the tag is given to cb_push_tag */
     unsigned jobs;                     /* parallel blobs, 0 = 4 */
     /* Told of each change, from any thread: current of total bytes. done: outcome is final. */
-    void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total, const struct cb_push_result *done);
+    void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
+                    const struct cb_push_result *done);
     void *arg;
 };
-int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err) CB_WUR;
-void cb_push_free(struct cb_push *p);  /* cancels and waits */
+int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
+    CB_WUR;
+void cb_push_free(struct cb_push *p); /* cancels and waits */
 CB_DEFINE_CLEANUP(struct cb_push *, cb_push_free)
-/* Where a blob can be had: a repository of the target's host (mounted), of another host (streamed), or open() (uploaded). */
+/* Where a blob can be had: a repository of the target's host (mounted), of another host (streamed), or open()
+ * (uploaded). */
 struct cb_push_blob {
-    struct cb_descriptor desc;         /* copied */
-    const char *const *origin_hosts;   /* parallel arrays, copied */
+    struct cb_descriptor desc;       /* copied */
+    const char *const *origin_hosts; /* parallel arrays, copied */
     const char *const *origin_repos;
     size_t n_origins;
     /* NULL where we do not have the bytes. Called in a worker, possibly again for another try. */
     int (*open)(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err);
-    void *arg;                         /* must live until cb_push_free */
+    void *arg; /* must live until cb_push_free */
 };
 /* Starts it at once; the same digest added twice is one. Never blocks for long. */
 int cb_push_add(struct cb_push *p, const struct cb_push_blob *b, struct cb_error *err) CB_WUR;
 /* Waits for all blobs; the first failure. */
 int cb_push_wait(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* PUT by digest; skipped when HEAD says it is there. */
-int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, struct cb_error *err) CB_WUR;
+int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,
+                     struct cb_error *err) CB_WUR;
 /* PUT by tag, last. One HEAD first: a tag that already has this digest costs nothing more. *moved (may be NULL). */
-int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len, const char *tag,
+int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *tag,
                 bool *moved, struct cb_error *err) CB_WUR;
 /* Whether the tag at the target (never at a mirror) is this manifest already: one HEAD. */
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
@@ -121,5 +136,5 @@ size_t cb_push_results(const struct cb_push *p, const struct cb_push_result **ou
 
 /* ---- other ---- */
 /* GET /v2/ with these credentials; *realm (owned, may be NULL) is the token realm that took them. For login. */
-int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password, char **realm,
-                            struct cb_error *err) CB_WUR;
+int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password,
+                            char **realm, struct cb_error *err) CB_WUR;

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <strings.h>
+
 #include "registry/private.h"
 #include "util/alloc.h"
+#include "util/timeutil.h"
+
+#define NS INT64_C(1000000000)
+#define MAX_AUTH_TRIES 2
 
 static int get_plain(const struct reg_host *h)
 {
@@ -19,36 +26,32 @@ static void set_plain(const struct reg_host *h, int plain)
     pthread_mutex_unlock(&m->mu);
 }
 
-/* A TLS server that was spoken to in plain HTTP says so; a Go server does it with status 400. */
+int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err)
+{
+    struct pollfd p = { .fd = r->o.cancel ? cb_cancel_fd(r->o.cancel) : -1, .events = POLLIN };
+    int64_t until = cb_time_monotonic() + ns;
+    for (;;) {
+        int s = cb_cancel_check(r->o.cancel, err);
+        int64_t left = until - cb_time_monotonic();
+        if (s < 0 || left <= 0)
+            return s;
+        struct timespec ts = { .tv_sec = left / NS, .tv_nsec = left % NS };
+        (void)ppoll(&p, 1, &ts, NULL);
+    }
+}
+
+/* A TLS server that was spoken to in plain HTTP says so: a Go server and nginx with status 400, some lead to https. */
 static bool wants_tls(struct cb_http_reply *reply)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (cb_http_status(reply) != 400 || cb_http_header(reply, "Docker-Distribution-Api-Version"))
+    const char *location = cb_http_header(reply, "Location");
+    unsigned status = cb_http_status(reply);
+    if (status >= 300 && status < 400)
+        return location && !strncasecmp(location, "https://", 8);
+    if (status != 400 || cb_http_header(reply, "Docker-Distribution-Api-Version"))
         return false;
-    return cb_http_slurp(reply, &body, NULL) == 0 && (strstr(body.buf, "HTTPS server") || strstr(body.buf, "HTTPS port"));
-}
-
-/* Which of the two a host speaks, where both are allowed. A loopback registry is mostly a plain one. */
-static int find_scheme(struct cb_registry *r, const struct reg_endpoint *e, struct cb_error *err)
-{
-    int result = 0;
-    for (int i = 0; i < 2; i++) {
-        CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-        int plain = (i == 0) == e->h->loopback;
-        cb_autofree char *url = cb_asprintf("%s://%s/v2/", plain ? "http" : "https", e->h->authority);
-        struct cb_http_request req = { .method = "GET", .url = url, .tls = &e->h->tls, .plain_http = plain, .private_ok = true,
-                                       .no_redirect = true, .no_retry = true };
-        int s = cb_http_send(r->o.http, &req, &reply, err);
-        if (s == -CB_ECANCELED)
-            return s;
-        if (s == 0 && !(plain && wants_tls(reply))) {
-            set_plain(e->h, plain);
-            return 0;
-        }
-        result = s < 0 ? s : result;
-    }
-    return result < 0 ? cb_error_wrap(err, "registry %s", e->host)
-                      : cb_error_set(err, CB_ENET, "registry %s speaks neither http nor https", e->host);
+    return cb_http_slurp(reply, &body, NULL) == 0 &&
+           (strstr(body.buf, "HTTPS server") || strstr(body.buf, "HTTPS port"));
 }
 
 struct attempt {
@@ -57,43 +60,134 @@ struct attempt {
     const struct reg_request *q;
     struct cb_auth *auth;
     struct cb_auth_target target;
-    bool same_origin;              /* q->url is at the registry itself */
+    bool same_origin; /* q->url is at the registry itself */
     char *base, *url;
 };
+
+static void set_target(struct attempt *a, bool plain)
+{
+    free(a->base);
+    a->base = cb_asprintf("%s://%s", plain ? "http" : "https", a->e->h->authority);
+    a->target = (struct cb_auth_target){ .host = a->e->host,
+                                         .base_url = a->base,
+                                         .tls = &a->e->h->tls,
+                                         .plain_http = plain,
+                                         .private_ok = true,
+                                         .approve_realm = a->q->approve_realm };
+}
+
+/* 1: it is spoken there, 0: not, negative. What a 401 tells of the way to authenticate is not thrown away. */
+static int probe(struct attempt *a, bool plain, struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    set_target(a, plain);
+    cb_autofree char *url = cb_asprintf("%s/v2/", a->base);
+    struct cb_http_request req = { .method = "GET",
+                                   .url = url,
+                                   .tls = &a->e->h->tls,
+                                   .plain_http = plain,
+                                   .private_ok = true,
+                                   .no_redirect = true,
+                                   .no_retry = true };
+    int s = cb_http_send(a->r->o.http, &req, &reply, err);
+    if (s < 0)
+        return s;
+    cb_auth_learn(a->auth, &a->target, reply);
+    return !(plain && wants_tls(reply));
+}
+
+static int neither(const struct cb_error *https, const struct cb_error *http, struct cb_error *err)
+{
+    if (!http->code) /* it is there, and wants https */
+        return cb_error_copy(err, https);
+    return cb_error_set(err, https->code, "%s; %s", cb_error_text(https), cb_error_text(http));
+}
+
+/* Which of the two a host speaks, where both are allowed. A loopback registry is mostly a plain one. */
+static int find_scheme(struct attempt *a, struct cb_error *err)
+{
+    struct cb_error https cb_cleanup_error = CB_ERROR_INIT, http cb_cleanup_error = CB_ERROR_INIT;
+    bool plain = a->e->h->loopback;
+    int s = 0;
+    for (int i = 0; i < 2; i++, plain = !plain) {
+        struct cb_error *e = plain ? &http : &https;
+        s = probe(a, plain, e);
+        if (s == 1) {
+            set_plain(a->e->h, plain);
+            return 0;
+        }
+        if (s == -CB_ECANCELED)
+            return cb_error_move(err, e);
+    }
+    return neither(&https, &http, err);
+}
+
+static int know_scheme(struct attempt *a, struct cb_error *err)
+{
+    struct reg_host *h = (struct reg_host *)(uintptr_t)a->e->h;
+    int s = 0;
+    if (get_plain(h) < 0) {
+        pthread_mutex_lock(&h->probe);
+        s = get_plain(h) < 0 ? find_scheme(a, err) : 0;
+        pthread_mutex_unlock(&h->probe);
+    }
+    if (s == 0)
+        set_target(a, get_plain(h) == 1);
+    return s;
+}
 
 static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out, struct cb_error *err)
 {
     const struct reg_request *q = a->q;
     *tried = a->same_origin ? cb_auth_header(a->auth, &a->target, q->scopes, q->n_scopes) : NULL;
     struct cb_http_request req = {
-        .method = q->method, .url = a->url, .tls = a->same_origin ? &a->e->h->tls : NULL,
-        .plain_http = a->same_origin && a->target.plain_http, .private_ok = a->same_origin, .authorization = *tried,
-        .headers = q->headers, .body = q->body, .on_sent = q->on_sent, .on_sent_arg = q->on_sent_arg,
-        .retry_unsafe = q->repeatable, .no_retry = q->no_retry, .max_body = q->max_body,
+        .method = q->method,
+        .url = a->url,
+        .tls = a->same_origin ? &a->e->h->tls : NULL,
+        .plain_http = a->same_origin && a->target.plain_http,
+        .private_ok = a->same_origin,
+        .private_redirect_ok = a->same_origin && a->e->h->insecure,
+        .authorization = *tried,
+        .headers = q->headers,
+        .body = q->body,
+        .on_sent = q->on_sent,
+        .on_sent_arg = q->on_sent_arg,
+        .retry_unsafe = q->repeatable,
+        .no_retry = q->no_retry,
+        .max_body = q->max_body,
     };
     return cb_http_send(a->r->o.http, &req, out, err);
 }
 
-/* 401: once for what was missing, and once more where a token had just expired. */
+/* Makes ready for another try with the header that the challenge brought. */
+static int answer(struct attempt *a, const struct cb_http_reply *reply, const struct cb_auth_ask *ask,
+                  struct cb_error *err)
+{
+    const struct cb_http_body *body = &a->q->body;
+    int s = cb_auth_challenge(a->auth, &a->target, reply, ask, err);
+    return s == 0 && body->rewind ? body->rewind(body->arg, err) : s;
+}
+
+/* 401: once for what was missing, and once more where that was too old or too little. */
 static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb_error *err)
 {
-    for (int tries = 0; tries < 3; tries++) {
-        cb_autofree char *tried = NULL;
-        int r = send_once(a, &tried, out, err);
-        if (r < 0 || cb_http_status(*out) != 401 || cb_http_crossed_origin(*out) || !a->same_origin)
-            return r;
-        if (tries == 2)
-            return 0;
-        r = cb_auth_challenge(a->auth, &a->target, *out, a->q->scopes, a->q->n_scopes, tried, err);
-        if (r < 0)
-            return r;
-        if (a->q->body.rewind && (r = a->q->body.rewind(a->q->body.arg, err)) < 0)
-            return r;
-        if (a->q->body.pull && !a->q->body.rewind)
-            return 0;
+    const struct reg_request *q = a->q;
+    for (int tries = 0;; tries++) {
+        char *tried = NULL;
+        int s = send_once(a, &tried, out, err);
+        bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin;
+        bool again = asked && tries < MAX_AUTH_TRIES && (q->body.rewind || !q->body.pull);
+        if (again) {
+            struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0 };
+            s = answer(a, *out, &ask, err);
+        }
+        if (tried)
+            explicit_bzero(tried, strlen(tried));
+        free(tried);
+        if (!again || s < 0)
+            return s;
         cb_http_reply_free(CB_TAKE(*out));
     }
-    return 0;
 }
 
 static int set_url(struct attempt *a, struct cb_error *err)
@@ -112,24 +206,21 @@ static int set_url(struct attempt *a, struct cb_error *err)
     return r;
 }
 
-int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q, struct cb_http_reply **out,
-             struct cb_error *err)
+int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q,
+             struct cb_http_reply **out, struct cb_error *err)
 {
     struct attempt a = { .r = r, .e = e, .q = q, .auth = q->auth ? q->auth : r->o.auth };
     *out = NULL;
-    int s = get_plain(e->h) < 0 ? find_scheme(r, e, err) : 0;
-    if (s < 0)
-        return s;
-    bool plain = get_plain(e->h) == 1;
-    a.base = cb_asprintf("%s://%s", plain ? "http" : "https", e->h->authority);
-    a.target = (struct cb_auth_target){ .host = e->host, .base_url = a.base, .tls = &e->h->tls, .plain_http = plain,
-                                        .private_ok = true, .approve_realm = q->approve_realm };
-    s = set_url(&a, err);
+    int s = know_scheme(&a, err);
+    if (s == 0)
+        s = set_url(&a, err);
     if (s == 0)
         s = authenticate(&a, out, err);
     if (s < 0 && *out)
         cb_http_reply_free(CB_TAKE(*out));
     free(a.base);
     free(a.url);
-    return s < 0 ? cb_error_wrap(err, "registry %s", e->host) : 0;
+    if (s < 0)
+        cb_error_wrap(err, "registry %s", e->host);
+    return s;
 }

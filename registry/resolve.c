@@ -22,8 +22,8 @@ static bool have(const struct cb_resolve_options *o, const struct cb_digest *d, 
 }
 
 /* The body of a manifest or index, from the cache or the registry; desc is filled from what it is. */
-static int get(struct cb_registry *r, const struct cb_reference *ref, const struct cb_resolve_options *o, struct cb_descriptor *desc,
-               struct cb_strbuf *body, struct cb_error *err)
+static int get(struct cb_registry *r, const struct cb_reference *ref, const struct cb_resolve_options *o,
+               struct cb_descriptor *desc, struct cb_strbuf *body, struct cb_error *err)
 {
     struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
     if (have(o, &ref->digest, body)) {
@@ -44,7 +44,8 @@ static int get(struct cb_registry *r, const struct cb_reference *ref, const stru
 }
 
 /* A tag becomes a digest by HEAD where bodies may be cached: that costs no pull quota. */
-static int pin(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_reference *ref, struct cb_error *err)
+static int pin(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_reference *ref,
+               struct cb_error *err)
 {
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -56,8 +57,8 @@ static int pin(struct cb_registry *r, const struct cb_resolve_options *o, struct
     return s;
 }
 
-static int select_manifest(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x, struct cb_reference *ref,
-                           struct cb_error *err)
+static int select_manifest(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
+                           struct cb_reference *ref, struct cb_error *err)
 {
     struct cb_index index cb_cleanup_index = { 0 };
     int s = cb_index_parse(&index, x->index_body.buf, x->index_body.len, NULL, err);
@@ -78,14 +79,15 @@ static int select_manifest(struct cb_registry *r, const struct cb_resolve_option
     return s;
 }
 
-static int get_config(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x, const struct cb_reference *ref,
-                      struct cb_error *err)
+static int get_config(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
+                      const struct cb_reference *ref, struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = NULL;
     const struct cb_descriptor *c = &x->manifest.config;
     char buf[16384];
     if (c->size > CB_MAX_MANIFEST)
-        return cb_error_set(err, CB_EVERIFY, "the image configuration is too large (%llu bytes)", (unsigned long long)c->size);
+        return cb_error_set(err, CB_EVERIFY, "the image configuration is too large (%llu bytes)",
+                            (unsigned long long)c->size);
     int s = have(o, &c->digest, &x->config_body) ? 0 : cb_registry_blob(r, ref->host, ref->repo, c, &src, err);
     for (size_t got = 1; s == 0 && src && got;) {
         s = cb_blob_read(src, buf, sizeof buf, &got, err);
@@ -95,7 +97,8 @@ static int get_config(struct cb_registry *r, const struct cb_resolve_options *o,
     return s < 0 ? s : cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
 }
 
-static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x, struct cb_error *err)
+static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
+                   struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -120,7 +123,9 @@ static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, st
 int cb_registry_resolve(struct cb_registry *r, const struct cb_reference *ref, const struct cb_resolve_options *o,
                         struct cb_resolved *out, struct cb_error *err)
 {
-    *out = (struct cb_resolved){ .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT, .config_body = CB_STRBUF_INIT };
+    *out = (struct cb_resolved){ .index_body = CB_STRBUF_INIT,
+                                 .manifest_body = CB_STRBUF_INIT,
+                                 .config_body = CB_STRBUF_INIT };
     cb_reference_copy(&out->ref, ref);
     cb_reference_default_tag(&out->ref);
     int s = resolve(r, o, out, err);

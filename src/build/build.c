@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "build/failed.h"
 #include "build/internal.h"
 #include "util/alloc.h"
 #include "util/fd.h"
@@ -33,12 +34,19 @@ static int slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *o
         return cb_error_sys(err, fd == -ENOENT ? CB_ENOTFOUND : CB_ECONF, -fd, "%s", path);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return cb_error_set(err, CB_ECONF, "%s is not a regular file", path);
-    return cb_fd_slurp(fd, max, out, err);
+    if (cb_fd_slurp(fd, max, out, err) < 0) {
+        if (err)
+            err->code = CB_ECONF;
+        cb_error_wrap(err, "%s", path);
+        return -CB_ECONF;
+    }
+    return 0;
 }
 
 struct inputs {
     struct cb_strbuf dockerfile;
     char *name;                    /* as shown */
+    bool in_context;               /* name is relative to the context, not to the working directory */
     struct cb_df_ignore *ignore;
     int context_fd;
 };
@@ -54,6 +62,7 @@ static void inputs_done(struct inputs *in)
 static int read_default(struct inputs *in, const char *context, struct cb_error *err)
 {
     static const char *const names[] = { "Dockerfile", "dockerfile", "Containerfile" };
+    in->in_context = true;
     for (size_t i = 0; i < CB_COUNTOF(names); i++) {
         int r = slurp_at(in->context_fd, names[i], CB_MAX_DOCKERFILE, &in->dockerfile, err);
         if (r == -CB_ENOTFOUND)
@@ -64,85 +73,99 @@ static int read_default(struct inputs *in, const char *context, struct cb_error 
     return cb_error_set(err, CB_ECONF, "no Dockerfile in %s: name one with -f FILE", context);
 }
 
+/* -f is relative to the working directory; one that is not there, to the context. */
+static int read_named(struct inputs *in, const char *path, struct cb_error *err)
+{
+    in->name = cb_strdup(path);
+    int r = cb_file_slurp(path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+    if (r == -CB_ENOTFOUND) {
+        in->in_context = true;
+        r = slurp_at(in->context_fd, path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+    }
+    if (r == -CB_ENOTFOUND)
+        return cb_error_set(err, CB_ECONF, "%s: no such Dockerfile", path);
+    if (r < 0)
+        err->code = CB_ECONF;
+    return r < 0 ? -CB_ECONF : 0;
+}
+
 static int read_dockerfile(struct inputs *in, const struct cb_build_options *o, struct cb_error *err)
 {
-    int r;
     if (!o->dockerfile)
         return read_default(in, o->context, err);
-    if (!strcmp(o->dockerfile, "-")) {
-        in->name = cb_strdup("Dockerfile");
-        return cb_fd_slurp(STDIN_FILENO, CB_MAX_DOCKERFILE, &in->dockerfile, err);
-    }
-    in->name = cb_strdup(o->dockerfile);
-    r = cb_file_slurp(o->dockerfile, CB_MAX_DOCKERFILE, &in->dockerfile, err);
-    if (r == -CB_ENOTFOUND || (r < 0 && err && err->sys_errno == ENOENT)) {
-        int again = slurp_at(in->context_fd, o->dockerfile, CB_MAX_DOCKERFILE, &in->dockerfile, NULL);
-        if (again == 0)
-            return 0;
-        return cb_error_set(err, CB_ECONF, "%s: no such Dockerfile", o->dockerfile);
-    }
-    if (r < 0 && err)
-        err->code = CB_ECONF;
-    return r;
+    if (strcmp(o->dockerfile, "-"))
+        return read_named(in, o->dockerfile, err);
+    in->name = cb_strdup("Dockerfile");
+    in->in_context = true;
+    return cb_fd_slurp(STDIN_FILENO, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 
 /* <Dockerfile>.dockerignore next to it wins outright over .dockerignore at the root of the context. */
-static int read_ignore(struct inputs *in, const struct cb_build_options *o, struct cb_error *err)
+static int read_ignore(struct inputs *in, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_autofree char *own = cb_asprintf("%s.dockerignore", o->dockerfile ? o->dockerfile : in->name);
+    cb_autofree char *own = cb_asprintf("%s.dockerignore", in->name);
     const char *name = own;
-    int r = o->dockerfile && strcmp(o->dockerfile, "-") ? cb_file_slurp(own, CB_MAX_DOCKERIGNORE, &text, err)
-                                                        : slurp_at(in->context_fd, own, CB_MAX_DOCKERIGNORE, &text, err);
-    if (r < 0 && (r == -CB_ENOTFOUND || (err && err->sys_errno == ENOENT))) {
+    int r = in->in_context ? slurp_at(in->context_fd, own, CB_MAX_DOCKERIGNORE, &text, err)
+                           : cb_file_slurp(own, CB_MAX_DOCKERIGNORE, &text, err);
+    if (r == -CB_ENOTFOUND) {
         name = ".dockerignore";
         r = slurp_at(in->context_fd, name, CB_MAX_DOCKERIGNORE, &text, err);
-        if (r == -CB_ENOTFOUND)
-            return 0;
     }
+    if (r == -CB_ENOTFOUND)
+        return 0;
     if (r == 0) {
         in->ignore = cb_df_ignore_parse(name, text.buf, text.len, err);
-        r = in->ignore ? 0 : -CB_ECONF;
+        r = in->ignore ? 0 : cb_failed(err);
     }
     return r;
 }
 
-static int read_inputs(struct inputs *in, const struct cb_build_options *o, struct cb_build_result *res, struct cb_error *err)
+static int read_inputs(struct inputs *in, const struct cb_build_options *o, struct cb_build_result *res,
+                       struct cb_error *err)
 {
     in->context_fd = open(o->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in->context_fd < 0)
         return cb_error_sys(err, CB_EUSAGE, errno, "build context %s", o->context);
     int r = read_dockerfile(in, o, err);
     if (r == 0)
-        r = read_ignore(in, o, err);
+        r = read_ignore(in, err);
     if (r < 0)
         return r;
     res->dockerfile = cb_dockerfile_parse(in->name, in->dockerfile.buf, in->dockerfile.len, err);
-    return res->dockerfile ? 0 : -CB_ECONF;
+    return res->dockerfile ? 0 : cb_failed(err);
 }
 
 /* ---- names ---- */
 
+static int parse_tag(struct cb_build *b, const char *text, struct cb_error *err)
+{
+    struct cb_reference *ref = &b->tags[b->n_tags];
+    int r = cb_reference_parse(ref, text, err);
+    if (r < 0) {
+        cb_error_wrap(err, "tag");
+        return r;
+    }
+    b->n_tags++;
+    if (cb_digest_is_set(&ref->digest))
+        return cb_error_set(err, CB_EUSAGE, "tag %s: a name to build must not have a digest", text);
+    cb_reference_default_tag(ref);
+    return 0;
+}
+
 static int parse_tags(struct cb_build *b, struct cb_error *err)
 {
     size_t max = b->o->tags ? b->o->tags->n : 0;
+    int r = 0;
     for (size_t i = 0; i < b->o->n_outputs; i++)
         max += b->o->outputs[i].names.n;
     b->tags = cb_calloc(max + 1, sizeof *b->tags);
     for (size_t k = 0; k <= b->o->n_outputs; k++) {
         const struct cb_strvec *names = k == 0 ? b->o->tags : &b->o->outputs[k - 1].names;
-        for (size_t i = 0; names && i < names->n; i++) {
-            struct cb_reference *ref = &b->tags[b->n_tags];
-            int r = cb_reference_parse(ref, names->v[i], err);
-            if (r < 0)
-                return cb_error_wrap(err, "tag");
-            b->n_tags++;
-            if (cb_digest_is_set(&ref->digest))
-                return cb_error_set(err, CB_EUSAGE, "tag %s: a name to build must not have a digest", names->v[i]);
-            cb_reference_default_tag(ref);
-        }
+        for (size_t i = 0; r == 0 && names && i < names->n; i++)
+            r = parse_tag(b, names->v[i], err);
     }
-    return 0;
+    return r;
 }
 
 static bool wants_push(const struct cb_build_options *o)
@@ -157,14 +180,22 @@ static bool wants_push(const struct cb_build_options *o)
 
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
 {
-    struct cb_build *b = arg;
-    return cb_build_resolve(b->env, &src->ref, &src->platform, b->o->pull, &src->image, &src->host, &src->repo, err);
+    const struct cb_build *b = arg;
+    struct cb_find_options o = { .ref = &src->ref, .platform = &src->platform, .policy = b->o->pull };
+    struct cb_found_image f = { 0 };
+    int r = cb_build_resolve(b->env, &o, &f, err);
+    if (r < 0)
+        return r;
+    src->image = f.image;
+    src->host = f.host;
+    src->repo = f.repo;
+    return 0;
 }
 
 static int make_plan(struct cb_build *b, struct cb_error *err)
 {
-    struct cb_plan_options po = { .build = b->o, .dockerfile = b->res->dockerfile, .resolve = resolve_source, .resolve_arg = b,
-                                  .progress = b->env->progress };
+    struct cb_plan_options po = { .build = b->o, .dockerfile = b->res->dockerfile, .resolve = resolve_source,
+                                  .resolve_arg = b, .progress = b->env->progress };
     int64_t t = cb_time_monotonic();
     int r = cb_plan_make(&po, &b->plan, &b->res->failed, err);
     b->res->t_resolve = cb_time_monotonic() - t;
@@ -177,19 +208,15 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->env = b->env;
     s->o = b->o;
     s->plan = &b->plan;
-    b->slots = s->slots = cb_slots_new(b->env);
-    s->kb.clamp_mtime = b->epoch;
-    s->kb.arch = b->plan.config.platform.arch;
-    cb_build_compression(b->o, &s->compression, &s->level);
     s->cancel = b->cancel;
-    s->steps = cb_pool_new("step", cb_cpu_count() + 2);
-    s->seals = cb_pool_new("seal", 2);
-    pthread_mutex_init(&s->mu, NULL);
-    pthread_cond_init(&s->cond, NULL);
+    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .arch = b->plan.config.platform.arch,
+                                  .hosts = b->o->extra_hosts, .single_id = b->env->id_mode == CB_ID_SINGLE };
+    b->slots = s->slots = cb_slots_new(b->env);
+    cb_solve_open(s);
     if (b->plan.needs_context) {
         s->context = cb_context_open(b->o->context, in->ignore, err);
         if (!s->context)
-            return -CB_EUSAGE;
+            return cb_failed(err);
     }
     return 0;
 }
@@ -256,19 +283,25 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     return r;
 }
 
+static int set_up_push(struct cb_build *b, struct cb_error *err)
+{
+    if (!wants_push(b->o))
+        return 0;
+    b->pusher = cb_pusher_new(b->env, b->tags, b->n_tags, err);
+    if (!b->pusher)
+        return cb_failed(err);
+    cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
+    return 0;
+}
+
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     bool all_hit = false;
     int r = make_plan(b, err);
-    if (r == 0 && wants_push(b->o)) {
-        b->pusher = cb_pusher_new(b->env, b->tags, b->n_tags, err);
-        if (!b->pusher)
-            return err && err->code ? -(int)err->code : -CB_ENET;
-    }
+    if (r == 0)
+        r = set_up_push(b, err);
     if (r == 0)
         r = set_up_solver(b, in, err);
-    if (r == 0 && b->pusher)
-        cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
     if (r == 0)
         r = solve(b, &all_hit, err);
     if (r == 0)
@@ -282,25 +315,32 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
 
 /* ---- failure ---- */
 
-static int explain_failure(struct cb_build *b, int r, struct cb_error *err)
+static void keep_log(struct cb_build *b, const struct cb_vertex *v)
 {
-    const struct cb_vertex *v = b->solver.failed;
     struct cb_strbuf log cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (!v || r == -CB_ECANCELED)
-        return r;
-    b->res->failed = v->span;
-    if (v->kind == CB_VERTEX_RUN) {
-        cb_autofree char *last = cb_step_last_lines(v->step);
-        cb_strbuf_addf(&log, "------\n > %s:\n%s%s------\n", v->name, last, *last && !cb_ends_with(last, "\n") ? "\n" : "");
-        b->res->failed_log = cb_strbuf_detach(&log, NULL);
-    }
-    return cb_error_wrap(err, "%s:%u", b->res->dockerfile->name, v->span.first);
+    cb_autofree char *last = cb_step_last_lines(v->step);
+    const char *end = *last && !cb_ends_with(last, "\n") ? "\n" : "";
+    cb_strbuf_addf(&log, "------\n > %s:\n%s%s------\n", v->name, last, end);
+    b->res->failed_log = cb_strbuf_detach(&log, NULL);
 }
 
+/* The solver is done. */
+static void explain_failure(struct cb_build *b, struct cb_error *err)
+{
+    const struct cb_vertex *v = b->solver.failed;
+    if (!v || err->code == CB_ECANCELED)
+        return;
+    b->res->failed = v->span;
+    if (v->kind == CB_VERTEX_RUN)
+        keep_log(b, v);
+    if (v->span.first)
+        cb_error_wrap(err, "%s:%u", b->res->dockerfile->name, v->span.first);
+}
+
+/* What still runs tells the pusher of layers, so it ends first. */
 static void clean_up(struct cb_build *b)
 {
     cb_pusher_free(b->pusher);
-    cb_solve_done(&b->solver);
     cb_context_free(b->solver.context);
     cb_slots_free(b->slots);
     cb_cancel_free(b->cancel);
@@ -310,29 +350,43 @@ static void clean_up(struct cb_build *b)
     free(b->tags);
 }
 
+static int check_options(struct cb_build *b, struct cb_error *err)
+{
+    bool set = false;
+    int64_t epoch = 0;
+    int r = cb_source_date_epoch(&set, &epoch, err);
+    if (r == 0 && set)
+        b->epoch = epoch;
+    if (r == 0)
+        r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
+    if (r == 0)
+        r = parse_tags(b, err);
+    if (r == 0 && wants_push(b->o) && b->n_tags == 0)
+        r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
+    return r;
+}
+
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                  struct cb_error *err)
 {
     struct cb_build b = { .own_env = *env, .o = o, .res = res, .epoch = INT64_MAX };
     struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
-    bool set = false;
-    int64_t epoch = 0;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     b.cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)env->cancel);
     b.own_env.cancel = b.cancel;
     b.env = &b.own_env;
-    int r = cb_source_date_epoch(&set, &epoch, err);
-    if (r == 0 && set)
-        b.epoch = epoch;
+    int r = check_options(&b, &e);
     if (r == 0)
-        r = parse_tags(&b, err);
-    if (r == 0 && wants_push(o) && b.n_tags == 0)
-        r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
+        r = read_inputs(&in, o, res, &e);
     if (r == 0)
-        r = read_inputs(&in, o, res, err);
-    if (r == 0)
-        r = work(&b, &in, err);
+        r = work(&b, &in, &e);
     if (r < 0)
-        r = explain_failure(&b, r, err);
+        cb_cancel_trigger(b.cancel, 0);
+    cb_solve_done(&b.solver);
+    if (r < 0) {
+        explain_failure(&b, &e);
+        r = cb_error_move(err, &e);
+    }
     clean_up(&b);
     inputs_done(&in);
     return r;

@@ -9,6 +9,7 @@
 #include "registry/registry.h"
 #include "store/store.h"
 #include "util/cancel.h"
+#include "util/fs.h"
 
 /* What a build works with; all borrowed, all outlive it. */
 struct cb_build_env {
@@ -20,7 +21,10 @@ struct cb_build_env {
     enum cb_id_mode id_mode;
 };
 
-enum cb_output_type { CB_OUTPUT_IMAGE /* store, and push */, CB_OUTPUT_OCI, CB_OUTPUT_DOCKER, CB_OUTPUT_LOCAL, CB_OUTPUT_TAR };
+enum cb_output_type {
+    CB_OUTPUT_IMAGE, /* store, and push */
+    CB_OUTPUT_OCI, CB_OUTPUT_DOCKER, CB_OUTPUT_LOCAL, CB_OUTPUT_TAR,
+};
 struct cb_output {
     enum cb_output_type type;
     char *dest;                        /* path; "-" is standard output; NULL for IMAGE */
@@ -32,7 +36,7 @@ struct cb_output {
     int level;                         /* INT_MIN: default */
     bool docker_types;                 /* oci-mediatypes=false */
 };
-/* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local). -CB_EUSAGE. */
+/* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local; - is type=tar). -CB_EUSAGE. */
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err) CB_WUR;
 void cb_output_done(struct cb_output *o);
 
@@ -47,7 +51,7 @@ struct cb_build_options {
     const struct cb_strmap *labels;
     const struct cb_strmap *annotations;
     const struct cb_output *outputs;
-    size_t n_outputs;                  /* 0: image in the store */
+    size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every tag */
     bool no_cache;
     enum cb_pull_policy pull;
@@ -87,17 +91,29 @@ void cb_build_result_done(struct cb_build_result *r);
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                  struct cb_error *err) CB_WUR;
 
+/* An image of the store (manifest and config; maybe not its layers), and the repository that has the rest. */
+struct cb_found_image {
+    struct cb_image image;
+    char *host, *repo;                 /* NULL: only what the store knows of its layers */
+};
+void cb_found_image_done(struct cb_found_image *f);
+#define cb_cleanup_found_image CB_CLEANUP(cb_found_image_done)
+
+struct cb_find_options {
+    const struct cb_reference *ref;
+    const struct cb_platform *platform;
+    enum cb_pull_policy policy;
+};
+/* A reference to an image in the store, pulled (manifest, config; layers are another call) where the policy says so. */
+int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_options *o, struct cb_found_image *out,
+                     struct cb_error *err) CB_WUR;
 /* Layers of an image made present: for pull (blobs), run (trees), save (blobs). needs: CB_NEED_*. */
 enum { CB_NEED_TOC = 1, CB_NEED_TREE = 2, CB_NEED_BLOB = 4 };
-int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
-                          unsigned needs, struct cb_step *step, struct cb_error *err) CB_WUR;
+int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_found_image *f, unsigned needs,
+                          struct cb_step *step, struct cb_error *err) CB_WUR;
 /* Pushes an image of the store: `push` verb. host/repo origins come from the store's layer rows. */
 int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
                         struct cb_build_result *res, struct cb_error *err) CB_WUR;
-/* A reference to an image in the store, pulled (manifest, config; layers are another call) where the policy says so; the
- * repository that has it in *host, *repo (owned; NULL where only the store has it). */
-int cb_build_resolve(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
-                     enum cb_pull_policy policy, struct cb_image *out, char **host, char **repo, struct cb_error *err) CB_WUR;
 
 /* One container of an image, to its end: the `run` verb. What it changes is dropped. */
 struct cb_run_options {
@@ -112,5 +128,18 @@ struct cb_run_options {
     bool interactive, tty, readonly;
     uint64_t memory_max;
 };
-int cb_build_run_image(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
-                       const struct cb_run_options *o, int *status, struct cb_error *err) CB_WUR;
+int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_image *f, const struct cb_run_options *o,
+                       int *status, struct cb_error *err) CB_WUR;
+
+/* A file that the user named for what is made: there under its name only when it is whole. What is no regular file (a
+ * device, a pipe, a link to something) is written as it is; "-" is standard output, but never a terminal
+ * (-CB_EUSAGE). */
+struct cb_out_file {
+    int fd;
+    char *name;                        /* in dirfd; NULL: written as it is */
+    struct cb_tmpfile tmp;
+    int dirfd;
+};
+int cb_out_file_open(struct cb_out_file *f, const char *path, struct cb_error *err) CB_WUR;
+/* Also where open failed. r: what came of writing; returns it, or why the file could not be put in place. */
+int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err) CB_WUR;

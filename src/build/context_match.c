@@ -2,108 +2,222 @@
 #include "build/context_match.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/limits.h"
 #include "util/path.h"
 
-static int by_name(const void *a, const void *b)
+/* ---- links ---- */
+
+static int read_link(int root, const char *path, char *buf)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    cb_autoclose int fd = cb_path_openat(root, path, O_PATH | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
+    ssize_t n = fd < 0 ? fd : readlinkat(fd, "", buf, CB_MAX_PATH);
+    if (n < 0)
+        return fd < 0 ? fd : -errno;
+    buf[n] = '\0';
+    return 0;
 }
 
-/* Adds dir/name for each child of dir that one pattern component matches. */
-static int match_children(int root, const char *dir, const char *pattern, struct cb_strvec *out, struct cb_error *err)
+static void go_up(struct cb_strbuf *at)
 {
-    int fd = cb_path_openat(root, dir, O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_IN_ROOT);
+    const char *slash = strrchr(at->buf, '/');
+    cb_strbuf_setlen(at, slash ? (size_t)(slash - at->buf) : 0);
+}
+
+/* One component onto `at`, which has no links; what a link says goes in front of *rest. 1: a link was followed. */
+static int step(int root, struct cb_strbuf *at, struct cb_strbuf *rest, const char *component)
+{
+    char target[CB_MAX_PATH + 1];
+    struct stat st;
+    size_t keep = at->len;
+    if (!*component || !strcmp(component, "."))
+        return 0;
+    if (!strcmp(component, "..")) {
+        go_up(at);
+        return 0;
+    }
+    cb_strbuf_addf(at, "%s%s", at->len ? "/" : "", component);
+    int r = cb_path_lstat(root, at->buf, &st, CB_RESOLVE_NOFOLLOW);
+    if (r < 0 || !S_ISLNK(st.st_mode))
+        return r;
+    r = read_link(root, at->buf, target);
+    if (r < 0)
+        return r;
+    cb_autofree char *left = cb_strdup(rest->buf);
+    cb_strbuf_setlen(at, *target == '/' ? 0 : keep);
+    cb_strbuf_reset(rest);
+    cb_strbuf_addf(rest, "%s/%s", target, left);
+    return 1;
+}
+
+int cb_context_real(int fd, const char *path, struct cb_strbuf *out)
+{
+    struct cb_strbuf rest cb_cleanup_strbuf = CB_STRBUF_INIT;
+    unsigned links = 0;
+    cb_strbuf_reset(out);
+    cb_strbuf_adds(&rest, path);
+    while (rest.len) {
+        const char *slash = strchrnul(rest.buf, '/');
+        cb_autofree char *component = cb_strndup(rest.buf, (size_t)(slash - rest.buf));
+        cb_autofree char *left = cb_strdup(*slash ? slash + 1 : "");
+        cb_strbuf_reset(&rest);
+        cb_strbuf_adds(&rest, left);
+        int r = step(fd, out, &rest, component);
+        if (r < 0)
+            return r;
+        links += (unsigned)r;
+        if (links > CB_MAX_SYMLINKS)
+            return -ELOOP;
+    }
+    return 0;
+}
+
+/* ---- patterns ---- */
+
+struct expand {
+    int root;
+    const struct cb_df_ignore *ignore;
+    struct cb_strvec now;  /* paths that match the components so far */
+};
+
+static bool is_left_out(const struct cb_df_ignore *ignore, const char *path, bool is_dir)
+{
+    return cb_df_ignored(ignore, path) && !(is_dir && cb_df_ignore_may_reinclude(ignore, path));
+}
+
+/* Adds dir/name for each child of dir that one pattern component matches. Links are no directories here. */
+static int match_children(const struct expand *x, const char *dir, const char *pattern, struct cb_strvec *out,
+                          struct cb_error *err)
+{
+    int fd = cb_path_openat(x->root, dir, O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+        return 0;
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        int r = cb_error_sys(err, CB_ELOCAL, fd < 0 ? -fd : errno, "read directory %s", *dir ? dir : ".");
+        cb_close_p(&fd);
+        return r;
+    }
     int r = 0;
-    if (!d)
-        return fd == -ENOENT || fd == -ENOTDIR ? 0 : cb_error_sys(err, CB_ELOCAL, fd < 0 ? -fd : errno, "read directory %s", dir);
     for (struct dirent *de; r == 0 && (de = readdir(d));) {
         bool yes = false;
         if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
             continue;
         r = cb_df_match(pattern, de->d_name, &yes, err);
         if (r == 0 && yes)
-            cb_strvec_pushf(out, "%s%s%s", *dir ? dir : "", *dir ? "/" : "", de->d_name);
+            cb_strvec_pushf(out, "%s%s%s", dir, *dir ? "/" : "", de->d_name);
     }
     closedir(d);
     return r;
 }
 
-static int expand_component(int root, const struct cb_strvec *dirs, const char *component, struct cb_strvec *out,
-                            struct cb_error *err)
+static int expand_component(struct expand *x, const char *component, struct cb_strvec *out, struct cb_error *err)
 {
     int r = 0;
     bool wild = cb_df_has_wildcard(component);
-    for (size_t i = 0; r == 0 && i < dirs->n; i++) {
+    for (size_t i = 0; r == 0 && i < x->now.n; i++) {
+        const char *dir = x->now.v[i];
         struct stat st;
+        if (*dir && is_left_out(x->ignore, dir, true))
+            continue;
         if (wild) {
-            r = match_children(root, dirs->v[i], component, out, err);
+            r = match_children(x, dir, component, out, err);
             continue;
         }
-        cb_autofree char *p = *dirs->v[i] ? cb_asprintf("%s/%s", dirs->v[i], component) : cb_strdup(component);
-        if (cb_path_lstat(root, p, &st, CB_RESOLVE_IN_ROOT) == 0)
+        cb_autofree char *p = cb_asprintf("%s%s%s", dir, *dir ? "/" : "", component);
+        if (cb_path_lstat(x->root, p, &st, CB_RESOLVE_NOFOLLOW) == 0)
             cb_strvec_push(out, p);
     }
     return r;
 }
 
-static int expand_pattern(int root, const char *pattern, struct cb_strvec *out, struct cb_error *err)
+static int expand_all(struct expand *x, const char *pattern, struct cb_error *err)
 {
-    struct cb_strvec now cb_cleanup_strvec = CB_STRVEC_INIT;
-    cb_strvec_push(&now, "");
-    for (const char *p = pattern; *p;) {
-        struct cb_strvec next = CB_STRVEC_INIT;
+    int r = 0;
+    for (const char *p = pattern; r == 0 && *p;) {
+        struct cb_strvec next cb_cleanup_strvec = CB_STRVEC_INIT;
         const char *end = strchrnul(p, '/');
         cb_autofree char *component = cb_strndup(p, (size_t)(end - p));
-        int r = expand_component(root, &now, component, &next, err);
-        cb_strvec_done(&now);
-        now = next;
-        if (r < 0)
-            return r;
+        r = expand_component(x, component, &next, err);
+        struct cb_strvec old = x->now;
+        x->now = next;
+        next = old;
         p = *end ? end + 1 : end;
     }
-    if (now.n)
-        qsort(now.v, now.n, sizeof *now.v, by_name);
-    cb_strvec_done(out);
-    *out = now;
-    now = (struct cb_strvec){ 0 };
-    return 0;
+    return r;
 }
 
-static int not_there(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err)
+/* Length of the components in front of the first that has a wildcard. */
+static size_t plain_prefix(const char *pattern)
 {
-    struct stat st;
-    if (cb_path_lstat(fd, source, &st, CB_RESOLVE_IN_ROOT) == 0 && cb_df_ignored(ignore, source))
-        return cb_error_set(err, CB_ECONF, "\"/%s\": left out of the build context by .dockerignore", source);
-    return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: paths are relative to it, and nothing outside can be copied",
-                        source);
+    size_t n = 0;
+    for (;;) {
+        const char *end = strchrnul(pattern + n, '/');
+        cb_autofree char *component = cb_strndup(pattern + n, (size_t)(end - pattern) - n);
+        if (!*end || cb_df_has_wildcard(component))
+            return n;
+        n = (size_t)(end - pattern) + 1;
+    }
 }
 
-int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out, bool *wildcard,
+static int match_pattern(struct expand *x, const char *source, struct cb_strvec *out, struct cb_error *err)
+{
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    size_t n = plain_prefix(source);
+    cb_autofree char *prefix = cb_strndup(source, n ? n - 1 : 0);
+    struct stat st;
+    if (cb_context_real(x->root, prefix, &real) < 0 || (n && is_left_out(x->ignore, prefix, true)))
+        return 0;
+    cb_strvec_push(&x->now, real.buf);
+    int r = expand_all(x, source + n, err);
+    cb_strvec_sort(&x->now);
+    for (size_t i = 0; r == 0 && i < x->now.n; i++) {
+        const char *path = x->now.v[i];
+        bool dir = cb_path_lstat(x->root, path, &st, CB_RESOLVE_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+        if (!is_left_out(x->ignore, path, dir))
+            cb_strvec_push(out, path);
+    }
+    return r;
+}
+
+/* ---- plain sources ---- */
+
+int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err)
+{
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_context_real(fd, source, &real) == 0 && (cb_df_ignored(ignore, source) || cb_df_ignored(ignore, real.buf)))
+        return cb_error_set(err, CB_ECONF, "\"/%s\": left out of the build context by .dockerignore", source);
+    return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: paths are relative to it, and nothing "
+                                       "outside can be copied", source);
+}
+
+int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out,
                      struct cb_error *err)
 {
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct stat st;
-    *wildcard = cb_df_has_wildcard(source);
-    if (!*source || !strcmp(source, ".")) {
-        cb_strvec_push(out, ".");
-        return 0;
+    int r;
+    if (!strcmp(source, "."))
+        source = "";
+    if (cb_df_has_wildcard(source)) {
+        struct expand x = { .root = fd, .ignore = ignore };
+        r = match_pattern(&x, source, out, err);
+        cb_strvec_done(&x.now);
+        return r;
     }
-    if (!*wildcard) {
-        bool gone = cb_df_ignored(ignore, source);
-        if (cb_path_lstat(fd, source, &st, CB_RESOLVE_IN_ROOT) < 0 ||
-            (gone && !(S_ISDIR(st.st_mode) && cb_df_ignore_may_reinclude(ignore, source))))
-            return not_there(fd, ignore, source, err);
-        cb_strvec_push(out, source);
-        return 0;
-    }
-    struct cb_strvec all cb_cleanup_strvec = CB_STRVEC_INIT;
-    int r = expand_pattern(fd, source, &all, err);
-    for (size_t i = 0; r == 0 && i < all.n; i++)
-        if (!cb_df_ignored(ignore, all.v[i]))
-            cb_strvec_push(out, all.v[i]);
-    return r;
+    r = cb_context_real(fd, source, &real);
+    if (r == 0)
+        r = cb_path_lstat(fd, real.buf, &st, CB_RESOLVE_NOFOLLOW);
+    if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+        return cb_error_sys(err, CB_ECONF, -r, "\"/%s\"", source);
+    if (r < 0 || (*source && is_left_out(ignore, source, S_ISDIR(st.st_mode))) ||
+        (real.len && is_left_out(ignore, real.buf, S_ISDIR(st.st_mode))))
+        return cb_context_absent(fd, ignore, source, err);
+    cb_strvec_push(out, source);
+    return 0;
 }

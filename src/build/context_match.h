@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Source patterns of COPY against the context: Go's filepath.Match, component by component. */
+/* Sources of COPY against the context: Go's filepath.Match, component by component, and links resolved inside the
+ * root. */
 
 #include "build/select.h"
 
-/* Paths that a source names, sorted; "." is the root. A plain source that is absent (or ignored) is -CB_ECONF and says what is
- * there; a pattern without a match gives none. */
-int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out, bool *wildcard,
+/* The path without links (normal form, "" = the root) that a path of the context means: `..` and absolute links stop at
+ * the root. 0, or a negative errno: -ENOENT, -ENOTDIR, -ELOOP … */
+int cb_context_real(int fd, const char *path, struct cb_strbuf *out) CB_WUR;
+/* What a source names: literal paths below the real directory in front of the first wildcard, sorted. A plain source
+ * gives itself ("" = the root). What .dockerignore leaves out is not there, unless it is a directory that a later `!`
+ * may bring something of back. A plain source that is absent is -CB_ECONF; a pattern without a match gives none. */
+int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out,
                      struct cb_error *err) CB_WUR;
+/* The error for a plain source that is not there. */
+int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err);

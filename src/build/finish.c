@@ -3,12 +3,11 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
-#define NS 1000000000
-
 static void add_history(struct cb_image_config *c, const char *created_by, int64_t created, bool empty)
 {
     struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_history h = { .created_by = (char *)(uintptr_t)created_by, .comment = (char *)(uintptr_t)"cbpush", .empty_layer = empty };
+    struct cb_history h = { .created_by = (char *)(uintptr_t)created_by, .comment = (char *)(uintptr_t) "cbpush",
+                            .empty_layer = empty };
     if (created) {
         cb_time_format(&when, created);
         h.created = when.buf;
@@ -25,8 +24,8 @@ static void base_history(struct cb_image_config *c, const struct cb_image_config
         cb_image_config_add_history(c, &(struct cb_history){ 0 });
 }
 
-/* Times are those of the steps' records, so that an unchanged build makes the same bytes; entries without a step share the
- * time of the step before them. */
+/* Times are those of the steps' records, so that an unchanged build makes the same bytes; entries without a step share
+ * the time of the step before them. */
 static void own_history(struct cb_build *b, struct cb_image_config *c)
 {
     int64_t created = 0;
@@ -37,7 +36,7 @@ static void own_history(struct cb_build *b, struct cb_image_config *c)
         if (h->vertex && h->vertex->state->created > created)
             created = h->vertex->state->created;
         if (b->epoch != INT64_MAX)
-            created = b->epoch * NS;
+            created = b->epoch * CB_SECOND;
         add_history(c, h->created_by, created, !(h->vertex && cb_solver_added_layer(h->vertex)));
     }
     if (created) {
@@ -48,20 +47,26 @@ static void own_history(struct cb_build *b, struct cb_image_config *c)
     }
 }
 
+static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *out, struct cb_error *err)
+{
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+    struct cb_layer known cb_cleanup_layer = { 0 };
+    int r = cb_slot_encoding(s, b->solver.compression, b->solver.level, &e, err);
+    if (r < 0)
+        return r;
+    cb_slot_layer(s, &known);
+    out->diff_id = known.diff_id;
+    out->size = known.size;
+    cb_layer_add_encoding(out, &e);
+    return 0;
+}
+
 static int layer_values(struct cb_build *b, struct cb_image_config *c, struct cb_layer *v, struct cb_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->solver.n_result; i++) {
-        struct cb_slot *s = b->solver.result[i];
-        struct cb_layer_encoding e;
-        cb_image_config_add_diff_id(c, &cb_slot_layer(s)->diff_id);
-        r = cb_slot_encoding(s, b->solver.compression, b->solver.level, &e, err);
-        if (r < 0)
-            break;
-        v[i].diff_id = cb_slot_layer(s)->diff_id;
-        v[i].size = cb_slot_layer(s)->size;
-        cb_layer_add_encoding(&v[i], &e);
-        cb_layer_encoding_done(&e);
+        cb_image_config_add_diff_id(c, cb_slot_diff_id(b->solver.result[i]));
+        r = layer_value(b, b->solver.result[i], &v[i], err);
     }
     return r;
 }
@@ -91,7 +96,18 @@ int cb_build_commit(struct cb_build *b, struct cb_error *err)
     for (size_t i = 0; i < n; i++)
         cb_layer_done(&v[i]);
     free(v);
-    return r < 0 ? cb_error_wrap(err, "commit the image") : 0;
+    if (r < 0)
+        cb_error_wrap(err, "commit the image");
+    return r;
+}
+
+static int set_name(struct cb_build *b, const char *name, struct cb_error *err)
+{
+    struct cb_descriptor old cb_cleanup_descriptor = { 0 };
+    const struct cb_descriptor *new = &b->res->image.desc;
+    if (cb_store_name_get(b->env->store, name, &old, NULL) == 0 && cb_digest_eq(&old.digest, &new->digest))
+        return 0;
+    return cb_store_name_set(b->env->store, name, new, err);
 }
 
 /* The names of a push are in the result already, with what became of each. */
@@ -103,11 +119,10 @@ int cb_build_set_names(struct cb_build *b, struct cb_error *err)
         b->res->tags = cb_calloc(b->n_tags + 1, sizeof *b->res->tags);
     for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
         cb_autofree char *name = cb_reference_text(&b->tags[i]);
-        struct cb_descriptor old cb_cleanup_descriptor = { 0 };
-        if (cb_store_name_get(b->env->store, name, &old, NULL) < 0 || !cb_digest_eq(&old.digest, &b->res->image.desc.digest))
-            r = cb_store_name_set(b->env->store, name, &b->res->image.desc, err);
+        r = set_name(b, name, err);
         if (!told)
-            b->res->tags[b->res->n_tags++] = (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = b->res->was_current };
+            b->res->tags[b->res->n_tags++] =
+                (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = b->res->was_current };
     }
     return r;
 }

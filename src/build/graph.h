@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The plan of a build: what the planner (plan*.c) makes and the solver (solve.c, op_*.c) works off. Everything is expanded
- * and typed; nothing here depends on the text of the Dockerfile any more but names and spans for people.
+/* The plan of a build: what the planner (plan*.c) makes and the solver (solve.c, op_*.c) works off. Everything is
+ * expanded and typed; nothing here depends on the text of the Dockerfile any more but names and spans for people.
  *
- * Only reachable stages are in it. Image configuration is computed entirely by the planner: instructions without a file system
- * effect are no vertices. */
+ * Only reachable stages are in it. Image configuration is computed entirely by the planner: instructions without a
+ * file system effect are no vertices. */
 
 #include "build/build.h"
 
@@ -19,6 +19,7 @@ struct cb_plan_source {
     struct cb_platform platform;
     struct cb_image image;       /* manifest and config; descriptor of the manifest */
     char *host, *repo;           /* where its blobs are; NULL: only in the store */
+    struct cb_df_span span;      /* of the first instruction that names it */
     struct cb_vertex *vertex;
     struct cb_step *step;        /* "[internal] load metadata for …" */
     int result;                  /* of the resolving thread */
@@ -27,12 +28,13 @@ struct cb_plan_source {
 
 struct cb_run_op {
     struct cb_strvec argv;       /* complete: SHELL + text, or the exec form */
-    struct cb_strvec env;        /* image ENV, then in-scope ARGs, then proxy args: what the process gets (PATH always there) */
+    struct cb_strvec
+        env; /* image ENV, then in-scope ARGs, then proxy args: what the process gets (PATH always there) */
     struct cb_strvec key_env;    /* the same without predefined proxy args: what goes into the key */
     char *cwd;
     char *user;                  /* as USER says; NULL: root */
     enum cb_network network;
-    char *script;                /* RUN heredoc with a shebang: body to be mounted executable at script_path; else NULL */
+    char *script; /* RUN heredoc with a shebang: body to be mounted executable at script_path; else NULL */
     char *script_path;           /* "/dev/pipes/EOF" */
 };
 
@@ -97,5 +99,6 @@ struct cb_plan_options {
     struct cb_progress *progress;
 };
 /* -CB_ECONF: "Dockerfile:12: …". *failed (may be NULL) gets the span of an error that belongs to an instruction. */
-int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed, struct cb_error *err) CB_WUR;
+int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,
+                 struct cb_error *err) CB_WUR;
 void cb_plan_done(struct cb_plan *p);

@@ -27,19 +27,28 @@ int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- export.c ---- */
 int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
-/* The compression that new layers are made with: that of the first output that says one. */
-void cb_build_compression(const struct cb_build_options *o, enum cb_compression *c, int *level);
+/* The compression that new layers are made with: that of the outputs that say one. -CB_EUSAGE where they differ, or
+ * where it needs other media types. */
+int cb_build_compression(const struct cb_build_options *o, enum cb_compression *c, int *level,
+                         struct cb_error *err) CB_WUR;
+
+/* ---- resolve.c ---- */
+/* A slot for each of an image's layers, lowest first; free() the array. NULL: layers and diff ids do not match. */
+struct cb_slot **cb_build_slots(struct cb_slots *slots, const struct cb_found_image *f, struct cb_error *err);
 
 /* ---- pusher.c: one image to any number of tags; each (host, repository) is one push ---- */
 struct cb_pusher;
-struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n, struct cb_error *err);
+struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n,
+                                struct cb_error *err);
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
 void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int level);
-/* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the end. */
+/* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
+ * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
 /* Whether every tag is this image already; then there is nothing to do. */
-int cb_pusher_current(struct cb_pusher *p, const struct cb_image *image, bool *current, struct cb_error *err) CB_WUR;
+int cb_pusher_current(struct cb_pusher *p, const struct cb_image *image, bool *current,
+                      struct cb_error *err) CB_WUR;
 /* The rest: blobs, config, manifest, then the tags. image's manifest and config are in the store. */
 int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
                      struct cb_build_result *res, struct cb_error *err) CB_WUR;

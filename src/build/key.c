@@ -1,27 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/key.h"
 
-void cb_hash_entry(struct cb_hasher *h, const struct cb_entry *e)
-{
-    cb_hasher_field(h, e->path);
-    cb_hasher_field_u64(h, e->type);
-    cb_hasher_field_u64(h, e->mode);
-    cb_hasher_field_u64(h, ((uint64_t)e->uid << 32) | e->gid);
-    cb_hasher_field_u64(h, ((uint64_t)e->dev_major << 32) | e->dev_minor);
-    cb_hasher_field(h, e->link);
-    cb_hasher_field_u64(h, e->type == CB_ENTRY_FILE || e->type == CB_ENTRY_HARDLINK ? e->size : 0);
-    cb_hasher_field_digest(h, &e->digest);
-    cb_hasher_field_u64(h, e->n_xattrs);
-    for (size_t i = 0; i < e->n_xattrs; i++) {
-        cb_hasher_field(h, e->xattrs[i].name);
-        cb_hasher_field_bytes(h, e->xattrs[i].value, e->xattrs[i].len);
-    }
-}
-
 static void hash_strings(struct cb_hasher *h, const struct cb_strvec *sv)
 {
-    cb_hasher_field_u64(h, sv->n);
-    for (size_t i = 0; i < sv->n; i++)
+    cb_hasher_field_u64(h, sv ? sv->n : 0);
+    for (size_t i = 0; sv && i < sv->n; i++)
         cb_hasher_field(h, sv->v[i]);
 }
 
@@ -35,6 +18,8 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     cb_hasher_field(h, op->script);
     cb_hasher_field(h, op->script_path);
     cb_hasher_field(h, kb->arch);
+    hash_strings(h, kb->hosts);
+    cb_hasher_field_u64(h, kb->single_id);
 }
 
 static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
@@ -99,15 +84,15 @@ void cb_key_source(const struct cb_image_config *config, struct cb_digest *out)
     cb_hasher_finish(h, out);
 }
 
-void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers, size_t n,
-                        struct cb_digest *out)
+void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers,
+                        size_t n, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-content/1");
     hash_run(h, kb, &v->run);
     for (size_t i = 0; i < n; i++) {
         struct cb_digest d;
-        cb_slot_content(layers[i], &d);
-        cb_hasher_field_digest(h, &d);
+        if (cb_slot_content(layers[i], &d))
+            cb_hasher_field_digest(h, &d);
     }
     cb_hasher_finish(h, out);
 }

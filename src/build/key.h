@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Cache keys. The definition key says what a step is and what it stands on, and is known before anything runs. The content key says
- * what it really gets, so that a parent or stage that was made again and came out the same still hits. doc/cache.md. */
+/* Cache keys. The definition key says what a step is and what it stands on, and is known before anything runs. The
+ * content key says what it really gets, so that a parent or stage that was made again and came out the same still hits.
+ * doc/cache.md. */
 
 #include "build/graph.h"
 #include "build/slot.h"
 
-/* What changes the bytes of every layer: part of each key. */
+/* What is the same for the whole build and changes what comes out: part of the keys it matters to. */
 struct cb_key_base {
-    int64_t clamp_mtime; /* SOURCE_DATE_EPOCH, or INT64_MAX */
-    const char *arch;
+    int64_t clamp_mtime;            /* SOURCE_DATE_EPOCH, or INT64_MAX */
+    const char *arch;               /* RUN */
+    const struct cb_strvec *hosts;  /* RUN: --add-host, or NULL */
+    bool single_id;                 /* RUN: owners cannot be on the disk */
 };
-/* An entry without its time. */
-void cb_hash_entry(struct cb_hasher *h, const struct cb_entry *e);
-/* base: key of the vertex's base (NULL: empty file system). from: key of the other result, or the digest of the selection in the context, or NULL. */
+/* base: key of the vertex's base (NULL: empty file system). from: key of the other result, or the digest of the
+ * selection in the context, or NULL. */
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
                        const struct cb_digest *from, struct cb_digest *out);
 void cb_key_source(const struct cb_image_config *config, struct cb_digest *out);
-/* A RUN on what these layers contain. */
-void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers, size_t n,
-                        struct cb_digest *out);
+/* A RUN on what these layers contain (each made, its table there). */
+void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers,
+                        size_t n, struct cb_digest *out);
 /* Whether a content record of such a RUN was ever made: else nobody waits for the content of its base. */
 void cb_key_run_hint(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_digest *out);

@@ -1,36 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
-#include <unistd.h>
 
+#include "build/failed.h"
 #include "build/place.h"
 #include "build/solve.h"
 
-static int open_data(struct cb_solver *s, const struct cb_layer_job *job, const struct cb_placed *x, struct cb_blob_source **out,
-                     struct cb_error *err)
+static int open_spool(const struct cb_layer_job *job, const struct cb_placed *x, struct cb_blob_source **out,
+                      struct cb_error *err)
 {
-    int fd;
+    int fd = fcntl(job->spool_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
+    *out = cb_blob_source_from_fd(fd, x->spool_offset, x->e.size);
+    return 0;
+}
+
+static int open_data(struct cb_solver *s, const struct cb_layer_job *job, const struct cb_placed *x,
+                     struct cb_blob_source **out, struct cb_error *err)
+{
     switch (x->kind) {
     case CB_DATA_NONE:
-        *out = cb_blob_source_from_mem("", 0);
-        return 0;
+        break;
     case CB_DATA_MEM:
         *out = cb_blob_source_from_mem(x->mem, x->e.size);
         return 0;
     case CB_DATA_SPOOL:
-        fd = fcntl(job->spool_fd, F_DUPFD_CLOEXEC, 3);
-        if (fd < 0)
-            return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
-        *out = cb_blob_source_from_fd(fd, x->spool_offset, x->e.size);
-        return 0;
+        return open_spool(job, x, out, err);
     case CB_DATA_ITEM:
         return x->item->se ? cb_files_source(job->files, x->item->se, out, err)
                            : cb_context_source(s->context, x->item, out, err);
     }
-    return cb_error_set(err, CB_EINTERNAL, "no data for an entry");
+    return cb_error_set(err, CB_EINTERNAL, "an entry without data");
 }
 
-static int add_one(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w, const struct cb_placed *x,
-                   struct cb_error *err)
+static int add_one(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w,
+                   const struct cb_placed *x, struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *data = NULL;
     int r = cb_cancel_check(s->cancel, err);
@@ -38,11 +42,14 @@ static int add_one(struct cb_solver *s, const struct cb_layer_job *job, struct c
         r = open_data(s, job, x, &data, err);
     if (r == 0)
         r = cb_layer_writer_add(w, &x->e, data, err);
-    return r < 0 ? cb_error_wrap(err, "/%s", x->e.path) : 0;
+    if (r < 0)
+        cb_error_wrap(err, "/%s", x->e.path);
+    return r;
 }
 
 /* Hard links come behind everything they may name. */
-static int add_all(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w, bool links, struct cb_error *err)
+static int add_all(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w, bool links,
+                   struct cb_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < cb_placer_count(job->placer); i++) {
@@ -58,14 +65,30 @@ static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct c
 {
     for (size_t i = 0; i < cb_placer_count(p); i++) {
         const struct cb_placed *x = cb_placer_at(p, i);
-        const struct cb_entry *e = x->e.type == CB_ENTRY_FILE && cb_digest_is_set(&x->e.digest) ? cb_toc_find(toc, x->e.path) : NULL;
+        bool known = x->e.type == CB_ENTRY_FILE && cb_digest_is_set(&x->e.digest);
+        const struct cb_entry *e = known ? cb_toc_find(toc, x->e.path) : NULL;
         if (e && !cb_digest_eq(&e->digest, &x->e.digest))
-            return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", x->item && x->item->path ? x->item->path : x->e.path);
+            return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
+                                x->item && x->item->path ? x->item->path : x->e.path);
     }
     return 0;
 }
 
-int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job, struct cb_error *err)
+static int write_all(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w,
+                     struct cb_layer *layer, struct cb_toc **toc, struct cb_error *err)
+{
+    int r = add_all(s, job, w, false, err);
+    if (r == 0)
+        r = add_all(s, job, w, true, err);
+    if (r == 0)
+        r = cb_layer_writer_finish(w, layer, toc, err);
+    if (r == 0)
+        r = check_digests(job->placer, *toc, err);
+    return r < 0 ? r : cb_solver_keep_layer(s, layer, *toc, err);
+}
+
+int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
+                          struct cb_error *err)
 {
     cb_autosink struct cb_blob_sink *sink = NULL;
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
@@ -75,22 +98,11 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
     int r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
-    struct cb_layer_write_options wo = { .compression = s->compression, .level = s->level, .pool = s->env->cpu,
-                                         .clamp_mtime = s->kb.clamp_mtime, .sink = sink, .cancel = s->cancel };
+    struct cb_layer_write_options wo = cb_solver_write_options(s, sink);
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     if (!w)
-        return err ? -(int)err->code : -CB_ELOCAL;
-    r = add_all(s, job, w, false, err);
-    if (r == 0)
-        r = add_all(s, job, w, true, err);
-    if (r == 0)
-        r = cb_layer_writer_finish(w, &layer, &toc, err);
-    if (r == 0)
-        r = check_digests(job->placer, toc, err);
-    if (r == 0)
-        r = cb_store_toc_put(s->env->store, &layer.diff_id, toc, err);
-    if (r == 0)
-        r = cb_store_layer_put(s->env->store, &layer, err);
+        return cb_failed(err);
+    r = write_all(s, job, w, &layer, &toc, err);
     if (r == 0)
         cb_state_push_layer(v->state, cb_slots_made(s->slots, &layer, toc));
     return r;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "build/failed.h"
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/fs.h"
@@ -31,6 +32,8 @@ static int spool_open(struct cb_solver *s, struct cb_spool *spool, struct cb_err
         r = cb_tmpfile_open(&t, tmp.fd, 0600, err);
     if (r == 0)
         spool->fd = fcntl(t.fd, F_DUPFD_CLOEXEC, 3);
+    if (r == 0 && spool->fd < 0)
+        r = cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
     return r;
 }
 
@@ -55,7 +58,8 @@ static int spool_data(struct extract *x, struct cb_placed *placed, struct cb_err
     return r;
 }
 
-/* The place that dir/name of an archive means: directories on the way may be links of the archive or of what is below. */
+/* The place that dir/name of an archive means: directories on the way may be links of the archive or of what is
+ * below. */
 static int target_path(struct extract *x, const char *name, struct cb_strbuf *out, struct cb_error *err)
 {
     struct cb_strbuf dir cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -72,23 +76,36 @@ static int target_path(struct extract *x, const char *name, struct cb_strbuf *ou
     return r;
 }
 
+/* The bytes of a hard link are those its file has now: a later entry may put another file in its place. */
+static int link_data(struct extract *x, const char *target, struct cb_placed *placed, struct cb_error *err)
+{
+    const struct cb_placed *to = cb_placer_find(x->placer, target);
+    if (!to || to->e.type != CB_ENTRY_FILE)
+        return cb_error_set(err, CB_ECONF, "hard link to %s, which the archive does not hold", target);
+    placed->kind = to->kind;
+    placed->spool_offset = to->spool_offset;
+    placed->e.size = to->e.size;
+    placed->e.digest = to->e.digest;
+    return 0;
+}
+
 static int extract_entry(struct extract *x, const struct cb_entry *e, struct cb_error *err)
 {
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT, link cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_entry copy = *e;
-    struct cb_placed *placed;
+    struct cb_placed *placed = NULL;
     int r = target_path(x, e->path, &path, err);
-    if (r == 0 && e->type == CB_ENTRY_DIR)
-        return cb_placer_put_dir(x->placer, path.buf, e, err);
     if (r == 0 && e->type == CB_ENTRY_HARDLINK) {
         r = target_path(x, e->link, &link, err);
         copy.link = link.buf;
     }
     if (r == 0)
         r = cb_placer_put(x->placer, path.buf, &copy, &placed, err);
-    if (r == 0 && e->type == CB_ENTRY_FILE)
-        r = spool_data(x, placed, err);
-    return r;
+    if (r < 0 || !placed)
+        return r;
+    if (e->type == CB_ENTRY_HARDLINK)
+        return link_data(x, link.buf, placed, err);
+    return e->type == CB_ENTRY_FILE ? spool_data(x, placed, err) : 0;
 }
 
 static int extract_all(struct extract *x, struct cb_error *err)
@@ -119,20 +136,23 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
         return r;
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
     if (!reader)
-        return err ? -(int)err->code : -CB_EVERIFY;
+        return cb_failed(err);
     cb_autofree char *buf = cb_malloc(COPY_BUF);
     x->reader = reader;
     x->root = root.buf;
     x->buf = buf;
     r = extract_all(x, err);
-    return r < 0 ? cb_error_wrap(err, "archive %s", it->path) : 0;
+    if (r < 0)
+        cb_error_wrap(err, "archive %s", it->path);
+    return r;
 }
 
 static bool is_archive(struct cb_solver *s, const struct cb_item *it)
 {
     if (it->e.type != CB_ENTRY_FILE || !it->path)
         return false;
-    cb_autoclose int fd = cb_path_openat(cb_context_fd(s->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_IN_ROOT);
+    cb_autoclose int fd =
+        cb_path_openat(cb_context_fd(s->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     return fd >= 0 && cb_layer_is_archive(fd);
 }
 
@@ -144,8 +164,9 @@ int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selec
     int r = 0;
     for (size_t i = 0; r == 0 && i < sel->n; i++) {
         struct cb_selection one = { .v = &sel->v[i], .n = 1 };
-        r = is_archive(s, &sel->v[i].items[0]) ? extract_match(&x, &sel->v[i].items[0], v->copy.dest, err)
-                                               : cb_placer_selection(p, &one, v->copy.dest, several, err);
+        const struct cb_item *first = &sel->v[i].items[0];
+        r = is_archive(s, first) ? extract_match(&x, first, v->copy.dest, err)
+                                 : cb_placer_selection(p, &one, v->copy.dest, several, err);
     }
     return r;
 }

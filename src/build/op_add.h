@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* ADD of archives: their entries are placed as files are, links below and in the archive itself resolved inside the root (A11). */
+/* ADD of archives: their entries are placed as files are, links below and in the archive itself resolved inside the
+ * root (A11). */
 
 #include "build/place.h"
 #include "build/solve.h"

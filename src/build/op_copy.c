@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <unistd.h>
-
+#include "build/entry_hash.h"
 #include "build/op_add.h"
 #include "build/place.h"
 #include "build/solve.h"
@@ -16,14 +15,17 @@ struct copy_run {
     const struct cb_selection *sel;
     struct cb_placer *placer;
     struct cb_spool spool;
-    bool several;
+    bool several;                    /* the destination has to be a directory */
+    struct cb_layer *layers;         /* of the other result, as files reads them */
+    size_t n_layers;
+    struct cb_files *files;
 };
 
 static int make_placer(struct copy_run *c, struct cb_error *err)
 {
     const struct cb_copy_op *op = &c->v->copy;
     struct cb_user user cb_cleanup_user = { 0 };
-    struct cb_placer_options o = { .base = c->base, .now = cb_time_now() / 1000000000 };
+    struct cb_placer_options o = { .base = c->base, .now = cb_time_now() / CB_SECOND };
     if (op->chown) {
         int r = cb_stack_user(c->base, op->chown, true, &user, err);
         if (r < 0)
@@ -51,22 +53,17 @@ static int select_other(struct copy_run *c, struct cb_error *err)
     return r;
 }
 
-static bool extracts(const struct cb_copy_op *op)
+static bool extracts(const struct copy_run *c)
 {
-    return op->add && op->unpack != 0;
+    return c->v->copy.add && c->v->copy.unpack != 0 && c->sel != &c->other;
 }
 
 static int place_all(struct copy_run *c, struct cb_error *err)
 {
     const struct cb_copy_op *op = &c->v->copy;
-    bool wild = false;
-    for (size_t i = 0; i < c->sel->n; i++)
-        wild = wild || c->sel->v[i].wildcard;
-    c->several = op->sources.n + op->file_names.n > 1 || (wild && c->sel->n > 1);
-    if ((op->sources.n + op->file_names.n > 1 || wild) && c->several && !cb_ends_with(op->dest, "/"))
-        return cb_error_set(err, CB_ECONF, "destination %s must end with '/' when several files are copied", op->dest);
-    int r = extracts(op) ? cb_add_place(c->s, c->v, c->sel, c->placer, &c->spool, err)
-                         : cb_placer_selection(c->placer, c->sel, op->dest, c->several, err);
+    c->several = op->sources.n + op->file_names.n > 1 || c->sel->n > 1;
+    int r = extracts(c) ? cb_add_place(c->s, c->v, c->sel, c->placer, &c->spool, err)
+                        : cb_placer_selection(c->placer, c->sel, op->dest, c->several, err);
     if (r == 0)
         r = cb_placer_inline(c->placer, op, c->several, err);
     cb_placer_settle(c->placer);
@@ -84,55 +81,74 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
     cb_hasher_finish(h, out);
 }
 
-static int open_files(struct copy_run *c, struct cb_files **out, struct cb_error *err)
+/* ---- bytes of another result ---- */
+
+/* The layers of the other result's view, in its numbering, and the entries whose bytes are wanted. */
+static size_t list_wanted(struct copy_run *c, const struct cb_stack_entry **wanted, bool *used)
 {
-    struct cb_solve_state *from = c->v->from->state;
-    const struct cb_stack_entry **wanted = cb_calloc(cb_placer_count(c->placer) + 1, sizeof *wanted);
-    struct cb_slot **need = cb_calloc(from->n_layers + 1, sizeof *need);
-    struct cb_layer *layers = cb_calloc(from->n_layers + 1, sizeof *layers);
-    bool *used = cb_calloc(from->n_layers + 1, sizeof *used);
-    size_t n = 0, n_need = 0, k = 0;
+    size_t n = 0;
     for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
         const struct cb_placed *x = cb_placer_at(c->placer, i);
-        if (x->kind != CB_DATA_ITEM)
+        if (x->e.type != CB_ENTRY_FILE || x->kind != CB_DATA_ITEM || !x->item->se->data)
             continue;
         wanted[n++] = x->item->se;
         used[x->item->se->data_layer] = true;
     }
-    for (size_t i = 0; i < from->n_layers; i++) {
-        if (!cb_slot_toc(from->layers[i]))
-            continue;
-        if (used[k])
-            need[n_need++] = from->layers[i];
-        layers[k++] = *cb_slot_layer(from->layers[i]); /* borrowed for the call */
-    }
-    int r = cb_slots_need(c->s->slots, need, n_need, CB_NEED_DATA, c->v->step, err);
-    struct cb_files_options fo = { .store = c->s->env->store, .stack = c->other.stack, .layers = layers, .wanted = wanted,
-                                   .n_wanted = n, .cancel = c->s->cancel };
-    if (r == 0)
-        r = cb_files_open(&fo, out, err);
-    free(used);
-    free(layers);
+    return n;
+}
+
+static int need_layers(struct copy_run *c, const bool *used, struct cb_error *err)
+{
+    struct cb_solve_state *from = c->v->from->state;
+    struct cb_slot **need = cb_calloc(from->n_layers + 1, sizeof(struct cb_slot *));
+    size_t n = 0, view = 0;
+    for (size_t i = 0; i < from->n_layers; i++)
+        if (cb_slot_toc(from->layers[i]) && used[view++])
+            need[n++] = from->layers[i];
+    int r = cb_slots_need(c->s->slots, need, n, CB_NEED_DATA, c->v->step, err);
     free(need);
+    return r;
+}
+
+static int open_files(struct copy_run *c, struct cb_error *err)
+{
+    struct cb_solve_state *from = c->v->from->state;
+    const struct cb_stack_entry **wanted = cb_calloc(cb_placer_count(c->placer) + 1, sizeof *wanted);
+    bool *used = cb_calloc(from->n_layers + 1, sizeof *used);
+    size_t n = list_wanted(c, wanted, used);
+    int r = need_layers(c, used, err);
+    c->layers = cb_calloc(from->n_layers + 1, sizeof *c->layers);
+    for (size_t i = 0; i < from->n_layers; i++)
+        if (cb_slot_toc(from->layers[i]))
+            cb_slot_layer(from->layers[i], &c->layers[c->n_layers++]);
+    struct cb_files_options fo = { .store = c->s->env->store, .stack = c->other.stack, .layers = c->layers,
+                                   .wanted = wanted, .n_wanted = n, .cancel = c->s->cancel };
+    if (r == 0)
+        r = cb_files_open(&fo, &c->files, err);
+    free(used);
     free(wanted);
     return r;
 }
 
+/* ---- the step ---- */
+
 static int write_new(struct copy_run *c, const struct cb_digest *content, struct cb_error *err)
 {
-    CB_AUTO(cb_files_free) struct cb_files *files = NULL;
     struct cb_layer_job job = { .placer = c->placer, .spool_fd = c->spool.fd };
-    int r = c->sel == &c->other && c->v->from ? open_files(c, &files, err) : 0;
-    job.files = files;
+    int r = c->sel == &c->other && c->v->from ? open_files(c, err) : 0;
+    job.files = c->files;
+    c->v->state->executed = true;
+    c->v->state->created = cb_time_now();
     if (r == 0)
         r = cb_solver_write_layer(c->s, c->v, &job, err);
-    return r < 0 ? r : cb_solver_record(c->s, c->v, content, err);
+    if (r == 0)
+        cb_solver_record(c->s, c->v, content);
+    return r;
 }
 
 static int copy(struct copy_run *c, struct cb_error *err)
 {
     struct cb_digest content;
-    struct cb_slot *slot;
     int r = cb_solver_stack(c->s, c->v->base, c->v->step, &c->base, err);
     if (r == 0)
         r = make_placer(c, err);
@@ -144,20 +160,20 @@ static int copy(struct copy_run *c, struct cb_error *err)
     if (r < 0)
         return r;
     content_key(c, &content);
-    if (!c->s->o->no_cache && cb_solver_recall(c->s, c->v, &content, &slot, NULL) == 0) {
-        if (slot)
-            cb_state_push_layer(c->v->state, slot);
-        c->v->state->hit = true;
-        return cb_solver_record(c->s, c->v, NULL, err);
-    }
-    c->v->state->executed = true;
-    return write_new(c, &content, err);
+    if (!cb_solver_recall(c->s, c->v, &content))
+        return write_new(c, &content, err);
+    cb_solver_record(c->s, c->v, NULL);
+    return 0;
 }
 
 static int execute_copy(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     struct copy_run c = { .s = s, .v = v, .spool = { .fd = -1 } };
     int r = copy(&c, err);
+    cb_files_free(c.files);
+    for (size_t i = 0; i < c.n_layers; i++)
+        cb_layer_done(&c.layers[i]);
+    free(c.layers);
     cb_placer_free(c.placer);
     cb_selection_done(&c.other);
     cb_stack_unref(c.base);
@@ -169,33 +185,38 @@ const struct cb_op cb_op_copy = { execute_copy };
 
 /* ---- WORKDIR ---- */
 
+static int make_dirs(struct cb_placer *p, const char *path, struct cb_error *err)
+{
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    bool exists, dir;
+    int r = cb_placer_resolve(p, path, &real, &exists, &dir, err);
+    return r < 0 ? r : cb_placer_mkdirs(p, real.buf, err);
+}
+
 static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     CB_AUTO(cb_stack_unref) struct cb_stack *base = NULL;
     CB_AUTO(cb_placer_free) struct cb_placer *p = NULL;
-    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_user user cb_cleanup_user = { 0 };
-    struct cb_placer_options o = { .now = cb_time_now() / 1000000000 };
-    bool exists, dir;
+    int64_t now = cb_time_now();
     int r = cb_solver_stack(s, v->base, v->step, &base, err);
-    if (r == 0 && v->mkdir.user) {
+    if (r == 0 && v->mkdir.user)
         r = cb_stack_user(base, v->mkdir.user, false, &user, err);
-        o.chown = true;
-        o.uid = user.uid;
-        o.gid = user.gid;
-    }
     if (r < 0)
         return r;
-    o.base = base;
+    struct cb_placer_options o = { .base = base, .chown = true, .uid = user.uid, .gid = user.gid,
+                                   .now = now / CB_SECOND };
     p = cb_placer_new(&o);
-    r = cb_placer_resolve(p, v->mkdir.path, &real, &exists, &dir, err);
-    if (r == 0)
-        r = cb_placer_mkdirs(p, real.buf, err);
+    r = make_dirs(p, v->mkdir.path, err);
     struct cb_layer_job job = { .placer = p, .spool_fd = -1 };
     v->state->executed = true;
+    if (cb_placer_count(p))
+        v->state->created = now;
     if (r == 0)
         r = cb_solver_write_layer(s, v, &job, err);
-    return r < 0 ? r : cb_solver_record(s, v, NULL, err);
+    if (r == 0)
+        cb_solver_record(s, v, NULL);
+    return r;
 }
 
 const struct cb_op cb_op_mkdir = { execute_mkdir };

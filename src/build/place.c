@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/place.h"
 
-#include <sys/stat.h>
-
 #include "util/alloc.h"
 #include "util/hashmap.h"
+#include "util/limits.h"
 #include "util/path.h"
 
 struct cb_placer {
@@ -71,7 +70,8 @@ static const char *link_at(const struct cb_placer *p, const char *path)
 }
 
 /* One component more onto the resolved directory `at`; a link restarts with its target in front of what is left. */
-static bool step_into(struct cb_placer *p, struct cb_strbuf *at, struct cb_strbuf *rest, const char *component, size_t n)
+static bool step_into(struct cb_placer *p, struct cb_strbuf *at, struct cb_strbuf *rest, const char *component,
+                      size_t n)
 {
     size_t keep = at->len;
     if (n == 0 || (n == 1 && component[0] == '.'))
@@ -107,7 +107,7 @@ int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *o
         cb_autofree char *left = cb_strdup(*slash ? slash + 1 : "");
         cb_strbuf_reset(&rest);
         cb_strbuf_adds(&rest, left);
-        if (step_into(p, out, &rest, component, strlen(component)) && ++links > 40)
+        if (step_into(p, out, &rest, component, strlen(component)) && ++links > CB_MAX_SYMLINKS)
             return cb_error_set(err, CB_ECONF, "%s: too many symbolic links", path);
     }
     enum cb_entry_type t = type_at(p, out->buf);
@@ -116,12 +116,40 @@ int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *o
     return 0;
 }
 
+static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
+{
+    struct cb_xattr *to = e->n_xattrs ? cb_calloc(e->n_xattrs, sizeof *to) : NULL;
+    for (size_t i = 0; i < e->n_xattrs; i++)
+        to[i] = (struct cb_xattr){ cb_strdup(e->xattrs[i].name), cb_memdup(e->xattrs[i].value, e->xattrs[i].len),
+                                   e->xattrs[i].len };
+    return to;
+}
+
+static struct cb_placed *add(struct cb_placer *p, const char *path);
+
+/* Directories below that get something are listed as they are: unpacked by itself, a layer must not change them. */
+static void list_parents(struct cb_placer *p, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    cb_autofree char *dir = cb_strndup(path, slash ? (size_t)(slash - path) : 0);
+    const struct cb_stack_entry *se = *dir && p->o.base ? cb_stack_find(p->o.base, dir) : NULL;
+    if (!se || cb_hashmap_get(p->by_path, dir))
+        return;
+    struct cb_placed *x = add(p, dir);
+    const char *keep = x->e.path;
+    x->e = *se->e;
+    x->e.path = keep;
+    x->e.link = NULL;
+    x->e.xattrs = copy_xattrs(se->e);
+}
+
 static struct cb_placed *add(struct cb_placer *p, const char *path)
 {
     struct cb_placed *x = cb_hashmap_get(p->by_path, path);
     if (x) {
         placed_reset(x);
     } else {
+        list_parents(p, path);
         x = CB_NEW(struct cb_placed);
         CB_GROW(p->v, p->n, p->cap);
         p->v[p->n++] = x;
@@ -134,14 +162,12 @@ static struct cb_placed *add(struct cb_placer *p, const char *path)
     return x;
 }
 
-static void set_owner_mode(const struct cb_placer *p, struct cb_entry *e)
+static void set_owner(const struct cb_placer *p, struct cb_entry *e)
 {
     if (p->o.chown) {
         e->uid = p->o.uid;
         e->gid = p->o.gid;
     }
-    if (p->o.chmod && e->type != CB_ENTRY_SYMLINK)
-        e->mode = p->o.mode;
 }
 
 int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err)
@@ -157,7 +183,7 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
             x->e.type = CB_ENTRY_DIR;
             x->e.mode = 0755;
             x->e.mtime = p->o.now;
-            set_owner_mode(p, &x->e);
+            set_owner(p, &x->e);
         }
         if (!*end)
             break;
@@ -165,26 +191,25 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
     return 0;
 }
 
-static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
+/* e as it will be in the layer; strings borrowed. */
+static struct cb_entry as_placed(const struct cb_placer *p, const struct cb_entry *e)
 {
-    struct cb_xattr *to = e->n_xattrs ? cb_calloc(e->n_xattrs, sizeof *to) : NULL;
-    for (size_t i = 0; i < e->n_xattrs; i++)
-        to[i] = (struct cb_xattr){ cb_strdup(e->xattrs[i].name), cb_memdup(e->xattrs[i].value, e->xattrs[i].len),
-                                   e->xattrs[i].len };
-    return to;
+    struct cb_entry copy = *e;
+    set_owner(p, &copy);
+    if (p->o.chmod && copy.type != CB_ENTRY_SYMLINK)
+        copy.mode = p->o.mode;
+    return copy;
 }
 
 static struct cb_placed *put_entry(struct cb_placer *p, const char *path, const struct cb_entry *e)
 {
-    struct cb_entry copy = *e;
+    struct cb_entry copy = as_placed(p, e);
     copy.link = cb_strdup_or_null(e->link);
     copy.xattrs = copy_xattrs(e);
     copy.inline_data = NULL;
     struct cb_placed *x = add(p, path);
-    const char *keep = x->e.path;
+    copy.path = x->e.path;
     x->e = copy;
-    x->e.path = keep;
-    set_owner_mode(p, &x->e);
     return x;
 }
 
@@ -195,15 +220,27 @@ static int parent_is_dir(struct cb_placer *p, const char *path, struct cb_error 
     return cb_placer_mkdirs(p, dir, err);
 }
 
-int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out, struct cb_error *err)
+/* Whether a directory that is there looks as e would make it: then the layer need not name it. */
+static bool is_same_dir(const struct cb_placer *p, const char *path, const struct cb_entry *e)
+{
+    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    const struct cb_stack_entry *se = !x && p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_entry *have = x ? &x->e : se ? se->e : NULL;
+    struct cb_entry want = as_placed(p, e);
+    return have && have->mode == want.mode && have->uid == want.uid && have->gid == want.gid &&
+           have->n_xattrs == 0 && want.n_xattrs == 0;
+}
+
+int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
+                  struct cb_error *err)
 {
     enum cb_entry_type t = type_at(p, path);
     *out = NULL;
-    if (e->type == CB_ENTRY_DIR && t == CB_ENTRY_DIR)
+    if (e->type == CB_ENTRY_DIR && t == CB_ENTRY_DIR && (!*path || is_same_dir(p, path, e)))
         return 0;
-    if (e->type == CB_ENTRY_DIR && t)
+    if (e->type == CB_ENTRY_DIR && t && t != CB_ENTRY_DIR)
         return cb_error_set(err, CB_ECONF, "cannot copy a directory onto /%s, which is not a directory", path);
-    if (t == CB_ENTRY_DIR)
+    if (e->type != CB_ENTRY_DIR && t == CB_ENTRY_DIR)
         return cb_error_set(err, CB_ECONF, "cannot copy a file onto /%s, which is a directory", path);
     int r = parent_is_dir(p, path, err);
     if (r < 0)
@@ -212,15 +249,14 @@ int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *
     return 0;
 }
 
-int cb_placer_put_dir(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_error *err)
+const struct cb_placed *cb_placer_find(const struct cb_placer *p, const char *path)
 {
-    enum cb_entry_type t = type_at(p, path);
-    if (t && t != CB_ENTRY_DIR)
-        return cb_error_set(err, CB_ECONF, "cannot put a directory onto /%s, which is not a directory", path);
-    int r = parent_is_dir(p, path, err);
-    if (r == 0)
-        put_entry(p, path, e);
-    return r;
+    return cb_hashmap_get(p->by_path, path);
+}
+
+int64_t cb_placer_now(const struct cb_placer *p)
+{
+    return p->o.now;
 }
 
 static int by_path(const void *a, const void *b)
@@ -242,18 +278,21 @@ const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i)
     return p->v[i];
 }
 
+/* The link's file is there with the bytes that the link had when it was made. */
+static bool names_its_file(const struct cb_placer *p, const struct cb_placed *x)
+{
+    const struct cb_placed *to = cb_hashmap_get(p->by_path, x->e.link);
+    return to && to->e.type == CB_ENTRY_FILE && to->e.size == x->e.size && cb_digest_eq(&to->e.digest, &x->e.digest);
+}
+
 void cb_placer_settle(struct cb_placer *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct cb_placed *x = p->v[i];
-        if (x->e.type != CB_ENTRY_HARDLINK || !x->item)
-            continue;
-        const struct cb_placed *target = cb_hashmap_get(p->by_path, x->e.link);
-        if (target && target->e.type == CB_ENTRY_FILE)
+        if (x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
             continue;
         free((void *)(uintptr_t)x->e.link);
         x->e.link = NULL;
         x->e.type = CB_ENTRY_FILE;
-        x->kind = CB_DATA_ITEM;
     }
 }

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/plan_private.h"
 
-#include <pthread.h>
 #include <strings.h>
 
+#include "build/failed.h"
 #include "util/alloc.h"
 #include "util/encode.h"
-#include "util/thread.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err)
 {
-    if (p->failed && !p->failed->first)
-        *p->failed = span;
-    return cb_error_wrap(err, "%s:%u", p->df->name, span.first);
+    int r = cb_failed(err);
+    if (p->failed.first)
+        return r;
+    p->failed = span;
+    cb_error_wrap(err, "%s:%u", p->df->name, span.first);
+    return r;
 }
 
 int plan_not_yet(const char *what, struct cb_error *err)
@@ -52,26 +54,6 @@ static struct plan_stage *find_stage(struct planner *p, const char *name, size_t
     return NULL;
 }
 
-static struct cb_plan_source *add_source(struct planner *p, const char *text, const struct cb_platform *platform, struct cb_error *err)
-{
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    struct cb_plan *plan = p->plan;
-    if (cb_reference_parse(&ref, text, err) < 0)
-        return NULL;
-    cb_reference_default_tag(&ref);
-    cb_autofree char *name = cb_reference_text(&ref);
-    for (size_t i = 0; i < plan->n_sources; i++)
-        if (!strcmp(plan->sources[i]->text, name) && cb_platform_eq(&plan->sources[i]->platform, platform))
-            return plan->sources[i];
-    struct cb_plan_source *s = CB_NEW(struct cb_plan_source);
-    s->text = cb_strdup(name);
-    cb_reference_copy(&s->ref, &ref);
-    cb_platform_copy(&s->platform, platform);
-    CB_GROW(plan->sources, plan->n_sources, plan->cap_sources);
-    plan->sources[plan->n_sources++] = s;
-    return s;
-}
-
 static int stage_platform(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
     cb_autofree char *text = NULL;
@@ -82,9 +64,11 @@ static int stage_platform(struct planner *p, struct plan_stage *st, struct cb_er
     int r = plan_expand_global(p, st->df->from.platform, &text, err);
     if (r == 0)
         r = cb_platform_parse(&st->platform, text, err);
-    if (r < 0 && err)
+    if (r < 0) {
         err->code = CB_ECONF;
-    return r < 0 ? cb_error_wrap(err, "--platform=%s", st->df->from.platform) : 0;
+        return cb_error_wrap(err, "--platform=%s", st->df->from.platform);
+    }
+    return 0;
 }
 
 static int read_from(struct planner *p, struct plan_stage *st, struct cb_error *err)
@@ -93,7 +77,8 @@ static int read_from(struct planner *p, struct plan_stage *st, struct cb_error *
     if (r == 0)
         r = plan_expand_global(p, st->df->from.base, &st->base_text, err);
     if (r == 0 && !*st->base_text)
-        r = cb_error_set(err, CB_ECONF, "the base name \"%s\" is empty: does an ARG before FROM define it?", st->df->from.base);
+        r = cb_error_set(err, CB_ECONF, "the base name \"%s\" is empty: does an ARG before FROM define it?",
+                         st->df->from.base);
     if (r == 0)
         st->base_stage = find_stage(p, st->base_text, st->index, false);
     return r < 0 ? plan_error(p, st->df->from.span, err) : 0;
@@ -101,50 +86,76 @@ static int read_from(struct planner *p, struct plan_stage *st, struct cb_error *
 
 /* ---- what is reachable ---- */
 
-static int number_of(const char *name, size_t before, uint64_t *out)
+static bool is_number(const char *name)
 {
-    return *name && cb_parse_u64(name, before ? before - 1 : 0, out) && before > 0;
+    return *name && name[strspn(name, "0123456789")] == '\0';
 }
 
+/* A stage before index `before`, by name or number. */
 static struct plan_stage *named_stage(struct planner *p, const char *name, size_t before)
 {
     uint64_t n;
     struct plan_stage *st = find_stage(p, name, before, true);
-    if (!st && number_of(name, before, &n))
+    if (!st && before > 0 && cb_parse_u64(name, before - 1, &n))
         st = &p->stages[n];
     return st;
+}
+
+/* The stage that --from names, or NULL for an image. A name or number that can only be meant for a stage is no image. */
+static int stage_of(struct plan_stage *st, const char *name, struct plan_stage **out, struct cb_error *err)
+{
+    struct planner *p = st->p;
+    *out = named_stage(p, name, st->index);
+    if (*out)
+        return 0;
+    if (strchr(name, '$'))
+        return cb_error_set(err, CB_ECONF, "--from=%s: variables are not expanded here: name a stage, its number or an "
+                                           "image", name);
+    if (is_number(name))
+        return cb_error_set(err, CB_ECONF, "--from=%s: there are %zu stages before this one, counted from 0", name,
+                            st->index);
+    if (find_stage(p, name, p->df->n_stages, true))
+        return cb_error_set(err, CB_ECONF, "--from=%s: only a stage that stands before this one can be copied from",
+                            name);
+    return 0;
 }
 
 static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err);
 
 static int reach_from(struct planner *p, struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
-    struct plan_stage *other = i->from ? named_stage(p, i->from, st->index) : NULL;
+    struct plan_stage *other = NULL;
+    struct plan_source_name name = { i->from, &p->target, i->span };
     if (!i->from)
         return 0;
+    int r = stage_of(st, i->from, &other, err);
+    if (r < 0)
+        return r;
     if (other)
         return reach(p, other, err);
-    if (strchr(i->from, '$'))
-        return cb_error_set(err, CB_ECONF, "--from=%s: variables are not expanded here: name a stage, its number or an image", i->from);
-    return add_source(p, i->from, &p->target, err) ? 0 : -CB_ECONF;
+    return plan_source(p, &name, err) ? 0 : cb_failed(err);
+}
+
+static int reach_base(struct planner *p, struct plan_stage *st, struct cb_error *err)
+{
+    struct plan_source_name name = { st->base_text, &st->platform, st->df->from.span };
+    if (st->base_stage)
+        return reach(p, st->base_stage, err);
+    if (!strcmp(st->base_text, "scratch"))
+        return 0;
+    st->source = plan_source(p, &name, err);
+    return st->source ? 0 : plan_error(p, st->df->from.span, err);
 }
 
 static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
-    int r = 0;
     if (st->reachable)
         return 0;
     st->reachable = true;
-    if (st->base_stage) {
-        r = reach(p, st->base_stage, err);
-    } else if (strcmp(st->base_text, "scratch")) {
-        st->source = add_source(p, st->base_text, &st->platform, err);
-        if (!st->source)
-            return plan_error(p, st->df->from.span, err);
-    }
+    int r = reach_base(p, st, err);
     for (size_t i = 0; r == 0 && i < st->df->n; i++) {
         r = reach_from(p, st, &st->df->instructions[i], err);
-        if (r < 0 && !(p->failed && p->failed->first))
+        if (r < 0)
             return plan_error(p, st->df->instructions[i].span, err);
     }
     return r;
@@ -164,96 +175,41 @@ static struct plan_stage *find_target(struct planner *p, struct cb_error *err)
     return st;
 }
 
-/* ---- parents, all at once ---- */
-
-struct resolve_job {
-    const struct cb_plan_options *o;
-    struct cb_plan_source *source;
-};
-
-static void *resolve_one(void *arg)
-{
-    struct resolve_job *j = arg;
-    cb_step_begin(j->source->step);
-    j->source->result = j->o->resolve(j->o->resolve_arg, j->source, &j->source->err);
-    if (j->source->result < 0)
-        cb_step_error(j->source->step, cb_error_text(&j->source->err));
-    else
-        cb_step_done(j->source->step);
-    return NULL;
-}
-
-static int resolve_all(struct planner *p, size_t from, struct cb_error *err)
-{
-    size_t n = p->plan->n_sources - from;
-    struct resolve_job *jobs = cb_calloc(n + 1, sizeof *jobs);
-    pthread_t *threads = cb_calloc(n + 1, sizeof *threads);
-    bool *started = cb_calloc(n + 1, sizeof *started);
-    for (size_t i = 0; i < n; i++) {
-        struct cb_plan_source *s = p->plan->sources[from + i];
-        cb_autofree char *name = cb_asprintf("[internal] load metadata for %s", s->text);
-        s->step = cb_step_new(p->o->progress, name);
-        jobs[i] = (struct resolve_job){ p->o, s };
-        started[i] = i + 1 < n && cb_thread_start(&threads[i], "resolve", resolve_one, &jobs[i], NULL) == 0;
-    }
-    for (size_t i = n; i-- > 0;)
-        if (!started[i])
-            resolve_one(&jobs[i]);
-    for (size_t i = 0; i < n; i++)
-        if (started[i])
-            pthread_join(threads[i], NULL);
-    free(started);
-    free(threads);
-    free(jobs);
-    for (size_t i = from; i < p->plan->n_sources; i++)
-        if (p->plan->sources[i]->result < 0)
-            return cb_error_move(err, &p->plan->sources[i]->err);
-    return 0;
-}
-
-/* The instruction that named a parent that cannot be had. */
-static int blame_source(struct planner *p, struct cb_error *err)
-{
-    for (size_t i = 0; i < p->df->n_stages; i++)
-        if (p->stages[i].source && p->stages[i].source->result < 0)
-            return plan_error(p, p->df->stages[i].from.span, err);
-    return err ? -(int)err->code : -CB_ENET;
-}
-
-static struct cb_vertex *source_vertex(struct planner *p, struct cb_plan_source *s)
-{
-    if (!s->vertex) {
-        struct cb_vertex *v = plan_vertex(p, CB_VERTEX_SOURCE);
-        v->source = s;
-        v->note = cb_asprintf("FROM %s", s->text);
-        v->name = cb_strdup(v->note);
-        v->step = s->step;
-        s->vertex = v;
-    }
-    return s->vertex;
-}
-
 /* ---- stages ---- */
 
 static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err);
 
-int plan_from(struct plan_stage *st, const char *name, struct cb_vertex **from, bool *scratch, struct cb_error *err)
+/* A stage that only a trigger of a parent names is not reached before that parent is known. */
+static int plan_other(struct planner *p, struct plan_stage *other, struct cb_error *err)
+{
+    size_t before = p->plan->n_sources;
+    int r = other->reachable ? 0 : reach(p, other, err);
+    if (r == 0)
+        r = plan_resolve(p, before, err);
+    return r < 0 ? r : plan_stage_now(p, other, err);
+}
+
+int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex **from, bool *scratch,
+              struct cb_error *err)
 {
     struct planner *p = st->p;
-    struct plan_stage *other = named_stage(p, name, st->index);
-    if (other) {
-        int r = other->reachable ? 0 : reach(p, other, err);
-        if (r == 0)
-            r = plan_stage_now(p, other, err);
-        *from = r == 0 ? other->top : NULL;
-        *scratch = r == 0 && !other->top;
-        return r;
-    }
+    struct plan_stage *other = NULL;
+    struct plan_source_name name = { i->from, &p->target, i->span };
     size_t before = p->plan->n_sources;
-    struct cb_plan_source *s = add_source(p, name, &p->target, err);
-    int r = s ? resolve_all(p, before, err) : -CB_ECONF;
+    int r = stage_of(st, i->from, &other, err);
+    if (r == 0 && other)
+        r = plan_other(p, other, err);
+    if (r < 0)
+        return r;
+    if (other) {
+        *from = other->top;
+        *scratch = !other->top;
+        return 0;
+    }
+    struct cb_plan_source *s = plan_source(p, &name, err);
+    r = s ? plan_resolve(p, before, err) : cb_failed(err);
     if (r == 0)
-        *from = source_vertex(p, s);
+        *from = plan_source_vertex(p, s);
     return r;
 }
 
@@ -267,31 +223,51 @@ static unsigned count_steps(const struct cb_df_instruction *v, size_t n)
 
 static int run_instruction(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
-    return plan_is_config(i->kind) ? plan_config(st, i, err) : plan_step(st, i, err);
+    int r = plan_is_config(i->kind) ? plan_config(st, i, err) : plan_step(st, i, err);
+    return r < 0 ? plan_error(st->p, i->span, err) : 0;
 }
 
-/* The parent's triggers run right after FROM and are gone then. */
-static int run_triggers(struct plan_stage *st, const struct cb_strvec *triggers, struct cb_error *err)
+/* ---- ONBUILD: the parent's triggers run right after FROM and are gone then ---- */
+
+struct triggers {
+    struct cb_df_instruction *v;
+    size_t n;
+};
+
+static void triggers_done(struct triggers *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        cb_df_instruction_done(&t->v[i]);
+    free(t->v);
+}
+
+static int take_triggers(struct plan_stage *st, struct triggers *t, struct cb_error *err)
+{
+    struct cb_strvec text = st->config.on_build;
+    int r = 0;
+    st->config.on_build = (struct cb_strvec)CB_STRVEC_INIT;
+    t->v = cb_calloc(text.n + 1, sizeof *t->v);
+    for (; r == 0 && t->n < text.n; t->n++) {
+        r = cb_df_instruction_parse(&t->v[t->n], text.v[t->n], "ONBUILD of the parent", err);
+        t->v[t->n].span = st->df->from.span;
+    }
+    cb_strvec_done(&text);
+    return r < 0 ? plan_error(st->p, st->df->from.span, err) : 0;
+}
+
+static int run_triggers(struct plan_stage *st, const struct triggers *t, struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < triggers->n; i++) {
-        struct cb_df_instruction in = { 0 };
-        r = cb_df_instruction_parse(&in, triggers->v[i], "ONBUILD", err);
-        in.span = st->df->from.span;
-        if (r == 0)
-            r = run_instruction(st, &in, err);
-        cb_df_instruction_done(&in);
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        const struct cb_df_instruction *in = &t->v[i];
+        r = plan_is_config(in->kind) ? plan_config(st, in, err) : plan_step(st, in, err);
         if (r < 0)
-            cb_error_wrap(err, "ONBUILD %s of the parent", triggers->v[i]);
+            cb_error_wrap(err, "ONBUILD %s of the parent", in->original);
     }
     return r < 0 ? plan_error(st->p, st->df->from.span, err) : 0;
 }
 
-static void inherit_history(struct plan_stage *st)
-{
-    for (size_t i = 0; i < st->base_stage->n_history; i++)
-        plan_history(st, st->base_stage->history[i].created_by, st->base_stage->history[i].vertex);
-}
+/* ---- the instructions of a stage ---- */
 
 static void begin_stage(struct planner *p, struct plan_stage *st)
 {
@@ -299,10 +275,9 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
         cb_image_config_copy(&st->config, &st->base_stage->config);
         cb_strvec_copy(&st->args, &st->base_stage->args);
         st->top = st->base_stage->top;
-        inherit_history(st);
     } else if (st->source) {
         cb_image_config_copy(&st->config, &st->source->image.config);
-        st->top = source_vertex(p, st->source);
+        st->top = plan_source_vertex(p, st->source);
     } else {
         cb_platform_copy(&st->config.platform, &st->platform);
     }
@@ -312,7 +287,7 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
 
 static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
-    struct cb_strvec triggers cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct triggers t = { 0 };
     if (st->done)
         return 0;
     st->done = true;
@@ -320,17 +295,48 @@ static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_er
     if (r < 0)
         return r;
     begin_stage(p, st);
-    cb_strvec_copy(&triggers, &st->config.on_build);
-    cb_strvec_done(&st->config.on_build);
-    st->steps = 1 + count_steps(st->df->instructions, st->df->n) + (unsigned)triggers.n;
+    r = take_triggers(st, &t, err);
+    st->steps = 1 + count_steps(t.v, t.n) + count_steps(st->df->instructions, st->df->n);
     st->step = 1;
-    r = run_triggers(st, &triggers, err);
-    for (size_t i = 0; r == 0 && i < st->df->n; i++) {
+    if (r == 0)
+        r = run_triggers(st, &t, err);
+    for (size_t i = 0; r == 0 && i < st->df->n; i++)
         r = run_instruction(st, &st->df->instructions[i], err);
-        if (r < 0 && !(p->failed && p->failed->first))
-            return plan_error(p, st->df->instructions[i].span, err);
-    }
+    triggers_done(&t);
     return r;
+}
+
+/* ---- the result ---- */
+
+/* That of the stages below it first. */
+static void take_history(struct cb_plan *plan, struct plan_stage *st)
+{
+    struct plan_stage **chain = NULL;
+    size_t n = 0, cap = 0;
+    for (; st; st = st->base_stage) {
+        CB_GROW(chain, n, cap);
+        chain[n++] = st;
+    }
+    while (n-- > 0)
+        for (size_t i = 0; i < chain[n]->n_history; i++) {
+            CB_GROW(plan->history, plan->n_history, plan->cap_history);
+            plan->history[plan->n_history++] = chain[n]->history[i];
+            chain[n]->history[i] = (struct cb_plan_history){ 0 };
+        }
+    free(chain);
+}
+
+static void forget_parent(struct cb_image_config *c)
+{
+    for (size_t i = 0; i < c->n_history; i++) {
+        free(c->history[i].created);
+        free(c->history[i].created_by);
+        free(c->history[i].author);
+        free(c->history[i].comment);
+    }
+    c->n_history = c->n_diff_ids = 0;
+    free(c->created);
+    c->created = NULL;
 }
 
 static void take_result(struct planner *p, struct plan_stage *target)
@@ -343,22 +349,12 @@ static void take_result(struct planner *p, struct plan_stage *target)
     plan->base = bottom->source;
     plan->goal = target->top;
     cb_image_config_copy(&plan->config, &target->config);
+    forget_parent(&plan->config);
     for (size_t i = 0; labels && i < labels->n; i++)
         cb_strmap_set(&plan->config.labels, labels->v[i].key, labels->v[i].value);
-    free(plan->config.created);
-    plan->config.created = NULL;
-    for (size_t i = 0; i < plan->config.n_history; i++) {
-        free(plan->config.history[i].created);
-        free(plan->config.history[i].created_by);
-        free(plan->config.history[i].author);
-        free(plan->config.history[i].comment);
-    }
-    plan->config.n_history = plan->config.n_diff_ids = 0;
-    if (bottom->source && bottom->source->image.config.created)
-        plan->config.created = cb_strdup(bottom->source->image.config.created);
-    plan->history = CB_TAKE(target->history);
-    plan->n_history = target->n_history;
-    target->n_history = 0;
+    if (bottom->source)
+        plan->config.created = cb_strdup_or_null(bottom->source->image.config.created);
+    take_history(plan, target);
 }
 
 static int plan_all(struct planner *p, struct cb_error *err)
@@ -371,10 +367,10 @@ static int plan_all(struct planner *p, struct cb_error *err)
     }
     struct plan_stage *target = find_target(p, err);
     if (!target)
-        return err && err->code ? -(int)err->code : -CB_ECONF;
+        return cb_failed(err);
     int r = reach(p, target, err);
-    if (r == 0 && (r = resolve_all(p, 0, err)) < 0)
-        return blame_source(p, err);
+    if (r == 0)
+        r = plan_resolve(p, 0, err);
     if (r == 0)
         r = plan_stage_now(p, target, err);
     if (r == 0)
@@ -405,17 +401,21 @@ static void planner_done(struct planner *p)
     cb_platform_done(&p->host);
 }
 
-int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed, struct cb_error *err)
+int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,
+                 struct cb_error *err)
 {
-    struct planner p = { .o = o, .df = o->dockerfile, .plan = out, .failed = failed };
+    struct planner p = { .o = o, .df = o->dockerfile, .plan = out };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     p.stages = cb_calloc(p.df->n_stages + 1, sizeof *p.stages);
     cb_platform_host(&p.host);
     cb_platform_copy(&p.target, o->build->platform ? o->build->platform : &p.host);
-    int r = plan_global_args(&p, err);
+    int r = plan_global_args(&p, &e);
     if (r == 0)
-        r = plan_all(&p, err);
+        r = plan_all(&p, &e);
     planner_done(&p);
-    return r;
+    if (failed)
+        *failed = p.failed;
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 static void vertex_free(struct cb_vertex *v)

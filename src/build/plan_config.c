@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <signal.h>
+#include <strings.h>
 
 #include "build/plan_private.h"
 #include "util/alloc.h"
@@ -38,7 +39,8 @@ static void pair_values_done(struct pair_values *v)
 }
 
 /* All are expanded before the first is set: one environment an instruction. */
-static int expand_pairs(struct plan_stage *st, const struct cb_df_instruction *i, struct pair_values *v, struct cb_error *err)
+static int expand_pairs(struct plan_stage *st, const struct cb_df_instruction *i, struct pair_values *v,
+                        struct cb_error *err)
 {
     int r = 0;
     v->n = i->n_pairs;
@@ -112,12 +114,20 @@ static int do_shell(struct plan_stage *st, const struct cb_df_instruction *i, st
 
 /* ---- EXPOSE, VOLUME ---- */
 
-static void add_sorted(struct cb_strvec *sv, const char *s)
+/* Sorts, and takes away what is there twice: once an instruction, or a range of ports would cost its square. */
+static void settle(struct cb_strvec *sv)
 {
-    if (cb_strvec_has(sv, s))
-        return;
-    cb_strvec_push(sv, s);
+    size_t n = 0;
     cb_strvec_sort(sv);
+    for (size_t i = 0; i < sv->n; i++) {
+        if (n && !strcmp(sv->v[n - 1], sv->v[i]))
+            free(sv->v[i]);
+        else
+            sv->v[n++] = sv->v[i];
+    }
+    for (size_t i = n; i < sv->n; i++)
+        sv->v[i] = NULL;
+    sv->n = n;
 }
 
 static bool parse_port(const char *s, size_t n, uint32_t *out)
@@ -149,49 +159,37 @@ static int expose_word(struct plan_stage *st, const char *word, struct cb_error 
         return cb_error_set(err, CB_ECONF, "invalid port \"%s\": write PORT, PORT-PORT or PORT/udp", word);
     if (strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "sctp"))
         return cb_error_set(err, CB_ECONF, "invalid protocol \"%s\" in \"%s\": tcp, udp or sctp", proto, word);
-    for (uint32_t p = first; p <= last; p++) {
-        cb_autofree char *text = cb_asprintf("%u/%s", p, proto);
-        add_sorted(&st->config.exposed_ports, text);
-    }
+    for (uint32_t p = first; p <= last; p++)
+        cb_strvec_pushf(&st->config.exposed_ports, "%u/%s", p, proto);
     return 0;
 }
 
-static int for_words(struct plan_stage *st, const struct cb_df_instruction *i,
-                     int (*fn)(struct plan_stage *, const char *, struct cb_error *), struct cb_error *err)
+static int do_expose(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
     struct cb_strvec words cb_cleanup_strvec = CB_STRVEC_INIT;
     int r = 0;
     for (size_t k = 0; r == 0 && k < i->words.n; k++)
         r = plan_expand_words(st, i->words.v[k], &words, err);
     for (size_t k = 0; r == 0 && k < words.n; k++)
-        r = fn(st, words.v[k], err);
+        r = expose_word(st, words.v[k], err);
+    settle(&st->config.exposed_ports);
     return r;
-}
-
-static int volume_word(struct plan_stage *st, const char *word, struct cb_error *err)
-{
-    if (!*word)
-        return cb_error_set(err, CB_ECONF, "VOLUME has an empty path");
-    add_sorted(&st->config.volumes, word);
-    return 0;
-}
-
-static int do_expose(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
-{
-    return for_words(st, i, expose_word, err);
 }
 
 /* Unlike EXPOSE: a path with a space stays one. */
 static int do_volume(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
-    int r = 0;
-    for (size_t k = 0; r == 0 && k < i->words.n; k++) {
+    for (size_t k = 0; k < i->words.n; k++) {
         cb_autofree char *path = NULL;
-        r = plan_expand(st, i->words.v[k], &path, err);
-        if (r == 0)
-            r = volume_word(st, path, err);
+        int r = plan_expand(st, i->words.v[k], &path, err);
+        if (r < 0)
+            return r;
+        if (!*path)
+            return cb_error_set(err, CB_ECONF, "VOLUME has an empty path");
+        cb_strvec_push(&st->config.volumes, path);
     }
-    return r;
+    settle(&st->config.volumes);
+    return 0;
 }
 
 /* ---- USER, STOPSIGNAL, MAINTAINER, HEALTHCHECK, ONBUILD ---- */
@@ -219,18 +217,27 @@ static int do_maintainer(struct plan_stage *st, const struct cb_df_instruction *
     return 0;
 }
 
+/* RTMIN, RTMIN+3, RTMAX-2: at most 15 off. */
+static bool is_realtime(const char *name)
+{
+    uint64_t n;
+    if (strncasecmp(name, "RTMIN", 5) && strncasecmp(name, "RTMAX", 5))
+        return false;
+    return !name[5] || (name[5] == (strncasecmp(name, "RTMIN", 5) ? '-' : '+') && cb_parse_u64(name + 6, 15, &n));
+}
+
 static bool is_signal(const char *s)
 {
     uint64_t n;
-    const char *name = cb_starts_with(s, "SIG") ? s + 3 : s;
+    const char *name = strncasecmp(s, "SIG", 3) ? s : s + 3;
     if (cb_parse_u64(s, 64, &n))
         return n > 0;
     for (int i = 1; i < NSIG; i++) {
         const char *known = sigabbrev_np(i);
-        if (known && !strcmp(known, name))
+        if (known && !strcasecmp(known, name))
             return true;
     }
-    return cb_starts_with(name, "RTMIN") || cb_starts_with(name, "RTMAX");
+    return is_realtime(name);
 }
 
 static int do_stopsignal(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c (instructions that
- * only change the configuration), plan_step.c (those that make a vertex). */
+/* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c
+ * (instructions that only change the configuration), plan_step.c (those that make a vertex). */
 
 #include "build/graph.h"
 
@@ -19,7 +19,7 @@ struct plan_stage {
     struct cb_image_config config; /* as it is after the instructions so far */
     struct cb_strvec args;         /* "K=V": ARGs in scope that have a value */
     struct cb_vertex *top;
-    struct cb_plan_history *history;
+    struct cb_plan_history *history; /* its own; that of base_stage stands below */
     size_t n_history, cap_history;
     unsigned steps, step;          /* for names: [builder 2/4] */
 };
@@ -31,10 +31,10 @@ struct planner {
     struct plan_stage *stages;
     struct cb_strvec globals;      /* "K=V": ARGs before the first FROM, and the automatic platform ones */
     struct cb_platform target, host;
-    struct cb_df_span *failed;
+    struct cb_df_span failed;      /* of the instruction that an error was put to */
 };
 
-/* Wraps err with "Dockerfile:12" and remembers the span. */
+/* Wraps err with "Dockerfile:12" and remembers the span; only the first time, where the fault is. */
 int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err);
 /* "RUN --mount is not executed by this version of cbpush". */
 int plan_not_yet(const char *what, struct cb_error *err);
@@ -60,8 +60,22 @@ void plan_shell(const struct plan_stage *st, struct cb_strvec *out);
 /* ---- plan_step.c ---- */
 int plan_step(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
 
+/* ---- plan_source.c ---- */
+struct plan_source_name {
+    const char *text;
+    const struct cb_platform *platform;
+    struct cb_df_span span;
+};
+/* One a reference and platform. NULL and err where it is no reference. */
+struct cb_plan_source *plan_source(struct planner *p, const struct plan_source_name *name, struct cb_error *err);
+struct cb_vertex *plan_source_vertex(struct planner *p, struct cb_plan_source *s);
+/* Resolves the sources from index `from` on, several at once. */
+int plan_resolve(struct planner *p, size_t from, struct cb_error *err) CB_WUR;
+
 /* ---- plan.c, for them ---- */
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind);
 void plan_history(struct plan_stage *st, const char *created_by, struct cb_vertex *v);
-/* What COPY --from names: a stage (planned now if it is not yet), or an image. *from NULL and *scratch for an empty stage. */
-int plan_from(struct plan_stage *st, const char *name, struct cb_vertex **from, bool *scratch, struct cb_error *err) CB_WUR;
+/* What COPY --from names: a stage (planned now if it is not yet), or an image. *from NULL and *scratch for an empty
+ * stage. */
+int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex **from, bool *scratch,
+              struct cb_error *err) CB_WUR;

@@ -2,8 +2,9 @@
 #include "build/plan_private.h"
 #include "util/alloc.h"
 
-static const char *const proxy_args[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy",
-                                          "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", NULL };
+static const char *const proxy_args[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
+                                          "FTP_PROXY",  "ftp_proxy",  "NO_PROXY",    "no_proxy",
+                                          "ALL_PROXY",  "all_proxy",  NULL };
 
 static bool is_proxy(const char *key)
 {

@@ -50,7 +50,8 @@ static enum cb_network run_network(const struct plan_stage *st, const struct cb_
     return st->p->o->build->network;
 }
 
-/* `RUN <<EOF`: with "#!" the body is a program; without, the text of the shell. Mixed text goes to the shell as it stands. */
+/* `RUN <<EOF`: with "#!" the body is a program; without, the text of the shell. Mixed text goes to the shell as it
+ * stands. */
 static void heredoc_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_run_op *op)
 {
     const struct cb_df_heredoc *h = &i->heredocs[0];
@@ -163,8 +164,8 @@ static bool is_heredoc_word(const struct cb_df_instruction *i, size_t word)
     return false;
 }
 
-static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i, const char *word, struct cb_copy_op *op,
-                       struct cb_error *err)
+static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i, const char *word,
+                       struct cb_copy_op *op, struct cb_error *err)
 {
     struct cb_strbuf clean cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *text = NULL;
@@ -199,39 +200,60 @@ static int copy_dest(struct plan_stage *st, const char *word, struct cb_copy_op 
     return 0;
 }
 
-static int copy_flags(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op, struct cb_error *err)
+static int check_chmod(const char *mode, struct cb_error *err)
 {
-    uint32_t mode;
+    uint32_t bits;
+    if (cb_parse_octal(mode, 07777, &bits))
+        return 0;
+    if (strpbrk(mode, "+-="))
+        return plan_not_yet("a symbolic --chmod", err);
+    return cb_error_set(err, CB_ECONF, "--chmod=%s: write an octal mode such as 0755", mode);
+}
+
+static int copy_flags(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op,
+                      struct cb_error *err)
+{
     int r = i->chown ? plan_expand(st, i->chown, &op->chown, err) : 0;
     if (r == 0 && i->chmod)
         r = plan_expand(st, i->chmod, &op->chmod, err);
-    if (r == 0 && op->chmod && !cb_parse_octal(op->chmod, 07777, &mode))
-        r = strpbrk(op->chmod, "+-=") ? plan_not_yet("a symbolic --chmod", err)
-                                      : cb_error_set(err, CB_ECONF, "--chmod=%s: write an octal mode such as 0755", op->chmod);
+    if (r == 0 && op->chmod)
+        r = check_chmod(op->chmod, err);
     op->add = i->kind == CB_DF_ADD;
     op->unpack = i->unpack;
     cb_strvec_copy(&op->exclude, &i->exclude);
     return r;
 }
 
-static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op, struct cb_error *err)
+static int copy_heredoc(struct plan_stage *st, const struct cb_df_heredoc *h, struct cb_copy_op *op,
+                        struct cb_error *err)
+{
+    char *body = NULL;
+    int r = 0;
+    if (h->expand)
+        r = plan_expand_raw(st, h->body, &body, err);
+    else
+        body = cb_strdup(h->body);
+    if (r < 0)
+        return r;
+    cb_strvec_push(&op->file_names, h->name);
+    cb_strvec_take(&op->file_bodies, body);
+    return 0;
+}
+
+static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op,
+                      struct cb_error *err)
 {
     int r = 0;
     for (size_t k = 0; r == 0 && k + 1 < i->words.n; k++)
         if (!is_heredoc_word(i, k))
             r = copy_source(st, i, i->words.v[k], op, err);
-    for (size_t k = 0; r == 0 && k < i->n_heredocs; k++) {
-        const struct cb_df_heredoc *h = &i->heredocs[k];
-        char *body = NULL;
-        if (h->expand)
-            r = plan_expand_raw(st, h->body, &body, err);
-        else
-            body = cb_strdup(h->body);
-        cb_strvec_push(&op->file_names, h->name);
-        if (r == 0)
-            cb_strvec_take(&op->file_bodies, body);
-    }
-    return r < 0 ? r : copy_dest(st, i->words.v[i->words.n - 1], op, err);
+    for (size_t k = 0; r == 0 && k < i->n_heredocs; k++)
+        r = copy_heredoc(st, &i->heredocs[k], op, err);
+    if (r == 0)
+        r = copy_dest(st, i->words.v[i->words.n - 1], op, err);
+    if (r == 0 && op->sources.n + op->file_names.n > 1 && !cb_ends_with(op->dest, "/"))
+        return cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", op->dest);
+    return r;
 }
 
 static int do_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
@@ -240,7 +262,7 @@ static int do_copy(struct plan_stage *st, const struct cb_df_instruction *i, str
     bool scratch = false;
     int r = check_copy(i, err);
     if (r == 0 && i->from)
-        r = plan_from(st, i->from, &from, &scratch, err);
+        r = plan_from(st, i, &from, &scratch, err);
     if (r < 0)
         return r;
     struct cb_vertex *v = add_step(st, i, CB_VERTEX_COPY);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <limits.h>
 
+#include "build/failed.h"
 #include "build/internal.h"
 #include "util/alloc.h"
 
@@ -32,7 +33,8 @@ static struct target *target_of(struct cb_pusher *p, const struct cb_reference *
     return &p->targets[p->n++];
 }
 
-static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total, const struct cb_push_result *done)
+static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
+                      const struct cb_push_result *done)
 {
     struct target *t = arg;
     char text[CB_DIGEST_TEXT_MAX], id[64];
@@ -44,8 +46,9 @@ static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, ui
     }
     cb_step_status(t->step, id, total, total);
     cb_step_status_done(t->step, id);
+    const char *from = done->mounted_from;
     if (*how[done->outcome])
-        cb_step_logf(t->step, "%s%s%s%s", id, how[done->outcome], done->mounted_from ? " from " : "", done->mounted_from ? done->mounted_from : "");
+        cb_step_logf(t->step, "%s%s%s%s", id, how[done->outcome], from ? " from " : "", from ? from : "");
 }
 
 static int begin_target(struct cb_pusher *p, struct target *t, struct cb_error *err)
@@ -56,7 +59,8 @@ static int begin_target(struct cb_pusher *p, struct target *t, struct cb_error *
     return cb_push_begin(p->env->registry, &o, &t->push, err);
 }
 
-struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n, struct cb_error *err)
+struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n,
+                                struct cb_error *err)
 {
     CB_AUTO(cb_pusher_free) struct cb_pusher *p = CB_NEW(struct cb_pusher);
     p->env = env;
@@ -111,25 +115,32 @@ static int open_stored(void *arg, const struct cb_digest *d, struct cb_blob_sour
     return cb_store_blob_source(env->store, d, out, err);
 }
 
-static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const char *media_type, const struct cb_digest *d,
-                    uint64_t size, struct cb_error *err)
+static int add_to_targets(struct cb_pusher *p, const struct cb_push_blob *b, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->n; i++) {
+        begin_step(p, &p->targets[i]);
+        r = cb_push_add(p->targets[i].push, b, err);
+    }
+    return r;
+}
+
+/* layer: where else it can be had; NULL: only in the store. */
+static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const struct cb_descriptor *desc,
+                    struct cb_error *err)
 {
     size_t max = layer ? layer->n_origins : 0, n = 0;
     const char **hosts = cb_calloc(max + 1, sizeof *hosts), **repos = cb_calloc(max + 1, sizeof *repos);
     for (size_t i = 0; i < max; i++)
-        if (cb_digest_eq(&layer->origins[i].digest, d)) {
+        if (cb_digest_eq(&layer->origins[i].digest, &desc->digest)) {
             hosts[n] = layer->origins[i].host;
             repos[n++] = layer->origins[i].repo;
         }
-    struct cb_push_blob b = { .desc = { .media_type = (char *)(uintptr_t)media_type, .digest = *d, .size = size },
-                              .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
-                              .open = cb_store_blob_has(p->env->store, d, NULL) ? open_stored : NULL,
+    struct cb_push_blob b = { .desc = *desc, .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
                               .arg = (void *)(uintptr_t)p->env };
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < p->n; i++) {
-        begin_step(p, &p->targets[i]);
-        r = cb_push_add(p->targets[i].push, &b, err);
-    }
+    if (cb_store_blob_has(p->env->store, &desc->digest, NULL))
+        b.open = open_stored;
+    int r = add_to_targets(p, &b, err);
     free(hosts);
     free(repos);
     return r;
@@ -137,21 +148,23 @@ static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const cha
 
 static int add_slot(struct cb_pusher *p, struct cb_slot *s, const struct cb_layer_encoding *e, struct cb_error *err)
 {
+    struct cb_layer layer cb_cleanup_layer = { 0 };
+    struct cb_descriptor desc = { .media_type = e->media_type, .digest = e->digest, .size = e->size };
     if (e->media_type && cb_mt_is_foreign_layer(e->media_type))
         return 0;
-    return add_blob(p, cb_slot_layer(s), e->media_type, &e->digest, e->size, err);
+    cb_slot_layer(s, &layer);
+    return add_blob(p, &layer, &desc, err);
 }
 
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
 {
     struct cb_pusher *p = pusher;
-    struct cb_layer_encoding e;
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
     struct cb_error local cb_cleanup_error = CB_ERROR_INIT;
     bool empty = false;
     if (cb_slot_wait(s, &empty, NULL) < 0 || empty || !cb_slot_encoding_known(s, p->compression, p->level, &e))
         return;
     int r = add_slot(p, s, &e, &local);
-    cb_layer_encoding_done(&e);
     pthread_mutex_lock(&p->mu);
     if (r < 0 && !p->error.code)
         cb_error_move(&p->error, &local);
@@ -181,33 +194,34 @@ static void report_blobs(struct target *t, struct cb_build_result *res)
         res->blobs[res->n_blobs++] = (struct cb_build_blob){ v[i].digest, v[i].size, v[i].sent, v[i].outcome };
 }
 
+static int remember_layer(struct cb_pusher *p, const struct target *t, struct cb_slot *s, struct cb_error *err)
+{
+    struct cb_layer origin cb_cleanup_layer = { .diff_id = *cb_slot_diff_id(s), .size = UINT64_MAX };
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+    if (!cb_slot_encoding_known(s, p->compression, p->level, &e))
+        return 0;
+    cb_layer_add_origin(&origin, &e.digest, t->tags[0]->host, t->tags[0]->repo);
+    return cb_store_layer_put(p->env->store, &origin, err);
+}
+
 /* Where its blobs are now: the next build mounts them from there. */
-static int remember_origin(struct cb_pusher *p, struct target *t, struct cb_slot *const *layers, size_t n, struct cb_error *err)
+static int remember_origin(struct cb_pusher *p, const struct target *t, struct cb_slot *const *layers, size_t n,
+                           struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        struct cb_layer l cb_cleanup_layer = { 0 };
-        struct cb_layer_encoding e;
-        if (!cb_slot_encoding_known(layers[i], p->compression, p->level, &e))
-            continue;
-        cb_layer_copy(&l, cb_slot_layer(layers[i]));
-        size_t before = l.n_origins;
-        cb_layer_add_origin(&l, &e.digest, t->tags[0]->host, t->tags[0]->repo);
-        cb_layer_encoding_done(&e);
-        if (l.n_origins != before)
-            r = cb_store_layer_put(p->env->store, &l, err);
-    }
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = remember_layer(p, t, layers[i], err);
     return r;
 }
 
-static int move_tags(struct target *t, const struct cb_image *image, const struct cb_strbuf *body, struct cb_build_result *res,
-                     struct cb_error *err)
+static int move_tags(struct target *t, const struct cb_image *image, const struct cb_strbuf *body,
+                     struct cb_build_result *res, struct cb_error *err)
 {
     int r = 0;
     res->tags = cb_reallocarray(res->tags, res->n_tags + t->n + 1, sizeof *res->tags);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         struct cb_build_tag tag = { .name = cb_reference_text(t->tags[i]), .pushed = true };
-        r = cb_push_tag(t->push, &image->desc, body->buf, body->len, t->tags[i]->tag, &tag.moved, err);
+        r = cb_push_tag(t->push, &image->desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved, err);
         if (r < 0)
             free(tag.name);
         else
@@ -216,71 +230,97 @@ static int move_tags(struct target *t, const struct cb_image *image, const struc
     return r;
 }
 
-static int add_rest(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n, struct cb_error *err)
+static int add_rest(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
+                    struct cb_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        struct cb_layer_encoding e;
+        struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
         r = cb_slot_encoding(layers[i], p->compression, p->level, &e, err);
-        if (r == 0) {
+        if (r == 0)
             r = add_slot(p, layers[i], &e, err);
-            cb_layer_encoding_done(&e);
-        }
     }
-    const struct cb_descriptor *c = &image->manifest.config;
-    return r < 0 ? r : add_blob(p, NULL, c->media_type, &c->digest, c->size, err);
+    return r < 0 ? r : add_blob(p, NULL, &image->manifest.config, err);
 }
 
-int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
-                     struct cb_build_result *res, struct cb_error *err)
+/* All blobs everywhere, then the tags: none moves before every blob under it is known to be there. */
+static int push_all(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
+                    struct cb_build_result *res, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = p->error.code ? cb_error_move(err, &p->error) : add_rest(p, image, layers, n, err);
+    int r = add_rest(p, image, layers, n, err);
     if (r == 0)
         r = cb_store_blob_get(p->env->store, &image->desc.digest, CB_MAX_MANIFEST, &body, err);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
-        struct target *t = &p->targets[i];
-        r = move_tags(t, image, &body, res, err);
-        report_blobs(t, res);
+        r = move_tags(&p->targets[i], image, &body, res, err);
+        report_blobs(&p->targets[i], res);
         if (r == 0)
-            r = remember_origin(p, t, layers, n, err);
+            r = remember_origin(p, &p->targets[i], layers, n, err);
     }
+    return r;
+}
+
+static int early_failure(struct cb_pusher *p, struct cb_error *err)
+{
+    pthread_mutex_lock(&p->mu);
+    int r = p->error.code ? cb_error_copy(err, &p->error) : 0;
+    pthread_mutex_unlock(&p->mu);
+    return r;
+}
+
+int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
+                     struct cb_build_result *res, struct cb_error *err)
+{
+    int r = early_failure(p, err);
+    if (r == 0)
+        r = push_all(p, image, layers, n, res, err);
+    if (r < 0)
+        cb_error_wrap(err, "push");
     for (size_t i = 0; i < p->n; i++) {
         if (r == 0)
             cb_step_done(p->targets[i].step);
         else if (p->targets[i].begun)
             cb_step_error(p->targets[i].step, cb_error_text(err));
     }
-    return r < 0 ? cb_error_wrap(err, "push") : 0;
+    return r;
 }
 
 /* ---- the `push` verb ---- */
 
+static void report_current(const struct cb_reference *target, struct cb_build_result *res)
+{
+    res->was_current = true;
+    res->tags = CB_NEW(struct cb_build_tag);
+    res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
+    res->n_tags = 1;
+}
+
+static int push_image(struct cb_pusher *p, const struct cb_image *image, const struct cb_reference *target,
+                      struct cb_build_result *res, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(p->env);
+    struct cb_found_image f = { .image = *image }; /* borrowed */
+    bool current = false;
+    int r = cb_pusher_current(p, image, &current, err);
+    if (r == 0 && current)
+        report_current(target, res);
+    if (r < 0 || current)
+        return r;
+    struct cb_slot **v = cb_build_slots(slots, &f, err);
+    r = v ? cb_pusher_finish(p, image, v, image->manifest.n_layers, res, err) : -CB_EVERIFY;
+    free(v);
+    return r;
+}
+
 int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
                         struct cb_build_result *res, struct cb_error *err)
 {
-    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
-    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, err);
-    size_t n = image->manifest.n_layers;
-    bool current = false;
-    if (!p)
-        return err ? -(int)err->code : -CB_ENET;
-    int r = cb_pusher_current(p, image, &current, err);
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, &e);
+    int r = p ? push_image(p, image, target, res, &e) : cb_failed(&e);
     if (r < 0)
-        return r;
-    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
-    for (size_t i = 0; i < n; i++)
-        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], NULL, NULL);
-    res->was_current = current;
-    if (current) {
-        res->tags = CB_NEW(struct cb_build_tag);
-        res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
-        res->n_tags = 1;
-    } else {
-        r = cb_pusher_finish(p, image, v, n, res, err);
-    }
-    free(v);
+        cb_error_move(err, &e);
     return r;
 }

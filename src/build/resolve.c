@@ -8,7 +8,8 @@ static bool from_store(void *arg, const struct cb_digest *d, struct cb_strbuf *o
     return cb_store_blob_get(env->store, d, CB_MAX_MANIFEST, out, NULL) == 0;
 }
 
-static int keep(const struct cb_build_env *env, const struct cb_digest *d, const struct cb_strbuf *body, struct cb_error *err)
+static int keep(const struct cb_build_env *env, const struct cb_digest *d, const struct cb_strbuf *body,
+                struct cb_error *err)
 {
     struct cb_digest made;
     if (!body->len || cb_store_blob_has(env->store, d, NULL))
@@ -16,10 +17,11 @@ static int keep(const struct cb_build_env *env, const struct cb_digest *d, const
     return cb_store_blob_put(env->store, body->buf, body->len, &made, err);
 }
 
-static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
-                         struct cb_image *out, struct cb_error *err)
+static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref,
+                         const struct cb_platform *platform, struct cb_image *out, struct cb_error *err)
 {
-    struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT, .config_body = CB_STRBUF_INIT };
+    struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT,
+                                                 .config_body = CB_STRBUF_INIT };
     struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
     int r = cb_registry_resolve(env->registry, ref, &o, &x, err);
     if (r == 0)
@@ -48,39 +50,57 @@ static int by_name(const struct cb_build_env *env, const struct cb_reference *re
     return r < 0 ? r : cb_image_load(env->store, &d, platform, out, err);
 }
 
-int cb_build_resolve(const struct cb_build_env *env, const struct cb_reference *asked, const struct cb_platform *platform,
-                     enum cb_pull_policy policy, struct cb_image *out, char **host, char **repo, struct cb_error *err)
+void cb_found_image_done(struct cb_found_image *f)
 {
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    cb_reference_copy(&ref, asked);
-    cb_reference_default_tag(&ref);
-    *host = *repo = NULL;
-    if (policy != CB_PULL_ALWAYS && by_name(env, &ref, platform, out, NULL) == 0)
-        return 0;
-    if (policy == CB_PULL_NEVER) {
-        cb_autofree char *text = cb_reference_text(&ref);
-        return cb_error_set(err, CB_ENOTFOUND, "%s is not in the local store, and --pull=never forbids to fetch it", text);
-    }
-    int r = from_registry(env, &ref, platform, out, err);
-    if (r == 0) {
-        *host = cb_strdup(ref.host);
-        *repo = cb_strdup(ref.repo);
-    }
-    return r;
+    cb_image_done(&f->image);
+    free(f->host);
+    free(f->repo);
+    *f = (struct cb_found_image){ 0 };
 }
 
-int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
-                          unsigned needs, struct cb_step *step, struct cb_error *err)
+int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_options *o, struct cb_found_image *out,
+                     struct cb_error *err)
 {
-    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
-    size_t n = image->manifest.n_layers;
-    int r = cb_image_config_check(&image->config, n, err);
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    *out = (struct cb_found_image){ 0 };
+    cb_reference_copy(&ref, o->ref);
+    cb_reference_default_tag(&ref);
+    if (o->policy != CB_PULL_ALWAYS && by_name(env, &ref, o->platform, &out->image, NULL) == 0)
+        return 0;
+    cb_found_image_done(out);
+    if (o->policy == CB_PULL_NEVER) {
+        cb_autofree char *text = cb_reference_text(&ref);
+        return cb_error_set(err, CB_ENOTFOUND, "%s is not in the local store, and --pull=never forbids to fetch it",
+                            text);
+    }
+    int r = from_registry(env, &ref, o->platform, &out->image, err);
     if (r < 0)
         return r;
-    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
-    for (size_t i = 0; i < n; i++)
-        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], host, repo);
-    r = cb_slots_need(slots, v, n, needs, step, err);
+    out->host = cb_strdup(ref.host);
+    out->repo = cb_strdup(ref.repo);
+    return 0;
+}
+
+struct cb_slot **cb_build_slots(struct cb_slots *slots, const struct cb_found_image *f, struct cb_error *err)
+{
+    const struct cb_image *image = &f->image;
+    size_t n = image->manifest.n_layers;
+    if (cb_image_config_check(&image->config, n, err) < 0)
+        return NULL;
+    struct cb_slot **v = cb_calloc(n + 1, sizeof(struct cb_slot *));
+    for (size_t i = 0; i < n; i++) {
+        struct cb_slot_parent p = { .desc = &image->manifest.layers[i], .host = f->host, .repo = f->repo };
+        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &p);
+    }
+    return v;
+}
+
+int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_found_image *f, unsigned needs,
+                          struct cb_step *step, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    struct cb_slot **v = cb_build_slots(slots, f, err);
+    int r = v ? cb_slots_need(slots, v, f->image.manifest.n_layers, needs, step, err) : -CB_EVERIFY;
     free(v);
     return r;
 }

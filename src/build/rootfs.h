@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The root of one process: the trees of its layers as lower directories, fresh upper and work directories in the store's tmp/. */
+/* The root of one process: the trees of its layers as lower directories, fresh upper and work directories in the
+ * store's tmp/. */
 
 #include "build/slot.h"
 
@@ -14,11 +15,11 @@ struct cb_run_root {
 };
 #define CB_RUN_ROOT_INIT { .tmp = CB_STORE_TMP_INIT, .upper_fd = -1, .work_fd = -1, .scratch_fd = -1 }
 /* Brings the trees, several at once. */
-int cb_run_root_open(struct cb_run_root *r, struct cb_slots *slots, struct cb_slot *const *layers, size_t n, struct cb_step *step,
-                     struct cb_error *err) CB_WUR;
+int cb_run_root_open(struct cb_run_root *r, struct cb_slots *slots, struct cb_slot *const *layers, size_t n,
+                     struct cb_step *step, struct cb_error *err) CB_WUR;
 void cb_run_root_done(struct cb_run_root *r);
 #define cb_cleanup_run_root CB_CLEANUP(cb_run_root_done)
 /* USER as the image means it; text NULL or "": root. Waits for layers in the making where it must. */
 int cb_run_root_user(const struct cb_run_root *r, struct cb_slots *slots, const char *text, struct cb_step *step,
                      struct cb_user *out, struct cb_error *err) CB_WUR;
-bool cb_dir_is_empty(int dirfd);
+bool cb_dir_is_empty(int dirfd); /* false also where it cannot be read */

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "build/internal.h"
 #include "build/rootfs.h"
 #include "util/alloc.h"
 #include "util/path.h"
@@ -15,6 +16,7 @@ struct container {
     size_t n_mounts;
     char **targets;
     struct cb_user user;
+    struct cb_slot **layers;
 };
 
 static void container_done(struct container *c)
@@ -25,6 +27,7 @@ static void container_done(struct container *c)
     }
     free(c->mounts);
     free(c->targets);
+    free(c->layers);
     cb_strvec_done(&c->argv);
     cb_strvec_done(&c->vars);
     cb_user_done(&c->user);
@@ -108,45 +111,64 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
         .argv = (const char *const *)c->argv.v, .env = (const char *const *)c->vars.v, .cwd = cwd && *cwd ? cwd : "/",
         .uid = c->user.uid, .gid = c->user.gid, .groups = c->user.groups, .n_groups = c->user.n_groups,
         .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,
-        .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly, .init = true,
-        .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO, .stderr_fd = STDERR_FILENO,
-        .tty = c->o->tty, .cancel = c->env->cancel, .scratch_fd = root->scratch_fd, .memory_max = c->o->memory_max,
+        .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly,
+        .init = true, .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO,
+        .stderr_fd = STDERR_FILENO, .tty = c->o->tty, .cancel = c->env->cancel, .scratch_fd = root->scratch_fd,
+        .memory_max = c->o->memory_max,
     };
     return cb_exec_run(&spec, status, err);
 }
 
-int cb_build_run_image(const struct cb_build_env *env, const struct cb_image *image, const char *host, const char *repo,
-                       const struct cb_run_options *o, int *status, struct cb_error *err)
+/* What is unpacked already needs no word about it. */
+static bool all_unpacked(const struct cb_build_env *env, const struct cb_image *image)
 {
-    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
-    struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
-    struct container c = { .env = env, .o = o, .config = &image->config };
-    size_t n = image->manifest.n_layers;
-    struct cb_step *step = cb_step_new(env->progress, "preparing the image");
-    int r = cb_image_config_check(&image->config, n, err);
-    if (r < 0)
-        return r;
-    struct cb_slot **v = cb_calloc(n + 1, sizeof *v);
+    bool there = true;
+    for (size_t i = 0; there && i < image->config.n_diff_ids; i++) {
+        cb_autoclose int fd = -1;
+        there = cb_store_tree_open(env->store, &image->config.diff_ids[i], &fd, NULL) == 0;
+    }
+    return there;
+}
+
+static int prepare(struct container *c, struct cb_run_root *root, struct cb_slots *slots,
+                   const struct cb_found_image *f, struct cb_error *err)
+{
+    struct cb_step *step =
+        all_unpacked(c->env, &f->image) ? NULL : cb_step_new(c->env->progress, "preparing the image");
+    const char *user = c->o->user ? c->o->user : c->config->user;
+    c->layers = cb_build_slots(slots, f, err);
+    if (!c->layers)
+        return -CB_EVERIFY;
     cb_step_begin(step);
-    for (size_t i = 0; i < n; i++)
-        v[i] = cb_slots_parent(slots, &image->config.diff_ids[i], &image->manifest.layers[i], host, repo);
-    r = cb_run_root_open(&root, slots, v, n, step, err);
+    int r = cb_run_root_open(root, slots, c->layers, f->image.manifest.n_layers, step, err);
     if (r == 0)
-        r = cb_run_root_user(&root, slots, o->user ? o->user : image->config.user, step, &c.user, err);
+        r = cb_run_root_user(root, slots, user, step, &c->user, err);
     if (r == 0)
-        r = make_argv(&c, err);
+        r = make_argv(c, err);
     if (r == 0)
-        r = make_mounts(&c, err);
+        r = make_mounts(c, err);
     if (r == 0)
-        make_env(&c);
+        make_env(c);
     if (r < 0)
         cb_step_error(step, cb_error_text(err));
     else
         cb_step_done(step);
+    return r;
+}
+
+int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_image *f, const struct cb_run_options *o,
+                       int *status, struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct container c = { .env = env, .o = o, .config = &f->image.config };
+    int r = prepare(&c, &root, slots, f, &e);
     cb_progress_finish(env->progress, r < 0);
     if (r == 0)
-        r = start(&c, &root, status, err);
+        r = start(&c, &root, status, &e);
     container_done(&c);
-    free(v);
+    if (r < 0)
+        cb_error_move(err, &e);
     return r;
 }

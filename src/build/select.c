@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/select.h"
 
-#include "build/key.h"
+#include "build/entry_hash.h"
 #include "util/alloc.h"
 
 static void item_done(struct cb_item *it)
@@ -16,14 +16,19 @@ static void item_done(struct cb_item *it)
     free(it->path);
 }
 
+void cb_selection_pop(struct cb_selection *s)
+{
+    struct cb_match *m = &s->v[--s->n];
+    for (size_t j = 0; j < m->n; j++)
+        item_done(&m->items[j]);
+    free(m->items);
+    free(m->name);
+}
+
 void cb_selection_done(struct cb_selection *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        for (size_t j = 0; j < s->v[i].n; j++)
-            item_done(&s->v[i].items[j]);
-        free(s->v[i].items);
-        free(s->v[i].name);
-    }
+    while (s->n)
+        cb_selection_pop(s);
     free(s->v);
     cb_stack_unref(s->stack);
     *s = (struct cb_selection){ 0 };

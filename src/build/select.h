@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the sources of a COPY or ADD name, in the context or in another result: the matches of each pattern, each with all
- * that is in it, attributes and content digests known. No data is held. */
+/* What the sources of a COPY or ADD name, in the context or in another result: the matches of each pattern, each with
+ * all that is in it, attributes and content digests known. No data is held. Sources that are symbolic links are
+ * followed inside the root, those in a directory are copied as they are. --exclude is matched below each source, and
+ * against the names that a wildcard matched. */
 
 #include "build/graph.h"
 
 struct cb_item {
     char *rel;                       /* below the match; "" is the match itself */
-    struct cb_entry e;               /* path = rel; link of a HARDLINK: rel of another item of the same match; strings owned by the set */
+    struct cb_entry e; /* path = rel; link of a HARDLINK: rel of another item of the match; strings owned */
     const struct cb_stack_entry *se; /* in another result, else NULL */
-    char *path;                      /* in the context: where to open it */
+    char *path;                      /* in the context: where to open it, without links */
     size_t target;                   /* HARDLINK in the context: index of the item it is a name of */
 };
 
 struct cb_match {
-    char *name;                      /* last component of the source: what it is called in a directory */
+    char *name;                      /* last component of the source: what it is called in a directory; "" of a root */
     bool is_dir;
     bool wildcard;                   /* came from a pattern */
     struct cb_item *items;           /* in path order, the match itself first */
@@ -40,15 +42,18 @@ CB_DEFINE_CLEANUP(struct cb_context *, cb_context_free)
 int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const struct cb_build_env *env,
                       struct cb_selection *out, struct cb_error *err) CB_WUR;
 /* The bytes of an item; fails where the file is no longer what was hashed (size, type). */
-int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
+                      struct cb_error *err) CB_WUR;
 int cb_context_fd(const struct cb_context *c);
 /* Files and bytes that were hashed so far, for progress. */
 void cb_context_stats(struct cb_context *c, uint64_t *files, uint64_t *bytes);
 
 /* ---- another result ---- */
-int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct cb_selection *out, struct cb_error *err) CB_WUR;
+int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct cb_selection *out,
+                    struct cb_error *err) CB_WUR;
 
-/* Shared: adds a match, an item. */
+/* Shared: adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e);
 void cb_match_pop(struct cb_match *m); /* takes the last item away */
+void cb_selection_pop(struct cb_selection *s); /* the last match */

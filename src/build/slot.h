@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A layer that a build works with: known from a parent or a record, or still in the making (the difference of a RUN that is
- * being hashed and compressed while the next step already runs on its directory). What is missing of it — table, tree, blob — is
- * brought when somebody needs it, once, however many ask. */
+/* A layer that a build works with: known from a parent or a record, or still in the making (the difference of a RUN
+ * that is being hashed and compressed while the next step already runs on its directory). What is missing of it —
+ * table, tree, blob — is brought when somebody needs it, once, however many ask. Thread-safe. */
 
 #include "build/build.h"
 
@@ -14,45 +14,54 @@ void cb_slots_free(struct cb_slots *t); /* nothing may be in the making any more
 CB_DEFINE_CLEANUP(struct cb_slots *, cb_slots_free)
 const struct cb_build_env *cb_slots_env(const struct cb_slots *t);
 
-/* The layer of a parent image: what its manifest and config say, and the repository that has it (host NULL: the store). */
-struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff_id, const struct cb_descriptor *desc,
-                                const char *host, const char *repo);
-/* A layer that the store knows. -CB_ENOTFOUND where its bytes can be had nowhere. ours: made by a build step. */
-int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, bool ours, struct cb_slot **out, struct cb_error *err) CB_WUR;
+/* How a parent image has a layer. */
+struct cb_slot_parent {
+    const struct cb_descriptor *desc;  /* what its manifest says */
+    const char *host, *repo;           /* the repository that has it; NULL: only the store */
+    bool preferred;                    /* where several parents have it in several encodings: this one's is used */
+};
+struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff_id, const struct cb_slot_parent *p);
+/* A layer that the store knows. -CB_ENOTFOUND where its bytes can be had nowhere. */
+int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct cb_slot **out,
+                    struct cb_error *err) CB_WUR;
 /* A new layer that is complete. Takes nothing; copies. One of the same diff id may be returned instead. */
 struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, struct cb_toc *toc);
 /* A new layer in the making, with a tree that can be used already (a descriptor of its own is kept). */
-struct cb_slot *cb_slots_pending(struct cb_slots *t, int tree_fd);
+int cb_slots_pending(struct cb_slots *t, int tree_fd, struct cb_slot **out, struct cb_error *err) CB_WUR;
 /* Ends the making: with a layer, as an empty difference (layer NULL, err NULL), or with an error. */
 void cb_slot_complete(struct cb_slot *s, const struct cb_layer *layer, struct cb_toc *toc, const struct cb_error *err);
 
-/* Waits until it is made. 0, or why it could not be. *empty (may be NULL): the step changed nothing: it counts for nothing. */
+/* Waits until it is made. 0, or why it could not be. *empty (may be NULL): the step changed nothing: it counts for
+ * nothing. */
 int cb_slot_wait(struct cb_slot *s, bool *empty, struct cb_error *err) CB_WUR;
 bool cb_slot_is_pending(struct cb_slot *s);
-bool cb_slot_is_parent(const struct cb_slot *s);
+bool cb_slot_is_parent(struct cb_slot *s);
 /* Called with the slot once it is made (at once where it is), from any thread; not called where making it failed. */
 void cb_slot_on_ready(struct cb_slot *s, void (*fn)(void *arg, struct cb_slot *s), void *arg);
 
 /* Everything below needs a slot that is made. */
-const struct cb_layer *cb_slot_layer(const struct cb_slot *s); /* borrowed; its encodings never change or move after this */
+const struct cb_digest *cb_slot_diff_id(const struct cb_slot *s); /* borrowed */
+/* All that is known of it now: a copy, which is the caller's. */
+void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
 #define CB_NEED_DATA 8 /* tree or blob, whichever is there */
-/* Makes table, tree, blob of all of them present, several at once; progress goes to step. Slots in the making are waited for,
- * but a tree alone is there from the start. */
+/* Makes table, tree, blob of all of them present, several at once; progress goes to step. Slots in the making are
+ * waited for, but a tree alone is there from the start. */
 int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,
                   struct cb_error *err) CB_WUR;
 /* Somebody will need this later: whoever brings something of the slot first brings it too, in the same pass. */
 void cb_slot_expect(struct cb_slot *s, unsigned needs);
-struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC */
+struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC; NULL: empty */
 /* A descriptor for the tree, the caller's; after NEED_TREE. */
 int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
 /* The merged view of these layers, empty ones passed over; after NEED_TOC. */
-struct cb_stack *cb_slots_stack(struct cb_slot *const *v, size_t n);
-/* What it holds, whatever the times: the identity that content keys are made from. A parent's layer: its diff id. */
-void cb_slot_content(struct cb_slot *s, struct cb_digest *out);
-/* How a manifest names it in this compression: made from what is there where nobody has it yet. */
-int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out, struct cb_error *err) CB_WUR;
+struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, size_t n);
+/* What it holds, whatever the times: the identity that content keys are made from; after NEED_TOC, but for a parent's
+ * layer, which is its diff id. False: empty. */
+bool cb_slot_content(struct cb_slot *s, struct cb_digest *out);
+/* How a manifest names it in this compression (level INT_MIN: any): made from what is there where nobody has it yet. */
+int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out,
+                     struct cb_error *err) CB_WUR;
 /* The same where it is there already; false else. */
 bool cb_slot_encoding_known(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out);
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
-/* Bytes of one encoding, from the store or its origins. */
-int cb_slot_open_blob(struct cb_slot *s, const struct cb_digest *blob, struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+#define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)

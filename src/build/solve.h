@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Works a plan off: keys, cache look-ups ahead of the work, then every vertex that is needed as soon as its inputs are there. */
+/* Works a plan off: keys, cache look-ups ahead of the work, then every vertex that is needed as soon as its inputs are
+ * there. */
 
 #include <pthread.h>
 
@@ -9,9 +10,12 @@
 #include "build/select.h"
 #include "build/slot.h"
 
+#define CB_SECOND INT64_C(1000000000) /* ns */
+
 struct cb_solver;
 
-/* Of one vertex; made by cb_solve, freed by cb_solve_done. */
+/* Of one vertex; made by cb_solve_prepare, freed by cb_solve_done. While the vertex runs it is its thread's; once it is
+ * done nothing in it changes. */
 struct cb_solve_state {
     struct cb_solver *solver;
     struct cb_digest key;
@@ -19,7 +23,9 @@ struct cb_solve_state {
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */
+    bool looked_up;                 /* hit says what came of it */
     bool hit, executed, needed, done;
+    bool on_goal_chain;
     bool changed;                   /* put a layer on its base */
     unsigned waiting;               /* inputs that are not done */
     struct cb_vertex **dependents;
@@ -27,6 +33,7 @@ struct cb_solve_state {
 };
 
 struct cb_solver {
+    /* set by the caller */
     const struct cb_build_env *env;
     const struct cb_build_options *o;
     struct cb_plan *plan;
@@ -36,48 +43,57 @@ struct cb_solver {
     enum cb_compression compression;
     int level;
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
+    /* Told of every layer of the goal as soon as it is known, lowest first where it can be; may be NULL. */
+    void (*on_layer)(void *arg, struct cb_slot *s);
+    void *on_layer_arg;
+
+    bool open;
     struct cb_pool *steps;          /* long jobs: one a running vertex */
     struct cb_pool *seals;          /* differences of RUNs being made into layers, in order */
     struct cb_seal *seal_list;      /* op_run.c */
     pthread_mutex_t mu;
     pthread_cond_t cond;
-    unsigned open;                  /* vertices that are queued or running */
+    unsigned active;                /* vertices that are queued or running */
     struct cb_slot **result;        /* of the goal when it is solved: made, none empty */
     size_t n_result;
     struct cb_error error;          /* the first failure */
     struct cb_vertex *failed;
-    /* Told of every layer of the goal as soon as it is known, lowest first where it can be; may be NULL. */
-    void (*on_layer)(void *arg, struct cb_slot *s);
-    void *on_layer_arg;
 };
 
-/* 0: result holds the layers of the goal. */
-int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
+void cb_solve_open(struct cb_solver *s);
 /* Keys and records only: what would have to run. *all_hit: nothing. */
 int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err) CB_WUR;
+/* 0: result holds the layers of the goal. */
+int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
+/* Waits for all that still runs: nothing calls on_layer after it. */
 void cb_solve_done(struct cb_solver *s);
+
+/* Whether a vertex of the goal's chain put a layer on its base; after cb_solve. */
+bool cb_solver_added_layer(const struct cb_vertex *v);
 
 /* ---- the kinds of vertex ---- */
 /* Runs v with its inputs done; fills v->state->layers and created. In a thread of its own. */
 struct cb_op {
     int (*execute)(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err);
 };
-extern const struct cb_op cb_op_source, cb_op_run, cb_op_copy, cb_op_mkdir;
+extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir;
 
 void cb_seals_free(struct cb_seal *x);
-/* Whether a vertex of the goal's chain put a layer on its base; after cb_solve. */
-bool cb_solver_added_layer(const struct cb_vertex *v);
 
 /* ---- for the ops ---- */
+/* The first failure stops everything. e is emptied. */
+void cb_solver_fail(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e);
 void cb_state_push_layer(struct cb_solve_state *st, struct cb_slot *slot);
 void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state *from);
 /* The view of a vertex's result (NULL vertex: the empty one); tables are brought. */
-int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out, struct cb_error *err) CB_WUR;
-/* Writes records for what v made: the whole by its key and, where content is set, the difference by that. Waits for all layers. */
-int cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content, struct cb_error *err) CB_WUR;
-/* A difference recorded under a content key: its slot (NULL: it changed nothing). -CB_ENOTFOUND. */
-int cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content, struct cb_slot **out,
-                     struct cb_error *err) CB_WUR;
+int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out,
+                    struct cb_error *err) CB_WUR;
+/* Writes records for what v made: the whole by its key and, where content is set, the difference by that. Waits for all
+ * layers. What cannot be recorded is a warning. */
+void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
+/* A difference recorded under a content key, put onto v's result. False: none, or it is gone. */
+bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
+
 /* A layer out of placed entries, onto v's result; nothing where there are none. */
 struct cb_placer;
 struct cb_files;
@@ -86,4 +102,10 @@ struct cb_layer_job {
     struct cb_files *files;     /* for items of another result, or NULL */
     int spool_fd;               /* for CB_DATA_SPOOL, or -1 */
 };
-int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job, struct cb_error *err) CB_WUR;
+int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
+                          struct cb_error *err) CB_WUR;
+/* What new layers are written with. sink is borrowed. */
+struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink);
+/* Table and facts of a layer that was written, into the store. */
+int cb_solver_keep_layer(const struct cb_solver *s, const struct cb_layer *layer, const struct cb_toc *toc,
+                         struct cb_error *err) CB_WUR;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/solve.h"
 #include "util/alloc.h"
+#include "util/limits.h"
 #include "util/timeutil.h"
 
 void cb_state_push_layer(struct cb_solve_state *st, struct cb_slot *slot)
@@ -19,7 +20,8 @@ void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state
     st->created = from->created;
 }
 
-int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out, struct cb_error *err)
+int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out,
+                    struct cb_error *err)
 {
     if (!v) {
         *out = cb_stack_new(NULL, 0);
@@ -27,57 +29,81 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
     }
     int r = cb_slots_need(s->slots, v->state->layers, v->state->n_layers, CB_NEED_TOC, step, err);
     if (r == 0)
-        *out = cb_slots_stack(v->state->layers, v->state->n_layers);
+        *out = cb_slots_stack(s->slots, v->state->layers, v->state->n_layers);
     return r;
 }
 
-static int put_whole(struct cb_solver *s, struct cb_vertex *v, struct cb_slot *const *layers, size_t n, struct cb_error *err)
+struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink)
 {
-    struct cb_cache_record rec = { .whole = true, .created = v->state->created, .note = v->note };
-    rec.layers = cb_calloc(n + 1, sizeof *rec.layers);
+    return (struct cb_layer_write_options){ .compression = s->compression, .level = s->level, .pool = s->env->cpu,
+                                            .clamp_mtime = s->kb.clamp_mtime, .sink = sink, .cancel = s->cancel };
+}
+
+int cb_solver_keep_layer(const struct cb_solver *s, const struct cb_layer *layer, const struct cb_toc *toc,
+                         struct cb_error *err)
+{
+    int r = cb_store_toc_put(s->env->store, &layer->diff_id, toc, err);
+    return r < 0 ? r : cb_store_layer_put(s->env->store, layer, err);
+}
+
+/* ---- records ---- */
+
+static int put_whole(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+{
+    const struct cb_solve_state *st = v->state;
+    struct cb_cache_record rec = { .whole = true, .created = st->created, .note = v->note };
+    rec.layers = cb_calloc(st->n_layers + 1, sizeof *rec.layers);
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        bool empty;
-        r = cb_slot_wait(layers[i], &empty, err);
+    for (size_t i = 0; r == 0 && i < st->n_layers; i++) {
+        bool empty = false;
+        r = cb_slot_wait(st->layers[i], &empty, err);
         if (r == 0 && !empty)
-            rec.layers[rec.n_layers++] = cb_slot_layer(layers[i])->diff_id;
+            rec.layers[rec.n_layers++] = *cb_slot_diff_id(st->layers[i]);
     }
-    if (r == 0)
-        r = cb_store_cache_put(s->env->store, &v->state->key, &rec, err);
+    /* More are refused when the image is put together. */
+    if (r == 0 && rec.n_layers <= CB_MAX_LAYERS)
+        r = cb_store_cache_put(s->env->store, &st->key, &rec, err);
     free(rec.layers);
     return r;
 }
 
-int cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content, struct cb_error *err)
+static int put_difference(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content,
+                          struct cb_error *err)
 {
-    struct cb_solve_state *st = v->state;
-    if (!st->created || (st->executed && v->kind != CB_VERTEX_RUN))
-        st->created = cb_time_now();
-    int r = put_whole(s, v, st->layers, st->n_layers, err);
-    if (r < 0 || !content)
-        return r;
+    const struct cb_solve_state *st = v->state;
     struct cb_cache_record rec = { .created = st->created, .note = v->note };
+    struct cb_digest diff_id;
     bool empty = !st->changed;
-    if (!empty)
-        r = cb_slot_wait(st->layers[st->n_layers - 1], &empty, err);
+    int r = empty ? 0 : cb_slot_wait(st->layers[st->n_layers - 1], &empty, err);
     if (r == 0 && !empty) {
-        rec.layers = (struct cb_digest *)(uintptr_t)&cb_slot_layer(st->layers[st->n_layers - 1])->diff_id;
+        diff_id = *cb_slot_diff_id(st->layers[st->n_layers - 1]);
+        rec.layers = &diff_id;
         rec.n_layers = 1;
     }
     return r < 0 ? r : cb_store_cache_put(s->env->store, content, &rec, err);
 }
 
-int cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content, struct cb_slot **out,
-                     struct cb_error *err)
+void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = put_whole(s, v, &e);
+    if (r == 0 && content)
+        r = put_difference(s, v, content, &e);
+    if (r < 0 && !cb_canceled(s->cancel))
+        cb_step_warn(v->step, "not recorded in the build cache: %s", cb_error_text(&e));
+}
+
+bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
-    *out = NULL;
-    int r = cb_store_cache_get(s->env->store, content, &rec, err);
-    if (r == 0 && (rec.whole || rec.n_layers > 1))
-        r = cb_error_set(err, CB_ENOTFOUND, "the record is of another kind");
-    if (r == 0 && rec.n_layers == 1)
-        r = cb_slots_stored(s->slots, &rec.layers[0], true, out, err);
-    if (r == 0)
-        v->state->created = rec.created;
-    return r;
+    struct cb_slot *slot = NULL;
+    if (s->o->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0 || rec.whole || rec.n_layers > 1)
+        return false;
+    if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0)
+        return false;
+    if (slot)
+        cb_state_push_layer(v->state, slot);
+    v->state->created = rec.created;
+    v->state->hit = true;
+    return true;
 }

@@ -6,27 +6,37 @@
 
 static const struct cb_entry root_entry = { .path = "", .type = CB_ENTRY_DIR, .mode = 0755 };
 
-/* A hard link whose first name is not part of what is copied becomes a file of its own. */
-static void relink(struct cb_entry *e, const struct cb_stack_entry *se, const char *root)
+struct select {
+    struct cb_stack *stack;
+    struct cb_df_ignore *exclude; /* or NULL */
+    struct cb_selection *out;
+    bool wildcard;                /* of the source at hand */
+};
+
+/* A hard link stays one where its first name is part of what is copied and is still that file: it may have been
+ * replaced in a higher layer. */
+static void relink(const struct select *s, struct cb_entry *e, const struct cb_stack_entry *se, const char *root)
 {
     size_t n = strlen(root);
     const char *link = se->e->link;
     if (e->type != CB_ENTRY_HARDLINK)
         return;
-    if (n == 0) {
-        e->link = link;
-    } else if (!strncmp(link, root, n) && link[n] == '/') {
-        e->link = link + n + 1;
+    const struct cb_stack_entry *to = cb_stack_find(s->stack, link);
+    bool inside = n == 0 || (!strncmp(link, root, n) && link[n] == '/');
+    if (inside && to && se->data && to->data == se->data) {
+        e->link = n ? link + n + 1 : link;
     } else {
         e->type = CB_ENTRY_FILE;
         e->link = NULL;
     }
 }
 
-static void add_entry(struct cb_match *m, const char *rel, const struct cb_stack_entry *se, const char *root)
+static void add_entry(const struct select *s, struct cb_match *m, const struct cb_stack_entry *se, const char *root)
 {
     struct cb_entry e = *se->e;
-    relink(&e, se, root);
+    size_t skip = *root ? strlen(root) + 1 : 0;
+    const char *rel = strlen(e.path) > skip ? e.path + skip : "";
+    relink(s, &e, se, root);
     if (se->data) {
         e.size = se->data->size;
         e.digest = se->data->digest;
@@ -34,51 +44,47 @@ static void add_entry(struct cb_match *m, const char *rel, const struct cb_stack
     cb_match_add(m, rel, &e)->se = se;
 }
 
-static void add_subtree(struct cb_stack *s, struct cb_match *m, const char *root, size_t from, size_t to,
-                        const struct cb_df_ignore *exclude)
+/* Everything below a directory, or of the root: entries from index `from` on. */
+static void add_subtree(const struct select *s, struct cb_match *m, const char *root, size_t from)
 {
+    size_t to = *root ? cb_stack_subtree_end(s->stack, from) : cb_stack_count(s->stack);
     size_t skip = *root ? strlen(root) + 1 : 0;
-    for (size_t i = from; i < to; i++) {
-        const struct cb_stack_entry *se = cb_stack_at(s, i);
-        const char *rel = se->e->path + skip;
-        if (!cb_df_ignored(exclude, rel))
-            add_entry(m, rel, se, root);
+    for (size_t i = *root ? from + 1 : from; i < to; i++) {
+        const struct cb_stack_entry *se = cb_stack_at(s->stack, i);
+        if (!cb_df_ignored(s->exclude, se->e->path + skip))
+            add_entry(s, m, se, root);
     }
 }
 
-static int select_path(struct cb_stack *s, const char *path, bool wildcard, const struct cb_df_ignore *exclude,
-                       struct cb_selection *out, struct cb_error *err)
+static int select_path(const struct select *s, const char *path, struct cb_error *err)
 {
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
     const struct cb_stack_entry *hit;
-    int r = cb_stack_resolve(s, path, CB_FOLLOW_ALL, &real, &hit, err);
+    int r = cb_stack_resolve(s->stack, path, CB_FOLLOW_ALL, &real, &hit, err);
     if (r < 0)
         return r;
     if (!hit && real.len)
         return cb_error_set(err, CB_ECONF, "\"/%s\": not found in what it is copied from", path);
     bool dir = !hit || hit->e->type == CB_ENTRY_DIR;
-    struct cb_match *m = cb_selection_add(out, real.len ? cb_path_base(path) : "", dir, wildcard);
-    if (!hit)
-        cb_match_add(m, "", &root_entry);
+    struct cb_match *m = cb_selection_add(s->out, *path ? cb_path_base(path) : "", dir, s->wildcard);
+    if (hit)
+        add_entry(s, m, hit, real.buf);
     else
-        add_entry(m, "", hit, real.buf);
-    if (!dir)
-        return 0;
-    size_t at = hit ? cb_stack_lower_bound(s, real.buf) : 0;
-    size_t end = hit ? cb_stack_subtree_end(s, at) : cb_stack_count(s);
-    add_subtree(s, m, real.buf, hit ? at + 1 : 0, end, exclude);
+        cb_match_add(m, "", &root_entry);
+    if (dir)
+        add_subtree(s, m, real.buf, hit ? cb_stack_lower_bound(s->stack, real.buf) : 0);
     return 0;
 }
 
-/* All paths of the stack that a pattern matches: a pattern never crosses '/', so only entries of its depth are tried. */
-static int select_pattern(struct cb_stack *s, const char *pattern, const struct cb_df_ignore *exclude,
-                          struct cb_selection *out, struct cb_error *err)
+/* All paths of the stack that a pattern matches. */
+static int select_pattern(const struct select *s, const char *pattern, struct cb_error *err)
 {
-    for (size_t i = 0; i < cb_stack_count(s); i++) {
+    for (size_t i = 0; i < cb_stack_count(s->stack); i++) {
+        const char *path = cb_stack_at(s->stack, i)->e->path;
         bool yes = false;
-        int r = cb_df_match(pattern, cb_stack_at(s, i)->e->path, &yes, err);
-        if (r == 0 && yes)
-            r = select_path(s, cb_stack_at(s, i)->e->path, true, exclude, out, err);
+        int r = cb_df_match(pattern, path, &yes, err);
+        if (r == 0 && yes && !cb_df_ignored(s->exclude, cb_path_base(path)))
+            r = select_path(s, path, err);
         if (r < 0)
             return r;
     }
@@ -92,10 +98,11 @@ int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct 
     if (op->exclude.n && !(exclude = cb_df_ignore_from_patterns(&op->exclude, err)))
         return -CB_ECONF;
     out->stack = cb_stack_ref(stack);
+    struct select s = { .stack = stack, .exclude = exclude, .out = out };
     for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
         const char *src = op->sources.v[i];
-        r = cb_df_has_wildcard(src) ? select_pattern(stack, src, exclude, out, err)
-                                    : select_path(stack, strcmp(src, ".") ? src : "", false, exclude, out, err);
+        s.wildcard = cb_df_has_wildcard(src);
+        r = s.wildcard ? select_pattern(&s, src, err) : select_path(&s, strcmp(src, ".") ? src : "", err);
     }
     return r;
 }

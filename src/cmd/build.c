@@ -17,7 +17,7 @@ struct build_options {
 /* Everything cb_build_options needs in its own types. */
 struct build_input {
     struct build_options cli;
-    struct cb_strvec operands, args;
+    struct cb_strvec operands, args, hosts;
     struct cb_strmap labels, annotations;
     struct cb_output *outputs;
     size_t n_outputs;
@@ -44,11 +44,13 @@ static const struct cb_opt options[] = {
     { "label", 0, CB_OPT_LIST, AT(labels), "K=V", "label of the image", NULL },
     { "annotation", 0, CB_OPT_LIST, AT(annotations), "K=V", "annotation of the manifest", NULL },
     { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
-    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, missing, never)", NULL },
+    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, missing, never)",
+      NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
     { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
     { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN", NULL },
-    { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]", NULL },
+    { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]",
+      NULL },
     { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
     { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
@@ -61,7 +63,8 @@ static const struct cb_opt options[] = {
 static void input_done(struct build_input *in)
 {
     struct build_options *c = &in->cli;
-    struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs, &c->add_host, &in->operands, &in->args };
+    struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs,
+                                        &c->add_host, &in->operands, &in->args, &in->hosts };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->n_outputs; i++)
@@ -124,16 +127,45 @@ static int take_push(struct build_input *in, struct cb_error *err)
 
 static int take_pull(struct build_input *in, struct cb_error *err)
 {
-    static const struct { const char *word; enum cb_pull_policy policy; } words[] = {
-        { "", CB_PULL_ALWAYS }, { "true", CB_PULL_ALWAYS }, { "always", CB_PULL_ALWAYS }, { "newer", CB_PULL_ALWAYS },
-        { "false", CB_PULL_MISSING }, { "missing", CB_PULL_MISSING }, { "never", CB_PULL_NEVER },
-    };
-    for (size_t i = 0; in->cli.pull && i < CB_COUNTOF(words); i++)
-        if (!strcmp(in->cli.pull, words[i].word)) {
-            in->o.pull = words[i].policy;
-            return 0;
+    const char *v = in->cli.pull;
+    if (!v)
+        return 0;
+    return cb_pull_policy_parse(*v ? v : "always", &in->o.pull, err);
+}
+
+/* Docker's HOST:IP and HOST=IP (an IPv6 address maybe in brackets) as /etc/hosts wants it: "HOST IP". */
+static int take_hosts(struct build_input *in, struct cb_error *err)
+{
+    for (size_t i = 0; i < in->cli.add_host.n; i++) {
+        const char *word = in->cli.add_host.v[i], *sep = word + strcspn(word, ":=");
+        const char *ip = *sep ? sep + 1 : sep;
+        size_t n = strlen(ip);
+        if (!*ip || sep == word)
+            return cb_error_set(err, CB_EUSAGE, "--add-host %s: write HOST:IP", word);
+        bool brackets = n > 2 && ip[0] == '[' && ip[n - 1] == ']';
+        cb_strvec_pushf(&in->hosts, "%.*s %.*s", (int)(sep - word), word, (int)(brackets ? n - 2 : n),
+                        brackets ? ip + 1 : ip);
+    }
+    return 0;
+}
+
+/* buildx's "[TYPE[,TYPE…]:]KEY=VALUE": ours are on the manifest. */
+static int take_annotations(struct build_input *in, struct cb_error *err)
+{
+    static const char *const others[] = { "index", "manifest-descriptor", "index-descriptor", "manifest[", "index[",
+                                          "manifest-descriptor[", "index-descriptor[", "manifest," };
+    struct cb_strvec plain cb_cleanup_strvec = CB_STRVEC_INIT;
+    for (size_t i = 0; i < in->cli.annotations.n; i++) {
+        const char *word = in->cli.annotations.v[i], *colon = strchr(word, ':'), *eq = strchr(word, '=');
+        bool typed = colon && (!eq || colon < eq);
+        for (size_t k = 0; typed && k < CB_COUNTOF(others); k++) {
+            size_t n = strlen(others[k]);
+            if (!strncmp(word, others[k], n) && (word[n] == ':' || word[n] == ',' || strchr("[,", others[k][n - 1])))
+                return cb_error_set(err, CB_EUSAGE, "--annotation %s: this version annotates the manifest only", word);
         }
-    return in->cli.pull ? cb_error_set(err, CB_EUSAGE, "--pull=%s: always, missing or never", in->cli.pull) : 0;
+        cb_strvec_push(&plain, typed && cb_starts_with(word, "manifest:") ? colon + 1 : word);
+    }
+    return take_map(&plain, "annotation", &in->annotations, err);
 }
 
 static int take_rest(struct build_input *in, struct cb_error *err)
@@ -159,11 +191,13 @@ static int make_options(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = take_map(&in->cli.labels, "label", &in->labels, err);
     if (r == 0)
-        r = take_map(&in->cli.annotations, "annotation", &in->annotations, err);
+        r = take_annotations(in, err);
     if (r == 0)
         r = take_outputs(in, err);
     if (r == 0)
         r = take_pull(in, err);
+    if (r == 0)
+        r = take_hosts(in, err);
     if (r == 0)
         r = take_rest(in, err);
     take_build_args(in);
@@ -177,7 +211,7 @@ static int make_options(struct build_input *in, struct cb_error *err)
     o->outputs = in->outputs;
     o->n_outputs = in->n_outputs;
     o->no_cache = in->cli.no_cache;
-    o->extra_hosts = &in->cli.add_host;
+    o->extra_hosts = &in->hosts;
     o->compression = CB_COMPRESSION_GZIP;
     o->compression_level = INT_MIN;
     return r;
@@ -190,15 +224,28 @@ static int check_context(const char *context, struct cb_error *err)
     return 0;
 }
 
-static int name_hosts(struct cb_session *s, const struct cb_strvec *tags, struct cb_error *err)
+static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < tags->n; i++) {
+    for (size_t i = 0; r == 0 && i < names->n; i++) {
         struct cb_reference ref cb_cleanup_reference = { 0 };
-        r = cb_reference_parse(&ref, tags->v[i], err);
+        r = cb_reference_parse(&ref, names->v[i], err);
         if (r == 0)
             r = cb_session_name_host(s, ref.host, err);
     }
+    return r;
+}
+
+static int open_session(struct cb_session *s, const struct build_input *in, const struct cb_process *p,
+                        struct cb_error *err)
+{
+    int r = check_context(in->o.context, err);
+    if (r == 0)
+        r = cb_session_open(s, p, &in->cli.common, "Building", err);
+    if (r == 0)
+        r = name_hosts(s, &in->cli.tags, err);
+    for (size_t i = 0; r == 0 && i < in->n_outputs; i++)
+        r = name_hosts(s, &in->outputs[i].names, err);
     return r;
 }
 
@@ -208,37 +255,39 @@ static int build(struct build_input *in, const struct cb_process *p, struct cb_e
     struct cb_build_result res = { 0 };
     if (in->cli.quiet)
         in->cli.common.progress = "quiet";
-    int r = check_context(in->o.context, err);
-    if (r == 0)
-        r = cb_session_open(&s, p, &in->cli.common, "Building", err);
-    if (r == 0)
-        r = name_hosts(&s, &in->cli.tags, err);
+    int r = open_session(&s, in, p, err);
     if (r < 0)
         return r;
     r = cb_build_run(&s.env, &in->o, &res, err);
     cb_progress_finish(s.progress, r < 0);
     struct cb_report rep = { .res = &res, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
-                             .quiet = in->cli.quiet || (in->cli.common.progress && !strcmp(in->cli.common.progress, "quiet")),
-                             .print_id = in->cli.quiet };
+                             .quiet = cb_streq(in->cli.common.progress, "quiet"), .print_id = in->cli.quiet };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
     return r;
 }
 
-static bool has_tag_option(int argc, char **argv)
+/* Whether -t is there at all decides what the word behind --push is, wherever -t stands. What is wrong is told by the
+ * real parse. */
+static bool has_tag_option(const struct cb_verb *self, int argc, char **argv)
 {
-    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
-        if (cb_starts_with(argv[i], "-t") || !strcmp(argv[i], "--tag") || cb_starts_with(argv[i], "--tag="))
-            return true;
-    return false;
+    struct build_input in = { .cli.common = CB_COMMON_INIT };
+    bool takes_none = true;
+    struct cb_opt_parse p = { .table = self->options, .dest = &in.cli, .argc = argc, .argv = argv,
+                              .takes_arg = &takes_none, .operands = &in.operands };
+    bool tagged = cb_opt_parse(&p, NULL) == 0 && in.cli.tags.n > 0;
+    input_done(&in);
+    return tagged;
 }
 
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
                struct cb_error *err)
 {
     struct build_input in = { .cli.common = CB_COMMON_INIT };
-    bool tagged = has_tag_option(argc, argv);
-    struct cb_verb_args a = { .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged };
+    bool tagged = has_tag_option(self, argc, argv);
+    struct cb_verb_args a = {
+        .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged
+    };
     int r = cb_verb_args(&a, err);
     in.operands = a.operands;
     if (r == 0 && !a.done) {

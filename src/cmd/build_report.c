@@ -90,8 +90,8 @@ static void print_pushed(const struct cb_build_result *res)
     if (res->was_current)
         fprintf(stderr, "  pushed    nothing to do: the registry has this image under every name\n");
     else if (res->n_blobs)
-        fprintf(stderr, "  pushed    %u uploaded (%s), %u mounted, %u copied, %u already there\n", n[CB_BLOB_UPLOADED], size,
-                n[CB_BLOB_MOUNTED], n[CB_BLOB_COPIED], n[CB_BLOB_PRESENT]);
+        fprintf(stderr, "  pushed    %u uploaded (%s), %u mounted, %u copied, %u already there\n",
+                n[CB_BLOB_UPLOADED], size, n[CB_BLOB_MOUNTED], n[CB_BLOB_COPIED], n[CB_BLOB_PRESENT]);
 }
 
 static void print_summary(const struct cb_build_result *res)
@@ -113,8 +113,8 @@ static void print_warnings(const struct cb_dockerfile *d)
         return;
     fprintf(stderr, "\n %zu warning%s found:\n", d->n_warnings, d->n_warnings == 1 ? "" : "s");
     for (size_t i = 0; i < d->n_warnings; i++)
-        fprintf(stderr, " - %s%s%s (line %u)\n", d->warnings[i].rule, *d->warnings[i].rule ? ": " : "", d->warnings[i].text,
-                d->warnings[i].span.first);
+        fprintf(stderr, " - %s%s%s (line %u)\n", d->warnings[i].rule, *d->warnings[i].rule ? ": " : "",
+                d->warnings[i].text, d->warnings[i].span.first);
 }
 
 int cb_report_success(const struct cb_report *r, struct cb_error *err)

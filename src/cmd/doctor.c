@@ -44,7 +44,8 @@ static void print_json(const struct cb_probes *p)
     fputs(sb.buf, stdout);
 }
 
-static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status, struct cb_error *err)
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
+               struct cb_error *err)
 {
     struct doctor_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -69,6 +70,10 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 }
 
 const struct cb_verb cb_verb_doctor = {
-    .name = "doctor", .summary = "tell what works on this machine, and what would help", .operands = "[OPTIONS]", .options = options,
-    .userns = true, .run = run,
+    .name = "doctor",
+    .summary = "tell what works on this machine, and what would help",
+    .operands = "[OPTIONS]",
+    .options = options,
+    .userns = true,
+    .run = run,
 };

@@ -5,9 +5,9 @@
 #include "cmd/cmd.h"
 
 const struct cb_verb *const cb_verbs[] = {
-    &cb_verb_build, &cb_verb_run,     &cb_verb_pull, &cb_verb_push, &cb_verb_tag,   &cb_verb_images, &cb_verb_rmi,    &cb_verb_inspect,
-    &cb_verb_history, &cb_verb_save, &cb_verb_load, &cb_verb_prune, &cb_verb_login, &cb_verb_logout, &cb_verb_doctor, &cb_verb_version,
-    NULL,
+    &cb_verb_build, &cb_verb_run,     &cb_verb_pull,    &cb_verb_push,    &cb_verb_tag,  &cb_verb_images,
+    &cb_verb_rmi,   &cb_verb_inspect, &cb_verb_history, &cb_verb_save,    &cb_verb_load, &cb_verb_prune,
+    &cb_verb_login, &cb_verb_logout,  &cb_verb_doctor,  &cb_verb_version, NULL,
 };
 
 const struct cb_verb *cb_verb_find(const char *name)
@@ -32,9 +32,11 @@ static void overview(void)
     printf("usage: cbpush VERB [OPTIONS] …\n\ncbpush builds container images and pushes them, without a daemon.\n\n");
     for (size_t i = 0; cb_verbs[i]; i++)
         printf("  %-10s %s\n", cb_verbs[i]->name, cb_verbs[i]->summary);
-    printf("\n`cbpush VERB --help` lists the options of a verb.\n\n"
-           "exit status: 0 ok, 1 a build step failed, 2 usage, 3 not allowed, 4 network or registry, 5 Dockerfile or\n"
-           "configuration, 6 this machine (disk, memory, rights), 7 something did not verify, 130 and 143 interrupted\n");
+    printf(
+        "\n`cbpush VERB --help` lists the options of a verb.\n\n"
+        "exit status: 0 ok, 1 a build step failed, 2 usage, 3 not allowed, 4 network or registry, 5 Dockerfile or\n"
+        "configuration, 6 this machine (disk, memory, rights), 7 something did not verify, 130 and 143 "
+        "interrupted\n");
 }
 
 int cb_help(const char *verb, struct cb_error *err)

@@ -101,8 +101,8 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     return r;
 }
 
-static int run_images(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                      struct cb_error *err)
+static int run_images(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                      int *status CB_UNUSED, struct cb_error *err)
 {
     struct images_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -116,7 +116,11 @@ static int run_images(const struct cb_process *p, const struct cb_verb *self, in
 }
 
 const struct cb_verb cb_verb_images = {
-    .name = "images", .summary = "list the images of the store", .operands = "[OPTIONS]", .options = images_table, .run = run_images,
+    .name = "images",
+    .summary = "list the images of the store",
+    .operands = "[OPTIONS]",
+    .options = images_table,
+    .run = run_images,
 };
 
 /* ---- tag ---- */
@@ -158,7 +162,11 @@ static int run_tag(const struct cb_process *p, const struct cb_verb *self, int a
 }
 
 const struct cb_verb cb_verb_tag = {
-    .name = "tag", .summary = "give an image of the store another name", .operands = "IMAGE NAME[:TAG]", .options = plain_table, .run = run_tag,
+    .name = "tag",
+    .summary = "give an image of the store another name",
+    .operands = "IMAGE NAME[:TAG]",
+    .options = plain_table,
+    .run = run_tag,
 };
 
 /* ---- rmi ---- */

@@ -57,8 +57,8 @@ static void inspect(struct cb_session *s, const struct cb_image *i, const char *
     fputs(out.buf, stdout);
 }
 
-static int run_inspect(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                       struct cb_error *err)
+static int run_inspect(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                       int *status CB_UNUSED, struct cb_error *err)
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -88,7 +88,11 @@ static const struct cb_opt inspect_table[] = {
 };
 
 const struct cb_verb cb_verb_inspect = {
-    .name = "inspect", .summary = "show an image of the store as JSON", .operands = "[OPTIONS] IMAGE", .options = inspect_table, .run = run_inspect,
+    .name = "inspect",
+    .summary = "show an image of the store as JSON",
+    .operands = "[OPTIONS] IMAGE",
+    .options = inspect_table,
+    .run = run_inspect,
 };
 
 /* ---- history ---- */
@@ -120,8 +124,8 @@ static void history(const struct cb_image *i, bool whole)
     }
 }
 
-static int run_history(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                       struct cb_error *err)
+static int run_history(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                       int *status CB_UNUSED, struct cb_error *err)
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -145,5 +149,9 @@ static const struct cb_opt history_table[] = {
 };
 
 const struct cb_verb cb_verb_history = {
-    .name = "history", .summary = "show how an image of the store came about", .operands = "[OPTIONS] IMAGE", .options = history_table, .run = run_history,
+    .name = "history",
+    .summary = "show how an image of the store came about",
+    .operands = "[OPTIONS] IMAGE",
+    .options = history_table,
+    .run = run_history,
 };

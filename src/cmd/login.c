@@ -15,7 +15,8 @@ struct login_options {
 #define AT(field) offsetof(struct login_options, field)
 static const struct cb_opt login_table[] = {
     { "username", 'u', CB_OPT_STRING, AT(username), "USER", "user name", NULL },
-    { "password", 'p', CB_OPT_STRING, AT(password), "PASS", "password: others can see it; prefer --password-stdin", NULL },
+    { "password", 'p', CB_OPT_STRING, AT(password), "PASS", "password: others can see it; prefer --password-stdin",
+      NULL },
     { "password-stdin", 0, CB_OPT_FLAG, AT(password_stdin), NULL, "read the password from standard input", NULL },
     CB_OPT_COMMON_REGISTRY(login_options),
     CB_OPT_COMMON_STORE(login_options),
@@ -50,13 +51,15 @@ static int ask(const char *prompt, bool secret, struct cb_strbuf *out, struct cb
     return out->len ? 0 : cb_error_set(err, CB_EUSAGE, "nothing was entered");
 }
 
-static int credentials(const struct login_options *o, struct cb_strbuf *user, struct cb_strbuf *pass, struct cb_error *err)
+static int credentials(const struct login_options *o, struct cb_strbuf *user, struct cb_strbuf *pass,
+                       struct cb_error *err)
 {
     int r = 0;
     if (o->username)
         cb_strbuf_adds(user, o->username);
     else
-        r = o->password_stdin ? cb_error_set(err, CB_EUSAGE, "--password-stdin needs -u USER") : ask("Username", false, user, err);
+        r = o->password_stdin ? cb_error_set(err, CB_EUSAGE, "--password-stdin needs -u USER")
+                              : ask("Username", false, user, err);
     if (r == 0 && o->password_stdin && o->password)
         r = cb_error_set(err, CB_EUSAGE, "--password and --password-stdin contradict each other");
     if (r < 0)
@@ -82,7 +85,9 @@ static int login(struct cb_session *s, const struct login_options *o, const char
     int r = credentials(o, &user, &pass, err);
     if (r == 0)
         r = cb_registry_check_login(s->registry, host, user.buf, pass.buf, &realm, err);
-    struct cb_login l = { .host = host, .authfile = o->common.authfile, .username = user.buf, .password = pass.buf, .realm = realm };
+    struct cb_login l = {
+        .host = host, .authfile = o->common.authfile, .username = user.buf, .password = pass.buf, .realm = realm
+    };
     if (r == 0)
         r = cb_auth_store_login(&l, &where, err);
     explicit_bzero(pass.buf, pass.len);
@@ -91,8 +96,8 @@ static int login(struct cb_session *s, const struct login_options *o, const char
     return r;
 }
 
-static int run_login(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                     struct cb_error *err)
+static int run_login(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                     int *status CB_UNUSED, struct cb_error *err)
 {
     struct login_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -109,7 +114,11 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
 }
 
 const struct cb_verb cb_verb_login = {
-    .name = "login", .summary = "keep credentials for a registry", .operands = "[OPTIONS] [HOST[:PORT]]", .options = login_table, .run = run_login,
+    .name = "login",
+    .summary = "keep credentials for a registry",
+    .operands = "[OPTIONS] [HOST[:PORT]]",
+    .options = login_table,
+    .run = run_login,
 };
 
 /* ---- logout ---- */
@@ -118,12 +127,13 @@ struct logout_options {
     const char *authfile;
 };
 static const struct cb_opt logout_table[] = {
-    { "authfile", 0, CB_OPT_STRING, offsetof(struct logout_options, authfile), "FILE", "credentials (config.json or auth.json)", NULL },
+    { "authfile", 0, CB_OPT_STRING, offsetof(struct logout_options, authfile), "FILE",
+      "credentials (config.json or auth.json)", NULL },
     CB_OPT_END,
 };
 
-static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                      struct cb_error *err)
+static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb *self, int argc, char **argv,
+                      int *status CB_UNUSED, struct cb_error *err)
 {
     struct logout_options o = { 0 };
     cb_autofree char *where = NULL;
@@ -138,5 +148,9 @@ static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb
 }
 
 const struct cb_verb cb_verb_logout = {
-    .name = "logout", .summary = "forget credentials for a registry", .operands = "[OPTIONS] [HOST[:PORT]]", .options = logout_table, .run = run_logout,
+    .name = "logout",
+    .summary = "forget credentials for a registry",
+    .operands = "[OPTIONS] [HOST[:PORT]]",
+    .options = logout_table,
+    .run = run_logout,
 };

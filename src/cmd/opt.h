@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* One option table feeds parsing, --help and (through `cbpush help --man`) the man pages' option lists. Grammar: `--flag v`, `--flag=v`, `-f v`,
- * `-fv`, `-it`, flags after operands, `--push=false`; `--` ends options. Unknown options are errors with a suggestion. */
+/* One option table feeds parsing, --help and (through `cbpush help --man`) the man pages' option lists. Grammar:
+ * `--flag v`, `--flag=v`, `-f v`,
+ * `-fv`, `-it`, flags after operands, `--push=false`; `--` ends options. Unknown options are errors with a
+ * suggestion. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -32,8 +32,8 @@ static int prune(struct cb_session *s, const struct prune_options *o, struct cb_
     if (r < 0)
         return r;
     cb_autofree char *size = cb_size_text(res.bytes);
-    printf("%s %llu blobs, %llu trees, %llu cache records: %s\n", o->dry_run ? "would free" : "freed", (unsigned long long)res.blobs,
-           (unsigned long long)res.trees, (unsigned long long)res.records, size);
+    printf("%s %llu blobs, %llu trees, %llu cache records: %s\n", o->dry_run ? "would free" : "freed",
+           (unsigned long long)res.blobs, (unsigned long long)res.trees, (unsigned long long)res.records, size);
     return 0;
 }
 
@@ -52,5 +52,10 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 }
 
 const struct cb_verb cb_verb_prune = {
-    .name = "prune", .summary = "free what no name needs", .operands = "[OPTIONS]", .options = options, .userns = true, .run = run,
+    .name = "prune",
+    .summary = "free what no name needs",
+    .operands = "[OPTIONS]",
+    .options = options,
+    .userns = true,
+    .run = run,
 };

@@ -22,34 +22,35 @@ static const struct cb_opt options[] = {
 };
 
 /* A tag is named as it was asked for; a digest alone names nothing but the image. */
-static int set_name(struct cb_session *s, const struct cb_reference *ref, const struct cb_image *image, struct cb_error *err)
+static int set_name(struct cb_session *s, const struct cb_reference *ref, const struct cb_image *image,
+                    struct cb_error *err)
 {
     cb_autofree char *name = cb_reference_text(ref);
     return cb_store_name_set(s->store, name, &image->desc, err);
 }
 
-static int pull_image(struct cb_session *s, const struct cb_reference *ref, const struct cb_platform *platform, struct cb_error *err)
+static int pull_image(struct cb_session *s, const struct cb_reference *ref, const struct cb_platform *platform,
+                      struct cb_error *err)
 {
-    struct cb_image image cb_cleanup_image = { 0 };
-    cb_autofree char *host = NULL;
-    cb_autofree char *repo = NULL;
+    struct cb_found_image f cb_cleanup_found_image = { 0 };
+    struct cb_find_options find = { .ref = ref, .platform = platform, .policy = CB_PULL_ALWAYS };
     cb_autofree char *text = cb_reference_text(ref);
     cb_autofree char *title = cb_asprintf("pulling %s", text);
     char digest[CB_DIGEST_TEXT_MAX];
     struct cb_step *step = cb_step_new(s->progress, title);
     cb_step_begin(step);
-    int r = cb_build_resolve(&s->env, ref, platform, CB_PULL_ALWAYS, &image, &host, &repo, err);
+    int r = cb_build_resolve(&s->env, &find, &f, err);
     if (r == 0)
-        r = cb_build_fetch_layers(&s->env, &image, host, repo, CB_NEED_BLOB | CB_NEED_TOC, step, err);
+        r = cb_build_fetch_layers(&s->env, &f, CB_NEED_BLOB | CB_NEED_TOC, step, err);
     if (r == 0)
-        r = set_name(s, ref, &image, err);
+        r = set_name(s, ref, &f.image, err);
     if (r < 0)
         cb_step_error(step, cb_error_text(err));
     else
         cb_step_done(step);
     cb_progress_finish(s->progress, r < 0);
     if (r == 0)
-        printf("%s\n", cb_digest_text(&image.desc.digest, digest));
+        printf("%s\n", cb_digest_text(&f.image.desc.digest, digest));
     return r;
 }
 
@@ -110,8 +111,8 @@ static const struct cb_opt push_options_table[] = {
     CB_OPT_END,
 };
 
-static int push_image(struct cb_session *s, const struct push_options *o, const char *name, const struct cb_reference *ref,
-                      struct cb_error *err)
+static int push_image(struct cb_session *s, const struct push_options *o, const char *name,
+                      const struct cb_reference *ref, struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_build_result res = { 0 };
@@ -133,7 +134,8 @@ static int push_image(struct cb_session *s, const struct push_options *o, const 
     return r;
 }
 
-static int push(const struct cb_process *p, struct push_options *o, const struct cb_strvec *operands, struct cb_error *err)
+static int push(const struct cb_process *p, struct push_options *o, const struct cb_strvec *operands,
+                struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_reference ref cb_cleanup_reference = { 0 };
@@ -148,8 +150,8 @@ static int push(const struct cb_process *p, struct push_options *o, const struct
     return r < 0 ? r : push_image(&s, o, operands->v[0], &ref, err);
 }
 
-static int run_push(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                    struct cb_error *err)
+static int run_push(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                    int *status CB_UNUSED, struct cb_error *err)
 {
     struct push_options o = { .common = CB_COMMON_INIT };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 2 };
@@ -162,6 +164,9 @@ static int run_push(const struct cb_process *p, const struct cb_verb *self, int 
 }
 
 const struct cb_verb cb_verb_push = {
-    .name = "push", .summary = "push an image of the store; prints its digest", .operands = "[OPTIONS] IMAGE [DESTINATION]",
-    .options = push_options_table, .run = run_push,
+    .name = "push",
+    .summary = "push an image of the store; prints its digest",
+    .operands = "[OPTIONS] IMAGE [DESTINATION]",
+    .options = push_options_table,
+    .run = run_push,
 };

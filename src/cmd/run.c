@@ -26,7 +26,8 @@ static const struct cb_opt options[] = {
     { "interactive", 'i', CB_OPT_FLAG, AT(interactive), NULL, "keep standard input", NULL },
     { "tty", 't', CB_OPT_FLAG, AT(tty), NULL, "give it a terminal", NULL },
     { "rm", 0, CB_OPT_FLAG, AT(remove), NULL, "remove it at its end (always the case)", NULL },
-    { "network", 0, CB_OPT_STRING, AT(network), "MODE", "host, none, private (default: private if -p, else host)", NULL },
+    { "network", 0, CB_OPT_STRING, AT(network), "MODE", "host, none, private (default: private if -p, else host)",
+      NULL },
     { "hostname", 'h', CB_OPT_STRING, AT(hostname), "NAME", "its host name", NULL },
     { "memory", 'm', CB_OPT_STRING, AT(memory), "BYTES", "memory limit, such as 512m", NULL },
     { "read-only", 0, CB_OPT_FLAG, AT(read_only), NULL, "read-only root file system", NULL },
@@ -42,12 +43,14 @@ struct run_input {
     struct run_options cli;
     struct cb_strvec operands, command, env;
     struct cb_port *ports;
+    enum cb_pull_policy pull;
     struct cb_run_options o;
 };
 
 static void input_done(struct run_input *in)
 {
-    struct cb_strvec *const lists[] = { &in->cli.publish, &in->cli.env, &in->cli.env_file, &in->cli.volume, &in->operands, &in->command, &in->env };
+    struct cb_strvec *const lists[] = { &in->cli.publish, &in->cli.env, &in->cli.env_file, &in->cli.volume,
+                                        &in->operands, &in->command, &in->env };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->o.n_ports; i++)
@@ -76,7 +79,8 @@ static int take_port(struct run_input *in, const char *spec, struct cb_error *er
     const char *host = first ? first + 1 : spec;
     if (*end && strcmp(end, "/tcp"))
         return cb_error_set(err, CB_EUSAGE, "-p %s: only tcp is forwarded", spec);
-    if (!last || !port_number(host, (size_t)(last - host), &p->host) || !port_number(last + 1, (size_t)(end - last - 1), &p->container))
+    if (!last || !port_number(host, (size_t)(last - host), &p->host) ||
+        !port_number(last + 1, (size_t)(end - last - 1), &p->container))
         return cb_error_set(err, CB_EUSAGE, "-p %s: write [IP:]HOST_PORT:PORT", spec);
     if (first)
         p->host_ip = cb_strndup(spec, (size_t)(first - spec));
@@ -126,8 +130,8 @@ static int take_network(struct run_input *in, struct cb_error *err)
     int r = in->cli.network ? cb_network_parse(in->cli.network, &in->o.network, err) : 0;
     for (size_t i = 0; r == 0 && in->o.network == CB_NETWORK_HOST && i < in->o.n_ports; i++)
         if (in->ports[i].host != in->ports[i].container)
-            r = cb_error_set(err, CB_EUSAGE, "-p %u:%u: on the host's network a port cannot become another: use --network private",
-                             in->ports[i].host, in->ports[i].container);
+            r = cb_error_set(err, CB_EUSAGE, "-p %u:%u: on the host's network a port cannot become another: "
+                                             "use --network private", in->ports[i].host, in->ports[i].container);
     if (r == 0 && in->o.network == CB_NETWORK_NONE && in->o.n_ports)
         r = cb_error_set(err, CB_EUSAGE, "-p and --network none contradict each other");
     return r;
@@ -143,6 +147,8 @@ static int make_options(struct run_input *in, struct cb_error *err)
         take_env_word(in, in->cli.env.v[i]);
     if (r == 0)
         r = take_network(in, err);
+    if (r == 0 && in->cli.pull)
+        r = cb_pull_policy_parse(in->cli.pull, &in->pull, err);
     if (r == 0 && in->cli.memory && !cb_parse_bytes(in->cli.memory, &o->memory_max))
         r = cb_error_set(err, CB_EUSAGE, "--memory %s: write a size such as 512m", in->cli.memory);
     if (r == 0 && in->cli.tty && in->cli.interactive && !isatty(STDIN_FILENO))
@@ -162,49 +168,45 @@ static int make_options(struct run_input *in, struct cb_error *err)
     return r;
 }
 
-static int find_image(struct cb_session *s, const struct run_input *in, struct cb_image *image, char **host, char **repo,
-                      struct cb_error *err)
+static int find_image(struct cb_session *s, const struct run_input *in, struct cb_found_image *f, struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_platform platform cb_cleanup_platform = { 0 };
-    const char *name = in->operands.v[0], *pull = in->cli.pull;
-    enum cb_pull_policy policy = pull && !strcmp(pull, "always") ? CB_PULL_ALWAYS
-                                 : pull && !strcmp(pull, "never") ? CB_PULL_NEVER : CB_PULL_MISSING;
+    struct cb_find_options find = { .ref = &ref, .platform = &platform, .policy = in->pull };
+    const char *name = in->operands.v[0];
     int r = in->cli.platform ? cb_platform_parse(&platform, in->cli.platform, err) : 0;
-    if (r == 0 && policy != CB_PULL_ALWAYS && cb_store_find(s->store, name, &desc, NULL, NULL) == 0)
-        return cb_image_load(s->store, &desc, in->cli.platform ? &platform : NULL, image, err);
+    if (r == 0 && in->pull != CB_PULL_ALWAYS && cb_store_find(s->store, name, &desc, NULL, NULL) == 0)
+        return cb_image_load(s->store, &desc, in->cli.platform ? &platform : NULL, &f->image, err);
     if (!in->cli.platform)
         cb_platform_host(&platform);
     if (r == 0)
         r = cb_reference_parse(&ref, name, err);
     if (r == 0)
         r = cb_session_name_host(s, ref.host, err);
-    return r < 0 ? r : cb_build_resolve(&s->env, &ref, &platform, policy, image, host, repo, err);
+    return r < 0 ? r : cb_build_resolve(&s->env, &find, f, err);
 }
 
 static int start(struct run_input *in, const struct cb_process *p, int *status, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_image image cb_cleanup_image = { 0 };
-    cb_autofree char *host = NULL;
-    cb_autofree char *repo = NULL;
-    if (!in->cli.common.progress && isatty(STDERR_FILENO))
-        in->cli.common.progress = "auto";
-    else if (!in->cli.common.progress)
-        in->cli.common.progress = "quiet";
+    struct cb_found_image f cb_cleanup_found_image = { 0 };
+    if (!in->cli.common.progress)
+        in->cli.common.progress = isatty(STDERR_FILENO) ? "auto" : "quiet";
     int r = cb_session_open(&s, p, &in->cli.common, "Running", err);
     if (r == 0)
-        r = find_image(&s, in, &image, &host, &repo, err);
+        r = find_image(&s, in, &f, err);
     if (r == 0)
-        r = cb_build_run_image(&s.env, &image, host, repo, &in->o, status, err);
+        r = cb_build_run_image(&s.env, &f, &in->o, status, err);
     return r;
 }
 
-static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status, struct cb_error *err)
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
+               struct cb_error *err)
 {
     struct run_input in = { .cli.common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX, .stop_at_operand = true };
+    struct cb_verb_args a = { .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX,
+                              .stop_at_operand = true };
     int r = cb_verb_args(&a, err);
     in.operands = a.operands;
     if (r == 0 && !a.done) {

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,48 +20,55 @@ static const struct cb_opt save_table[] = {
     CB_OPT_END,
 };
 
-static int write_archive(const struct cb_export_options *x, const struct save_options *o, bool docker, struct cb_error *err)
+static int write_archive(const struct cb_export_options *x, const char *path, bool docker, struct cb_error *err)
 {
-    cb_autofree char *tmp = o->output ? cb_asprintf("%s.cbpush-%ld", o->output, (long)getpid()) : NULL;
-    cb_autoclose int fd = tmp ? open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-    if (fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "%s", o->output ? o->output : "standard output");
-    int r = docker ? cb_export_docker_tar(x, fd, err) : cb_export_oci_tar(x, fd, err);
-    if (r == 0 && tmp && rename(tmp, o->output) < 0)
-        r = cb_error_sys(err, CB_ELOCAL, errno, "rename to %s", o->output);
-    if (r < 0 && tmp)
-        unlink(tmp);
-    return r;
+    struct cb_out_file f;
+    int r = cb_out_file_open(&f, path, err);
+    if (r == 0)
+        r = docker ? cb_export_docker_tar(x, f.fd, err) : cb_export_oci_tar(x, f.fd, err);
+    return cb_out_file_close(&f, r, err);
+}
+
+static int write_image(struct cb_session *s, const struct save_options *o, const struct cb_image *image,
+                       const char *name, struct cb_error *err)
+{
+    const char *format = o->format ? o->format : "docker-archive";
+    const char *names[] = { name };
+    struct cb_export_options x = { .store = s->store, .image = image, .names = names, .n_names = name ? 1 : 0,
+                                   .clamp_mtime = INT64_MAX, .cancel = s->process->cancel };
+    if (!strcmp(format, "oci-dir"))
+        return cb_export_oci_dir(&x, o->output, err);
+    return write_archive(&x, o->output ? o->output : "-", !strcmp(format, "docker-archive"), err);
+}
+
+static int check_format(const struct save_options *o, struct cb_error *err)
+{
+    const char *format = o->format ? o->format : "docker-archive";
+    bool dir = !strcmp(format, "oci-dir");
+    if (!dir && strcmp(format, "oci-archive") && strcmp(format, "docker-archive"))
+        return cb_error_set(err, CB_EUSAGE, "--format %s: docker-archive, oci-archive or oci-dir", format);
+    if (dir && (!o->output || !strcmp(o->output, "-")))
+        return cb_error_set(err, CB_EUSAGE, "--format oci-dir needs -o DIR");
+    return 0;
 }
 
 static int save(struct cb_session *s, const struct save_options *o, const char *what, struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    struct cb_image image cb_cleanup_image = { 0 };
+    struct cb_found_image f cb_cleanup_found_image = { 0 };
     cb_autofree char *name = NULL;
-    const char *format = o->format ? o->format : "docker-archive";
-    bool docker = !strcmp(format, "docker-archive"), dir = !strcmp(format, "oci-dir");
-    if (!docker && !dir && strcmp(format, "oci-archive"))
-        return cb_error_set(err, CB_EUSAGE, "--format %s: docker-archive, oci-archive or oci-dir", format);
-    if (dir && !o->output)
-        return cb_error_set(err, CB_EUSAGE, "--format oci-dir needs -o DIR");
-    if (!o->output && isatty(STDOUT_FILENO))
-        return cb_error_set(err, CB_EUSAGE, "not writing an archive to a terminal: use -o FILE or redirect");
-    int r = cb_store_find(s->store, what, &desc, &name, err);
+    int r = check_format(o, err);
     if (r == 0)
-        r = cb_image_load(s->store, &desc, NULL, &image, err);
+        r = cb_store_find(s->store, what, &desc, &name, err);
     if (r == 0)
-        r = cb_build_fetch_layers(&s->env, &image, NULL, NULL, CB_NEED_BLOB, NULL, err);
-    if (r < 0)
-        return r;
-    const char *names[] = { name };
-    struct cb_export_options x = { .store = s->store, .image = &image, .names = names, .n_names = name ? 1 : 0,
-                                   .clamp_mtime = INT64_MAX, .cancel = s->process->cancel };
-    return dir ? cb_export_oci_dir(&x, o->output, err) : write_archive(&x, o, docker, err);
+        r = cb_image_load(s->store, &desc, NULL, &f.image, err);
+    if (r == 0)
+        r = cb_build_fetch_layers(&s->env, &f, CB_NEED_BLOB, NULL, err);
+    return r < 0 ? r : write_image(s, o, &f.image, name, err);
 }
 
-static int run_save(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                    struct cb_error *err)
+static int run_save(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                    int *status CB_UNUSED, struct cb_error *err)
 {
     struct save_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -78,20 +84,26 @@ static int run_save(const struct cb_process *p, const struct cb_verb *self, int 
 }
 
 const struct cb_verb cb_verb_save = {
-    .name = "save", .summary = "write an image to an archive", .operands = "[OPTIONS] IMAGE", .options = save_table, .run = run_save,
+    .name = "save",
+    .summary = "write an image to an archive",
+    .operands = "[OPTIONS] IMAGE",
+    .options = save_table,
+    .run = run_save,
 };
 
 /* ---- load ---- */
 
 static const struct cb_opt load_table[] = {
-    { "input", 'i', CB_OPT_STRING, AT(input), "PATH", "docker or OCI archive, or OCI layout directory; default standard input", NULL },
+    { "input", 'i', CB_OPT_STRING, AT(input), "PATH",
+      "docker or OCI archive, or OCI layout directory; default standard input", NULL },
     { "tag", 't', CB_OPT_STRING, AT(name), "NAME[:TAG]", "name it so, whatever the archive says", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "digests only", NULL },
     CB_OPT_COMMON_STORE(save_options),
     CB_OPT_END,
 };
 
-static int name_image(struct cb_session *s, const struct save_options *o, const struct cb_image *image, const char *given, struct cb_error *err)
+static int name_image(struct cb_session *s, const struct save_options *o, const struct cb_image *image,
+                      const char *given, struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
     char digest[CB_DIGEST_TEXT_MAX];
@@ -123,8 +135,8 @@ static int load(struct cb_session *s, const struct save_options *o, struct cb_er
     return r;
 }
 
-static int run_load(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-                    struct cb_error *err)
+static int run_load(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                    int *status CB_UNUSED, struct cb_error *err)
 {
     struct save_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
@@ -141,5 +153,9 @@ static int run_load(const struct cb_process *p, const struct cb_verb *self, int 
 }
 
 const struct cb_verb cb_verb_load = {
-    .name = "load", .summary = "bring an archive into the store", .operands = "[OPTIONS]", .options = load_table, .run = run_load,
+    .name = "load",
+    .summary = "bring an archive into the store",
+    .operands = "[OPTIONS]",
+    .options = load_table,
+    .run = run_load,
 };

@@ -25,7 +25,10 @@ void cb_session_done(struct cb_session *s)
 
 int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err)
 {
-    struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root };
+    static const char *const forms[] = {
+        [CB_ID_REAL_ROOT] = NULL, [CB_ID_RANGE] = "userns", [CB_ID_SINGLE] = "single"
+    };
+    struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root, .tree_form = forms[p->id_mode] };
     s->process = p;
     s->common = c;
     return cb_store_open(&o, &s->store, err);
@@ -40,7 +43,9 @@ static int open_network(struct cb_session *s, struct cb_error *err)
 {
     const struct cb_common *c = s->common;
     const struct cb_cancel *cancel = s->process->cancel;
-    struct cb_http_options ho = { .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress };
+    struct cb_http_options ho = {
+        .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress
+    };
     s->http = cb_http_new(&ho, err);
     if (!s->http)
         return -CB_ELOCAL;
@@ -75,7 +80,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
 int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error *err)
 {
     if (s->common->creds && s->creds_host && strcmp(s->creds_host, host))
-        return cb_error_set(err, CB_EUSAGE, "--creds is for one registry; %s and %s are named: use --authfile", s->creds_host, host);
+        return cb_error_set(err, CB_EUSAGE, "--creds is for one registry; %s and %s are named: use --authfile",
+                            s->creds_host, host);
     if (!s->creds_host)
         s->creds_host = cb_strdup(host);
     cb_auth_set_creds_host(s->auth, s->creds_host);
@@ -85,8 +91,13 @@ int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error
 
 int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
 {
-    struct cb_opt_parse p = { .table = a->verb->options, .dest = a->dest, .argc = a->argc, .argv = a->argv,
-                              .stop_at_operand = a->stop_at_operand, .takes_arg = a->takes_arg, .operands = &a->operands };
+    struct cb_opt_parse p = { .table = a->verb->options,
+                              .dest = a->dest,
+                              .argc = a->argc,
+                              .argv = a->argv,
+                              .stop_at_operand = a->stop_at_operand,
+                              .takes_arg = a->takes_arg,
+                              .operands = &a->operands };
     int r = cb_opt_parse(&p, err);
     if (r == 0 && p.help) {
         cb_verb_help(a->verb);
@@ -98,9 +109,23 @@ int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
     if (r == 0 && a->operands.n > a->max)
         r = cb_error_set(err, CB_EUSAGE, "too many operands: \"%s\" is not expected", a->operands.v[a->max]);
     if (r < 0)
-        return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: cbpush %s %s (--help says more)", a->verb->name, cb_error_text(err),
-                            a->verb->name, a->verb->operands);
+        return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: cbpush %s %s (--help says more)", a->verb->name,
+                            cb_error_text(err), a->verb->name, a->verb->operands);
     return 0;
+}
+
+int cb_pull_policy_parse(const char *text, enum cb_pull_policy *out, struct cb_error *err)
+{
+    static const struct { const char *word; enum cb_pull_policy policy; } words[] = {
+        { "always", CB_PULL_ALWAYS }, { "true", CB_PULL_ALWAYS }, { "newer", CB_PULL_ALWAYS },
+        { "missing", CB_PULL_MISSING }, { "false", CB_PULL_MISSING }, { "never", CB_PULL_NEVER },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(words); i++)
+        if (!strcmp(text, words[i].word)) {
+            *out = words[i].policy;
+            return 0;
+        }
+    return cb_error_set(err, CB_EUSAGE, "--pull=%s: always, missing or never", text);
 }
 
 char *cb_size_text(uint64_t bytes)

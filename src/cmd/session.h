@@ -14,17 +14,41 @@ struct cb_common {
     struct cb_strvec insecure;
 };
 #define CB_COMMON_INIT { .tls_verify = -1 }
-#define CB_OPT_COMMON_STORE(type)                                                                                      \
-    { "root", 0, CB_OPT_STRING, offsetof(struct type, common.root), "DIR", "keep images and cache in DIR (CBPUSH_ROOT)", NULL }, \
-    { "debug", 'D', CB_OPT_FLAG, offsetof(struct type, common.debug), NULL, "say more about what is done", NULL }
-#define CB_OPT_COMMON_REGISTRY(type)                                                                                   \
-    { "authfile", 0, CB_OPT_STRING, offsetof(struct type, common.authfile), "FILE", "credentials (config.json or auth.json)", NULL }, \
-    { "creds", 0, CB_OPT_STRING, offsetof(struct type, common.creds), "USER[:PASS]", "credentials for this call", NULL },           \
-    { "cert-dir", 0, CB_OPT_STRING, offsetof(struct type, common.cert_dir), "DIR", "*.crt, *.cert, *.key for the registry", NULL },  \
-    { "tls-verify", 0, CB_OPT_TRISTATE, offsetof(struct type, common.tls_verify), NULL, "=false: do not verify certificates", NULL }, \
-    { "insecure-registry", 0, CB_OPT_LIST, offsetof(struct type, common.insecure), "HOST[:PORT]", "plain HTTP is allowed there", NULL }
-#define CB_OPT_COMMON_PROGRESS(type)                                                                                   \
-    { "progress", 0, CB_OPT_STRING, offsetof(struct type, common.progress), "MODE", "auto, tty, plain, quiet, rawjson", NULL }
+#define CB_OPT_COMMON_STORE(type)                                                                                    \
+    { "root",        0,                                                                                              \
+      CB_OPT_STRING, offsetof(struct type, common.root),                                                             \
+      "DIR",         "keep images and cache in DIR (CBPUSH_ROOT)",                                                   \
+      NULL },                                                                                                        \
+    {                                                                                                                \
+        "debug", 'D', CB_OPT_FLAG, offsetof(struct type, common.debug), NULL, "say more about what is done", NULL    \
+    }
+#define CB_OPT_COMMON_REGISTRY(type)                                                                                  \
+    { "authfile",    0,                                                                                               \
+      CB_OPT_STRING, offsetof(struct type, common.authfile),                                                          \
+      "FILE",        "credentials (config.json or auth.json)",                                                        \
+      NULL },                                                                                                         \
+        { "creds", 0, CB_OPT_STRING, offsetof(struct type, common.creds), "USER[:PASS]", "credentials for this call", \
+          NULL },                                                                                                     \
+        { "cert-dir",    0,                                                                                           \
+          CB_OPT_STRING, offsetof(struct type, common.cert_dir),                                                      \
+          "DIR",         "*.crt, *.cert, *.key for the registry",                                                     \
+          NULL },                                                                                                     \
+        { "tls-verify",                                                                                               \
+          0,                                                                                                          \
+          CB_OPT_TRISTATE,                                                                                            \
+          offsetof(struct type, common.tls_verify),                                                                   \
+          NULL,                                                                                                       \
+          "=false: do not verify certificates",                                                                       \
+          NULL },                                                                                                     \
+    {                                                                                                                 \
+        "insecure-registry", 0, CB_OPT_LIST, offsetof(struct type, common.insecure), "HOST[:PORT]",                   \
+            "plain HTTP is allowed there", NULL                                                                       \
+    }
+#define CB_OPT_COMMON_PROGRESS(type)                                                                                 \
+    {                                                                                                                \
+        "progress", 0, CB_OPT_STRING, offsetof(struct type, common.progress), "MODE",                                \
+            "auto, tty, plain, quiet, rawjson", NULL                                                                 \
+    }
 #define CB_OPT_END { NULL, 0, CB_OPT_FLAG, 0, NULL, NULL, NULL }
 
 struct cb_session {
@@ -41,12 +65,14 @@ struct cb_session {
 };
 void cb_session_done(struct cb_session *s);
 #define cb_cleanup_session CB_CLEANUP(cb_session_done)
-int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err) CB_WUR;
+int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c,
+                     struct cb_error *err) CB_WUR;
 /* Store, progress, HTTP, credentials, registry, pool: everything that env needs. title: "Building". */
 int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
                     struct cb_error *err) CB_WUR;
 
-/* A registry host that stands on the command line: --creds and --tls-verify=false are for it. -CB_EUSAGE for a second one with --creds. */
+/* A registry host that stands on the command line: --creds and --tls-verify=false are for it. -CB_EUSAGE for a second
+ * one with --creds. */
 int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error *err) CB_WUR;
 
 /* The usual beginning of a verb: options into dest, --help answered (then *done), operands counted. */
@@ -64,6 +90,9 @@ struct cb_verb_args {
 int cb_verb_args(struct cb_verb_args *a, struct cb_error *err) CB_WUR;
 void cb_common_done(struct cb_common *c);
 #define cb_cleanup_common CB_CLEANUP(cb_common_done)
+
+/* always, missing, never, and buildx's words for them. -CB_EUSAGE. */
+int cb_pull_policy_parse(const char *text, enum cb_pull_policy *out, struct cb_error *err) CB_WUR;
 
 /* For people: "12.3MB". Owned by the caller. */
 char *cb_size_text(uint64_t bytes);

@@ -15,8 +15,8 @@
 
 static const struct cb_opt options[] = { CB_OPT_END };
 
-static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
-               struct cb_error *err)
+static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self, int argc, char **argv,
+               int *status CB_UNUSED, struct cb_error *err)
 {
     int none;
     struct cb_verb_args a = { .verb = self, .dest = &none, .argc = argc, .argv = argv };
@@ -27,8 +27,9 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
     const struct scmp_version *sc = seccomp_version();
     printf("cbpush %s\n", PACKAGE_VERSION);
     printf("libraries: %s, %s, jansson %s, %s, zlib %s, zstd %s, libdeflate %s, SQLite %s, libseccomp %u.%u.%u%s\n",
-           curl_version(), OpenSSL_version(OPENSSL_VERSION), jansson_version_str(), archive_version_string(), zlibVersion(),
-           ZSTD_versionString(), LIBDEFLATE_VERSION_STRING, sqlite3_libversion(), sc->major, sc->minor, sc->micro,
+           curl_version(), OpenSSL_version(OPENSSL_VERSION), jansson_version_str(), archive_version_string(),
+           zlibVersion(), ZSTD_versionString(), LIBDEFLATE_VERSION_STRING, sqlite3_libversion(), sc->major, sc->minor,
+           sc->micro,
 #ifdef HAVE_ISAL
            ", ISA-L"
 #else
@@ -39,5 +40,9 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
 }
 
 const struct cb_verb cb_verb_version = {
-    .name = "version", .summary = "versions of cbpush and of what it is made with", .operands = "", .options = options, .run = run,
+    .name = "version",
+    .summary = "versions of cbpush and of what it is made with",
+    .operands = "",
+    .options = options,
+    .run = run,
 };

@@ -60,7 +60,7 @@ static void probe_kernel(struct cb_probes *out)
     const char *release = uname(&u) == 0 ? u.release : "?";
     add(out, "kernel", true,
         (struct finding){ cb_kernel_at_least(5, 12) ? CB_PROBE_OK : CB_PROBE_MISSING, cb_asprintf("Linux %s", release),
-                          cb_strdup("use Linux 5.12 or newer, or --isolation=chroot") });
+                          cb_strdup("use Linux 5.12 or newer") });
 }
 
 static void probe_seccomp(struct cb_probes *out)
@@ -238,7 +238,7 @@ static void probe_native(struct cb_probes *out, int work_dir, enum cb_id_mode mo
     bool denied = err.sys_errno == EPERM || err.sys_errno == EACCES;
     char *remedy = r == 0                        ? NULL
                    : mode == CB_ID_REAL_ROOT && denied ? cb_privilege_remedy()
-                                                 : cb_strdup("use --isolation=chroot, or see the failures above");
+                                                 : cb_strdup("see the failures above");
     add(out, "native isolation", true,
         (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
                           cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"), remedy });

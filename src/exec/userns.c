@@ -60,8 +60,8 @@ char *cb_userns_remedy(int sys_errno)
         return cb_strdup("use a kernel with CONFIG_USER_NS");
     if (under_seccomp())
         return cb_strdup("let the outer container make user namespaces (docker run --security-opt seccomp=unconfined; "
-                         "in Kubernetes hostUsers: false), or use --isolation=chroot");
-    return cb_strdup("allow user namespaces to ordinary users, or run as root, or use --isolation=chroot");
+                         "in Kubernetes hostUsers: false)");
+    return cb_strdup("allow user namespaces to ordinary users, or run as root");
 }
 
 char *cb_privilege_remedy(void)
@@ -69,9 +69,8 @@ char *cb_privilege_remedy(void)
     if (under_seccomp())
         return cb_strdup(
             "start the outer container with CAP_SYS_ADMIN and without a seccomp filter on mount(2), run in it "
-            "as an ordinary user with user namespaces (in Kubernetes hostUsers: false), or use "
-            "--isolation=chroot");
-    return cb_strdup("give it CAP_SYS_ADMIN, run as an ordinary user with user namespaces, or use --isolation=chroot");
+            "as an ordinary user with user namespaces (in Kubernetes hostUsers: false)");
+    return cb_strdup("give it CAP_SYS_ADMIN, or run as an ordinary user with user namespaces");
 }
 
 char *cb_userns_owner(void)

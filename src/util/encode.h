@@ -13,8 +13,8 @@ void cb_hex_encode(char *out /* 2n+1 */, const uint8_t *in, size_t n);
 /* Lower case only; reads exactly 2n characters, fewer where one is wrong. */
 bool cb_hex_decode(uint8_t *out, const char *hex, size_t n /* bytes */);
 void cb_base64_encode(struct cb_strbuf *out, const void *in, size_t n);
-/* Padding may be absent; NULs at the end stay; line ends are passed over, as Go does. The decoders add to out, and leave
- * it as it was when they fail. */
+/* Padding may be absent; NULs at the end stay; line ends are passed over, as Go does. The decoders add to out, and
+ * leave it as it was when they fail. */
 bool cb_base64_decode(struct cb_strbuf *out, const char *in, size_t n);
 void cb_percent_encode(struct cb_strbuf *out, const char *s, size_t n); /* all but unreserved characters of RFC 3986 */
 bool cb_percent_decode(struct cb_strbuf *out, const char *s, size_t n);

@@ -2,7 +2,7 @@
 #include "util/toml.h"
 
 #include "util/alloc.h"
-#include "util/toml_parser.h"
+#include "util/toml_private.h"
 
 /* Keys are found by looking at each: this keeps a hostile file from making that slow. */
 #define MAX_ITEMS 10000u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/alloc.h"
 #include "util/limits.h"
-#include "util/toml_parser.h"
+#include "util/toml_private.h"
 #include "util/utf8.h"
 
 int cb_toml_fail(const struct cb_toml_parser *ps, const char *fmt, ...)

@@ -2,7 +2,7 @@
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/limits.h"
-#include "util/toml_parser.h"
+#include "util/toml_private.h"
 
 static int take_string_value(struct cb_toml_parser *ps, struct cb_toml **out)
 {

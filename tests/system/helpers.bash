@@ -273,7 +273,7 @@ assert_no_leftovers()
     [ -z "$pids" ] || { rig_say_processes "$pids"; status=1; }
     mounts=$(rig_mounts "$BATS_TEST_TMPDIR"; rig_mounts "$CBPUSH_ROOT")
     [ -z "$mounts" ] || { printf 'left mounted: %s\n' "$mounts" >&2; status=1; }
-    files=$(find "$CBPUSH_ROOT/tmp" -mindepth 1 2>/dev/null; find "$TMPDIR" -mindepth 1 -name '*cbpush*' 2>/dev/null)
+    files=$(find "$CBPUSH_ROOT/tmp" -mindepth 1 -maxdepth 1 2>/dev/null; find "$TMPDIR" -mindepth 1 -name '*cbpush*' 2>/dev/null)
     [ -z "$files" ] || { printf 'left behind: %s\n' "$files" >&2; status=1; }
     return "$status"
 }

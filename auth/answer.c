@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what a registry asks for to what is sent. */
+#include "auth/private.h"
+#include "util/alloc.h"
+#include "util/timeutil.h"
+
+#define MAX_HEADERS 8
+
+struct ask {
+    struct cb_auth *a;
+    const struct cb_auth_target *t;
+    const char *tried;
+    bool again;
+    struct cb_strvec scopes;
+    struct cb_credential cred;
+    struct auth_entry *e;
+};
+
+static void ask_done(struct ask *q)
+{
+    cb_strvec_done(&q->scopes);
+    cb_credential_done(&q->cred);
+}
+
+/* ---- what is learnt of a registry ---- */
+
+static void learn(struct ask *q, const char *realm, const char *service)
+{
+    struct auth_known *k = CB_NEW(struct auth_known);
+    *k = (struct auth_known){ .basic = !realm,
+                              .realm = cb_strdup_or_null(realm),
+                              .service = cb_strdup_or_null(service) };
+    pthread_mutex_lock(&q->a->mu);
+    struct auth_known *old = cb_hashmap_put(q->a->known, q->t->base_url, k);
+    pthread_mutex_unlock(&q->a->mu);
+    if (old) {
+        free(old->realm);
+        free(old->service);
+        free(old);
+    }
+}
+
+static bool recall(struct ask *q, struct auth_known *out)
+{
+    pthread_mutex_lock(&q->a->mu);
+    const struct auth_known *k = cb_hashmap_get(q->a->known, q->t->base_url);
+    if (k)
+        *out = (struct auth_known){ .basic = k->basic,
+                                    .realm = cb_strdup_or_null(k->realm),
+                                    .service = cb_strdup_or_null(k->service) };
+    pthread_mutex_unlock(&q->a->mu);
+    return k != NULL;
+}
+
+static void set_header(struct auth_entry *e, char *header, int64_t renew_at)
+{
+    auth_secret_free(e->header);
+    e->header = header;
+    e->renew_at = renew_at;
+}
+
+/* ---- answers ---- */
+
+static int no_better(const struct ask *q, struct cb_error *err)
+{
+    const char *scope = q->scopes.n ? q->scopes.v[0] : "any request";
+    if (q->e->withheld)
+        cb_error_set(err, CB_EAUTH, "%s: %s is refused: %s", q->t->host, scope, q->e->withheld);
+    else if (cb_credential_is_set(&q->cred))
+        cb_error_set(err, CB_EAUTH, "%s: the credentials from %s are refused for %s", q->t->host, q->cred.source,
+                     scope);
+    else
+        cb_error_set(err, CB_EAUTH,
+                     "%s: %s is not allowed without credentials, or there is no such repository: "
+                     "`cbpush login %s` logs in",
+                     q->t->host, scope, q->t->host);
+    if (err)
+        err->http_status = 401;
+    return -CB_EAUTH;
+}
+
+static bool has_password(const struct ask *q)
+{
+    return q->cred.username && *q->cred.username;
+}
+
+static int answer_basic(struct ask *q, struct cb_error *err)
+{
+    if (!has_password(q) || (q->tried && cb_starts_with(q->tried, "Basic ")))
+        return no_better(q, err);
+    set_header(q->e, auth_basic_header(&q->cred), INT64_MAX);
+    return 0;
+}
+
+static char *why_withheld(const struct ask *q, const char *realm, const char *reason)
+{
+    struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_url_redacted(&url, realm);
+    return cb_asprintf(
+        "token server %.500s did not get the credentials from %s, because %s; `cbpush login %s` approves it", url.buf,
+        q->cred.source, reason, q->t->host);
+}
+
+static int fetch_token(struct ask *q, const char *realm, const char *service, struct auth_token *token,
+                       struct cb_error *err)
+{
+    const char *reason = NULL;
+    bool allowed = auth_realm_allowed(q->t, realm, &reason), set = cb_credential_is_set(&q->cred);
+    struct cb_auth_target t = *q->t;
+    struct auth_token_request req = { .target = &t,
+                                      .realm = realm,
+                                      .service = service,
+                                      .scopes = &q->scopes,
+                                      .cred = allowed && set ? &q->cred : NULL };
+    free(q->e->withheld);
+    q->e->withheld = set && !allowed ? why_withheld(q, realm, reason) : NULL;
+    if (!allowed)
+        t.private_ok = t.plain_http = false;
+    if (q->e->withheld)
+        auth_note(q->a, "%s: %s", q->t->host, q->e->withheld);
+    int r = auth_token_fetch(q->a->o.http, &req, token, err);
+    if (r < 0 && r != -CB_ECANCELED && q->e->withheld)
+        cb_error_wrap(err, "%s", q->e->withheld);
+    if (r < 0)
+        cb_error_wrap(err, "%s", q->t->host);
+    return r;
+}
+
+static int fetch_bearer(struct ask *q, const char *realm, const char *service, struct cb_error *err)
+{
+    struct auth_token token = { 0 };
+    int r = fetch_token(q, realm, service, &token, err);
+    if (r < 0)
+        return r;
+    set_header(q->e, cb_asprintf("Bearer %s", token.value), token.renew_at);
+    q->e->asked = q->scopes.n;
+    auth_secret_free(token.value);
+    pthread_mutex_lock(&q->a->mu);
+    free(q->a->last_realm);
+    q->a->last_realm = cb_strdup(realm);
+    pthread_mutex_unlock(&q->a->mu);
+    return 0;
+}
+
+static bool take_registry_token(struct ask *q)
+{
+    cb_autofree char *header = q->cred.registry_token ? cb_asprintf("Bearer %s", q->cred.registry_token) : NULL;
+    if (!header)
+        return false;
+    bool take = !cb_streq(q->tried, header);
+    if (take)
+        set_header(q->e, CB_TAKE(header), INT64_MAX);
+    else
+        explicit_bzero(header, strlen(header));
+    return take;
+}
+
+static int answer_bearer(struct ask *q, const struct auth_challenge *c, struct cb_error *err)
+{
+    const char *realm = cb_strmap_get(&c->params, "realm"), *service = cb_strmap_get(&c->params, "service");
+    bool insufficient = cb_streq(cb_strmap_get(&c->params, "error"), "insufficient_scope");
+    bool tried = q->tried && cb_starts_with(q->tried, "Bearer ");
+    if (take_registry_token(q))
+        return 0;
+    if (!realm)
+        return cb_error_set(err, CB_EVERIFY, "%s asks for a token and names no realm", q->t->host);
+    learn(q, realm, service);
+    if (tried)
+        auth_scope_add(&q->scopes, cb_strmap_get(&c->params, "scope"));
+    /* A token of the same scopes is worth it only in place of one that may have been too old. */
+    if (tried && q->scopes.n <= q->e->asked && (q->again || insufficient))
+        return no_better(q, err);
+    return fetch_bearer(q, realm, service, err);
+}
+
+static const struct auth_challenge *pick(const struct auth_challenges *c, const char *scheme)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp(c->v[i].scheme, scheme))
+            return &c->v[i];
+    return NULL;
+}
+
+static int answer(struct ask *q, const struct auth_challenges *c, struct cb_error *err)
+{
+    const struct auth_challenge *bearer = pick(c, "bearer");
+    if (bearer)
+        return answer_bearer(q, bearer, err);
+    if (pick(c, "basic")) {
+        learn(q, NULL, NULL);
+        return answer_basic(q, err);
+    }
+    return cb_error_set(err, CB_EAUTH, "%s refuses, and offers no way to authenticate that is known (Bearer, Basic)",
+                        q->t->host);
+}
+
+static int read_challenges(const struct cb_http_reply *reply, struct auth_challenges *c, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < MAX_HEADERS; i++) {
+        const char *v = cb_http_header_nth(reply, "WWW-Authenticate", i);
+        if (!v)
+            break;
+        r = auth_challenge_parse(c, v, err);
+    }
+    return r;
+}
+
+int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
+                      const struct cb_auth_ask *ask, struct cb_error *err)
+{
+    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again };
+    CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
+    int r = read_challenges(reply, &c, err);
+    if (r < 0) {
+        cb_error_wrap(err, "%s", t->host);
+        return r;
+    }
+    r = cb_auth_lookup(a, t->host, ask->n ? ask->scopes[0].repo : NULL, &q.cred, err);
+    if (r < 0)
+        return r;
+    auth_scope_list(ask->scopes, ask->n, &q.scopes);
+    q.e = auth_entry_of(a, t, &q.scopes);
+    pthread_mutex_lock(&q.e->mu);
+    /* Another thread may have brought a better one while we waited. */
+    bool fresh = q.e->header && cb_time_monotonic() < q.e->renew_at && !cb_streq(q.e->header, q.tried);
+    if (!fresh)
+        r = answer(&q, &c, err);
+    pthread_mutex_unlock(&q.e->mu);
+    return r;
+}
+
+/* ---- ahead of a challenge ---- */
+
+void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply)
+{
+    CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
+    struct ask q = { .a = a, .t = t };
+    if (cb_http_status(reply) != 401 || read_challenges(reply, &c, NULL) < 0)
+        return;
+    const struct auth_challenge *bearer = pick(&c, "bearer");
+    const char *realm = bearer ? cb_strmap_get(&bearer->params, "realm") : NULL;
+    if (realm || (!bearer && pick(&c, "basic")))
+        learn(&q, realm, realm ? cb_strmap_get(&bearer->params, "service") : NULL);
+}
+
+/* Under e->mu. A failure is not the user's business: the request goes without, and its 401 tells. */
+static void fetch_ahead(struct ask *q, const struct auth_known *k, const char *repo)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_auth_lookup(q->a, q->t->host, repo, &q->cred, &e);
+    if (r == 0 && k->basic && has_password(q))
+        set_header(q->e, auth_basic_header(&q->cred), INT64_MAX);
+    else if (r == 0 && !k->basic && !take_registry_token(q))
+        r = fetch_bearer(q, k->realm, k->service, &e);
+    q->e->not_ahead = r < 0;
+    if (r < 0)
+        auth_note(q->a, "no token ahead of the request: %s", cb_error_text(&e));
+}
+
+char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n)
+{
+    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t };
+    struct auth_known k = { 0 };
+    auth_scope_list(scopes, n, &q.scopes);
+    q.e = auth_entry_of(a, t, &q.scopes);
+    pthread_mutex_lock(&q.e->mu);
+    bool current = q.e->header && cb_time_monotonic() < q.e->renew_at;
+    if (!current && !q.e->not_ahead && recall(&q, &k)) {
+        fetch_ahead(&q, &k, n ? scopes[0].repo : NULL);
+        current = q.e->header && cb_time_monotonic() < q.e->renew_at;
+    }
+    char *h = current ? cb_strdup(q.e->header) : NULL;
+    pthread_mutex_unlock(&q.e->mu);
+    free(k.realm);
+    free(k.service);
+    return h;
+}

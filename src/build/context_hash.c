@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/context_private.h"
+#include "util/alloc.h"
+#include "util/thread.h"
+
+#define BATCH 32
+#define BUF (256u << 10)
+
+struct group {
+    struct cb_context *c;
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    size_t left;
+    struct cb_error error;
+    const struct cb_cancel *cancel;
+};
+
+struct job {
+    struct group *group;
+    struct cb_item **items;
+    size_t n;
+};
+
+static int hash_item(struct cb_context *c, struct cb_item *it, struct cb_hasher *h, char *buf, struct cb_error *err)
+{
+    cb_autosource struct cb_blob_source *src = NULL;
+    int r = cb_context_source(c, it, &src, err);
+    uint64_t total = 0;
+    for (size_t got = 1; r == 0 && got; total += got) {
+        got = 0;
+        r = cb_blob_read(src, buf, BUF, &got, err);
+        cb_hasher_update(h, buf, got);
+    }
+    if (r < 0)
+        return r;
+    cb_hasher_finish(h, &it->e.digest);
+    if (total != it->e.size)
+        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+    pthread_mutex_lock(&c->mu);
+    c->files++;
+    c->bytes += total;
+    pthread_mutex_unlock(&c->mu);
+    return 0;
+}
+
+static void run(void *arg)
+{
+    struct job *j = arg;
+    struct group *g = j->group;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    cb_autofree char *buf = cb_malloc(BUF);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < j->n; i++) {
+        r = cb_cancel_check(g->cancel, &e);
+        if (r == 0)
+            r = hash_item(g->c, j->items[i], h, buf, &e);
+    }
+    pthread_mutex_lock(&g->mu);
+    if (r < 0 && !g->error.code)
+        cb_error_move(&g->error, &e);
+    if (--g->left == 0)
+        pthread_cond_signal(&g->cond);
+    pthread_mutex_unlock(&g->mu);
+}
+
+static int hash_all(struct group *g, struct cb_item **items, size_t n, struct cb_pool *pool, struct cb_error *err)
+{
+    size_t n_jobs = (n + BATCH - 1) / BATCH;
+    if (n == 0)
+        return 0;
+    struct job *jobs = cb_calloc(n_jobs, sizeof *jobs);
+    pthread_mutex_init(&g->mu, NULL);
+    pthread_cond_init(&g->cond, NULL);
+    g->left = n_jobs;
+    for (size_t i = 0; i < n_jobs; i++) {
+        jobs[i] = (struct job){ g, items + i * BATCH, CB_MIN(n - i * BATCH, (size_t)BATCH) };
+        cb_pool_submit(pool, run, &jobs[i]);
+    }
+    pthread_mutex_lock(&g->mu);
+    while (g->left)
+        pthread_cond_wait(&g->cond, &g->mu);
+    pthread_mutex_unlock(&g->mu);
+    pthread_cond_destroy(&g->cond);
+    pthread_mutex_destroy(&g->mu);
+    free(jobs);
+    return g->error.code ? cb_error_move(err, &g->error) : 0;
+}
+
+/* Hard links share the digest of the file they name. */
+static void link_digests(struct cb_match *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct cb_item *it = &m->items[i];
+        if (it->e.type != CB_ENTRY_HARDLINK)
+            continue;
+        it->e.digest = m->items[it->target].e.digest;
+        it->e.size = m->items[it->target].e.size;
+    }
+}
+
+int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct cb_build_env *env,
+                    struct cb_error *err)
+{
+    struct group g = { .c = c, .cancel = env->cancel };
+    struct cb_item **items = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; i < sel->n; i++)
+        for (size_t j = 0; j < sel->v[i].n; j++)
+            if (sel->v[i].items[j].e.type == CB_ENTRY_FILE) {
+                CB_GROW(items, n, cap);
+                items[n++] = &sel->v[i].items[j];
+            }
+    int r = hash_all(&g, items, n, env->cpu, err);
+    free(items);
+    for (size_t i = 0; r == 0 && i < sel->n; i++)
+        link_digests(&sel->v[i]);
+    return r;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What context.c (which sources), context_walk.c (what is in them) and context_hash.c (their bytes) share. */
+
+#include <pthread.h>
+
+#include "build/select.h"
+
+struct cb_context {
+    int fd;
+    const struct cb_df_ignore *ignore;
+    pthread_mutex_t mu;
+    uint64_t files, bytes; /* under mu */
+};
+
+/* Fills the last match of sel with what is at path (no links on the way, "" = the root) and below it. exclude is
+ * relative to it, or NULL. */
+struct cb_context_walk {
+    struct cb_context *c;
+    const struct cb_df_ignore *exclude;
+    const struct cb_cancel *cancel;
+    struct cb_match *match;
+};
+int cb_context_walk(const struct cb_context_walk *w, const char *path, struct cb_error *err) CB_WUR;
+
+/* Digests of all files of a selection, on env's pool. */
+int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct cb_build_env *env,
+                    struct cb_error *err) CB_WUR;

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+
+#include "build/failed.h"
+#include "build/slot_private.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+void cb_layer_encoding_done(struct cb_layer_encoding *e)
+{
+    free(e->media_type);
+    free(e->engine);
+    *e = (struct cb_layer_encoding){ 0 };
+}
+
+static bool engine_serves(const struct cb_layer_encoding *e, enum cb_compression c, int level)
+{
+    if (e->compression != c)
+        return false;
+    if (level == INT_MIN || c == CB_COMPRESSION_NONE)
+        return true;
+    const char *slash = e->engine ? strrchr(e->engine, '/') : NULL;
+    uint32_t l;
+    return slash && cb_parse_u32(slash + 1, &l) && l == (uint32_t)level;
+}
+
+bool cb_slot_encoding_known(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out)
+{
+    bool found = false;
+    pthread_mutex_lock(&s->mu);
+    for (size_t i = 0; !found && i < s->layer.n_encodings; i++) {
+        const struct cb_layer_encoding *e = &s->layer.encodings[i];
+        found = s->parent ? cb_digest_eq(&e->digest, &s->manifest_digest) : engine_serves(e, c, level);
+        if (found) {
+            *out = *e;
+            out->media_type = cb_strdup_or_null(e->media_type);
+            out->engine = cb_strdup_or_null(e->engine);
+        }
+    }
+    pthread_mutex_unlock(&s->mu);
+    return found;
+}
+
+/* ---- another encoding ---- */
+
+struct reader_source {
+    struct cb_blob_source base;
+    struct cb_layer_reader *reader;
+};
+
+static int reader_pull(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
+{
+    return cb_layer_reader_read(((struct reader_source *)b)->reader, buf, n, got, err);
+}
+
+static void reader_pull_close(struct cb_blob_source *b CB_UNUSED)
+{
+}
+
+static int copy_entries(struct cb_layer_reader *reader, struct cb_layer_writer *w, struct cb_error *err)
+{
+    static const struct cb_blob_source_ops ops = { reader_pull, reader_pull_close };
+    struct reader_source pull = { { &ops }, reader };
+    const struct cb_entry *e;
+    int r;
+    while ((r = cb_layer_reader_next(reader, &e, err)) == 0 && e) {
+        r = cb_layer_writer_add(w, e, e->type == CB_ENTRY_FILE ? &pull.base : NULL, err);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+/* Every tar of ours is written by one writer: reading its entries back and writing them again gives the same tar. */
+static int transcode(struct cb_slot *s, const struct cb_layer *from, const struct cb_layer_write_options *wo,
+                     struct cb_layer *out, struct cb_error *err)
+{
+    const struct cb_layer_encoding *e = cb_slot_stored_encoding(s, from);
+    struct cb_layer_read_options ro = { .cancel = s->env->cancel };
+    if (!e && from->n_encodings)
+        e = &from->encodings[0];
+    int r = e ? cb_slot_open_blob(s, from, e, &ro.source, err)
+              : cb_error_set(err, CB_ENOTFOUND, "no blob of it is known");
+    if (r < 0)
+        return r;
+    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
+    if (!reader)
+        return cb_failed(err);
+    CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(wo, err);
+    if (!w)
+        return cb_failed(err);
+    r = copy_entries(reader, w, err);
+    if (r == 0)
+        r = cb_layer_reader_finish(reader, &from->diff_id, NULL, NULL, NULL, err);
+    return r < 0 ? r : cb_layer_writer_finish(w, out, NULL, err);
+}
+
+static int make_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_error *err)
+{
+    struct cb_layer from cb_cleanup_layer = { 0 }, made cb_cleanup_layer = { 0 };
+    cb_autosink struct cb_blob_sink *sink = NULL;
+    int r = cb_store_blob_sink(s->env->store, &sink, err);
+    if (r < 0)
+        return r;
+    struct cb_layer_write_options wo = { .compression = c, .level = level, .pool = s->env->cpu, .sink = sink,
+                                         .clamp_mtime = INT64_MAX, .cancel = s->env->cancel };
+    cb_slot_layer(s, &from);
+    r = transcode(s, &from, &wo, &made, err);
+    if (r < 0)
+        return r;
+    if (!cb_digest_eq(&made.diff_id, &from.diff_id))
+        return cb_error_set(err, CB_EINTERNAL, "it changed on the way");
+    pthread_mutex_lock(&s->mu);
+    cb_layer_add_encoding(&s->layer, &made.encodings[0]);
+    pthread_mutex_unlock(&s->mu);
+    return cb_store_layer_put(s->env->store, &made, err);
+}
+
+int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out,
+                     struct cb_error *err)
+{
+    char id[32];
+    if (cb_slot_encoding_known(s, c, level, out))
+        return 0;
+    cb_slot_short_digest(id, cb_slot_diff_id(s));
+    int r = make_encoding(s, c, level, err);
+    if (r == 0 && !cb_slot_encoding_known(s, c, level, out))
+        r = cb_error_set(err, CB_EINTERNAL, "its new encoding is not found");
+    if (r < 0)
+        cb_error_wrap(err, "compress layer %s again", id);
+    return r;
+}

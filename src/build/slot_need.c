@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/slot_private.h"
+#include "util/alloc.h"
+
+struct group {
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    size_t left;
+    struct cb_error error;
+};
+
+struct job {
+    struct group *group;
+    struct cb_slot *slot;
+    struct cb_slot_want want;
+};
+
+static void run(void *arg)
+{
+    struct job *j = arg;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_slot_bring(j->slot, &j->want, &e);
+    pthread_mutex_lock(&j->group->mu);
+    if (r < 0 && !j->group->error.code)
+        cb_error_move(&j->group->error, &e);
+    if (--j->group->left == 0)
+        pthread_cond_signal(&j->group->cond);
+    pthread_mutex_unlock(&j->group->mu);
+}
+
+/* *late: it is in the making. */
+static bool satisfied(struct cb_slot *s, unsigned needs, bool *late)
+{
+    pthread_mutex_lock(&s->mu);
+    *late = s->pending;
+    bool ok = !s->pending && !s->busy && !s->failed && (s->empty || (s->have & needs) == needs);
+    pthread_mutex_unlock(&s->mu);
+    return ok || (s->tree_fd >= 0 && needs == CB_NEED_TREE);
+}
+
+/* Slots in the making come last and in the caller's thread: the fetchers must stay free for those who make them. */
+static void run_all(struct cb_slots *t, struct group *g, struct job *jobs, size_t n_now, size_t n_late)
+{
+    g->left = n_now + n_late;
+    for (size_t i = 1; i < n_now; i++)
+        cb_pool_submit(t->fetchers, run, &jobs[i]);
+    if (n_now)
+        run(&jobs[0]); /* the caller does its share: no waiting behind other groups for a single layer */
+    for (size_t i = 0; i < n_late; i++)
+        run(&jobs[n_now + i]);
+    pthread_mutex_lock(&g->mu);
+    while (g->left)
+        pthread_cond_wait(&g->cond, &g->mu);
+    pthread_mutex_unlock(&g->mu);
+}
+
+int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,
+                  struct cb_error *err)
+{
+    struct group g = { .left = 0 };
+    struct job *jobs = cb_calloc(n + 1, sizeof *jobs), *late = cb_calloc(n + 1, sizeof *late);
+    size_t n_now = 0, n_late = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct job j = { &g, v[i], { needs, step, v, i } };
+        bool is_late;
+        if (satisfied(v[i], needs, &is_late))
+            continue;
+        if (is_late)
+            late[n_late++] = j;
+        else
+            jobs[n_now++] = j;
+    }
+    memcpy(jobs + n_now, late, n_late * sizeof *jobs);
+    if (n_now + n_late > 0) {
+        pthread_mutex_init(&g.mu, NULL);
+        pthread_cond_init(&g.cond, NULL);
+        run_all(t, &g, jobs, n_now, n_late);
+        pthread_cond_destroy(&g.cond);
+        pthread_mutex_destroy(&g.mu);
+    }
+    free(late);
+    free(jobs);
+    return g.error.code ? cb_error_move(err, &g.error) : 0;
+}

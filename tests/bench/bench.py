@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the cases and prints the tables. Started by run.sh in its own name spaces; see README.md."""
+import fnmatch
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import cases
+import report
+import tools
+from disks import Disk, NoDisk, run
+from measure import Failed, Sample, median, spawn, timed
+
+
+class Registry:
+    def __init__(self, address, log):
+        self.address, self.log = address, log
+
+    def forget(self):
+        os.truncate(self.log, 0)
+
+    def requests(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return sum(1 for line in f if '"' in line)
+
+    def image_size(self, name):
+        """The bytes of an image's layers; Failed if it is not there."""
+        repository, _, tag = name.partition("/")[2].rpartition(":")
+        connection = http.client.HTTPConnection(self.address, timeout=20)
+        accept = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+        connection.request("GET", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ", ".join(accept)})
+        reply = connection.getresponse()
+        body = reply.read()
+        connection.close()
+        if reply.status != 200:
+            raise Failed(f"{name} is not in the registry: {reply.status}")
+        return sum(layer["size"] for layer in json.loads(body)["layers"])
+
+
+def number(name, default):
+    text = os.environ.get(name, "") or str(default)
+    if not text.isdigit() or int(text) < 1:
+        sys.exit(f"bench: {name}={text} is no number above 0")
+    return int(text)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Place:
+    """Where to work: work is a fresh file system, images the directory of those that are made later. no_loops says why
+    there are none, then everything is in plain directories."""
+
+    def __init__(self):
+        top = os.environ["BENCH_WORK"]
+        self.work, self.images = os.path.join(top, "work"), os.path.join(top, "images")
+        os.mkdir(self.images)
+        self.no_loops = None
+        try:
+            Disk(self.work, os.path.join(self.images, "work"), True).renew()
+        except NoDisk as e:
+            self.no_loops = str(e)
+            run("mount", "--bind", self.work, self.work)
+        self.loops = self.no_loops is None
+
+
+class Bench:
+    """The place, the registries and the tools."""
+
+    def __init__(self):
+        self.place = Place()
+        self.work, self.top = self.place.work, os.environ["CB_TOP"]
+        self.runs, self.megabytes = number("BENCH_RUNS", 3), number("BENCH_MB", 500)
+        self.registries, self.reg, self.wheels = {}, "", None
+        os.mkdir(os.path.join(self.work, "home"))
+        self.root = tools.SidRoot(self.place)
+        self.tools, self.missing = [], {}
+
+    def start_registries(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        done = subprocess.run(["bash", f"{here}/rig.bash", f"{self.work}/registries"], stdout=subprocess.PIPE, text=True,
+                              check=False)
+        if done.returncode != 0:
+            sys.exit("bench: the registries did not start")
+        for line in done.stdout.splitlines():
+            name, address, log = line.split(" ", 2)
+            self.registries[name] = Registry(address, log)
+        self.reg = self.registries["reg"].address
+
+    def start_tools(self):
+        wanted = os.environ.get("BENCH_TOOLS", "").split() or [kind.key for kind in tools.ALL if kind.usual]
+        if wanted == ["all"]:
+            wanted = [kind.key for kind in tools.ALL]
+        unknown = set(wanted) - {kind.key for kind in tools.ALL}
+        if unknown:
+            sys.exit(f"bench: no such tool: {' '.join(sorted(unknown))}; there are " + " ".join(k.key for k in tools.ALL))
+        for kind in tools.ALL:
+            if kind.key not in wanted:
+                continue
+            tool = kind(self.place, self.root)
+            why = tool.missing()
+            try:
+                if why is None:
+                    tool.start()
+                    self.tools.append(tool)
+                    continue
+            except Failed as e:
+                why = str(e)
+            self.missing[tool.key] = why
+
+    def serve_wheels(self):
+        """The packages of the example on a port of this machine, so that the road to PyPI is not what is measured."""
+        if os.environ.get("BENCH_PIP", "local") != "local":
+            return
+        directory = fetch_wheels(self)
+        port = subprocess.run(["sh", "-c", '. "$CB_TOP/contrib/lib.sh"; cb_free_port'], check=True, capture_output=True,
+                              text=True).stdout.strip()
+        spawn(["python3", "-B", "-m", "http.server", "--bind", "127.0.0.1", "--directory", directory, port],
+              os.path.join(self.work, "wheels.log"), dict(os.environ))
+        self.wheels = f"http://127.0.0.1:{port}/"
+        for _ in range(100):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+                connection.request("GET", "/")
+                connection.getresponse().read()
+                return
+            except OSError:
+                time.sleep(0.1)
+        sys.exit("bench: the server of the wheels did not start")
+
+    def pip_lines(self):
+        return f"--no-index\n--find-links {self.wheels}\n" if self.wheels else ""
+
+
+def fetch_wheels(bench):
+    """What pip in the parent image downloads for requirements.txt; kept, for what it asks for is pinned or old."""
+    with open(os.path.join(bench.top, "contrib/examples/flask/requirements.txt"), "rb") as f:
+        requirements = f.read()
+    cache = os.path.dirname(os.environ["BENCH_SID_ROOT"])
+    directory = os.path.join(cache, "wheels-" + hashlib.sha256(requirements).hexdigest()[:16])
+    if not os.path.isdir(directory):
+        context = os.path.join(bench.work, "contexts", "wheels")
+        cases.write(f"{context}/Dockerfile", f"""FROM {bench.reg}/library/python:3.9-slim AS wheels
+COPY requirements.txt /
+RUN pip download -r /requirements.txt -d /wheels
+FROM scratch
+COPY --from=wheels /wheels /
+""")
+        cases.write(f"{context}/requirements.txt", requirements.decode())
+        tool = tools.Cbpush(bench.place, bench.root)
+        os.makedirs(tool.store, exist_ok=True)
+        timed([tool.program, "build", "--progress", "plain", "-o", f"type=local,dest={directory}.new", context], tool.log,
+              tool.env)
+        os.rename(directory + ".new", directory)
+    return directory
+
+
+def measure(bench, case, results):
+    """One turn after the other, and in each every tool, beginning with another one each time."""
+    case.setup()
+    able = [t for t in bench.tools if case.measures(t)]
+    for turn in range(bench.runs if case.peers else 1):
+        for tool in able[turn % len(able):] + able[:turn % len(able)]:
+            result = results[tool.key]
+            if result.why is None:
+                take(bench, case, tool, turn, result)
+
+
+def take(bench, case, tool, turn, result):
+    registry = bench.registries["reg"]
+    say(f"bench: {case.key}: {tool.key}, turn {turn + 1}")
+    try:
+        case.before(tool, turn)
+        for r in bench.registries.values():
+            r.forget()
+        result.samples.append(case.sample(tool, turn))
+        result.requests = sum(r.requests() for r in bench.registries.values())
+        result.bytes = registry.image_size(case.target(tool, turn)) if case.pushes else 0
+    except Failed as e:
+        result.why, result.samples = str(e), []
+
+
+def trace(bench, whole):
+    """One cold build of cbpush seen from inside, and its biggest parts alone."""
+    case = cases.FlaskCold(bench)
+    case.setup()
+    tool = next(t for t in bench.tools if t.key == "cbpush")
+    tool.wipe()
+    argv = [tool.program, "build", "--progress", "rawjson", "--push", "-t", case.target(tool, "trace"), case.context]
+    log = os.path.join(tool.work, "trace")
+    began = time.time()
+    took = timed(argv, log, tool.env)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        report.print_spans(report.spans_of(f), began, took.wall)
+    report.print_parts([(what, middle(part() for _ in range(bench.runs)), whole) for what, part in parts(bench, tool)])
+
+
+def middle(samples):
+    samples = list(samples)
+    return Sample(median([s.wall for s in samples]), median([s.cpu for s in samples]), max(s.peak for s in samples))
+
+
+def parts(bench, tool):
+    """(name, function that gives a Sample) of what can be measured alone."""
+    parent = f"{bench.reg}/library/python:3.9-slim"
+    directory = os.path.join(bench.work, "contexts", "parts")
+    cases.write(f"{directory}/config/Dockerfile", f"FROM {parent}\nENV PART=1\n")
+    cases.write(f"{directory}/workdir/Dockerfile", f"FROM {parent}\nWORKDIR /app\n")
+    cases.write(f"{directory}/run/Dockerfile", f"FROM {parent}\nRUN true\n")
+    rootfs = os.path.join(bench.work, "rootfs")
+    timed([tool.program, "build", "-o", f"type=local,dest={rootfs}", f"{directory}/config"], tool.log, tool.env)
+    shutil.copy(f"{bench.work}/contexts/flask-reg/requirements.txt", f"{rootfs}/requirements.txt")
+    shutil.copy("/etc/resolv.conf", f"{rootfs}/etc/resolv.conf")
+
+    def cold(name):
+        def once():
+            tool.wipe()
+            return tool.build(f"{directory}/{name}", f"{bench.reg}/parts-{name}:1", push=False)
+        return once
+
+    def pip():
+        shutil.rmtree(f"{rootfs}/root/.local", ignore_errors=True)
+        shutil.rmtree(f"{rootfs}/root/.cache", ignore_errors=True)
+        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+        chroot = shutil.which("chroot")
+        return timed([chroot, rootfs, "pip", "install", "-q", "--user", "--no-warn-script-location", "-r", "/requirements.txt"],
+                     tool.log, env)
+
+    return [("FROM and ENV: nothing of the parent but its config", cold("config")),
+            ("FROM and WORKDIR: and its table of contents", cold("workdir")),
+            ("FROM and RUN true: and all its files on the disk", cold("run")),
+            ("pip install by chroot, no tool at all", pip)]
+
+
+def facts_of(bench):
+    load = os.getloadavg()[0]
+    facts = {"cpus": os.cpu_count(), "load": load, "kernel": os.uname().release, "runs": bench.runs,
+             "pip": "local" if bench.wheels else "network", "versions": {t.key: t.version() for t in bench.tools}}
+    print(f"{facts['cpus']} processors, Linux {facts['kernel']}, {bench.runs} turns, packages from "
+          + ("this machine" if bench.wheels else "PyPI"))
+    if load > facts["cpus"] / 2:
+        print(f"NOTE: the load is {load:.1f} before anything is measured: other work is going on, mistrust what follows")
+    if not bench.place.loops:
+        print(f"NOTE: no fresh file system for every empty store ({bench.place.no_loops}): cold builds of all are slower")
+    for key, version in facts["versions"].items():
+        print(f"  {key}: {version}")
+    for key, why in bench.missing.items():
+        print(f"  {key}: not measured: {why}")
+    sys.stdout.flush()
+    return facts
+
+
+def chosen_cases(arguments):
+    known = {case.key: case for case in cases.ALL}
+    for word in arguments:
+        if word != "trace" and not any(fnmatch.fnmatch(key, word) for key in known):
+            sys.exit(f"bench: no case {word}; there are {' '.join(known)} trace")
+    chosen = [c for key, c in known.items() if not arguments or any(fnmatch.fnmatch(key, w) for w in arguments)]
+    return chosen, not arguments or "trace" in arguments
+
+
+def main(arguments):
+    chosen, with_trace = chosen_cases(arguments)
+    if with_trace and cases.FlaskCold not in chosen:
+        chosen.insert(0, cases.FlaskCold)
+    bench = Bench()
+    bench.start_registries()
+    bench.serve_wheels()
+    bench.start_tools()
+    facts = facts_of(bench)
+    results, verdicts = {}, []
+    for kind in chosen:
+        case = kind(bench)
+        of_case = results[case.key] = {t.key: report.Result(t.key) for t in bench.tools if case.measures(t)}
+        measure(bench, case, of_case)
+        report.print_case(case, of_case)
+        verdicts.append(report.verdict(case, of_case))
+        sys.stdout.flush()
+        case.cleanup()
+    if with_trace and results["flask-cold"].get("cbpush") and results["flask-cold"]["cbpush"].samples:
+        trace(bench, middle(results["flask-cold"]["cbpush"].samples))
+    print("\nin short")
+    for line in filter(None, verdicts):
+        print("  " + line)
+    if os.environ.get("BENCH_JSON"):
+        report.as_json(os.environ["BENCH_JSON"], facts, results)
+    own = [r["cbpush"] for r in results.values() if "cbpush" in r]
+    return 1 if any(r.why for r in own) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

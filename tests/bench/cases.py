@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured. A case makes its build context once and then takes one sample of one tool at a time."""
+import hashlib
+import os
+import shutil
+
+MIB = 1 << 20
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+class Case:
+    """key: its name on the command line. aim: (times faster than the best peer), or None. peers: measured with others
+    too. rebuild: makes sense only for a tool that knows unchanged steps again."""
+
+    key = title = ""
+    aim = None
+    peers = True
+    rebuild = False
+    pushes = True
+    cache = True
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.context = os.path.join(bench.work, "contexts", self.key)
+
+    def setup(self):
+        raise NotImplementedError
+
+    def measures(self, tool):
+        return (self.peers or tool.key == "cbpush") and (tool.caches or not self.rebuild)
+
+    def target(self, tool, turn):
+        """A name in the target registry; another repository each turn, so that nothing of it is there yet."""
+        return f"{self.bench.reg}/{self.key}-{tool.key}-{turn}:1"
+
+    def before(self, tool, turn):
+        """Not measured."""
+        tool.wipe()
+
+    def sample(self, tool, turn):
+        return tool.build(self.context, self.target(tool, turn), push=self.pushes, cache=self.cache)
+
+    def cleanup(self):
+        """Gives back the room of what no later case uses."""
+        shutil.rmtree(self.context, ignore_errors=True)
+
+
+class Flask(Case):
+    """contrib/examples/flask; its parent is named by its full name, so every tool has the same chance to mount it."""
+
+    parent_registry = "reg"
+
+    def __init__(self, bench):
+        super().__init__(bench)
+        self.context = os.path.join(bench.work, "contexts", "flask-" + self.parent_registry)
+
+    def setup(self):
+        if os.path.isdir(self.context):
+            return
+        shutil.copytree(os.path.join(self.bench.top, "contrib/examples/flask"), self.context)
+        dockerfile = os.path.join(self.context, "Dockerfile")
+        with open(dockerfile, encoding="utf-8") as f:
+            text = f.read()
+        host = self.bench.registries[self.parent_registry].address
+        write(dockerfile, text.replace("FROM python:3.9-slim", f"FROM {host}/library/python:3.9-slim"))
+        with open(os.path.join(self.context, "requirements.txt"), "a", encoding="utf-8") as f:
+            f.write(self.bench.pip_lines())
+
+    def cleanup(self):
+        pass
+
+
+class FlaskCold(Flask):
+    key = "flask-cold"
+    title = "cold build and push of the flask example; parent and result in one registry"
+    aim = 3
+
+
+class FlaskSame(Flask):
+    key = "flask-same"
+    title = "unchanged rebuild and push of the flask example"
+    aim = 10
+    rebuild = True
+
+    def target(self, tool, turn):
+        return super().target(tool, "all")
+
+    def before(self, tool, turn):
+        if turn == 0:
+            tool.build(self.context, self.target(tool, turn))
+
+
+class FlaskEdit(FlaskSame):
+    key = "flask-edit"
+    title = "rebuild and push after one line of app.py changed"
+    aim = None
+
+    def before(self, tool, turn):
+        super().before(tool, turn)
+        with open(os.path.join(self.context, "app.py"), "a", encoding="utf-8") as f:
+            f.write(f"# {tool.key}, turn {turn}\n")
+
+
+class FlaskColdTwo(FlaskCold):
+    key = "flask-cold-two"
+    title = "cold as above, the parent in another registry than the result"
+    aim = None
+    parent_registry = "hub"
+
+
+class FiftyRuns(Case):
+    key = "fifty-runs"
+    title = "fifty times RUN true on busybox, no cache, parent there, no push"
+    pushes = cache = False
+
+    def setup(self):
+        parent = f"FROM {self.bench.reg}/library/busybox:latest\n"
+        write(f"{self.context}/Dockerfile", parent + "RUN true\n" * 50)
+        write(f"{self.context}.parent/Dockerfile", parent + "RUN true\n")
+
+    def before(self, tool, turn):
+        if turn == 0:
+            tool.build(self.context + ".parent", self.target(tool, "parent"), push=False)
+
+
+class BigLayer(Case):
+    """A mix of real files: those of /usr in an order that has nothing to do with their kind, until there are enough."""
+
+    key = "big-layer"
+    title = "COPY of real files into one layer and push, empty store"
+
+    def setup(self):
+        wanted = self.bench.megabytes * 1000 * 1000
+        self.title = f"COPY of {self.bench.megabytes} MB of real files (of /usr) into one layer and push, empty store"
+        paths = [os.path.join(where, n) for where, _, names in os.walk("/usr") for n in names]
+        for path in sorted(paths, key=lambda p: hashlib.sha256(os.fsencode(p)).digest()):
+            if not os.path.isfile(path) or os.path.islink(path):
+                continue
+            if wanted <= 0:
+                break
+            wanted -= os.path.getsize(path)
+            to = f"{self.context}/files{path}"
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            shutil.copy2(path, to)
+        write(f"{self.context}/Dockerfile", "FROM scratch\nCOPY files /\n")
+
+
+class Memory(Case):
+    """Peak memory; the time is not the point. Half of the data is random, half is text."""
+
+    peers = False
+    blocks = 2048
+
+    @staticmethod
+    def block():
+        line = b"%d: half of what a layer holds is text that packs well, the other half is not\n"
+        text = b"".join(line % i for i in range(8192))
+        return os.urandom(MIB // 2) + text[: MIB // 2]
+
+
+class MemoryCopy(Memory):
+    key = "memory-copy"
+    title = "peak memory: COPY of one file of 2 GiB, and push"
+
+    def setup(self):
+        write(f"{self.context}/Dockerfile", "FROM scratch\nCOPY big /\n")
+        with open(f"{self.context}/big", "wb") as f:
+            for _ in range(self.blocks):
+                f.write(self.block())
+
+
+class MemoryRun(Memory):
+    key = "memory-run"
+    title = "peak memory: RUN makes a file of 2 GiB, and push"
+
+    def setup(self):
+        write(f"{self.context}/Dockerfile", f"""FROM {self.bench.reg}/library/busybox:latest
+COPY block /
+RUN i=0; while [ $i -lt {self.blocks} ]; do cat /block; echo $i; i=$((i+1)); done >/big
+""")
+        with open(f"{self.context}/block", "wb") as f:
+            f.write(self.block())
+
+
+ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, FiftyRuns, BigLayer, MemoryCopy, MemoryRun)

@@ -1,0 +1,410 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The build cache, and that the same input gives the same bytes.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+}
+
+# all_cached: the last build ran nothing.
+assert_all_cached()
+{
+    assert_equal "$(metadata '.["cbpush.cached"]')" "$(metadata '.["cbpush.steps"]')" 'steps that were cached'
+}
+
+# assert_cached N OF: so many steps were cached.
+assert_cached()
+{
+    assert_equal "$(metadata '[.["cbpush.cached"], .["cbpush.steps"]]')" "[$1,$2]" 'steps that were cached, all steps'
+}
+
+digest()
+{
+    metadata -r '.["containerimage.digest"]'
+}
+
+# quiet_build ARG…: build, its output only if it fails.
+quiet_build()
+{
+    cb_quietly 'the build' cbpush build "$@"
+}
+
+# A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
+busy_dockerfile()
+{
+    dockerfile <<'END'
+FROM busybox AS first
+WORKDIR /src
+COPY a.txt .
+RUN cat /proc/sys/kernel/random/uuid >uuid
+FROM busybox
+ENV A=1
+COPY --from=first /src /src
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+COPY b.txt /
+CMD ["cat", "/uuid"]
+END
+    echo a >ctx/a.txt
+    echo b >ctx/b.txt
+}
+
+@test "an unchanged rebuild runs nothing, sends nothing and gives the same digest" {
+    busy_dockerfile
+    built
+    local first
+    first=$(digest)
+    registry_forget reg
+    built
+    assert_all_cached
+    assert_equal "$(digest)" "$first"
+    assert_contains "$log" CACHED
+    assert_contains "$log" 'nothing to do'
+    assert_equal "$(registry_requests reg '"(POST|PUT|PATCH) ')" ''
+    assert_equal "$(metadata '.["cbpush.pushed"]')" '[]'
+    ran true
+}
+
+@test "an unchanged rebuild into another repository of the registry sends no layer" {
+    busy_dockerfile
+    built
+    registry_forget reg
+    quiet_build --push "$reg/other/app:2" ctx
+    judged other/app:2
+    assert_equal "$(registry_requests reg '"PATCH ')" ''
+    assert_equal "$(registry_requests reg '"POST /v2/other/app/blobs/uploads/\?.*mount=.* 201 ' | wc -l)" \
+        "$(manifest '[.layers[], .config] | length')" ||
+        assert_equal "$(registry_requests reg '"POST /v2/other/app/blobs/uploads/\?.*mount=.* 201 ' | wc -l)" "$(manifest '.layers | length')"
+}
+
+@test "a changed file runs again only what is below it" {
+    busy_dockerfile
+    built
+    local before after uuid
+    before=$(diff_ids)
+    uuid=$(cat "$rootfs/uuid")
+    echo changed >ctx/b.txt
+    built
+    assert_cached 5 6
+    after=$(diff_ids)
+    assert_equal "$(head -n -1 <<<"$after")" "$(head -n -1 <<<"$before")"
+    [ "$(tail -n 1 <<<"$after")" != "$(tail -n 1 <<<"$before")" ]
+    assert_equal "$(cat "$rootfs/uuid")" "$uuid"
+    echo changed >ctx/a.txt
+    built
+    # WORKDIR, and COPY b.txt: the same layer fits on whatever is below it.
+    assert_cached 2 6
+    [ "$(cat "$rootfs/uuid")" != "$uuid" ]
+}
+
+@test "contents and modes of the context count, times and other files do not" {
+    dockerfile <<'END'
+FROM busybox
+COPY src /src/
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+    echo x | write ctx/src/file
+    quiet_build -t t --metadata-file metadata.json ctx
+    touch -d '2001-01-01' ctx/src/file ctx/src
+    echo unrelated >ctx/unrelated
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_all_cached
+    chmod 0755 ctx/src/file
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_cached 0 2
+    touch ctx/src/second
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_cached 0 2
+    rm ctx/src/second
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_all_cached
+    mv ctx/src/file ctx/src/renamed
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_cached 0 2
+}
+
+@test "what .dockerignore leaves out does not count" {
+    dockerfile <<'END'
+FROM busybox
+COPY . /src/
+END
+    printf '*.log\n' >ctx/.dockerignore
+    echo 1 >ctx/x.log
+    quiet_build -t t --metadata-file metadata.json ctx
+    echo 2 >ctx/x.log
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_all_cached
+}
+
+@test "a stage that is built again and comes out the same does not run what is above" {
+    dockerfile <<'END'
+FROM busybox AS builder
+COPY input /input
+RUN mkdir /out && wc -l </input >/out/lines
+FROM busybox
+COPY --from=builder /out /out
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+    printf 'a\nb\n' >ctx/input
+    built
+    local ids
+    ids=$(diff_ids)
+    printf 'c\nd\n' >ctx/input
+    built
+    assert_equal "$(diff_ids)" "$ids"
+    assert_contains "$log" '[builder 3/3] RUN mkdir'
+    assert_cached 2 4
+    # And once more, now by the definition alone.
+    built
+    assert_all_cached
+}
+
+@test "a RUN above a step that came out the same does not run" {
+    dockerfile <<'END'
+FROM busybox
+ARG WAY=1
+COPY one two /in/
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+    echo 1 >ctx/one
+    echo 2 >ctx/two
+    built
+    local ids
+    ids=$(diff_ids)
+    # The same files by another definition.
+    sed -i 's,COPY one two /in/,COPY two one /in/,' ctx/Dockerfile
+    built
+    assert_equal "$(diff_ids)" "$ids"
+}
+
+@test "--no-cache runs every step, and its results are used by the next build" {
+    busy_dockerfile
+    built
+    local uuid
+    uuid=$(cat "$rootfs/uuid")
+    built --no-cache
+    assert_equal "$(metadata '.["cbpush.cached"]')" 0
+    [ "$(cat "$rootfs/uuid")" != "$uuid" ]
+    uuid=$(cat "$rootfs/uuid")
+    built
+    assert_all_cached
+    assert_equal "$(cat "$rootfs/uuid")" "$uuid"
+}
+
+@test "ARG and ENV: a new value runs again what is below, and only that" {
+    dockerfile <<'END'
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid >/first
+ARG A=1
+RUN cat /proc/sys/kernel/random/uuid >/second
+END
+    quiet_build -t t --metadata-file metadata.json ctx
+    quiet_build -t t --metadata-file metadata.json --build-arg A=2 ctx
+    assert_cached 1 2
+    quiet_build -t t --metadata-file metadata.json --build-arg A=1 ctx
+    assert_all_cached
+    quiet_build -t t --metadata-file metadata.json --build-arg UNKNOWN=1 ctx
+    assert_all_cached
+    sed -i 's/ARG A=1/ENV A=3/' ctx/Dockerfile
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_cached 1 2
+}
+
+@test "the proxies do not count" {
+    dockerfile <<'END'
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid >/first
+END
+    quiet_build -t t --metadata-file metadata.json --build-arg http_proxy=http://one:1 ctx
+    quiet_build -t t --metadata-file metadata.json --build-arg http_proxy=http://two:2 ctx
+    assert_all_cached
+}
+
+@test "USER, WORKDIR, SHELL and the network of a RUN count; comments and case do not" {
+    local prefix
+    for prefix in '' 'USER nobody' 'WORKDIR /tmp' 'SHELL ["/bin/sh", "-ec"]'; do
+        printf 'FROM busybox\n%s\nRUN cat /proc/sys/kernel/random/uuid >/tmp/u\n' "$prefix" >ctx/Dockerfile
+        quiet_build -t t --metadata-file metadata.json ctx
+        [ "$(metadata '.["cbpush.cached"]')" -lt "$(metadata '.["cbpush.steps"]')" ] || rig_fail "cached: $prefix"
+    done
+    printf 'FROM busybox\nRUN --network=none cat /proc/sys/kernel/random/uuid >/tmp/u\n' >ctx/Dockerfile
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_cached 0 1
+    printf '# new\nfrom busybox as name\n\n# comment\nrun --network=none cat /proc/sys/kernel/random/uuid >/tmp/u\n' >ctx/Dockerfile
+    quiet_build -t t --metadata-file metadata.json ctx
+    assert_all_cached
+}
+
+@test "another Dockerfile with the same steps uses them" {
+    printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/u\nLABEL a=1\n' >ctx/one.df
+    printf 'FROM busybox AS x\nRUN cat /proc/sys/kernel/random/uuid >/u\nFROM x\nRUN touch /more\n' >ctx/two.df
+    quiet_build -t one -f ctx/one.df --metadata-file metadata.json ctx
+    quiet_build -t two -f ctx/two.df --metadata-file metadata.json ctx
+    assert_cached 1 2
+}
+
+@test "a parent that moved is seen; --pull, --pull=never and a name in the store" {
+    dockerfile <<END
+FROM $reg/test/base:1
+RUN cat /proc/sys/kernel/random/uuid >/u
+END
+    printf 'FROM busybox\nLABEL v=1\n' >base.df
+    quiet_build --push "$reg/test/base:1" -f base.df ctx
+    CBPUSH_ROOT=$PWD/other built
+    assert_equal "$(config -r .config.Labels.v)" 1
+    printf 'FROM busybox\nLABEL v=2\n' >base.df
+    quiet_build --push "$reg/test/base:1" -f base.df ctx
+    export CBPUSH_ROOT=$PWD/other
+    built
+    assert_equal "$(config -r .config.Labels.v)" 2
+    # Once pulled by name it stays what it is, until --pull.
+    cb_quietly 'the pull' cbpush pull "$reg/test/base:1"
+    printf 'FROM busybox\nLABEL v=3\n' >base.df
+    CBPUSH_ROOT=$BATS_TEST_TMPDIR/store quiet_build --push "$reg/test/base:1" -f base.df ctx
+    built
+    assert_equal "$(config -r .config.Labels.v)" 2
+    built --pull=never
+    assert_equal "$(config -r .config.Labels.v)" 2
+    built --pull
+    assert_equal "$(config -r .config.Labels.v)" 3
+    printf 'FROM %s/library/busybox\n' "$reg" >ctx/Dockerfile
+    refused 5 --pull=never
+    assert_contains "$output" never
+}
+
+@test "prune: an image and its layers survive, the rest goes, and a rebuild works" {
+    busy_dockerfile
+    built
+    local first
+    first=$(digest)
+    quiet_build -t kept ctx
+    cbpush prune --keep 0s
+    cbpush run kept >uuid
+    assert_equal "$(cat uuid)" "$(cat "$rootfs/uuid")"
+    cbpush rmi kept "$reg/test/app:1"
+    cbpush prune --all
+    assert_equal "$(cbpush images -q | wc -l)" 0
+    local left
+    left=$(find "$CBPUSH_ROOT/blobs" -type f | wc -l)
+    [ "$left" -eq 0 ] || rig_fail "$left blobs are left"
+    built
+    assert_equal "$(metadata '.["cbpush.cached"]')" 0
+    [ "$(digest)" != "$first" ]
+    ran true
+}
+
+@test "two builds at the same time share a store" {
+    local i pids=()
+    for i in 1 2 3; do
+        mkdir "c$i"
+        printf 'FROM busybox\nRUN sleep 0.3; echo shared >/s\nRUN echo %s >/own\n' "$i" >"c$i/Dockerfile"
+        cbpush build -t "app:$i" "c$i" 2>"log$i" 3>&- &
+        pids+=("$!")
+    done
+    for i in "${pids[@]}"; do
+        wait "$i" || { cat log?; false; }
+    done
+    for i in 1 2 3; do
+        assert_equal "$(cbpush run "app:$i" cat /own)" "$i"
+    done
+}
+
+@test "a store whose index is gone is rebuilt from its files" {
+    busy_dockerfile
+    built
+    rm -f "$CBPUSH_ROOT"/index.sqlite*
+    built
+    ran true
+    cbpush run "$reg/test/app:1" true
+}
+
+# ---- the same bytes
+
+# reproducible_build ROOT THREADS: builds with an own store; prints the manifest's digest.
+reproducible_build()
+{
+    CBPUSH_ROOT=$1 CBPUSH_THREADS=$2 quiet_build -o "type=oci,dest=$1.oci,tar=false" --metadata-file metadata.json ctx
+    digest
+}
+
+# Files of many sizes, some of which compress and some of which do not.
+big_context()
+{
+    local i
+    mkdir -p ctx/data/deep
+    for i in 0 1 511 512 513 65536 1048575 1048576 1048577 5000000; do
+        head -c "$i" /dev/urandom >"ctx/data/r$i"
+        yes "line of text $i" | head -c "$i" >"ctx/data/deep/t$i"
+    done
+}
+
+@test "the same layers with 1, 2 and 4 threads" {
+    export SOURCE_DATE_EPOCH=1700000000
+    big_context
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /w
+COPY data /data/
+RUN cp -r /data /copy && rm /copy/r1 && dd if=/dev/zero of=/zeros bs=1M count=9 2>/dev/null
+COPY --chown=1:1 data /again
+END
+    local one
+    one=$(reproducible_build "$PWD/s1" 1)
+    assert_equal "$(reproducible_build "$PWD/s2" 2)" "$one"
+    assert_equal "$(reproducible_build "$PWD/s4" 4)" "$one"
+}
+
+@test "SOURCE_DATE_EPOCH: two clean stores make the same digest, at different times, from different files' times" {
+    busy_dockerfile
+    sed -i 's,cat /proc/sys/kernel/random/uuid,echo constant,' ctx/Dockerfile
+    export SOURCE_DATE_EPOCH=1600000000
+    local one
+    one=$(reproducible_build "$PWD/s1" 2)
+    sleep 1.1
+    touch ctx/a.txt ctx/b.txt
+    cp -r ctx ctx2 && rm -r ctx && mv ctx2 ctx
+    assert_equal "$(reproducible_build "$PWD/s2" 2)" "$one"
+    oci=$PWD/s1.oci
+    assert_equal "$(skopeo inspect --config --raw "oci:$oci" | jq -r .created)" 2020-09-13T12:26:40Z
+    local layer
+    for layer in $(skopeo inspect --raw "oci:$oci" | jq -r '.layers[1:][].digest'); do
+        # Nothing is younger; skip what has no time.
+        run bash -c "judge=\$(cat '$oci/blobs/${layer/://}' | tar -tz --full-time -v | awk '\$4 \" \" \$5 > \"2020-09-13 12:26:40\"'); echo \"\$judge\""
+        assert_equal "$output" ''
+    done
+}
+
+@test "SOURCE_DATE_EPOCH as --build-arg, and its absence" {
+    printf 'FROM busybox\nRUN touch /x\n' >ctx/Dockerfile
+    quiet_build -o type=oci,dest=one,tar=false --build-arg SOURCE_DATE_EPOCH=1500000000 ctx
+    assert_equal "$(skopeo inspect --config --raw oci:one | jq -r .created)" 2017-07-14T02:40:00Z
+    quiet_build -o type=oci,dest=two,tar=false ctx
+    local created
+    created=$(skopeo inspect --config --raw oci:two | jq -r .created)
+    [ "$(date -d "$created" +%s)" -gt $(($(date +%s) - 60)) ]
+}
+
+@test "an unchanged rebuild is fast, whatever the context's size" {
+    big_context
+    dockerfile <<'END'
+FROM busybox
+COPY data /data/
+RUN touch /x
+END
+    built
+    local start took
+    start=$(date +%s%N)
+    build 2>/dev/null
+    took=$((($(date +%s%N) - start) / 1000000))
+    [ "$took" -lt 1500 ] || rig_fail "$took ms"
+}

@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The same without root: an ordinary user with a range of subordinate ids, and one that has none. The users exist only in
+# a mount namespace of the test. Run without root, the whole suite is rootless, and this file is skipped.
+
+load helpers
+load build
+
+USER_ID=54321
+RANGE=200000:65536
+
+setup_file()
+{
+    [ "$(id -u)" -eq 0 ] || skip 'without root every file tests this'
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    unshare --user --map-root-user true 2>/dev/null || skip 'user namespaces are forbidden here'
+    image=$reg/library/busybox
+    # The user has to get here.
+    local dir
+    for dir in "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"; do chmod a+x "$dir"; done
+    cp "$CBPUSH" cbpush
+    export CBPUSH=$BATS_TEST_TMPDIR/cbpush
+    { cat /etc/passwd; echo "cbtest:x:$USER_ID:$USER_ID::$HOME:/bin/sh"; } >passwd
+    { cat /etc/group; echo "cbtest:x:$USER_ID:"; } >group
+    export CBPUSH_ROOT=$HOME/store
+    chown -R "$USER_ID:$USER_ID" "$HOME" "$TMPDIR" "$XDG_RUNTIME_DIR" ctx
+}
+
+# as_user RANGE COMMAND…: as that user; RANGE is its line in /etc/subuid after the name, or nothing.
+as_user()
+{
+    local range=$1
+    shift
+    : >subids
+    [ -z "$range" ] || echo "cbtest:$range" >subids
+    # shellcheck disable=SC2016 # the other shell expands it
+    unshare --mount --propagation private sh -c '
+        dir=$1 id=$2
+        shift 2
+        touch /etc/subuid /etc/subgid
+        mount --bind "$dir/passwd" /etc/passwd && mount --bind "$dir/group" /etc/group &&
+            mount --bind "$dir/subids" /etc/subuid && mount --bind "$dir/subids" /etc/subgid || exit 99
+        exec setpriv --reuid "$id" --regid "$id" --clear-groups "$@"' sh "$BATS_TEST_TMPDIR" "$USER_ID" "$@"
+}
+
+@test "range: build, push and run; owners are those of the image" {
+    dockerfile <<'END'
+FROM busybox
+RUN echo x >/owned && chown 5:6 /owned && chmod 4755 /owned && adduser -D someone 2>/dev/null || echo 'someone:x:1000:1000::/home:/bin/sh' >>/etc/passwd
+COPY --chown=nobody:users Dockerfile /copied
+RUN id -u >/root-id && touch /by-root
+USER nobody
+RUN id -u >/tmp/id && touch /tmp/by-nobody
+END
+    chown -R "$USER_ID" ctx
+    as_user "$RANGE" "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+    judged test/app:1
+    assert_equal "$(mode_of /owned)" '4755 5:6'
+    assert_equal "$(mode_of /copied)" '644 65534:100'
+    assert_equal "$(mode_of /by-root)" '644 0:0'
+    assert_equal "$(mode_of /tmp/by-nobody)" '644 65534:65534'
+    assert_equal "$(cat "$rootfs/root-id" "$rootfs/tmp/id")" $'0\n65534'
+    assert_equal "$(ran id -u)" 65534
+    assert_equal "$(as_user "$RANGE" "$CBPUSH" run -u 5 "$reg/test/app:1" sh -c 'id -u; stat -c %u:%g /owned')" $'5\n5:6'
+}
+
+@test "range: the layers are the same as root's" {
+    export SOURCE_DATE_EPOCH=1700000000
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /w
+COPY --chown=3:4 Dockerfile /w/
+RUN mkdir d && echo 1 >d/f && chown 7:8 d/f && rm /bin/vi && mkdir /etc/new && ln d/f /hard && mkfifo /fifo
+RUN rm -r d && mkdir d && touch d/second
+END
+    chown -R "$USER_ID" ctx
+    as_user "$RANGE" "$CBPUSH" build --progress quiet --push "$reg/test/user:1" ctx
+    CBPUSH_ROOT=$BATS_TEST_TMPDIR/store cbpush build --progress quiet --push "$reg/test/root:1" ctx
+    judged test/user:1
+    local ids
+    ids=$(diff_ids)
+    judged test/root:1
+    assert_equal "$(diff_ids)" "$ids"
+}
+
+@test "one id: build, push and run as root of the container" {
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /app
+RUN id -u >/id && mkdir /d && echo 1 >/d/1 && rm /bin/vi && chmod 750 /d
+COPY --chown=nobody:users Dockerfile /copied
+RUN rm /d/1 && echo 2 >/d/2
+CMD ["cat", "/id"]
+END
+    chown -R "$USER_ID" ctx
+    as_user '' "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/id")" 0
+    assert_equal "$(ls "$rootfs/d")" 2
+    assert_equal "$(mode_of /d)" '750 0:0'
+    assert_equal "$(mode_of /d/2)" '644 0:0'
+    [ ! -L "$rootfs/bin/vi" ]
+    # Ownership is kept in the layer, though not on the disk.
+    assert_equal "$(mode_of /copied)" '644 65534:100'
+    assert_equal "$(ran)" 0
+    assert_equal "$(as_user '' "$CBPUSH" run "$reg/test/app:1")" 0
+}
+
+@test "one id: a parent whose files belong to many is unpacked, and its owners survive a RUN" {
+    local dir=$BATS_TEST_TMPDIR/parent
+    printf 'FROM busybox\nRUN mkdir /many && for i in 1 2 3; do echo $i >/many/$i; chown $i:$i /many/$i; done\n' >ctx/Dockerfile
+    CBPUSH_ROOT=$dir cbpush build --progress quiet --push "$reg/test/many:1" ctx
+    printf 'FROM %s/test/many:1\nRUN cat /many/* >/all && chmod 600 /many/2\n' "$reg" >ctx/Dockerfile
+    chown -R "$USER_ID" ctx
+    as_user '' "$CBPUSH" build --progress quiet --push "$reg/test/app:1" ctx
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/all" | paste -s -d ' ')" '1 2 3'
+    assert_equal "$(mode_of /many/1)" '644 1:1'
+    assert_equal "$(mode_of /many/2)" '600 2:2'
+}
+
+@test "one id: another USER cannot be had, and that is said with the remedy" {
+    printf 'FROM busybox\nUSER nobody\nRUN id\n' >ctx/Dockerfile
+    chown -R "$USER_ID" ctx
+    run as_user '' "$CBPUSH" build --progress plain -t x ctx
+    [ "$status" -eq 6 ] || [ "$status" -eq 5 ] || rig_fail "exit status $status: $output"
+    assert_contains "$output" subuid
+}
+
+@test "the sandbox is the same without root" {
+    local range
+    for range in "$RANGE" ''; do
+        as_user "$range" "$CBPUSH" run "$image" sh -c '
+            ls /proc | grep -c "^[0-9]"
+            mount -t tmpfs none /tmp 2>/dev/null && echo mounted
+            echo x 2>/dev/null >/proc/sys/kernel/hostname && echo writable
+            grep -E "CapEff|Seccomp:" /proc/self/status | paste -s -d " "' >out
+        [ "$(head -n 1 out)" -le 8 ]
+        refute_contains "$(cat out)" mounted
+        refute_contains "$(cat out)" writable
+        assert_contains "$(cat out)" $'CapEff:\t00000000a80425fb'
+        assert_contains "$(cat out)" $'Seccomp:\t2'
+    done
+}
+
+@test "without root the store is below the home directory, and nobody else can read it" {
+    unset CBPUSH_ROOT
+    export -n CBPUSH_ROOT
+    as_user "$RANGE" env "HOME=$HOME" "XDG_DATA_HOME=$XDG_DATA_HOME" "$CBPUSH" run "$image" true
+    [ -d "$XDG_DATA_HOME/cbpush/blobs" ]
+    assert_equal "$(stat -c '%u %a' "$XDG_DATA_HOME/cbpush")" "$USER_ID 700"
+    export CBPUSH_ROOT=$XDG_DATA_HOME/cbpush
+}
+
+@test "prune removes trees that belong to subordinate ids" {
+    printf 'FROM busybox\nRUN mkdir /x && touch /x/y && chown -R 9:9 /x && chmod 700 /x\nRUN touch /more\n' >ctx/Dockerfile
+    chown -R "$USER_ID" ctx
+    as_user "$RANGE" "$CBPUSH" build --progress quiet -t x ctx
+    as_user "$RANGE" "$CBPUSH" run x true
+    as_user "$RANGE" "$CBPUSH" rmi x
+    as_user "$RANGE" "$CBPUSH" prune --all
+    assert_equal "$(find "$CBPUSH_ROOT/trees" "$CBPUSH_ROOT/blobs" -type f 2>/dev/null | wc -l)" 0
+}
+
+@test "doctor tells which way is open" {
+    run as_user "$RANGE" "$CBPUSH" doctor
+    assert_status 0
+    assert_contains "$output" subuid
+    run as_user '' "$CBPUSH" doctor
+    assert_contains "$output" subuid
+    assert_contains "$output" '→'
+}
+
+@test "where user namespaces are forbidden: exit 6, and the one change that helps" {
+    # A user namespace with all ids, in which no other may be made.
+    mkdir -p "$(rig_dir)/userns"
+    rig_spawn "$(rig_dir)/userns" unshare --user sleep 60
+    local pid tries
+    pid=$(cat "$(rig_dir)/userns/pid")
+    for ((tries = 0; tries < 100; tries++)); do
+        [ "$(readlink "/proc/$pid/ns/user")" = "$(readlink /proc/self/ns/user)" ] || break
+        sleep 0.02
+    done
+    echo '0 0 4294967295' >"/proc/$pid/uid_map"
+    echo '0 0 4294967295' >"/proc/$pid/gid_map"
+    # shellcheck disable=SC2016 # the other shell expands it
+    run nsenter --user --target "$pid" --setuid 0 --setgid 0 bash -c "$(declare -f as_user)"'
+        USER_ID=$1 RANGE=$2
+        echo 0 >/proc/sys/user/max_user_namespaces && as_user "$RANGE" "$CBPUSH" run "$3" true' bash "$USER_ID" "$RANGE" "$image"
+    assert_status 6
+    assert_contains "$output" max_user_namespaces
+}

@@ -1,0 +1,233 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Interrupted, killed, and out of space: no partial image under any name, no process, mount or temporary file, and the
+# store is usable at once.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    busy_dockerfile
+}
+
+# Takes about two seconds, with something to do in every phase.
+busy_dockerfile()
+{
+    head -c 20000000 /dev/urandom >ctx/big
+    dockerfile <<'END'
+FROM busybox AS one
+COPY big /big
+RUN sleep 0.4 & sleep 0.4; cp /big /again; wait
+FROM busybox
+COPY --from=one /again /
+RUN sleep 0.5; sha256sum /again >/sum
+END
+}
+
+# start ARG…: cbpush in the background, with signals as a terminal would have it; its pid in $pid.
+start()
+{
+    env --default-signal=INT,QUIT "$CBPUSH" "$@" >start.log 2>&1 3>&- &
+    pid=$!
+}
+
+# The process's end; its status in $status.
+finish()
+{
+    status=0
+    wait "$pid" || status=$?
+}
+
+assert_no_image()
+{
+    assert_equal "$(cbpush images -q)" ''
+    [ ! -e "$(rig_find reg)/storage/docker/registry/v2/repositories/test/app/_manifests/tags/1" ]
+}
+
+# interrupt SIGNAL STATUS: at several moments of a build; each time the next build works as if nothing had been.
+interrupt()
+{
+    local delay
+    for delay in 0.01 0.05 0.1 0.2 0.4 0.6 0.8 1.1; do
+        export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-$delay
+        start build --progress plain --push "$reg/test/interrupted$delay:1" ctx
+        sleep "$delay"
+        kill "-$1" "$pid" 2>/dev/null || :
+        finish
+        [ "$status" -eq "$2" ] || [ "$status" -eq 0 ] || rig_fail "after $delay s: exit status $status: $(cat start.log)" || return
+        [ "$status" -eq 0 ] || assert_equal "$(cbpush images -q)" '' || return
+        assert_no_leftovers || rig_fail "after $delay s" || return
+    done
+    CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-0.6 built
+    cmp ctx/big "$rootfs/again"
+}
+
+@test "Ctrl-C at several moments: 130, nothing left, the next build works" {
+    interrupt INT 130
+}
+
+@test "TERM at several moments: 143, nothing left, the next build works" {
+    interrupt TERM 143
+}
+
+@test "Ctrl-C ends a RUN and all its processes at once" {
+    printf 'FROM busybox\nRUN sleep 611 & setsid sleep 612 & sleep 613\n' >ctx/Dockerfile
+    start build --progress plain -t x ctx
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        [ "$(pgrep -fc 'sleep 61[123]' || :)" -lt 3 ] || break
+        sleep 0.05
+    done
+    local began=$SECONDS
+    kill -INT "$pid"
+    finish
+    assert_equal "$status" 130
+    [ $((SECONDS - began)) -le 3 ]
+    assert_equal "$(pgrep -fx 'sleep 61[123]' || :)" ''
+    assert_contains "$(cat start.log)" interrupted
+}
+
+@test "Ctrl-C during a pull, a push, a save and a load" {
+    build >build.log 2>&1
+    local verb
+    for verb in pull push save load; do
+        CBPUSH_ROOT=$BATS_TEST_TMPDIR/store cbpush save -o image.tar "$reg/test/app:1"
+        export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store
+        case $verb in
+            pull) CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-pull; start pull "$reg/test/app:1" ;;
+            push) start push "$reg/test/app:1" "$reg/other/app:1" ;;
+            save) start save -o saved.tar "$reg/test/app:1" ;;
+            load) CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-load; start load -i image.tar ;;
+        esac
+        sleep 0.03
+        kill -INT "$pid" 2>/dev/null || :
+        finish
+        [ "$status" -eq 130 ] || [ "$status" -eq 0 ] || rig_fail "$verb: exit status $status: $(cat start.log)"
+        assert_no_leftovers
+        assert_equal "$(find . -maxdepth 1 -name 'saved.tar?*')" '' "$verb"
+    done
+}
+
+@test "kill -9 at several moments: no process and no mount, and a rebuild works in the same store" {
+    local delay
+    for delay in 0.05 0.2 0.4 0.7 1.0; do
+        start build --progress plain --push "$reg/test/killed:$delay" ctx
+        sleep "$delay"
+        kill -KILL "$pid" 2>/dev/null || :
+        finish
+        [ "$status" -eq 137 ] || [ "$status" -eq 0 ] || rig_fail "exit status $status: $(cat start.log)"
+        local tries left
+        for ((tries = 0; tries < 40; tries++)); do
+            left=$(rig_cbpush_processes)
+            [ -n "$left" ] || break
+            sleep 0.05
+        done
+        assert_equal "$left" '' "processes after $delay s"
+        assert_equal "$(rig_mounts "$BATS_TEST_TMPDIR")" '' "mounts after $delay s"
+    done
+    built
+    cmp ctx/big "$rootfs/again"
+    # What the killed ones left is gone, without anybody's help.
+    assert_no_leftovers
+    # Every file in the store is what its name says.
+    (cd "$CBPUSH_ROOT/blobs/sha256" && find . -type f -printf '%f  %p\n' | sha256sum -c --quiet)
+}
+
+@test "a full disk: exit 6 that says so, no image, and the store is usable at once" {
+    [ "$(id -u)" -eq 0 ] || skip 'mounts a small file system'
+    local size
+    mkdir full
+    for size in 300k 1500k 4m 30m; do
+        mount -t tmpfs -o "size=$size" none full
+        export CBPUSH_ROOT=$PWD/full/store
+        run build
+        [ "$status" -eq 6 ] || [ "$status" -eq 1 ] || rig_fail "$size: exit status $status: $output"
+        assert_contains "$output" 'No space left'
+        assert_equal "$(find full/store/tmp -mindepth 1 -maxdepth 1 2>/dev/null)" '' "$size"
+        if [ "$size" = 30m ]; then
+            assert_equal "$(cbpush images -q)" ''
+            mount -o remount,size=200m full
+            built
+            cmp ctx/big "$rootfs/again"
+        fi
+        umount full
+    done
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store
+}
+
+@test "a full disk during a pull and a load" {
+    [ "$(id -u)" -eq 0 ] || skip 'mounts a small file system'
+    build >build.log 2>&1
+    cbpush save -o image.tar "$reg/test/app:1"
+    mkdir full
+    mount -t tmpfs -o size=8m none full
+    export CBPUSH_ROOT=$PWD/full/store
+    run cbpush pull "$reg/test/app:1"
+    assert_status 6
+    assert_contains "$output" 'No space left'
+    run cbpush load -i image.tar
+    assert_status 6
+    assert_equal "$(cbpush images -q)" ''
+    assert_equal "$(find full/store/tmp -mindepth 1 -maxdepth 1)" ''
+    cb_quietly pull cbpush pull "$reg/library/busybox"
+    cbpush run "$reg/library/busybox" true
+    umount full
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store
+}
+
+@test "a store that cannot be written: exit 6 with the path" {
+    [ "$(id -u)" -eq 0 ] || skip 'mounts a read-only file system'
+    mkdir ro
+    mount -t tmpfs -o ro none ro
+    CBPUSH_ROOT=$PWD/ro/store run build
+    assert_status 6
+    assert_contains "$output" "$PWD/ro"
+    umount ro
+    : >file
+    CBPUSH_ROOT=$PWD/file run build
+    assert_status 6
+}
+
+@test "few file descriptors: it works, or says so" {
+    local i
+    for ((i = 0; i < 300; i++)); do echo "$i" >"ctx/f$i"; done
+    printf 'FROM busybox\nCOPY . /x/\nRUN ls /x | wc -l >/n\n' >ctx/Dockerfile
+    run bash -c "ulimit -n 128; exec '$CBPUSH' build --progress quiet -t x ctx"
+    [ "$status" -eq 0 ] || [ "$status" -eq 6 ] || rig_fail "exit status $status: $output"
+}
+
+@test "damaged files of the store are noticed or made anew, not used" {
+    built
+    local blob
+    blob=$(find "$CBPUSH_ROOT/blobs" -type f -size +10M | head -n 1)
+    [ -n "$blob" ]
+    truncate -s 1000 "$blob"
+    run cbpush push "$reg/test/app:1" "$reg/damaged/app:1"
+    if [ "$status" -ne 0 ]; then
+        [ "$status" -eq 7 ] || [ "$status" -eq 6 ] || rig_fail "exit status $status: $output"
+    else
+        judged damaged/app:1
+    fi
+}
+
+@test "nothing but the store and the outputs is written" {
+    mkdir marker
+    cp -r ctx before
+    built
+    diff -r --no-dereference before ctx
+    assert_equal "$(find "$HOME" "$TMPDIR" "$XDG_RUNTIME_DIR" -newer marker -type f -not -path '*/containers/registries.conf')" ''
+}
+
+@test "the store and what is in it belong to nobody else" {
+    built
+    assert_equal "$(stat -c %a "$CBPUSH_ROOT")" 700
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Images that are made to do harm (hostile.py): pulled, run and built upon. They fail with a clear error, or they work
+# and nothing gets out of them.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+    export BUSYBOX
+    BUSYBOX=$(command -v busybox)
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    # What a layer might hit: a file next to the store, one in TMPDIR, and those of the machine.
+    echo untouched >victim
+    echo untouched >"$TMPDIR/victim"
+    before=$(outside)
+}
+
+# What of the machine a layer might change.
+outside()
+{
+    cat "$BATS_TEST_TMPDIR/victim" "$TMPDIR/victim"
+    sha256sum /etc/passwd /etc/hostname
+    stat -c '%n %a %u %g' /tmp /etc /etc/hostname
+    stat -c '%n %h' /etc/passwd /etc/hostname
+    ls -d /escaped* /tmp/escaped* 2>/dev/null
+    find "$BATS_TEST_TMPDIR" -name 'escaped*' -not -path "$BATS_TEST_TMPDIR/store/*/trees/*/fs/*" -not -path '*/rootfs/*' \
+        -not -path "$BATS_TEST_TMPDIR/tree/*"
+}
+
+# What was refused left no tree, no temporary file and no name.
+assert_refused_clean()
+{
+    assert_equal "$(find "$CBPUSH_ROOT/tmp" -mindepth 1 -maxdepth 1 2>/dev/null)" '' "$1" &&
+        assert_equal "$(cbpush images -q)" '' "$1"
+}
+
+# attempt CASE VERDICT: all that one can do with the image.
+attempt()
+{
+    local name=$1 verdict=$2 failed='' what image=$reg/hostile:$1
+    python3 -B "$RIG_HERE/hostile.py" "http://$reg" hostile "$name" "$BUSYBOX" >/dev/null || return
+    printf 'FROM %s\nRUN true\nCOPY Dockerfile /tmp/x/\n' "$image" >ctx/Dockerfile
+    for what in run build copy pull; do
+        export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store/$name/$what
+        case $what in
+            run) run timeout 60 "$CBPUSH" run "$image" sh -c true ;;
+            build) run timeout 60 "$CBPUSH" build --progress quiet -t out ctx ;;
+            copy) printf 'FROM scratch\nCOPY --from=%s / /x/\n' "$image" >ctx/copy.df
+                run timeout 60 "$CBPUSH" build --progress quiet -f ctx/copy.df -o type=local,dest=tree ctx ;;
+            pull) run timeout 60 "$CBPUSH" pull -q "$image" ;;
+        esac
+        assert_equal "$(outside)" "$before" "$name: $what" || return
+        case $status in
+            0 | 127) ;; # 127: a link took /bin away
+            1 | 4 | 5 | 7) failed+=" $what"; assert_refused_clean "$name: $what: $output" || return ;;
+            *) rig_fail "$name: $what: exit status $status: $output" || return ;;
+        esac
+        rm -rf tree
+    done
+    if [ "$verdict" = refused ] && [ "$failed" != ' run build copy pull' ]; then
+        rig_fail "$name: refused only by:$failed"
+    fi
+}
+
+# attempt_all PATTERN: all cases whose name matches.
+attempt_all()
+{
+    local name verdict n=0
+    while read -r name verdict; do
+        [[ $name =~ $1 ]] || continue
+        attempt "$name" "$verdict" || return
+        n=$((n + 1))
+    done < <(python3 -B "$RIG_HERE/hostile.py" --list)
+    [ "$n" -gt 0 ]
+}
+
+@test "names with .. and absolute names" { attempt_all '^(dots|absolute)'; }
+@test "writing through symbolic links" { attempt_all '^(link|root-is|bin-is)'; }
+@test "hard links that lead out" { attempt_all '^hardlink'; }
+@test "whiteouts of . and .., through links, and late opaque ones" { attempt_all '^(whiteout|opaque)'; }
+@test "extended attributes of overlayfs" { attempt_all '^overlay'; }
+@test "devices, pipes, and files where directories should be" { attempt_all '^(devices|passwd|tmp-is|same-name)'; }
+@test "very deep directories" { attempt_all '^deep'; }
+@test "sizes that lie, broken checksums, no tar at all" { attempt_all '^(size|bad|no-tar)'; }
+@test "pax headers that lie" { attempt_all '^(pax|name-with)'; }
+@test "configurations and manifests that lie" { attempt_all '^(wrong|too-few|huge|trailing)'; }
+@test "users, working directories and labels that lead out" { attempt_all '^(user|workdir|labels)'; }
+
+@test "every case was tried" {
+    local tried
+    tried=$(sed -n "s/^@test .*attempt_all '\(.*\)'.*/\1/p" "$RIG_HERE/61-hostile.bats" | paste -s -d '|')
+    assert_equal "$(python3 -B "$RIG_HERE/hostile.py" --list | cut -d ' ' -f 1 | grep -Ev "$tried" || :)" ''
+}
+
+@test "overlay attributes of a layer neither act nor are passed on" {
+    python3 -B "$RIG_HERE/hostile.py" "http://$reg" hostile overlay-xattrs "$BUSYBOX"
+    printf 'FROM %s/hostile:overlay-xattrs\nRUN echo new >/etc/redirected/file\n' "$reg" >ctx/Dockerfile
+    built
+    assert_equal "$(cat "$rootfs/etc/redirected/file")" new
+    refute_contains "$(judge_blob "$oci" "$(manifest -r '.layers[-1].digest')" | gzip -dc | tr -d '\0')" overlay
+}
+
+@test "a layer of a million zeros and one of many files stay within bounds" {
+    # 1 GiB of zeros in 1 MiB of gzip.
+    python3 - "$PWD" <<'END'
+import gzip, sys, tarfile
+with gzip.open(sys.argv[1] + "/ctx/bomb.tgz", "wb", 9) as z:
+    i = tarfile.TarInfo("zeros")
+    i.size = 1 << 30
+    z.write(i.tobuf())
+    for _ in range(1024):
+        z.write(b"\0" * (1 << 20))
+    z.write(b"\0" * 1024)
+END
+    printf 'FROM busybox\nCOPY bomb.tgz /\n' >ctx/Dockerfile
+    # As data it is a megabyte; extracted, it is a gigabyte that must not be in memory.
+    built
+    printf 'FROM scratch\nADD bomb.tgz /\n' >ctx/Dockerfile
+    bash -c "ulimit -v 4000000; exec '$CBPUSH' build --progress quiet -t big ctx"
+}
