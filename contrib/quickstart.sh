@@ -209,7 +209,7 @@ ADD rootfs.tar /
 ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 CMD ["python3"]
 END
-    run "$cbpush" build --push "127.0.0.1:$port/library/python:3.9-slim" "$state/parent"
+    run "$cbpush" build --push "localhost:$port/library/python:3.9-slim" "$state/parent"
 }
 
 mirror_docker_hub()
@@ -220,7 +220,7 @@ prefix = "docker.io"
 location = "docker.io"
 
 [[registry.mirror]]
-location = "127.0.0.1:$port"
+location = "localhost:$port"
 insecure = true
 END
     CONTAINERS_REGISTRIES_CONF=$temp/registries.conf

@@ -221,7 +221,8 @@ static int move_tags(struct target *t, const struct cb_image *image, const struc
     res->tags = cb_reallocarray(res->tags, res->n_tags + t->n + 1, sizeof *res->tags);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         struct cb_build_tag tag = { .name = cb_reference_text(t->tags[i]), .pushed = true };
-        r = cb_push_tag(t->push, &image->desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved, err);
+        r = cb_push_tag(t->push, &image->desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved,
+                        err);
         if (r < 0)
             free(tag.name);
         else
