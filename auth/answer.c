@@ -167,8 +167,10 @@ static int answer_bearer(struct ask *q, const struct auth_challenge *c, struct c
     learn(q, realm, service);
     if (tried)
         auth_scope_add(&q->scopes, cb_strmap_get(&c->params, "scope"));
-    /* A token of the same scopes is worth it only in place of one that may have been too old. */
-    if (tried && q->scopes.n <= q->e->asked && (q->again || insufficient))
+    /* A token of the same scopes is worth it only in place of one that may have been too old: kept from before, or
+     * after a long wait for our turn at the host. */
+    bool young = cb_time_monotonic() < q->e->renew_at && (q->again || insufficient);
+    if (tried && young && q->scopes.n <= q->e->asked)
         return no_better(q, err);
     return fetch_bearer(q, realm, service, err);
 }
@@ -224,7 +226,10 @@ int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const s
     pthread_mutex_lock(&q.e->mu);
     /* Another thread may have brought a better one while we waited. */
     bool fresh = q.e->header && cb_time_monotonic() < q.e->renew_at && !cb_streq(q.e->header, q.tried);
-    if (!fresh)
+    /* A password that was just refused is not tried twice: accounts are locked for that. */
+    if (!fresh && !q.tried && q.e->not_ahead && q.e->ahead.code == CB_EAUTH)
+        r = cb_error_copy(err, &q.e->ahead);
+    else if (!fresh)
         r = answer(&q, &c, err);
     pthread_mutex_unlock(&q.e->mu);
     return r;
@@ -256,6 +261,7 @@ static void fetch_ahead(struct ask *q, const struct auth_known *k, const char *r
     q->e->not_ahead = r < 0;
     if (r < 0)
         auth_note(q->a, "no token ahead of the request: %s", cb_error_text(&e));
+    (void)cb_error_move(&q->e->ahead, &e);
 }
 
 char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n)

@@ -32,6 +32,7 @@ static void free_entries(struct cb_hashmap *entries)
         struct auth_entry *e = v;
         auth_secret_free(e->header);
         free(e->withheld);
+        cb_error_done(&e->ahead);
         pthread_mutex_destroy(&e->mu);
         free(e);
     }

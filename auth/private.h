@@ -112,12 +112,13 @@ void auth_scope_add(struct cb_strvec *list, const char *text);
 /* ---- auth.c ---- */
 /* One set of scopes at one registry. */
 struct auth_entry {
-    pthread_mutex_t mu; /* one fetch at a time */
-    char *header;       /* "Bearer …", "Basic …", or NULL */
-    int64_t renew_at;   /* monotonic ns; INT64_MAX: never */
-    size_t asked;       /* scopes that the header was asked with */
-    bool not_ahead;     /* fetching before the 401 has failed */
-    char *withheld;     /* why the credentials did not go to the token server, or NULL */
+    pthread_mutex_t mu;    /* one fetch at a time */
+    char *header;          /* "Bearer …", "Basic …", or NULL */
+    int64_t renew_at;      /* monotonic ns; INT64_MAX: never */
+    size_t asked;          /* scopes that the header was asked with */
+    bool not_ahead;        /* fetching before the 401 has failed */
+    struct cb_error ahead; /* of that */
+    char *withheld;        /* why the credentials did not go to the token server, or NULL */
 };
 /* How a registry authenticates, as its last challenge said. */
 struct auth_known {

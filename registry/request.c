@@ -220,7 +220,7 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
         cb_http_reply_free(CB_TAKE(*out));
     free(a.base);
     free(a.url);
-    if (s < 0)
+    if (s < 0 && err && !cb_starts_with(cb_error_text(err), e->host))
         cb_error_wrap(err, "registry %s", e->host);
     return s;
 }

@@ -101,18 +101,15 @@ static struct plan_stage *named_stage(struct planner *p, const char *name, size_
     return st;
 }
 
-/* The stage that --from names, or NULL for an image. A name or number that can only be meant for a stage is no image. */
+/* The stage that --from names, or NULL for an image. What can only be meant for a stage is no image. */
 static int stage_of(struct plan_stage *st, const char *name, struct plan_stage **out, struct cb_error *err)
 {
     struct planner *p = st->p;
     *out = named_stage(p, name, st->index);
     if (*out)
         return 0;
-    if (strchr(name, '$'))
-        return cb_error_set(err, CB_ECONF, "--from=%s: variables are not expanded here: name a stage, its number or an "
-                                           "image", name);
     if (is_number(name))
-        return cb_error_set(err, CB_ECONF, "--from=%s: there are %zu stages before this one, counted from 0", name,
+        return cb_error_set(err, CB_ECONF, "--from=%s: this is stage %zu: only earlier ones can be copied from", name,
                             st->index);
     if (find_stage(p, name, p->df->n_stages, true))
         return cb_error_set(err, CB_ECONF, "--from=%s: only a stage that stands before this one can be copied from",

@@ -174,6 +174,8 @@ static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i,
         return r;
     if (i->kind == CB_DF_ADD && is_remote(text))
         return plan_not_yet("ADD of a URL or git repository", err);
+    if (is_remote(text))
+        return cb_error_set(err, CB_ECONF, "COPY takes no URL: ADD does");
     cb_autofree char *rooted = cb_asprintf("/%s", text);
     cb_path_clean(&clean, rooted);
     cb_strvec_push(&op->sources, clean.buf[1] ? clean.buf + 1 : ".");

@@ -7,7 +7,7 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
 {
     enum cb_id_mode mode = CB_ID_REAL_ROOT;
     int r = v->userns ? cb_userns_enter(&mode, err) : 0;
-    p->id_mode = mode;
+    p->id_mode = (int)mode;
     if (r < 0)
         return r;
     cb_fd_raise_limit();

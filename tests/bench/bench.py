@@ -14,7 +14,7 @@ import cases
 import report
 import tools
 from disks import Disk, NoDisk, run
-from measure import Failed, Sample, median, spawn, timed
+from measure import Failed, spawn, timed
 
 
 class Registry:
@@ -84,8 +84,8 @@ class Bench:
 
     def start_registries(self):
         here = os.path.dirname(os.path.abspath(__file__))
-        done = subprocess.run(["bash", f"{here}/rig.bash", f"{self.work}/registries"], stdout=subprocess.PIPE, text=True,
-                              check=False)
+        argv = ["bash", f"{here}/rig.bash", f"{self.work}/registries"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             sys.exit("bench: the registries did not start")
         for line in done.stdout.splitlines():
@@ -94,12 +94,13 @@ class Bench:
         self.reg = self.registries["reg"].address
 
     def start_tools(self):
+        known = [kind.key for kind in tools.ALL]
         wanted = os.environ.get("BENCH_TOOLS", "").split() or [kind.key for kind in tools.ALL if kind.usual]
         if wanted == ["all"]:
-            wanted = [kind.key for kind in tools.ALL]
-        unknown = set(wanted) - {kind.key for kind in tools.ALL}
+            wanted = known
+        unknown = sorted(set(wanted) - set(known))
         if unknown:
-            sys.exit(f"bench: no such tool: {' '.join(sorted(unknown))}; there are " + " ".join(k.key for k in tools.ALL))
+            sys.exit(f"bench: no such tool: {' '.join(unknown)}; there are {' '.join(known)}")
         for kind in tools.ALL:
             if kind.key not in wanted:
                 continue
@@ -155,8 +156,8 @@ COPY --from=wheels /wheels /
         cases.write(f"{context}/requirements.txt", requirements.decode())
         tool = tools.Cbpush(bench.place, bench.root)
         os.makedirs(tool.store, exist_ok=True)
-        timed([tool.program, "build", "--progress", "plain", "-o", f"type=local,dest={directory}.new", context], tool.log,
-              tool.env)
+        argv = [tool.program, "build", "--progress", "plain", "-o", f"type=local,dest={directory}.new", context]
+        timed(argv, tool.log, tool.env)
         os.rename(directory + ".new", directory)
     return directory
 
@@ -186,7 +187,7 @@ def take(bench, case, tool, turn, result):
         result.why, result.samples = str(e), []
 
 
-def trace(bench, whole):
+def trace(bench):
     """One cold build of cbpush seen from inside, and its biggest parts alone."""
     case = cases.FlaskCold(bench)
     case.setup()
@@ -198,12 +199,18 @@ def trace(bench, whole):
     took = timed(argv, log, tool.env)
     with open(log, encoding="utf-8", errors="replace") as f:
         report.print_spans(report.spans_of(f), began, took.wall)
-    report.print_parts([(what, middle(part() for _ in range(bench.runs)), whole) for what, part in parts(bench, tool)])
 
+    def whole():
+        tool.wipe()
+        return tool.build(case.context, case.target(tool, f"part-{len(wholes)}"))
 
-def middle(samples):
-    samples = list(samples)
-    return Sample(median([s.wall for s in samples]), median([s.cpu for s in samples]), max(s.peak for s in samples))
+    alone, wholes = parts(bench, tool), []
+    samples = {what: [] for what, _ in alone}
+    for _ in range(bench.runs):
+        wholes.append(whole())
+        for what, part in alone:
+            samples[what].append(part())
+    report.print_parts(samples, wholes)
 
 
 def parts(bench, tool):
@@ -229,8 +236,9 @@ def parts(bench, tool):
         shutil.rmtree(f"{rootfs}/root/.cache", ignore_errors=True)
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
         chroot = shutil.which("chroot")
-        return timed([chroot, rootfs, "pip", "install", "-q", "--user", "--no-warn-script-location", "-r", "/requirements.txt"],
-                     tool.log, env)
+        argv = [chroot, rootfs, "pip", "install", "-q", "--user", "--no-warn-script-location", "-r",
+                "/requirements.txt"]
+        return timed(argv, tool.log, env)
 
     return [("FROM and ENV: nothing of the parent but its config", cold("config")),
             ("FROM and WORKDIR: and its table of contents", cold("workdir")),
@@ -245,9 +253,9 @@ def facts_of(bench):
     print(f"{facts['cpus']} processors, Linux {facts['kernel']}, {bench.runs} turns, packages from "
           + ("this machine" if bench.wheels else "PyPI"))
     if load > facts["cpus"] / 2:
-        print(f"NOTE: the load is {load:.1f} before anything is measured: other work is going on, mistrust what follows")
+        print(f"NOTE: the load is {load:.1f} before anything is measured: mistrust what follows")
     if not bench.place.loops:
-        print(f"NOTE: no fresh file system for every empty store ({bench.place.no_loops}): cold builds of all are slower")
+        print(f"NOTE: no fresh file system for an empty store ({bench.place.no_loops}): all cold builds are slower")
     for key, version in facts["versions"].items():
         print(f"  {key}: {version}")
     for key, why in bench.missing.items():
@@ -284,7 +292,7 @@ def main(arguments):
         sys.stdout.flush()
         case.cleanup()
     if with_trace and results["flask-cold"].get("cbpush") and results["flask-cold"]["cbpush"].samples:
-        trace(bench, middle(results["flask-cold"]["cbpush"].samples))
+        trace(bench)
     print("\nin short")
     for line in filter(None, verdicts):
         print("  " + line)

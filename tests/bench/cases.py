@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 
 MIB = 1 << 20
 
@@ -67,7 +68,10 @@ class Flask(Case):
         with open(dockerfile, encoding="utf-8") as f:
             text = f.read()
         host = self.bench.registries[self.parent_registry].address
-        write(dockerfile, text.replace("FROM python:3.9-slim", f"FROM {host}/library/python:3.9-slim"))
+        named = text.replace("FROM python:3.9-slim", f"FROM {host}/library/python:3.9-slim")
+        if named == text:
+            sys.exit("bench: the example has another parent now than python:3.9-slim")
+        write(dockerfile, named)
         with open(os.path.join(self.context, "requirements.txt"), "a", encoding="utf-8") as f:
             f.write(self.bench.pip_lines())
 

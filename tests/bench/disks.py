@@ -13,10 +13,12 @@ SIZE = 64 << 30  # sparse: what is not written takes no room
 
 
 class NoDisk(Exception):
-    """Here are no loop devices; the text says what failed."""
+    """A file system could not be made or mounted; the text says what failed."""
 
 
 def run(*argv):
+    if shutil.which(argv[0]) is None:
+        raise NoDisk(f"{argv[0]} is not installed")
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise NoDisk(f"{' '.join(argv)}: {' '.join(done.stderr.split())}")

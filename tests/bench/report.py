@@ -157,8 +157,12 @@ def print_spans(spans, began, wall):
         print(f"  |{bar}| {start:4.0%} +{end - start:4.0%}  {'  ' * s.indent}{s.name[:70]}")
 
 
-def print_parts(rows):
-    """(what, Sample, the whole's Sample): parts of the cold build that were measured alone."""
-    print("\nparts of it measured alone, as parts of the median cold build")
-    print_rows([["part", "wall", "cpu"]] + [
-        [what, f"{part.wall / whole.wall:.0%}", f"{part.cpu / whole.cpu:.0%}"] for what, part, whole in rows])
+def print_parts(samples, wholes):
+    """Parts of the cold build that were measured alone, {what: [Sample]}, beside whole ones in the same turns."""
+    print("\nparts of it measured alone, beside whole cold builds (not a sum: they overlap, and hold each other)")
+    rows = [["part", "wall", "cpu"]]
+    for what, alone in samples.items():
+        wall = median([part.wall / whole.wall for part, whole in zip(alone, wholes)])
+        cpu = median([part.cpu / whole.cpu for part, whole in zip(alone, wholes)])
+        rows.append([what, f"{wall:.0%}", f"{cpu:.0%}"])
+    print_rows(rows)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Measures cbpush beside buildah and BuildKit in one run. usage: run.sh [CASE…]   See README.md for cases and variables.
+# Measures cbpush beside buildah and BuildKit in one run. usage: run.sh [CASE…]   README.md has cases and variables.
 # CBPUSH=program to measure (default: ./cbpush, else build/cbpush). Needs root.
 #
 # Everything works in a mount and a process namespace of its own: when its first process ends, so does all that was
@@ -19,7 +19,8 @@ cache=${BENCH_CACHE:-/var/cache/cbpush-bench}
 
 [ "$(id -u)" -eq 0 ] || cb_die 'the peers need root'
 for program in bash busybox curl docker-registry jq mmdebstrap openssl python3 skopeo ss umoci unshare; do
-    command -v "$program" >/dev/null 2>&1 || cb_die "$program is missing: sh contrib/check.sh installs what the tests need"
+    command -v "$program" >/dev/null 2>&1 ||
+        cb_die "$program is missing: sh contrib/check.sh installs what the tests need"
 done
 for candidate in "${CBPUSH-}" ./cbpush "$CB_TOP/build/cbpush"; do
     [ -n "$candidate" ] && [ -x "$candidate" ] && [ ! -d "$candidate" ] && break
@@ -53,7 +54,8 @@ make_sid_root()
 # The kernel keeps a cgroup after its last process; only those of this run, only empty ones.
 remove_cgroups()
 {
-    find /sys/fs/cgroup -depth -type d \( -name "$BENCH_CGROUP" -o -path "*/$BENCH_CGROUP/*" \) -exec rmdir {} + 2>/dev/null
+    find /sys/fs/cgroup -depth -type d \( -name "$BENCH_CGROUP" -o -path "*/$BENCH_CGROUP/*" \) -exec rmdir {} + \
+        2>/dev/null
 }
 
 inner=
@@ -61,7 +63,7 @@ finish()
 {
     trap - EXIT INT TERM HUP
     if [ -n "$inner" ]; then
-        # unshare ignores the gentle signals; its child, the first process inside, dies with it and takes all others along.
+        # unshare ignores the gentle signals; its child, the first process inside, dies with it and ends all others.
         kill -KILL "$inner" 2>/dev/null
         wait "$inner" 2>/dev/null
     fi

@@ -118,7 +118,7 @@ class Buildah(Tool):
     def commands(self, context, name, push, cache):
         own = ["--signature-policy", self.policy, "--tls-verify=false"]
         options = ["--isolation", os.environ.get("BENCH_BUILDAH_ISOLATION", "oci"), "--network", "host",
-                   f"--layers={self.layers}"]
+                   "--cgroup-parent", os.environ["BENCH_CGROUP"], f"--layers={self.layers}"]
         options += [] if cache else ["--no-cache"]
         out = [[*self.program(), "bud", *own, *options, "-t", name, context]]
         if push:
@@ -168,7 +168,7 @@ class SidBuildahPlain(SidBuildah):
 
 
 class Buildkit(Tool):
-    """BuildKit in Debian sid's dockerd, by docker buildx. Peak and processor time are those of dockerd and the client."""
+    """BuildKit in Debian sid's dockerd, by docker buildx. Peak and processor time are of dockerd and the client."""
 
     key = "buildkit"
     inside = True
@@ -226,7 +226,8 @@ class Buildkit(Tool):
     def commands(self, context, name, push, cache):
         options = ["--push"] if push else []
         options += [] if cache else ["--no-cache"]
-        return [[*self.docker, "buildx", "build", "--progress", "plain", "--network", "host", *options, "-t", name, context]]
+        options += ["--progress", "plain", "--network", "host"]
+        return [[*self.docker, "buildx", "build", *options, "-t", name, context]]
 
     def build(self, context, name, push=True, cache=True):
         reset_peak(self.daemon)
@@ -253,8 +254,8 @@ class SidRoot:
     def mount(self, lower, work):
         for name in ("sid", "sid-upper", "sid-work"):
             os.mkdir(os.path.join(work, name))
-        run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={work}/sid-upper,workdir={work}/sid-work",
-            self.path)
+        layers = f"lowerdir={lower},upperdir={work}/sid-upper,workdir={work}/sid-work"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, self.path)
         run("mount", "-t", "proc", "proc", f"{self.path}/proc")
         run("mount", "--rbind", "/sys", f"{self.path}/sys")
         run("mount", "--rbind", "/dev", f"{self.path}/dev")

@@ -252,7 +252,7 @@ assert_the_tree()
     local layer
     layer=$(skopeo inspect --raw oci:layout | jq -r '.layers[-1].digest')
     printf X | dd of="layout/blobs/${layer/://}" bs=1 seek=40 conv=notrunc status=none
-    run cbpush load -i layout
+    CBPUSH_ROOT=$PWD/another run cbpush load -i layout
     assert_status 7
     run cbpush load -i no-such-file
     [ "$status" -ne 0 ]

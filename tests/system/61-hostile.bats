@@ -43,6 +43,15 @@ assert_refused_clean()
         assert_equal "$(cbpush images -q)" '' "$1"
 }
 
+# No shell, since a link took /bin away, is as good as a shell.
+run_in()
+{
+    local status=0
+    timeout 60 "$CBPUSH" run "$1" sh -c true || status=$?
+    [ "$status" -ne 127 ] || status=0
+    return "$status"
+}
+
 # attempt CASE VERDICT: all that one can do with the image.
 attempt()
 {
@@ -52,7 +61,7 @@ attempt()
     for what in run build copy pull; do
         export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store/$name/$what
         case $what in
-            run) run timeout 60 "$CBPUSH" run "$image" sh -c true ;;
+            run) run run_in "$image" ;;
             build) run timeout 60 "$CBPUSH" build --progress quiet -t out ctx ;;
             copy) printf 'FROM scratch\nCOPY --from=%s / /x/\n' "$image" >ctx/copy.df
                 run timeout 60 "$CBPUSH" build --progress quiet -f ctx/copy.df -o type=local,dest=tree ctx ;;
@@ -60,7 +69,7 @@ attempt()
         esac
         assert_equal "$(outside)" "$before" "$name: $what" || return
         case $status in
-            0 | 127) ;; # 127: a link took /bin away
+            0) ;;
             1 | 4 | 5 | 7) failed+=" $what"; assert_refused_clean "$name: $what: $output" || return ;;
             *) rig_fail "$name: $what: exit status $status: $output" || return ;;
         esac

@@ -73,7 +73,7 @@ static CB_UNUSED char *home_write(const struct home *h, const char *name, const 
 
 static CB_UNUSED void home_put(const struct home *h, const char *name, const char *text)
 {
-    cb_autofree char *path = home_write(h, name, text, 0600);
+    free(home_write(h, name, text, 0600));
 }
 
 static CB_UNUSED char *home_read(const struct home *h, const char *name)
@@ -92,7 +92,7 @@ static CB_UNUSED void home_helper(const struct home *h, const char *name, const 
 {
     cb_autofree char *file = cb_asprintf("bin/docker-credential-%s", name);
     cb_autofree char *text = cb_asprintf("#!/bin/sh\n%s\n", body);
-    cb_autofree char *path = home_write(h, file, text, 0755);
+    free(home_write(h, file, text, 0755));
     cb_autofree char *dirs = cb_asprintf("%s/bin:%s", h->dir, h->path ? h->path : "/bin:/usr/bin");
     setenv("PATH", dirs, 1);
 }

@@ -73,11 +73,11 @@ static void test_fresh(void **state)
 static void test_keeps(void **state)
 {
     struct home *h = *state;
-    cb_autofree char *path = home_write(
+    free(home_write(
         h, ".docker/config.json",
         "{\"HttpHeaders\": {\"X\": \"y\"}, \"auths\": {\"a.example\": {\"auth\": \"dTpw\", \"email\": \"e@x\"}},"
         " \"psFormat\": \"table\", \"credHelpers\": {\"h.example\": \"h\"}, \"n\": [1, 2.5, null]}",
-        0644);
+        0644));
     login("r.example", "u", "p");
     assert_int_equal(mode_of(h, ".docker/config.json"), 0600);
     cb_autofree char *text = home_read(h, ".docker/config.json");

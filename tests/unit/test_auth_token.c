@@ -22,6 +22,7 @@ struct rig {
     unsigned form_status; /* of POST; 0: as status */
     char *post;           /* last form */
     char *realm, *base;
+    struct cb_strbuf big;
 };
 
 static bool answer(struct server_request *r, void *arg)
@@ -53,6 +54,7 @@ static int setup(void **state)
     if (home_setup(&home) != 0)
         return -1;
     x->home = home;
+    x->big = (struct cb_strbuf)CB_STRBUF_INIT;
     x->tokens = server_start(answer, x);
     x->evil = server_start(refuse, NULL);
     x->http = cb_http_new(&o, NULL);
@@ -72,6 +74,7 @@ static int teardown(void **state)
     cb_http_free(x->http);
     server_stop(x->tokens);
     server_stop(x->evil);
+    cb_strbuf_done(&x->big);
     free(x->post);
     free(x->realm);
     free(x->base);
@@ -192,12 +195,11 @@ static void test_huge_answer(void **state)
 {
     struct rig *x = *state;
     struct auth_token t = { 0 };
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_adds(&body, "{\"token\": \"");
+    cb_strbuf_adds(&x->big, "{\"token\": \"");
     for (int i = 0; i < 2 << 20; i++)
-        cb_strbuf_addch(&body, 'a');
-    cb_strbuf_adds(&body, "\"}");
-    x->body = body.buf;
+        cb_strbuf_addch(&x->big, 'a');
+    cb_strbuf_adds(&x->big, "\"}");
+    x->body = x->big.buf;
     assert_int_equal(fetch(x, NULL, &t, NULL), -CB_EVERIFY);
     assert_null(t.value);
 }
@@ -362,7 +364,7 @@ static void test_challenge_bearer(void **state)
     assert_string_equal(h2, "Bearer abc");
     assert_true(server_saw(x->tokens, "scope=repository%3Aother%3Apull HTTP"));
     assert_int_equal(atomic_load(&x->tokens->requests), before + 1);
-    cb_autofree char *h3 = header_now(x, a, "other"); /* kept */
+    free(header_now(x, a, "other")); /* kept */
     assert_int_equal(atomic_load(&x->tokens->requests), before + 1);
 
     /* Too old: another. Fresh, and refused for what was asked: no other. */
@@ -378,6 +380,29 @@ static void test_challenge_bearer(void **state)
     /* One that somebody else has replaced meanwhile: nothing to do. */
     assert_int_equal(challenge(x, a, bearer, &(struct cb_auth_ask){ .tried = h, .again = true }, &e), 0);
     assert_int_equal(atomic_load(&x->tokens->requests), before + 3);
+}
+
+/* A token that has grown old before its request had its turn: another, also the second time. */
+static void test_challenge_old(void **state)
+{
+    struct rig *x = *state;
+    CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
+    struct cb_strvec scopes cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_auth_target t = { .host = "r.example", .base_url = x->base };
+    cb_autofree char *bearer = cb_asprintf("Bearer realm=\"%s\"", x->realm);
+    assert_int_equal(challenge(x, a, bearer, NULL, NULL), 0);
+    cb_autofree char *h = header_now(x, a, "a/b");
+    cb_strvec_push(&scopes, "repository:a/b:pull");
+    auth_entry_of(a, &t, &scopes)->renew_at = 0;
+    x->body = "{\"token\": \"new\"}";
+    assert_int_equal(challenge(x, a, bearer, &(struct cb_auth_ask){ .tried = h, .again = true }, NULL), 0);
+    cb_autofree char *h2 = header_now(x, a, "a/b");
+    assert_string_equal(h2, "Bearer new");
+    /* Nor is one sent that is about to end. */
+    auth_entry_of(a, &t, &scopes)->renew_at = 0;
+    x->body = "{\"token\": \"newer\"}";
+    cb_autofree char *h3 = header_now(x, a, "a/b");
+    assert_string_equal(h3, "Bearer newer");
 }
 
 /* The challenge wants more than was asked: once with that. */
@@ -419,7 +444,7 @@ static void test_realm_elsewhere(void **state)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
     cb_autofree char *bearer = cb_asprintf("Bearer realm=\"http://127.0.0.1:%u/token\"", x->evil->port);
-    cb_autofree char *local = CB_TAKE(x->base);
+    free(x->base);
     x->base = cb_strdup("https://r.example");
     assert_int_equal(challenge(x, a, bearer, NULL, &e), -CB_EVERIFY);
     assert_non_null(strstr(cb_error_text(&e), "did not get the credentials from the command line"));
@@ -457,6 +482,7 @@ int main(void)
         RIG_TEST(test_refresh_redirect),
         RIG_TEST(test_challenge_basic),
         RIG_TEST(test_challenge_bearer),
+        RIG_TEST(test_challenge_old),
         RIG_TEST(test_challenge_more_scope),
         RIG_TEST(test_challenge_bad),
         RIG_TEST(test_realm_elsewhere),

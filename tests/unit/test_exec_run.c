@@ -295,7 +295,7 @@ static void root_has_no_groups(void **state)
     (void)state;
     need_sandbox();
     if (fx.mode == CB_ID_SINGLE)
-        skip(); /* the kernel lets nobody drop groups there */
+        return; /* one id only: the other two modes show it */
     ok("id -u; id -G");
     expect_out("0\n0\n");
 }
@@ -482,7 +482,7 @@ static void cancel_kills_in_the_end(void **state)
     (void)state;
     need_sandbox();
     if (fx.again)
-        skip(); /* ten seconds */
+        return; /* ten seconds: once is enough */
     run_canceled("trap '' TERM INT HUP; echo ready; while :; do sleep 1; done");
     assert_true(fx.ns >= INT64_C(10000000000));
     assert_true(fx.ns < INT64_C(14000000000));
@@ -528,8 +528,9 @@ static void memory_limit(void **state)
     spec.memory_max = 32u << 20;
     run_script(&spec, "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null");
     if (fx.result == -CB_ELOCAL) {
+        assert_int_not_equal(fx.mode, CB_ID_REAL_ROOT); /* root can have a cgroup */
         assert_non_null(strstr(fx.error.msg, "memory limit"));
-        skip();
+        return;
     }
     assert_int_not_equal(fx.status, 0);
     run_script(&spec, "dd if=/dev/zero of=/dev/shm/x bs=1M count=8 2>/dev/null");

@@ -571,7 +571,8 @@ static void test_many(void **state)
     const struct cb_push_result *v;
     c->one.auth = "token";
     c->one.pair = "dTpw";
-    c->one.uses = 7; /* tokens go stale under way, for several threads at once */
+    c->one.grace = true;
+    c->one.uses = 20; /* tokens go stale under way, for several threads at once */
     client_open(c, NULL, "u:p");
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 6);
     for (size_t i = 0; i < CB_COUNTOF(o); i++) {
