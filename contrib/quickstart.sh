@@ -35,14 +35,30 @@ end()
     wait "$1" 2>/dev/null || :
 }
 
+# Ends a process group: what a program that we started has started itself.
+end_group()
+{
+    [ -n "$1" ] || return 0
+    kill -TERM -- "-$1" 2>/dev/null || return 0
+    tries=0
+    while [ "$tries" -lt 20 ]; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.5
+        tries=$((tries + 1))
+    done
+    kill -KILL -- "-$1" 2>/dev/null || :
+}
+
 stop()
 {
     trap '' EXIT INT TERM HUP
-    [ -z "$group" ] || kill -TERM -- "-$group" 2>/dev/null || :
+    end_group "$group"
     end "$job"
     end "$container"
     end "$registry"
-    [ -z "$temp" ] || rm -rf "$temp"
+    if [ -n "$temp" ]; then
+        rm -rf "$temp" "$state/parent/new.tar"
+    fi
     exit "$1"
 }
 trap 'stop 130' INT
@@ -56,6 +72,15 @@ run()
     job=$!
     wait "$job" || { job=''; return 1; }
     job=''
+}
+
+# The same for a program that starts others: with a process group of its own, and its output in a log.
+run_group()
+{
+    setsid "$@" >"$temp/log" 2>&1 </dev/null &
+    job=$! group=$!
+    wait "$job" || { tail -n 100 "$temp/log" >&2; group='' job=''; return 1; }
+    group='' job=''
 }
 
 now()
@@ -82,14 +107,10 @@ install_packages()
     cb_need_packages $CB_BUILD_PACKAGES docker-registry mmdebstrap curl iproute2 jq
 }
 
-# In a session of its own: make's children end with it.
 build()
 {
     # shellcheck disable=SC2016 # the other shell expands it
-    setsid sh -c '. "$CB_TOP/contrib/lib.sh"; cb_build build-quickstart' &
-    job=$! group=$!
-    wait "$job" || { group='' job=''; return 1; }
-    group='' job=''
+    TMPDIR=$temp run_group sh -c '. "$CB_TOP/contrib/lib.sh"; cb_build build-quickstart'
 }
 
 # The other half works as root: containers, their file systems, the parent.
@@ -98,6 +119,7 @@ become_root()
     [ "$(id -u)" -ne 0 ] || return 0
     keep=$(env | sed -n 's/^\([A-Za-z_]*_proxy\|[A-Z_]*_PROXY\|PIP_[A-Z_]*\|CBPUSH_QUICKSTART_DIR\|CB_TOP\|TERM\|PATH\)=.*/\1/p' |
         paste -s -d ,)
+    rm -rf "$temp"
     exec sudo --preserve-env="$keep" sh "$here/quickstart.sh" --as-root "$times"
 }
 
@@ -175,8 +197,9 @@ make_rootfs()
     pip_settings >"$temp/pip-environment.conf"
     cb_say 'parent: Debian 11 with Python 3.9, by mmdebstrap (about a minute)'
     # pip reads /usr/pip.conf after /etc/pip.conf, as the environment counts more than the file here.
+    chmod 0711 "$temp" # apt gets its packages as a user of its own
     # shellcheck disable=SC2016,SC2046 # mmdebstrap's shell expands it; a mirror or nothing
-    TMPDIR=/tmp run cb_quietly mmdebstrap mmdebstrap --variant=minbase --include=python3,python3-pip --skip=output/dev \
+    TMPDIR=$temp run_group mmdebstrap --variant=minbase --include=python3,python3-pip --skip=output/dev \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook='ln -s /usr/bin/python3 "$1/usr/local/bin/python"; mkdir -p "$1/etc/ssl/certs"' \
@@ -299,17 +322,18 @@ print_times()
 
 if [ "${1-}" = --as-root ]; then
     times=$2
+    temp=$(mktemp -d)
 elif [ $# -gt 0 ]; then
     sed -n '3,/^set /p' "$0" | sed -n 's/^# \{0,1\}//p' >&2
     exit 2
 else
+    temp=$(mktemp -d)
     part 'installing packages' install_packages
     part 'building cbpush' build
     become_root
 fi
 
 umask 022
-temp=$(mktemp -d)
 mkdir -p "$state/store" "$state/registry"
 CBPUSH_ROOT=$state/store
 export CBPUSH_ROOT

@@ -8,6 +8,7 @@
 #include "build/failed.h"
 #include "build/internal.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 #include "util/fd.h"
 #include "util/path.h"
 #include "util/timeutil.h"
@@ -178,6 +179,15 @@ static bool wants_push(const struct cb_build_options *o)
 
 /* ---- the phases ---- */
 
+/* An image of one platform only is taken as it is, as BuildKit does; but not in silence. */
+static void warn_platform(const struct cb_plan_source *src)
+{
+    struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, have cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_platform(&want, &src->platform);
+    cb_strbuf_add_platform(&have, &src->image.config.platform);
+    cb_step_warn(src->step, "InvalidBaseImagePlatform: %s is for %s, not for %s", src->text, have.buf, want.buf);
+}
+
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
 {
     const struct cb_build *b = arg;
@@ -189,6 +199,8 @@ static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error
     src->image = f.image;
     src->host = f.host;
     src->repo = f.repo;
+    if (!cb_platform_match(&src->platform, &src->image.config.platform))
+        warn_platform(src);
     return 0;
 }
 
@@ -350,6 +362,19 @@ static void clean_up(struct cb_build *b)
     free(b->tags);
 }
 
+/* --build-arg SOURCE_DATE_EPOCH=… wins over the environment. */
+static int epoch_argument(struct cb_build *b, struct cb_error *err)
+{
+    const char *text = b->o->build_args ? cb_env_get(b->o->build_args, "SOURCE_DATE_EPOCH") : NULL;
+    uint64_t v = 0;
+    if (!text || !*text)
+        return 0;
+    if (!cb_parse_u64(text, INT64_MAX / 1000000000, &v))
+        return cb_error_set(err, CB_EUSAGE, "SOURCE_DATE_EPOCH=%s is no number of seconds", text);
+    b->epoch = (int64_t)v;
+    return 0;
+}
+
 static int check_options(struct cb_build *b, struct cb_error *err)
 {
     bool set = false;
@@ -357,6 +382,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     int r = cb_source_date_epoch(&set, &epoch, err);
     if (r == 0 && set)
         b->epoch = epoch;
+    if (r == 0)
+        r = epoch_argument(b, err);
     if (r == 0)
         r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
     if (r == 0)

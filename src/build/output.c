@@ -12,7 +12,8 @@ void cb_output_done(struct cb_output *o)
     *o = (struct cb_output){ 0 };
 }
 
-/* The next field of a CSV record; a field may be in double quotes. Returns the rest. */
+/* The next field of a CSV record; a field may be in double quotes. Returns the rest, or NULL where a quote does not
+ * end. */
 static const char *next_field(const char *p, struct cb_strbuf *out)
 {
     bool quoted = false;
@@ -25,6 +26,8 @@ static const char *next_field(const char *p, struct cb_strbuf *out)
         else
             quoted = !quoted;
     }
+    if (quoted)
+        return NULL;
     return *p ? p + 1 : p;
 }
 
@@ -82,7 +85,7 @@ static int set_level(struct cb_output *o, const char *v, struct cb_error *err)
 static void set_names(struct cb_output *o, const char *v)
 {
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
-    while (*v) {
+    while (v && *v) {
         v = next_field(v, &name);
         cb_strvec_push(&o->names, name.buf);
     }
@@ -119,27 +122,56 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     return r;
 }
 
+static int check_level(const struct cb_output *o, const char *spec, struct cb_error *err)
+{
+    bool zstd = o->compression_set && o->compression == CB_COMPRESSION_ZSTD;
+    if (o->level != INT_MIN && (zstd ? o->level < 1 || o->level > 19 : o->level > 12))
+        return cb_error_set(err, CB_EUSAGE, "--output %s: levels are 0 to 12 of gzip, 1 to 19 of zstd", spec);
+    if (o->docker_types && zstd)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: zstd needs OCI media types", spec);
+    return 0;
+}
+
 static int check(const struct cb_output *o, const char *spec, struct cb_error *err)
 {
     bool file = o->type != CB_OUTPUT_IMAGE;
-    if (file && !o->dest)
+    if (file && (!o->dest || !*o->dest))
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is missing", spec);
     if (!file && o->dest)
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
     if (file && (o->push || o->names.n))
         return cb_error_set(err, CB_EUSAGE, "--output %s: push and name are for type=image", spec);
+    if (o->as_dir && o->type != CB_OUTPUT_OCI)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: tar= is for oci", spec);
     if (o->dest && !strcmp(o->dest, "-") && (o->type == CB_OUTPUT_LOCAL || o->as_dir))
         return cb_error_set(err, CB_EUSAGE, "--output %s: a directory cannot go to standard output", spec);
-    if (o->level > 12 && !(o->compression_set && o->compression == CB_COMPRESSION_ZSTD))
-        return cb_error_set(err, CB_EUSAGE, "--output %s: gzip levels are 0 to 12", spec);
-    if (o->docker_types && o->compression_set && o->compression == CB_COMPRESSION_ZSTD)
-        return cb_error_set(err, CB_EUSAGE, "--output %s: zstd needs OCI media types", spec);
+    return check_level(o, spec, err);
+}
+
+static int take_fields(struct cb_output *out, const char *spec, struct cb_strvec *seen, struct cb_error *err)
+{
+    struct cb_strbuf field cb_cleanup_strbuf = CB_STRBUF_INIT;
+    for (const char *p = spec; *p;) {
+        p = next_field(p, &field);
+        char *eq = p ? strchr(field.buf, '=') : NULL;
+        if (!p)
+            return cb_error_set(err, CB_EUSAGE, "--output %s: a quote does not end", spec);
+        if (!eq)
+            return cb_error_set(err, CB_EUSAGE, "--output %s: \"%s\" is not KEY=VALUE", spec, field.buf);
+        *eq = '\0';
+        if (cb_strvec_has(seen, field.buf))
+            return cb_error_set(err, CB_EUSAGE, "--output %s: %s= stands there twice", spec, field.buf);
+        cb_strvec_push(seen, field.buf);
+        int r = set_field(out, field.buf, eq + 1, err);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err)
 {
-    struct cb_strbuf field cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
     *out = (struct cb_output){ .level = INT_MIN, .type = CB_OUTPUT_LOCAL };
     if (!*spec)
         return cb_error_set(err, CB_EUSAGE, "--output is empty");
@@ -148,17 +180,8 @@ int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *er
         out->dest = cb_strdup(spec);
         return 0;
     }
-    bool typed = false;
-    for (const char *p = spec; *p;) {
-        p = next_field(p, &field);
-        char *eq = strchr(field.buf, '=');
-        if (!eq)
-            return cb_error_set(err, CB_EUSAGE, "--output %s: \"%s\" is not KEY=VALUE", spec, field.buf);
-        *eq = '\0';
-        typed = typed || !strcmp(field.buf, "type");
-        int r = set_field(out, field.buf, eq + 1, err);
-        if (r < 0)
-            return r;
-    }
-    return typed ? check(out, spec, err) : cb_error_set(err, CB_EUSAGE, "--output %s: type= is missing", spec);
+    int r = take_fields(out, spec, &seen, err);
+    if (r == 0 && !cb_strvec_has(&seen, "type"))
+        r = cb_error_set(err, CB_EUSAGE, "--output %s: type= is missing", spec);
+    return r < 0 ? r : check(out, spec, err);
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "dockerfile/dockerfile.h"
 #include "util/alloc.h"
 #include "util/strbuf.h"
 
@@ -22,40 +23,21 @@ static const struct cb_opt *by_letter(const struct cb_opt *t, char c)
     return NULL;
 }
 
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64], n = strlen(b);
-    if (n >= CB_COUNTOF(row))
-        return 99;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; *a; a++, i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t up = row[j];
-            size_t best = CB_MIN(CB_MIN(up, row[j - 1]) + 1, diagonal + (*a != b[j - 1]));
-            diagonal = up;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
 static int unknown(const struct cb_opt *t, const char *word, size_t n, struct cb_error *err)
 {
     cb_autofree char *name = cb_strndup(word, n);
-    const struct cb_opt *best = NULL;
-    size_t least = 3;
+    cb_autofree const char **names = NULL;
+    size_t k = 0, cap = 0;
     for (; t->name; t++) {
-        size_t d = t->help ? distance(name, t->name) : 99;
-        if (d < least) {
-            least = d;
-            best = t;
-        }
+        CB_GROW(names, k + 1, cap);
+        if (t->help)
+            names[k++] = t->name;
     }
-    if (best)
-        return cb_error_set(err, CB_EUSAGE, "unknown option --%s (did you mean --%s?)", name, best->name);
+    CB_GROW(names, k + 1, cap);
+    names[k] = NULL;
+    const char *meant = cb_df_suggest(name, names);
+    if (meant)
+        return cb_error_set(err, CB_EUSAGE, "unknown option --%s (did you mean --%s?)", name, meant);
     return cb_error_set(err, CB_EUSAGE, "unknown option --%s", name);
 }
 
@@ -123,6 +105,8 @@ static int parse_long(struct cb_opt_parse *p, int *i, struct cb_error *err)
         p->help = true;
         return 0;
     }
+    if (!o && n == 4 && !strncmp(word, "help", n))
+        return cb_error_set(err, CB_EUSAGE, "--help takes no value");
     if (!o)
         return unknown(p->table, word, n, err);
     int r = v ? 0 : value_of(p, o, i, &v, err);
@@ -140,10 +124,10 @@ static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
         }
         if (!o)
             return cb_error_set(err, CB_EUSAGE, "unknown option -%c", *c);
-        if (needs_value(o) && c[1]) {
-            v = c[1] == '=' ? c + 2 : c + 1;
-            return set(o, p->dest, v, err);
-        }
+        if (c[1] == '=')
+            return set(o, p->dest, c + 2, err);
+        if (needs_value(o) && c[1])
+            return set(o, p->dest, c + 1, err);
         int r = value_of(p, o, i, &v, err);
         if (r == 0)
             r = set(o, p->dest, v, err);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -69,6 +70,12 @@ static bool port_number(const char *s, size_t n, uint16_t *out)
     return true;
 }
 
+static bool is_address(const char *s)
+{
+    unsigned char raw[16];
+    return inet_pton(AF_INET, s, raw) == 1;
+}
+
 /* [IP:]HOST:CONTAINER[/tcp] */
 static int take_port(struct run_input *in, const char *spec, struct cb_error *err)
 {
@@ -82,8 +89,10 @@ static int take_port(struct run_input *in, const char *spec, struct cb_error *er
     if (!last || !port_number(host, (size_t)(last - host), &p->host) ||
         !port_number(last + 1, (size_t)(end - last - 1), &p->container))
         return cb_error_set(err, CB_EUSAGE, "-p %s: write [IP:]HOST_PORT:PORT", spec);
-    if (first)
-        p->host_ip = cb_strndup(spec, (size_t)(first - spec));
+    cb_autofree char *ip = first ? cb_strndup(spec, (size_t)(first - spec)) : NULL;
+    if (ip && !is_address(ip))
+        return cb_error_set(err, CB_EUSAGE, "-p %s: \"%s\" is no IPv4 address", spec, ip);
+    p->host_ip = CB_TAKE(ip);
     in->o.n_ports++;
     return 0;
 }
@@ -134,6 +143,27 @@ static int take_network(struct run_input *in, struct cb_error *err)
                                              "use --network private", in->ports[i].host, in->ports[i].container);
     if (r == 0 && in->o.network == CB_NETWORK_NONE && in->o.n_ports)
         r = cb_error_set(err, CB_EUSAGE, "-p and --network none contradict each other");
+    return r;
+}
+
+/* pasta would share a port with one who listens on another address of it: a container that nobody reaches. */
+static int port_is_free(const struct cb_port *p, struct cb_error *err)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(p->host), .sin_addr.s_addr = htonl(INADDR_ANY) };
+    cb_autoclose int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->host_ip)
+        inet_pton(AF_INET, p->host_ip, &a.sin_addr);
+    if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
+        bind(s, (struct sockaddr *)&a, sizeof a) < 0 || listen(s, 1) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "-p: port %u", p->host);
+    return 0;
+}
+
+static int ports_are_free(const struct run_input *in, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && in->o.network == CB_NETWORK_PRIVATE && i < in->o.n_ports; i++)
+        r = port_is_free(&in->ports[i], err);
     return r;
 }
 
@@ -193,7 +223,9 @@ static int start(struct run_input *in, const struct cb_process *p, int *status, 
     struct cb_found_image f cb_cleanup_found_image = { 0 };
     if (!in->cli.common.progress)
         in->cli.common.progress = isatty(STDERR_FILENO) ? "auto" : "quiet";
-    int r = cb_session_open(&s, p, &in->cli.common, "Running", err);
+    int r = ports_are_free(in, err);
+    if (r == 0)
+        r = cb_session_open(&s, p, &in->cli.common, "Running", err);
     if (r == 0)
         r = find_image(&s, in, &f, err);
     if (r == 0)

@@ -5,6 +5,7 @@
 #include "image/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fs.h"
 #include "util/path.h"
 
 void cb_import_result_done(struct cb_import_result *r)
@@ -284,6 +285,29 @@ static int import_fd(struct cb_importer *m, int fd /* taken */, struct cb_error 
     return cb_import_oci(m, err);
 }
 
+/* A pipe is read into an unlinked file of the store first: archives name things before they have them. */
+static int make_seekable(struct cb_store *s, int *fd, struct cb_error *err)
+{
+    struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
+    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
+    uint64_t copied = 0;
+    if (lseek(*fd, 0, SEEK_CUR) >= 0 || errno != ESPIPE)
+        return 0;
+    int r = cb_store_tmp_new(s, "import", &dir, err);
+    if (r == 0)
+        r = cb_tmpfile_open(&file, dir.fd, 0600, err);
+    if (r == 0)
+        r = cb_fd_copy(*fd, file.fd, UINT64_MAX, &copied, err);
+    if (r < 0)
+        return r;
+    int spool = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
+    if (spool < 0 || lseek(spool, 0, SEEK_SET) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "spool standard input");
+    close(*fd);
+    *fd = spool;
+    return 0;
+}
+
 int cb_image_import(struct cb_store *s, const char *path, struct cb_import_result *out, struct cb_error *err)
 {
     *out = (struct cb_import_result){ 0 };
@@ -294,7 +318,11 @@ int cb_image_import(struct cb_store *s, const char *path, struct cb_import_resul
                             standard_input ? "standard input" : path);
     struct cb_importer m = { .store = s, .dirfd = -1, .out = out };
     m.files = cb_hashmap_new();
-    int r = import_fd(&m, fd, err);
+    int r = make_seekable(s, &fd, err);
+    if (r == 0)
+        r = import_fd(&m, fd, err);
+    else
+        close(fd);
     files_free(m.files);
     if (r < 0) {
         cb_import_result_done(out);

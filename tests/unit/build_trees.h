@@ -29,7 +29,11 @@ static inline CB_UNUSED struct cb_toc *tree_toc(const char *const *lines)
         unsigned mode = 0;
         int n = sscanf(lines[i], "%c %299s %299s %63s %299s", &type, path, a, owner, data);
         assert_true(n >= 2);
-        struct cb_entry e = { .path = path, .mtime = TREE_TIME, .mode = type == 'd' ? 0755 : type == 'l' ? 0777 : 0644 };
+        struct cb_entry e = { .path = path,
+                              .mtime = TREE_TIME,
+                              .mode = type == 'd'   ? 0755
+                                      : type == 'l' ? 0777
+                                                    : 0644 };
         e.type = type == 'd'   ? CB_ENTRY_DIR
                  : type == 'f' ? CB_ENTRY_FILE
                  : type == 'l' ? CB_ENTRY_SYMLINK

@@ -248,7 +248,9 @@ static void test_entry(void **state)
 {
     (void)state;
     static const struct cb_xattr x = { "user.a", "1", 1 }, y = { "user.a", "2", 1 };
-    const struct cb_entry plain = { .path = "a/b", .type = CB_ENTRY_FILE, .mode = 0644, .size = 3, .digest = digest("abc") };
+    const struct cb_entry plain = {
+        .path = "a/b", .type = CB_ENTRY_FILE, .mode = 0644, .size = 3, .digest = digest("abc")
+    };
     struct cb_entry v[13];
     for (size_t i = 0; i < CB_COUNTOF(v); i++)
         v[i] = plain;
@@ -279,7 +281,8 @@ static void test_entry(void **state)
     struct cb_digest a = entry_digest(&same), b = entry_digest(&plain);
     assert_true(cb_digest_eq(&a, &b));
     /* A directory's size means nothing. */
-    struct cb_entry d1 = { .path = "d", .type = CB_ENTRY_DIR, .size = 4096 }, d2 = { .path = "d", .type = CB_ENTRY_DIR };
+    struct cb_entry d1 = { .path = "d", .type = CB_ENTRY_DIR, .size = 4096 },
+                    d2 = { .path = "d", .type = CB_ENTRY_DIR };
     a = entry_digest(&d1);
     b = entry_digest(&d2);
     assert_true(cb_digest_eq(&a, &b));
@@ -306,9 +309,12 @@ static void test_selection(void **state)
     (void)state;
     struct cb_digest a = selection_digest(L("d d", "f d/x 644 0:0 1"), "d");
     struct cb_digest v[] = {
-        selection_digest(L("d d", "f d/x 644 0:0 2"), "d"),      selection_digest(L("d d", "f d/x 600 0:0 1"), "d"),
-        selection_digest(L("d d 700", "f d/x 644 0:0 1"), "d"),  selection_digest(L("d d", "f d/y 644 0:0 1"), "d"),
-        selection_digest(L("d d", "f d/x 644 0:0 1", "d d/e"), "d"), selection_digest(L("d d", "f d/x 644 0:0 1"), "d/x"),
+        selection_digest(L("d d", "f d/x 644 0:0 2"), "d"),
+        selection_digest(L("d d", "f d/x 600 0:0 1"), "d"),
+        selection_digest(L("d d 700", "f d/x 644 0:0 1"), "d"),
+        selection_digest(L("d d", "f d/y 644 0:0 1"), "d"),
+        selection_digest(L("d d", "f d/x 644 0:0 1", "d d/e"), "d"),
+        selection_digest(L("d d", "f d/x 644 0:0 1"), "d/x"),
         selection_digest(L("d d"), "d"),
     };
     for (size_t i = 0; i < CB_COUNTOF(v); i++)

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The grammar of --output, and the files that it names. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "build/build.h"
+#include "build/internal.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+
+/* ---- the grammar ---- */
+
+static void output_text(struct cb_strbuf *o, const struct cb_output *x)
+{
+    static const char *const types[] = { "image", "oci", "docker", "local", "tar" };
+    static const char *const compressions[] = { "none", "gzip", "zstd" };
+    cb_strbuf_adds(o, types[x->type]);
+    if (x->dest)
+        cb_strbuf_addf(o, " to %s", x->dest);
+    if (x->as_dir)
+        cb_strbuf_adds(o, " dir");
+    if (x->push)
+        cb_strbuf_adds(o, " push");
+    for (size_t i = 0; i < x->names.n; i++)
+        cb_strbuf_addf(o, " name %s", x->names.v[i]);
+    if (x->compression_set)
+        cb_strbuf_addf(o, " %s", compressions[x->compression]);
+    if (x->level != INT_MIN)
+        cb_strbuf_addf(o, " level %d", x->level);
+    if (x->docker_types)
+        cb_strbuf_adds(o, " docker-types");
+}
+
+static void test_grammar(void **state)
+{
+    (void)state;
+    static const struct { const char *spec, *expected; } cases[] = {
+        { "out", "local to out" },
+        { "./a/b", "local to ./a/b" },
+        { "-", "tar to -" },
+        { "type=local,dest=out", "local to out" },
+        { "type=tar,dest=-", "tar to -" },
+        { "type=tar,dest=a.tar", "tar to a.tar" },
+        { "dest=a.tar,type=oci", "oci to a.tar" },
+        { "type=oci,dest=d,tar=false", "oci to d dir" },
+        { "type=oci,dest=a.tar,tar=true", "oci to a.tar" },
+        { "type=docker,dest=a.tar", "docker to a.tar" },
+        { "type=image", "image" },
+        { "type=image,push=true", "image push" },
+        { "type=image,push", NULL },
+        { "type=image,push=", "image push" },
+        { "type=image,push=1", "image push" },
+        { "type=image,push=0", "image" },
+        { "type=registry", "image push" },
+        { "type=registry,name=r/a:1", "image push name r/a:1" },
+        { "type=image,\"name=r/a:1,r/b:2\",push=true", "image push name r/a:1 name r/b:2" },
+        { "type=image,name=r/a", "image name r/a" },
+        { "\"type=local\",\"dest=a,b\"\"c\"", "local to a,b\"c" },
+        { "type=local,dest=a=b", "local to a=b" },
+        { "type=oci,dest=o,compression=gzip", "oci to o gzip" },
+        { "type=oci,dest=o,compression=zstd,compression-level=19", "oci to o zstd level 19" },
+        { "type=oci,dest=o,compression=uncompressed", "oci to o none" },
+        { "type=oci,dest=o,compression-level=12", "oci to o level 12" },
+        { "type=image,oci-mediatypes=false", "image docker-types" },
+        { "type=image,oci-mediatypes=true", "image" },
+        /* errors */
+        { "", NULL },
+        { "type=nosuch", NULL },
+        { "type=", NULL },
+        { "dest=x", NULL },
+        { "name=x", NULL },
+        { "type=oci", NULL },
+        { "type=docker", NULL },
+        { "type=local", NULL },
+        { "type=tar", NULL },
+        { "type=local,dest=", NULL },
+        { "type=image,dest=x", NULL },
+        { "type=local,dest=-", NULL },
+        { "type=oci,dest=-,tar=false", NULL },
+        { "type=tar,dest=x,push=true", NULL },
+        { "type=tar,dest=x,name=a", NULL },
+        { "type=oci,dest=o,tar=maybe", NULL },
+        { "type=image,push=yes", NULL },
+        { "type=oci,dest=o,compression=estargz", NULL },
+        { "type=oci,dest=o,compression=", NULL },
+        { "type=oci,dest=o,compression-level=13", NULL },
+        { "type=oci,dest=o,compression-level=-1", NULL },
+        { "type=oci,dest=o,compression-level=x", NULL },
+        { "type=oci,dest=o,compression=zstd,compression-level=23", NULL },
+        { "type=image,oci-mediatypes=false,compression=zstd", NULL },
+        { "type=image,force-compression=true", NULL },
+        { "type=image,unknown=1", NULL },
+        { "type=image,tar=false", NULL },
+        { "type=image,type=oci,dest=x", NULL },
+        { "type=oci,dest=x,dest=y", NULL },
+        { "type=image,,push=true", NULL },
+        { "type=image,\"name=a", NULL },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_output x;
+        struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
+        struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+        int r = cb_output_parse(&x, cases[i].spec, &err);
+        output_text(&got, &x);
+        if ((r < 0) != !cases[i].expected || (r == 0 && strcmp(got.buf, cases[i].expected)))
+            fail_msg("%s: %d %s %s", cases[i].spec, r, got.buf, cb_error_text(&err));
+        if (r < 0) {
+            assert_int_equal(r, -CB_EUSAGE);
+            assert_true(cb_starts_with(cb_error_text(&err), "--output"));
+        }
+        cb_output_done(&x);
+        assert_int_equal(cb_output_parse(&x, cases[i].spec, NULL), r);
+        cb_output_done(&x);
+    }
+}
+
+/* All layers of one build are compressed in one way. */
+static int compression(const char *a, const char *b, enum cb_compression *c, int *level)
+{
+    struct cb_output v[2];
+    assert_int_equal(cb_output_parse(&v[0], a, NULL), 0);
+    assert_int_equal(cb_output_parse(&v[1], b, NULL), 0);
+    struct cb_build_options o = { .outputs = v, .n_outputs = 2, .compression = CB_COMPRESSION_GZIP,
+                                  .compression_level = INT_MIN };
+    int r = cb_build_compression(&o, c, level, NULL);
+    cb_output_done(&v[0]);
+    cb_output_done(&v[1]);
+    return r;
+}
+
+static void test_compression(void **state)
+{
+    (void)state;
+    enum cb_compression c;
+    int level;
+    assert_int_equal(compression("out", "type=image", &c, &level), 0);
+    assert_int_equal(c, CB_COMPRESSION_GZIP);
+    assert_int_equal(level, INT_MIN);
+    assert_int_equal(compression("out", "type=image,compression=zstd,compression-level=9", &c, &level), 0);
+    assert_int_equal(c, CB_COMPRESSION_ZSTD);
+    assert_int_equal(level, 9);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=zstd", &c, &level), 0);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=gzip", &c, &level),
+                     -CB_EUSAGE);
+    assert_int_equal(compression("type=oci,dest=x,compression-level=1", "type=image,compression-level=2", &c, &level),
+                     -CB_EUSAGE);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,oci-mediatypes=false", &c, &level),
+                     -CB_EUSAGE);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=oci,dest=y,compression-level=0", &c, &level),
+                     -CB_EUSAGE);
+}
+
+/* ---- the files ---- */
+
+static char dir[256];
+
+static int setup(void **state CB_UNUSED)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/cbpush-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state CB_UNUSED)
+{
+    static const char *const names[] = { "f", "link", "pipe" };
+    for (size_t i = 0; i < CB_COUNTOF(names); i++) {
+        cb_autofree char *path = cb_asprintf("%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    return rmdir(dir); /* nothing else may be left */
+}
+
+static char *in_dir(const char *name)
+{
+    return cb_asprintf("%s/%s", dir, name);
+}
+
+static void put(const char *path, const char *text)
+{
+    struct cb_out_file f;
+    assert_int_equal(cb_out_file_open(&f, path, NULL), 0);
+    assert_int_equal(cb_fd_write_all(f.fd, text, strlen(text), NULL), 0);
+    assert_int_equal(cb_out_file_close(&f, 0, NULL), 0);
+}
+
+static void assert_content(const char *path, const char *text)
+{
+    struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    assert_int_equal(cb_file_slurp(path, 1000, &got, NULL), 0);
+    assert_string_equal(got.buf, text);
+}
+
+static void test_out_file(void **state)
+{
+    (void)state;
+    cb_autofree char *path = in_dir("f");
+    struct cb_out_file f;
+    struct stat st;
+    put(path, "first, and long");
+    assert_content(path, "first, and long");
+    put(path, "second");
+    assert_content(path, "second");
+    /* Not there before it is whole, and as it was where writing failed. */
+    assert_int_equal(cb_out_file_open(&f, path, NULL), 0);
+    assert_int_equal(cb_fd_write_all(f.fd, "third", 5, NULL), 0);
+    assert_content(path, "second");
+    assert_int_equal(cb_out_file_close(&f, -CB_EVERIFY, NULL), -CB_EVERIFY);
+    assert_content(path, "second");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0644);
+}
+
+static void test_out_file_links_and_pipes(void **state)
+{
+    (void)state;
+    cb_autofree char *path = in_dir("f");
+    cb_autofree char *link = in_dir("link");
+    cb_autofree char *pipe = in_dir("pipe");
+    struct cb_out_file f;
+    struct stat st;
+    char buf[8] = "";
+    /* A link stays one: what it points to is written. */
+    put(path, "old and longer");
+    assert_int_equal(symlink("f", link), 0);
+    put(link, "new");
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_content(path, "new");
+    /* So do devices and pipes. */
+    put("/dev/null", "x");
+    assert_int_equal(lstat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    cb_autoclose int in = open(pipe, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    put(pipe, "piped");
+    assert_int_equal(read(in, buf, sizeof buf), 5);
+    assert_string_equal(buf, "piped");
+    assert_int_equal(cb_out_file_open(&f, dir, NULL), -CB_EUSAGE);
+    assert_int_equal(cb_out_file_close(&f, -CB_EUSAGE, NULL), -CB_EUSAGE);
+    assert_int_equal(cb_out_file_open(&f, "/nonexistent/x", NULL), -CB_ELOCAL);
+    assert_int_equal(cb_out_file_close(&f, -CB_ELOCAL, NULL), -CB_ELOCAL);
+}
+
+static void test_standard_output(void **state)
+{
+    (void)state;
+    cb_autofree char *path = in_dir("f");
+    int saved = dup(STDOUT_FILENO);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(saved >= 0 && fd >= 0);
+    fflush(stdout);
+    dup2(fd, STDOUT_FILENO);
+    put("-", "out");
+    ssize_t more = write(STDOUT_FILENO, "+", 1); /* it was not closed */
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(fd);
+    assert_int_equal(more, 1);
+    assert_content(path, "out+");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_compression),
+        cmocka_unit_test_setup_teardown(test_out_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_out_file_links_and_pipes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_standard_output, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
