@@ -179,15 +179,6 @@ static bool wants_push(const struct cb_build_options *o)
 
 /* ---- the phases ---- */
 
-/* An image of one platform only is taken as it is, as BuildKit does; but not in silence. */
-static void warn_platform(const struct cb_plan_source *src)
-{
-    struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, have cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_add_platform(&want, &src->platform);
-    cb_strbuf_add_platform(&have, &src->image.config.platform);
-    cb_step_warn(src->step, "InvalidBaseImagePlatform: %s is for %s, not for %s", src->text, have.buf, want.buf);
-}
-
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
 {
     const struct cb_build *b = arg;
@@ -199,8 +190,6 @@ static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error
     src->image = f.image;
     src->host = f.host;
     src->repo = f.repo;
-    if (!cb_platform_match(&src->platform, &src->image.config.platform))
-        warn_platform(src);
     return 0;
 }
 

@@ -58,7 +58,8 @@ struct job {
     struct cb_plan_source *source;
 };
 
-/* A lone manifest has no index that would have to have the platform: it is taken, as buildx does, but not in silence. */
+/* A lone manifest has no index that would have to have the platform: it is taken, as buildx does, but not in
+ * silence. */
 static void check_platform(const struct cb_plan_source *s)
 {
     struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, have cb_cleanup_strbuf = CB_STRBUF_INIT;
