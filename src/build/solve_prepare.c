@@ -55,13 +55,12 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
 
 /* ---- records ---- */
 
-static struct cb_slot *base_layer(const struct cb_vertex *v, size_t i, const struct cb_digest *diff_id)
+/* The layers at the bottom are the parent's as it is now. */
+static struct cb_slot *parent_layer(const struct cb_vertex *root, size_t i, const struct cb_digest *diff_id)
 {
-    while (v->base)
-        v = v->base;
-    if (v->kind != CB_VERTEX_SOURCE || i >= v->state->n_layers)
+    if (root->kind != CB_VERTEX_SOURCE || i >= root->state->n_layers)
         return NULL;
-    struct cb_slot *slot = v->state->layers[i];
+    struct cb_slot *slot = root->state->layers[i];
     return cb_digest_eq(diff_id, cb_slot_diff_id(slot)) ? slot : NULL;
 }
 
@@ -70,10 +69,13 @@ static bool look_up(struct cb_solver *s, struct cb_vertex *v)
 {
     struct cb_solve_state *st = v->state;
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
+    const struct cb_vertex *root = v;
     if (s->o->no_cache || cb_store_cache_get(s->env->store, &st->key, &rec, NULL) < 0 || !rec.whole)
         return false;
+    while (root->base)
+        root = root->base;
     for (size_t i = 0; i < rec.n_layers; i++) {
-        struct cb_slot *slot = base_layer(v, i, &rec.layers[i]);
+        struct cb_slot *slot = parent_layer(root, i, &rec.layers[i]);
         if (!slot && cb_slots_stored(s->slots, &rec.layers[i], &slot, NULL) < 0)
             return false;
         cb_state_push_layer(st, slot);

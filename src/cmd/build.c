@@ -260,8 +260,9 @@ static int build(struct build_input *in, const struct cb_process *p, struct cb_e
         return r;
     r = cb_build_run(&s.env, &in->o, &res, err);
     cb_progress_finish(s.progress, r < 0);
+    const char *mode = in->cli.common.progress;
     struct cb_report rep = { .res = &res, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
-                             .quiet = cb_streq(in->cli.common.progress, "quiet"), .print_id = in->cli.quiet };
+                             .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"), .print_id = in->cli.quiet };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
     return r;

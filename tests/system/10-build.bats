@@ -613,6 +613,27 @@ END
     assert_contains "$log" 'digest    sha256:'
 }
 
+@test "on a terminal: live lines, and the terminal is as it was afterwards" {
+    printf 'FROM busybox\nRUN echo one line of output; sleep 0.5\nRUN sleep 0.3; exit 7\n' >ctx/Dockerfile
+    run script -qec "stty cols 100 rows 30; stty -g >before; $CBPUSH build -t x ctx; echo status \$?; stty -g >after" /dev/null
+    assert_contains "$output" 'RUN echo one line of output'
+    assert_contains "$output" 'exit code: 7'
+    assert_contains "$output" 'status 1'
+    cmp before after
+    # A cursor that was hidden is shown again.
+    if [[ $output == *$'\033[?25l'* ]]; then
+        assert_contains "${output##*$'\033[?25l'}" $'\033[?25h'
+    fi
+}
+
+@test "--progress=rawjson: every line is JSON; --progress=quiet: nothing at all" {
+    printf 'FROM busybox\nRUN echo said\n' >ctx/Dockerfile
+    cbpush build --progress rawjson -t x ctx 2>raw
+    jq -es 'length > 3' raw
+    cbpush build --progress quiet --no-cache -t x ctx >out 2>&1
+    assert_equal "$(cat out)" ''
+}
+
 @test "a RUN in a Debian parent: dpkg's tree survives, and useradd works" {
     dockerfile <<'END'
 FROM python:3.9-slim

@@ -498,6 +498,26 @@ END
     judge_skopeo again test/app:1
 }
 
+@test "a registry that restarts in the middle: the push goes on by itself" {
+    registry_start restarting
+    local addr dir
+    addr=$(registry_addr restarting)
+    dir=$(rig_find restarting)
+    head -c 30000000 /dev/urandom >ctx/big
+    printf 'FROM busybox\nCOPY big /\nRUN sleep 1\n' >ctx/Dockerfile
+    start_again()
+    {
+        while [ ! -s "$dir/out" ]; do sleep 0.02; done
+        kill -KILL "$(cat "$dir/pid")"
+        sleep 0.5
+        rig_spawn "$dir" env -i "PATH=$PATH" "RIG_TEST_MARK=$RIG_TEST_MARK" docker-registry serve "$dir/config.yml"
+    }
+    start_again 3>&- &
+    cbpush build --progress plain --push "$addr/test/app:1" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+    oci=$(judge_skopeo restarting test/app:1)
+    ran cat /big | cmp - ctx/big
+}
+
 # blob_file REGISTRY DIGEST: where the registry keeps it.
 blob_file()
 {

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Layers that a build works with: waiting for those in the making, bringing what is missing, other encodings. */
+#include "build_fixture.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "build/key.h"
+#include "build/slot.h"
+
+static struct cb_slot *parent_of(struct cb_slots *t, const struct made_layer *m)
+{
+    struct cb_descriptor d = layer_desc(m);
+    return cb_slots_parent(t, &m->layer.diff_id, &(struct cb_slot_parent){ .desc = &d });
+}
+
+static struct cb_slot *pending(struct build_fixture *b, struct cb_slots *t)
+{
+    struct fixture *f = &b->f;
+    struct cb_slot *s = NULL;
+    cb_autoclose int fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ok(cb_slots_pending(t, fd, &s, &f->err));
+    return s;
+}
+
+/* ---- in the making ---- */
+
+struct ready {
+    unsigned calls;
+    struct cb_slot *slot;
+};
+
+static void on_ready(void *arg, struct cb_slot *s)
+{
+    struct ready *r = arg;
+    r->calls++;
+    r->slot = s;
+}
+
+static void test_completing(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct cb_slot *s = pending(b, t);
+    struct ready early = { 0 }, late = { 0 };
+    bool empty = true;
+    int fd = -1;
+    assert_true(cb_slot_is_pending(s));
+    cb_slot_on_ready(s, on_ready, &early);
+    assert_int_equal(early.calls, 0);
+    /* Its tree is there from the beginning. */
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
+    ok(cb_slot_tree(s, &fd, &f->err));
+    cb_close_p(&fd);
+    cb_slot_complete(s, &m.layer, m.toc, NULL);
+    assert_int_equal(early.calls, 1);
+    assert_ptr_equal(early.slot, s);
+    assert_false(cb_slot_is_pending(s));
+    cb_slot_on_ready(s, on_ready, &late);
+    assert_int_equal(late.calls, 1);
+    ok(cb_slot_wait(s, &empty, &f->err));
+    assert_false(empty);
+    assert_true(cb_digest_eq(cb_slot_diff_id(s), &m.layer.diff_id));
+    assert_ptr_equal(cb_slot_toc(s), m.toc);
+    made_layer_done(&m);
+}
+
+static void test_empty_and_failed(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct cb_slot *v[] = { pending(b, t), pending(b, t) };
+    struct ready of_empty = { 0 }, of_failed = { 0 };
+    struct cb_error e = CB_ERROR_INIT;
+    struct cb_digest d;
+    bool empty = false;
+    cb_slot_on_ready(v[0], on_ready, &of_empty);
+    cb_slot_on_ready(v[1], on_ready, &of_failed);
+    cb_slot_complete(v[0], NULL, NULL, NULL);
+    cb_error_set(&e, CB_ELOCAL, "no room");
+    cb_slot_complete(v[1], NULL, NULL, &e);
+    cb_error_done(&e);
+    ok(cb_slot_wait(v[0], &empty, &f->err));
+    assert_true(empty);
+    assert_int_equal(of_empty.calls, 1);
+    assert_false(cb_slot_content(v[0], &d));
+    ok(cb_slots_need(t, v, 1, CB_NEED_TOC | CB_NEED_BLOB, NULL, &f->err));
+    /* The failure reaches everybody who waits, now and later. */
+    assert_int_equal(of_failed.calls, 0);
+    for (int i = 0; i < 2; i++) {
+        fails(cb_slot_wait(v[1], NULL, &f->err), CB_ELOCAL);
+        assert_string_equal(cb_error_text(&f->err), "no room");
+    }
+    fails(cb_slots_need(t, v, 2, CB_NEED_TOC, NULL, &f->err), CB_ELOCAL);
+    fails(cb_slots_need(t, v, 2, CB_NEED_TOC, NULL, NULL), CB_ELOCAL);
+    cb_slot_on_ready(v[1], on_ready, &of_failed);
+    assert_int_equal(of_failed.calls, 0);
+}
+
+#define N 6
+struct sealer {
+    struct build_fixture *b;
+    struct cb_slots *t;
+    struct cb_slot *pending[N], *parents[N];
+    struct made_layer made[N];
+    int r;
+};
+
+/* What makes the layers needs the fetchers itself. */
+static void *seal_all(void *arg)
+{
+    struct sealer *x = arg;
+    usleep(30000); /* until somebody waits for all of them */
+    x->r = cb_slots_need(x->t, x->parents, N, CB_NEED_TOC, NULL, NULL);
+    for (int i = 0; i < N; i++)
+        cb_slot_complete(x->pending[i], &x->made[i].layer, x->made[i].toc, NULL);
+    return NULL;
+}
+
+static void test_waiters_do_not_stop_the_makers(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct sealer x = { .b = b, .t = t };
+    struct made_layer parents[N];
+    pthread_t thread;
+    for (int i = 0; i < N; i++) {
+        cb_autofree char *text = cb_asprintf("%d", i);
+        x.pending[i] = pending(b, t);
+        x.made[i] = build_layer(b, "own", text, CB_COMPRESSION_GZIP);
+        parents[i] = build_layer(b, "parent", text, CB_COMPRESSION_GZIP);
+        x.parents[i] = parent_of(t, &parents[i]);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, seal_all, &x), 0);
+    ok(cb_slots_need(t, x.pending, N, CB_NEED_TOC | CB_NEED_BLOB, NULL, &f->err));
+    pthread_join(thread, NULL);
+    assert_int_equal(x.r, 0);
+    for (int i = 0; i < N; i++) {
+        assert_non_null(cb_slot_toc(x.pending[i]));
+        assert_non_null(cb_slot_toc(x.parents[i]));
+        made_layer_done(&x.made[i]);
+        made_layer_done(&parents[i]);
+    }
+}
+
+/* ---- bringing ---- */
+
+struct bringer {
+    struct cb_slots *t;
+    struct cb_slot **v;
+    int r;
+};
+
+static void *bring(void *arg)
+{
+    struct bringer *x = arg;
+    x->r = cb_slots_need(x->t, x->v, 2, CB_NEED_TOC | CB_NEED_TREE | CB_NEED_BLOB, NULL, NULL);
+    return NULL;
+}
+
+static void test_many_ask_for_the_same(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m[] = { build_layer(b, "a", "aaa", CB_COMPRESSION_GZIP),
+                              build_layer(b, "b", "bbb", CB_COMPRESSION_ZSTD) };
+    struct cb_slot *v[] = { parent_of(t, &m[0]), parent_of(t, &m[1]) };
+    struct bringer x[8];
+    pthread_t thread[8];
+    for (int i = 0; i < 8; i++) {
+        x[i] = (struct bringer){ t, v, 1 };
+        assert_int_equal(pthread_create(&thread[i], NULL, bring, &x[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(x[i].r, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct stat st;
+        cb_autoclose int fd = -1;
+        ok(cb_slot_tree(v[i], &fd, &f->err));
+        assert_int_equal(fstatat(fd, i ? "b" : "a", &st, AT_SYMLINK_NOFOLLOW), 0);
+        assert_int_equal(st.st_size, 3);
+        struct cb_layer l cb_cleanup_layer = { 0 };
+        cb_slot_layer(v[i], &l);
+        assert_true(l.size >= 1024 && l.size != UINT64_MAX);
+        made_layer_done(&m[i]);
+    }
+}
+
+static void test_what_is_nowhere(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct cb_digest id = digest_of("diff id"), blob = digest_of("blob");
+    struct cb_descriptor d = { .media_type = (char *)(uintptr_t) "application/vnd.oci.image.layer.v1.tar+gzip",
+                               .digest = blob, .size = 5 };
+    struct cb_slot *s = NULL;
+    fails(cb_slots_stored(t, &id, &s, &f->err), CB_ENOTFOUND);
+    fails(cb_slots_stored(t, &id, &s, NULL), CB_ENOTFOUND);
+    struct cb_layer row = { .diff_id = id, .size = 9 };
+    cb_layer_add_encoding(&row, &(struct cb_layer_encoding){ .digest = blob, .size = 5 });
+    ok(cb_store_layer_put(f->s, &row, &f->err));
+    cb_layer_done(&row);
+    fails(cb_slots_stored(t, &id, &s, &f->err), CB_ENOTFOUND);
+    assert_string_equal(cb_error_text(&f->err), "the bytes of a recorded layer are gone");
+    s = cb_slots_parent(t, &id, &(struct cb_slot_parent){ .desc = &d });
+    fails(cb_slots_need(t, &s, 1, CB_NEED_TOC, NULL, &f->err), CB_ENOTFOUND);
+    assert_true(cb_starts_with(cb_error_text(&f->err), "layer sha256:"));
+    /* It may be asked again. */
+    fails(cb_slots_need(t, &s, 1, CB_NEED_BLOB, NULL, &f->err), CB_ENOTFOUND);
+}
+
+static void test_damaged(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct cb_descriptor d = layer_desc(&m);
+    struct cb_digest other = digest_of("another");
+    struct cb_slot *s = cb_slots_parent(t, &other, &(struct cb_slot_parent){ .desc = &d });
+    fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_EVERIFY);
+    int fd = -1;
+    fails(cb_store_tree_open(f->s, &other, &fd, NULL), CB_ENOTFOUND);
+    made_layer_done(&m);
+}
+
+static void test_cancelled(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct cb_slot *s = parent_of(t, &m);
+    cb_cancel_trigger(b->cancel, 0);
+    fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_ECANCELED);
+    made_layer_done(&m);
+}
+
+/* ---- encodings ---- */
+
+static void test_another_encoding(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "some text", CB_COMPRESSION_GZIP);
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 }, z cb_cleanup_layer_encoding = { 0 };
+    struct cb_slot *s = cb_slots_made(t, &m.layer, m.toc);
+    assert_true(cb_slot_encoding_known(s, CB_COMPRESSION_GZIP, INT_MIN, &e));
+    assert_true(cb_digest_eq(&e.digest, &m.layer.encodings[0].digest));
+    assert_false(cb_slot_encoding_known(s, CB_COMPRESSION_ZSTD, INT_MIN, &z));
+    assert_false(cb_slot_encoding_known(s, CB_COMPRESSION_GZIP, 1, &z));
+    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 3, &z, &f->err));
+    assert_int_equal(z.compression, CB_COMPRESSION_ZSTD);
+    assert_true(cb_store_blob_has(f->s, &z.digest, NULL));
+    cb_layer_encoding_done(&z);
+    assert_true(cb_slot_encoding_known(s, CB_COMPRESSION_ZSTD, 3, &z));
+    cb_layer_encoding_done(&z);
+    /* Uncompressed it is what its name says. */
+    ok(cb_slot_encoding(s, CB_COMPRESSION_NONE, INT_MIN, &z, &f->err));
+    assert_true(cb_digest_eq(&z.digest, &m.layer.diff_id));
+    made_layer_done(&m);
+}
+
+static void test_parents_keep_their_encoding(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer gz = build_layer(b, "a", "same", CB_COMPRESSION_GZIP);
+    struct made_layer zs = build_layer(b, "a", "same", CB_COMPRESSION_ZSTD);
+    struct cb_descriptor dg = layer_desc(&gz), dz = layer_desc(&zs);
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+    assert_true(cb_digest_eq(&gz.layer.diff_id, &zs.layer.diff_id));
+    struct cb_slot *s = cb_slots_parent(t, &gz.layer.diff_id, &(struct cb_slot_parent){ .desc = &dg });
+    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 5, &e, &f->err));
+    assert_true(cb_digest_eq(&e.digest, &dg.digest));
+    cb_layer_encoding_done(&e);
+    /* Another parent has it too: the first one's counts, unless the other is that of the result. */
+    assert_ptr_equal(cb_slots_parent(t, &gz.layer.diff_id, &(struct cb_slot_parent){ .desc = &dz }), s);
+    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 5, &e, &f->err));
+    assert_true(cb_digest_eq(&e.digest, &dg.digest));
+    cb_layer_encoding_done(&e);
+    struct cb_slot_parent p = { .desc = &dz, .preferred = true };
+    assert_ptr_equal(cb_slots_parent(t, &gz.layer.diff_id, &p), s);
+    ok(cb_slot_encoding(s, CB_COMPRESSION_GZIP, INT_MIN, &e, &f->err));
+    assert_true(cb_digest_eq(&e.digest, &dz.digest));
+    made_layer_done(&gz);
+    made_layer_done(&zs);
+}
+
+/* For an export the manifest's own blob has to be there, and no other of the layer will do. */
+static void test_blob_is_the_manifests(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer gz = build_layer(b, "a", "same", CB_COMPRESSION_GZIP);
+    struct cb_digest other = digest_of("a blob that is nowhere");
+    struct cb_descriptor d = layer_desc(&gz);
+    ok(cb_store_layer_put(f->s, &gz.layer, &f->err));
+    d.digest = other;
+    struct cb_slot *s = cb_slots_parent(t, &gz.layer.diff_id, &(struct cb_slot_parent){ .desc = &d });
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TOC | CB_NEED_TREE | CB_NEED_DATA, NULL, &f->err));
+    fails(cb_slots_need(t, &s, 1, CB_NEED_BLOB, NULL, &f->err), CB_ENOTFOUND);
+    made_layer_done(&gz);
+}
+
+/* ---- identity ---- */
+
+static void test_content(void **state)
+{
+    struct build_fixture *b = *state;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct made_layer n = build_layer(b, "a", "2", CB_COMPRESSION_GZIP);
+    struct cb_digest one, again, two, of_parent;
+    assert_true(cb_slot_content(cb_slots_made(t, &m.layer, m.toc), &one));
+    assert_true(cb_slot_content(cb_slots_made(t, &n.layer, n.toc), &two));
+    assert_false(cb_digest_eq(&one, &two));
+    /* The same at another time: another diff id, the same content. */
+    struct cb_toc_builder *builder = cb_toc_builder_new();
+    struct cb_entry later = *cb_toc_at(m.toc, 0);
+    later.mtime++;
+    assert_int_equal(cb_toc_builder_add(builder, &later, NULL), 0);
+    struct cb_toc *toc = cb_toc_builder_finish(builder);
+    cb_toc_builder_free(builder);
+    struct cb_layer l = { .diff_id = digest_of("later"), .size = 1 };
+    assert_true(cb_slot_content(cb_slots_made(t, &l, toc), &again));
+    assert_true(cb_digest_eq(&one, &again));
+    cb_toc_unref(toc);
+    /* A parent is what its diff id says. */
+    CB_AUTO(cb_slots_free) struct cb_slots *other = cb_slots_new(&b->env);
+    assert_true(cb_slot_content(parent_of(other, &m), &of_parent));
+    assert_true(cb_digest_eq(&of_parent, &m.layer.diff_id));
+    made_layer_done(&m);
+    made_layer_done(&n);
+}
+
+/* Empty differences count for nothing, in a key as in a view. */
+static void test_empty_ones_do_not_count(void **state)
+{
+    struct build_fixture *b = *state;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct cb_slot *empty = pending(b, t), *full = cb_slots_made(t, &m.layer, m.toc);
+    cb_slot_complete(empty, NULL, NULL, NULL);
+    struct cb_slot *with[] = { empty, full, empty }, *without[] = { full }, *twice[] = { full, full };
+    struct cb_vertex v = { .kind = CB_VERTEX_RUN };
+    struct cb_key_base kb = { .clamp_mtime = INT64_MAX, .arch = "amd64" };
+    struct cb_digest a, c, d, hint;
+    cb_key_run_content(&kb, &v, with, 3, &a);
+    cb_key_run_content(&kb, &v, without, 1, &c);
+    cb_key_run_content(&kb, &v, twice, 2, &d);
+    cb_key_run_hint(&kb, &v, &hint);
+    assert_true(cb_digest_eq(&a, &c));
+    assert_false(cb_digest_eq(&a, &d));
+    assert_false(cb_digest_eq(&a, &hint));
+    CB_AUTO(cb_stack_unref) struct cb_stack *s = cb_slots_stack(t, with, 3);
+    assert_int_equal(cb_stack_layers(s), 1);
+    made_layer_done(&m);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, build_setup, build_teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_completing), T(test_empty_and_failed), T(test_waiters_do_not_stop_the_makers),
+        T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
+        T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
+        T(test_empty_ones_do_not_count),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
