@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c
- * (instructions that only change the configuration), plan_step.c (those that make a vertex). */
+ * (instructions that only change the configuration), plan_step.c, plan_run.c, plan_copy.c (those that make a vertex). */
 
 #include "build/graph.h"
 
@@ -57,8 +57,12 @@ int plan_config(struct plan_stage *st, const struct cb_df_instruction *i, struct
 /* SHELL as it stands: at least one word. */
 void plan_shell(const struct plan_stage *st, struct cb_strvec *out);
 
-/* ---- plan_step.c ---- */
+/* ---- plan_step.c, plan_run.c, plan_copy.c ---- */
 int plan_step(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* The next numbered step of the stage, on top of what it has; the caller makes it the top. */
+struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind);
 
 /* ---- plan_source.c ---- */
 struct plan_source_name {

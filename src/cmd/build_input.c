@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/build_input.h"
+
+#include <limits.h>
+
+#include "util/alloc.h"
+
+/* The word after --push names the target unless it reads as a path, or -t already names one. */
+static bool push_takes(const char *word, void *arg)
+{
+    const bool *tagged = arg;
+    return !*tagged && word[0] != '-' && word[0] != '/' && word[0] != '~' && strcmp(word, ".") && strcmp(word, "..") &&
+           !cb_starts_with(word, "./") && !cb_starts_with(word, "../");
+}
+
+#define AT(field) offsetof(struct build_options, field)
+const struct cb_opt build_opts[] = {
+    { "tag", 't', CB_OPT_LIST, AT(tags), "NAME[:TAG]", "name of the image (several)", NULL },
+    { "file", 'f', CB_OPT_STRING, AT(file), "FILE", "the Dockerfile; - is standard input", NULL },
+    { "push", 0, CB_OPT_MAYBE, AT(push), "NAME", "push to every name; --push NAME also names it", push_takes },
+    { "target", 0, CB_OPT_STRING, AT(target), "STAGE", "build this stage", NULL },
+    { "build-arg", 0, CB_OPT_LIST, AT(build_args), "K[=V]", "value of an ARG; K alone: from the environment", NULL },
+    { "label", 0, CB_OPT_LIST, AT(labels), "K=V", "label of the image", NULL },
+    { "annotation", 0, CB_OPT_LIST, AT(annotations), "K=V", "annotation of the manifest", NULL },
+    { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
+    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, missing, never)",
+      NULL },
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
+    { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
+    { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN", NULL },
+    { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]",
+      NULL },
+    { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
+    { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
+    CB_OPT_COMMON_PROGRESS(build_options),
+    CB_OPT_COMMON_REGISTRY(build_options),
+    CB_OPT_COMMON_STORE(build_options),
+    CB_OPT_END,
+};
+
+void build_input_done(struct build_input *in)
+{
+    struct build_options *c = &in->cli;
+    struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs,
+                                        &c->add_host, &in->operands, &in->args, &in->hosts };
+    for (size_t i = 0; i < CB_COUNTOF(lists); i++)
+        cb_strvec_done(lists[i]);
+    for (size_t i = 0; i < in->n_outputs; i++)
+        cb_output_done(&in->outputs[i]);
+    free(in->outputs);
+    cb_strmap_done(&in->labels);
+    cb_strmap_done(&in->annotations);
+    cb_platform_done(&in->platform);
+    cb_common_done(&c->common);
+}
+
+static void take_build_args(struct build_input *in)
+{
+    for (size_t i = 0; i < in->cli.build_args.n; i++) {
+        const char *arg = in->cli.build_args.v[i];
+        const char *v = strchr(arg, '=') ? NULL : getenv(arg);
+        if (strchr(arg, '='))
+            cb_strvec_push(&in->args, arg);
+        else if (v)
+            cb_strvec_pushf(&in->args, "%s=%s", arg, v);
+    }
+}
+
+static int take_map(const struct cb_strvec *from, const char *flag, struct cb_strmap *to, struct cb_error *err)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const char *eq = strchrnul(from->v[i], '=');
+        cb_autofree char *key = cb_strndup(from->v[i], (size_t)(eq - from->v[i]));
+        if (!*key)
+            return cb_error_set(err, CB_EUSAGE, "--%s %s: write KEY=VALUE", flag, from->v[i]);
+        cb_strmap_set(to, key, *eq ? eq + 1 : "");
+    }
+    return 0;
+}
+
+static int take_outputs(struct build_input *in, struct cb_error *err)
+{
+    in->outputs = cb_calloc(in->cli.outputs.n + 1, sizeof *in->outputs);
+    for (size_t i = 0; i < in->cli.outputs.n; i++) {
+        in->n_outputs++;
+        int r = cb_output_parse(&in->outputs[i], in->cli.outputs.v[i], err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int take_push(struct build_input *in, struct cb_error *err)
+{
+    const char *v = in->cli.push;
+    if (!v || !strcmp(v, "false") || !strcmp(v, "0"))
+        return 0;
+    in->o.push = true;
+    if (*v && strcmp(v, "true") && strcmp(v, "1"))
+        cb_strvec_push(&in->cli.tags, v);
+    if (!in->cli.tags.n)
+        return cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG, or -t NAME");
+    return 0;
+}
+
+static int take_pull(struct build_input *in, struct cb_error *err)
+{
+    const char *v = in->cli.pull;
+    if (!v)
+        return 0;
+    return cb_pull_policy_parse(*v ? v : "always", &in->o.pull, err);
+}
+
+/* Docker's HOST:IP and HOST=IP (an IPv6 address maybe in brackets) as /etc/hosts wants it: "HOST IP". */
+static int take_hosts(struct build_input *in, struct cb_error *err)
+{
+    for (size_t i = 0; i < in->cli.add_host.n; i++) {
+        const char *word = in->cli.add_host.v[i], *sep = word + strcspn(word, ":=");
+        const char *ip = *sep ? sep + 1 : sep;
+        size_t n = strlen(ip);
+        if (!*ip || sep == word)
+            return cb_error_set(err, CB_EUSAGE, "--add-host %s: write HOST:IP", word);
+        bool brackets = n > 2 && ip[0] == '[' && ip[n - 1] == ']';
+        cb_strvec_pushf(&in->hosts, "%.*s %.*s", (int)(sep - word), word, (int)(brackets ? n - 2 : n),
+                        brackets ? ip + 1 : ip);
+    }
+    return 0;
+}
+
+/* buildx's "[TYPE[,TYPE…]:]KEY=VALUE": ours are on the manifest. */
+static int take_annotations(struct build_input *in, struct cb_error *err)
+{
+    static const char *const others[] = { "index", "manifest-descriptor", "index-descriptor", "manifest[", "index[",
+                                          "manifest-descriptor[", "index-descriptor[", "manifest," };
+    struct cb_strvec plain cb_cleanup_strvec = CB_STRVEC_INIT;
+    for (size_t i = 0; i < in->cli.annotations.n; i++) {
+        const char *word = in->cli.annotations.v[i], *colon = strchr(word, ':'), *eq = strchr(word, '=');
+        bool typed = colon && (!eq || colon < eq);
+        for (size_t k = 0; typed && k < CB_COUNTOF(others); k++) {
+            size_t n = strlen(others[k]);
+            if (!strncmp(word, others[k], n) && (word[n] == ':' || word[n] == ',' || strchr("[,", others[k][n - 1])))
+                return cb_error_set(err, CB_EUSAGE, "--annotation %s: this version annotates the manifest only", word);
+        }
+        cb_strvec_push(&plain, typed && cb_starts_with(word, "manifest:") ? colon + 1 : word);
+    }
+    return take_map(&plain, "annotation", &in->annotations, err);
+}
+
+static int take_rest(struct build_input *in, struct cb_error *err)
+{
+    const char *platform = in->cli.platform ? in->cli.platform : getenv("DOCKER_DEFAULT_PLATFORM");
+    int r = 0;
+    if (platform && strchr(platform, ','))
+        return cb_error_set(err, CB_EUSAGE, "--platform %s: this version builds one platform at a time", platform);
+    if (platform && *platform) {
+        r = cb_platform_parse(&in->platform, platform, err);
+        in->o.platform = &in->platform;
+    }
+    in->o.network = CB_NETWORK_HOST;
+    if (r == 0 && in->cli.network)
+        r = cb_network_parse(in->cli.network, &in->o.network, err);
+    return r;
+}
+
+int build_input_take(struct build_input *in, struct cb_error *err)
+{
+    struct cb_build_options *o = &in->o;
+    int r = take_push(in, err);
+    if (r == 0)
+        r = take_map(&in->cli.labels, "label", &in->labels, err);
+    if (r == 0)
+        r = take_annotations(in, err);
+    if (r == 0)
+        r = take_outputs(in, err);
+    if (r == 0)
+        r = take_pull(in, err);
+    if (r == 0)
+        r = take_hosts(in, err);
+    if (r == 0)
+        r = take_rest(in, err);
+    take_build_args(in);
+    o->context = in->operands.n ? in->operands.v[0] : ".";
+    o->dockerfile = in->cli.file;
+    o->target = in->cli.target;
+    o->tags = &in->cli.tags;
+    o->build_args = &in->args;
+    o->labels = &in->labels;
+    o->annotations = &in->annotations;
+    o->outputs = in->outputs;
+    o->n_outputs = in->n_outputs;
+    o->no_cache = in->cli.no_cache;
+    o->extra_hosts = &in->hosts;
+    o->compression = CB_COMPRESSION_GZIP;
+    o->compression_level = INT_MIN;
+    return r;
+}

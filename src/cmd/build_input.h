@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The command line of `build`: what was said (struct build_options, filled from the option table) and what it means
+ * (struct cb_build_options). */
+
+#include "cmd/session.h"
+
+struct build_options {
+    struct cb_common common;
+    const char *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
+    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host;
+    bool no_cache, quiet, load;
+};
+
+/* Everything cb_build_options needs in its own types. */
+struct build_input {
+    struct build_options cli;
+    struct cb_strvec operands, args, hosts;
+    struct cb_strmap labels, annotations;
+    struct cb_output *outputs;
+    size_t n_outputs;
+    struct cb_platform platform;
+    struct cb_build_options o;
+};
+
+extern const struct cb_opt build_opts[];
+/* What the command line says, in the types of the builder; checks what can be checked before anything is opened. */
+int build_input_take(struct build_input *in, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+void build_input_done(struct build_input *in);
