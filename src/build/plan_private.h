@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c
- * (instructions that only change the configuration), plan_step.c, plan_run.c, plan_copy.c (those that make a vertex). */
+ * (instructions that only change the configuration), plan_step.c, plan_run.c and plan_copy.c (those that make a
+ * vertex). */
 
 #include "build/graph.h"
 
