@@ -154,19 +154,36 @@ static int parse_tag(struct cb_build *b, const char *text, struct cb_error *err)
     return 0;
 }
 
-static int parse_tags(struct cb_build *b, struct cb_error *err)
+/* Names of -t (k = 0) are pushed by --push and by an image output without names of its own; those of output k - 1 by
+ * --push and by itself. */
+static bool pushes(const struct cb_build_options *o, size_t k)
 {
-    size_t max = b->o->tags ? b->o->tags->n : 0;
+    bool push = o->push || (k > 0 && o->outputs[k - 1].push);
+    for (size_t i = 0; k == 0 && i < o->n_outputs; i++)
+        push = push || (o->outputs[i].push && o->outputs[i].names.n == 0);
+    return push;
+}
+
+static int parse_names(struct cb_build *b, bool pushed, struct cb_error *err)
+{
     int r = 0;
-    for (size_t i = 0; i < b->o->n_outputs; i++)
-        max += b->o->outputs[i].names.n;
-    b->tags = cb_calloc(max + 1, sizeof *b->tags);
     for (size_t k = 0; k <= b->o->n_outputs; k++) {
         const struct cb_strvec *names = k == 0 ? b->o->tags : &b->o->outputs[k - 1].names;
-        for (size_t i = 0; r == 0 && names && i < names->n; i++)
+        for (size_t i = 0; r == 0 && names && pushes(b->o, k) == pushed && i < names->n; i++)
             r = parse_tag(b, names->v[i], err);
     }
     return r;
+}
+
+static int parse_tags(struct cb_build *b, struct cb_error *err)
+{
+    size_t max = b->o->tags ? b->o->tags->n : 0;
+    for (size_t i = 0; i < b->o->n_outputs; i++)
+        max += b->o->outputs[i].names.n;
+    b->tags = cb_calloc(max + 1, sizeof *b->tags);
+    int r = parse_names(b, true, err);
+    b->n_pushed = b->n_tags;
+    return r < 0 ? r : parse_names(b, false, err);
 }
 
 static bool wants_push(const struct cb_build_options *o)
@@ -288,7 +305,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
 {
     if (!wants_push(b->o))
         return 0;
-    b->pusher = cb_pusher_new(b->env, b->tags, b->n_tags, err);
+    b->pusher = cb_pusher_new(b->env, b->tags, b->n_pushed, err);
     if (!b->pusher)
         return cb_failed(err);
     cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
@@ -377,7 +394,7 @@ static int check_options(struct cb_build *b, struct cb_error *err)
         r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
     if (r == 0)
         r = parse_tags(b, err);
-    if (r == 0 && wants_push(b->o) && b->n_tags == 0)
+    if (r == 0 && wants_push(b->o) && b->n_pushed == 0)
         r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
     return r;
 }

@@ -110,19 +110,18 @@ static int set_name(struct cb_build *b, const char *name, struct cb_error *err)
     return cb_store_name_set(b->env->store, name, new, err);
 }
 
-/* The names of a push are in the result already, with what became of each. */
+/* The names of a push that had something to do are in the result already, with what became of each. */
 int cb_build_set_names(struct cb_build *b, struct cb_error *err)
 {
-    bool told = b->res->n_tags > 0;
+    size_t told = b->res->n_tags;
     int r = 0;
-    if (!told)
-        b->res->tags = cb_calloc(b->n_tags + 1, sizeof *b->res->tags);
+    b->res->tags = cb_reallocarray(b->res->tags, told + b->n_tags + 1, sizeof *b->res->tags);
     for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
         cb_autofree char *name = cb_reference_text(&b->tags[i]);
         r = set_name(b, name, err);
-        if (!told)
+        if (i >= b->n_pushed || told == 0)
             b->res->tags[b->res->n_tags++] =
-                (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = b->res->was_current };
+                (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = i < b->n_pushed && b->res->was_current };
     }
     return r;
 }

@@ -15,8 +15,8 @@ struct cb_build {
     struct cb_plan plan;
     struct cb_solver solver;
     struct cb_slots *slots;
-    struct cb_reference *tags;     /* parsed, with a tag each */
-    size_t n_tags;
+    struct cb_reference *tags;     /* parsed, with a tag each; those that are pushed come first */
+    size_t n_tags, n_pushed;
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     int64_t epoch;                 /* s; INT64_MAX: none */
 };

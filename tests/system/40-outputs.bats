@@ -133,6 +133,15 @@ assert_the_tree()
         "$(metadata -r '.["containerimage.digest"]')"
 }
 
+@test "an output that pushes a name of its own leaves the names of -t at home" {
+    cbpush build -t "$reg/test/kept:1" -o "type=image,name=$reg/test/sent:1,push=true" ctx
+    judged test/sent:1
+    assert_equal "$(registry_curl reg /v2/test/kept/manifests/1 | tail -n 1)" 404
+    run cbpush images
+    assert_contains "$output" test/kept
+    assert_contains "$output" test/sent
+}
+
 @test "compression=zstd: the layers are zstd, and hold the same" {
     out type=oci,dest=gzip,tar=false
     out type=oci,dest=zstd,tar=false,compression=zstd
