@@ -27,6 +27,8 @@ struct cb_registry_options {
     bool allow_foreign_urls;
     void (*debug)(void *arg, const char *line);
     void *debug_arg;
+    void (*notice)(void *arg, const char *line); /* for the user: an upload begins anew; may be NULL */
+    void *notice_arg;
 };
 struct cb_registry *cb_registry_new(const struct cb_registry_options *o,
                                     struct cb_error *err); /* NULL: registries.conf is wrong */

@@ -174,6 +174,17 @@ static int prepare(struct push_blob *b, unsigned tries, struct cb_error *err)
     return s < 0 ? s : push_is_there(b, err);
 }
 
+static void tell_user(const struct push_blob *b, const struct cb_error *e)
+{
+    const struct cb_registry_options *o = &b->p->r->o;
+    char id[CB_DIGEST_TEXT_MAX];
+    if (!o->notice)
+        return;
+    cb_autofree char *line = cb_asprintf("blob %.19s is sent again: %s", cb_digest_text(&b->desc.digest, id),
+                                         cb_error_text(e));
+    o->notice(o->notice_arg, line);
+}
+
 int push_upload(struct push_blob *b, char *session, struct cb_error *err)
 {
     for (unsigned i = 1;; i++) {
@@ -183,6 +194,7 @@ int push_upload(struct push_blob *b, char *session, struct cb_error *err)
             return 0;
         if (!worth_another(b, s, &e) || i == MAX_TRIES || b->wait_ns > MAX_WAIT_NS || push_stopped(b->p))
             return cb_error_move(err, &e);
+        tell_user(b, &e);
         s = prepare(b, i, err);
         if (s != 0)
             return s < 0 ? s : 0;

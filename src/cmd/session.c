@@ -39,12 +39,18 @@ static void debug_line(void *arg, const char *line)
     cb_progress_debug(arg, "%s", line);
 }
 
+static void notice_line(void *arg, const char *line)
+{
+    cb_progress_note(arg, false, "%s", line);
+}
+
 static int open_network(struct cb_session *s, struct cb_error *err)
 {
     const struct cb_common *c = s->common;
     const struct cb_cancel *cancel = s->process->cancel;
     struct cb_http_options ho = {
-        .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress
+        .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress,
+        .notice = notice_line, .notice_arg = s->progress
     };
     s->http = cb_http_new(&ho, err);
     if (!s->http)
@@ -54,7 +60,8 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     s->auth = cb_auth_new(&ao);
     struct cb_registry_options ro = { .http = s->http, .auth = s->auth, .cancel = cancel, .cert_dir = c->cert_dir,
                                       .insecure = &c->insecure, .tls_verify = c->tls_verify,
-                                      .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress };
+                                      .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress,
+                                      .notice = notice_line, .notice_arg = s->progress };
     s->registry = cb_registry_new(&ro, err);
     return s->registry ? 0 : -CB_ECONF;
 }

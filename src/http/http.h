@@ -40,6 +40,10 @@ struct cb_http_options {
      * once. */
     void (*trace)(void *arg, const char *line);
     void *trace_arg;
+    /* One redacted line for the user when a host keeps failing ("GET https://h/v2/x: status 503: next try in 2 s");
+     * may be NULL. Not called for a single short hiccup. Threads as for trace. */
+    void (*notice)(void *arg, const char *line);
+    void *notice_arg;
 };
 /* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from
  * the environment here, once. Returns NULL and err if there is no thread or descriptor left. */

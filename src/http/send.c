@@ -143,6 +143,17 @@ static void trace_outcome(struct exchange *x, int64_t since, const struct cb_htt
     trace(x, since, sb.buf);
 }
 
+/* One failure that a moment heals is nobody's concern. */
+static void tell_user(struct exchange *x, const struct cb_http_transfer *t, const struct cb_error *err, int64_t wait)
+{
+    if (!x->h->o.notice || (x->tries == 0 && wait < 2 * CB_SEC_NS))
+        return;
+    cb_autofree char *status = t ? cb_asprintf("status %u", t->status) : NULL;
+    cb_autofree char *line = cb_asprintf("%s: %s: next try in %.0f s", x->name,
+                                         status ? status : cb_error_text(err), (double)wait / (double)CB_SEC_NS);
+    x->h->o.notice(x->h->o.notice_arg, line);
+}
+
 static int send_hop(struct exchange *x, struct cb_http_transfer **out, struct cb_error *err)
 {
     int64_t not_before = 0;
@@ -160,6 +171,7 @@ static int send_hop(struct exchange *x, struct cb_http_transfer **out, struct cb
             *out = CB_TAKE(t);
             return 0;
         }
+        tell_user(x, t, &e, wait);
         not_before = cb_time_monotonic() + wait;
         x->tries++;
         if (t) {

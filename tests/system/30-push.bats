@@ -509,11 +509,13 @@ END
     {
         while [ ! -s "$dir/out" ]; do sleep 0.02; done
         kill -KILL "$(cat "$dir/pid")"
-        sleep 0.5
+        sleep 2.5
         rig_spawn "$dir" env -i "PATH=$PATH" "RIG_TEST_MARK=$RIG_TEST_MARK" docker-registry serve "$dir/config.yml"
     }
     start_again 3>&- &
     cbpush build --progress plain --push "$addr/test/app:1" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+    # The user is told why it takes longer.
+    grep -E 'next try in|is sent again' build.log || { cat build.log >&2; false; }
     oci=$(judge_skopeo restarting test/app:1)
     ran cat /big | cmp - ctx/big
 }
