@@ -271,6 +271,7 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
     if (st->base_stage) {
         cb_image_config_copy(&st->config, &st->base_stage->config);
         cb_strvec_copy(&st->args, &st->base_stage->args);
+        cb_strvec_copy(&st->declared, &st->base_stage->declared);
         st->top = st->base_stage->top;
     } else if (st->source) {
         cb_image_config_copy(&st->config, &st->source->image.config);
@@ -390,6 +391,7 @@ static void planner_done(struct planner *p)
         cb_platform_done(&st->platform);
         cb_image_config_done(&st->config);
         cb_strvec_done(&st->args);
+        cb_strvec_done(&st->declared);
         free_history(st->history, st->n_history);
     }
     free(p->stages);

@@ -2,7 +2,7 @@
 #include <signal.h>
 #include <strings.h>
 
-#include "build/plan_private.h"
+#include "build/plan_note.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 
@@ -38,6 +38,12 @@ static void pair_values_done(struct pair_values *v)
     free(v->value);
 }
 
+static void pair_values_note(const struct pair_values *v, struct cb_strbuf *note)
+{
+    for (size_t i = 0; i < v->n; i++)
+        cb_strbuf_addf(note, " %s=%s", v->key[i], v->value[i] ? v->value[i] : "");
+}
+
 /* All are expanded before the first is set: one environment an instruction. */
 static int expand_pairs(struct plan_stage *st, const struct cb_df_instruction *i, struct pair_values *v,
                         struct cb_error *err)
@@ -56,22 +62,26 @@ static int expand_pairs(struct plan_stage *st, const struct cb_df_instruction *i
     return r;
 }
 
-static int do_env(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_env(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                  struct cb_error *err)
 {
     struct pair_values v = { 0 };
     int r = expand_pairs(st, i, &v, err);
     for (size_t k = 0; r == 0 && k < v.n; k++)
         cb_env_set(&st->config.env, v.key[k], v.value[k]);
+    pair_values_note(&v, note);
     pair_values_done(&v);
     return r;
 }
 
-static int do_label(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_label(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                    struct cb_error *err)
 {
     struct pair_values v = { 0 };
     int r = expand_pairs(st, i, &v, err);
     for (size_t k = 0; r == 0 && k < v.n; k++)
         cb_strmap_set(&st->config.labels, v.key[k], v.value[k]);
+    pair_values_note(&v, note);
     pair_values_done(&v);
     return r;
 }
@@ -86,29 +96,38 @@ static void full_command(const struct plan_stage *st, const struct cb_df_command
         cb_strvec_push(out, c->args.v[k]);
 }
 
-static int do_cmd(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_cmd(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                  struct cb_error *err CB_UNUSED)
 {
     struct cb_strvec v cb_cleanup_strvec = CB_STRVEC_INIT;
     full_command(st, &i->command, &v);
     cb_arglist_set(&st->config.cmd, &v);
-    st->config.args_escaped = false;
+    st->config.args_escaped = true;
+    cb_strbuf_addch(note, ' ');
+    plan_note_quoted(note, &v);
     st->cmd_set = true;
     return 0;
 }
 
-static int do_entrypoint(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_entrypoint(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                         struct cb_error *err CB_UNUSED)
 {
     struct cb_strvec v cb_cleanup_strvec = CB_STRVEC_INIT;
     full_command(st, &i->command, &v);
     cb_arglist_set(&st->config.entrypoint, &v);
+    cb_strbuf_addch(note, ' ');
+    plan_note_quoted(note, &v);
     if (!st->cmd_set)
         cb_arglist_clear(&st->config.cmd);
     return 0;
 }
 
-static int do_shell(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_shell(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                    struct cb_error *err CB_UNUSED)
 {
     cb_arglist_set(&st->config.shell, &i->command.args);
+    cb_strbuf_addch(note, ' ');
+    plan_note_words(note, &i->command.args);
     return 0;
 }
 
@@ -141,7 +160,7 @@ static bool parse_port(const char *s, size_t n, uint32_t *out)
 }
 
 /* [ip:][host:]port[-port][/proto]; only the container's side is kept. */
-static int expose_word(struct plan_stage *st, const char *word, struct cb_error *err)
+static int expose_word(struct cb_strvec *out, const char *word, struct cb_error *err)
 {
     const char *slash = strchrnul(word, '/');
     const char *ports = memrchr(word, ':', (size_t)(slash - word));
@@ -160,35 +179,49 @@ static int expose_word(struct plan_stage *st, const char *word, struct cb_error 
     if (strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "sctp"))
         return cb_error_set(err, CB_ECONF, "invalid protocol \"%s\" in \"%s\": tcp, udp or sctp", proto, word);
     for (uint32_t p = first; p <= last; p++)
-        cb_strvec_pushf(&st->config.exposed_ports, "%u/%s", p, proto);
+        cb_strvec_pushf(out, "%u/%s", p, proto);
     return 0;
 }
 
-static int do_expose(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_expose(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                     struct cb_error *err)
 {
+    struct cb_strvec sorted cb_cleanup_strvec = CB_STRVEC_INIT;
     struct cb_strvec words cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_strvec ports cb_cleanup_strvec = CB_STRVEC_INIT;
     int r = 0;
-    for (size_t k = 0; r == 0 && k < i->words.n; k++)
-        r = plan_expand_words(st, i->words.v[k], &words, err);
+    cb_strvec_copy(&sorted, &i->words);
+    cb_strvec_sort(&sorted);
+    for (size_t k = 0; r == 0 && k < sorted.n; k++)
+        r = plan_expand_words(st, sorted.v[k], &words, err);
     for (size_t k = 0; r == 0 && k < words.n; k++)
-        r = expose_word(st, words.v[k], err);
+        r = expose_word(&ports, words.v[k], err);
+    cb_strbuf_addch(note, ' ');
+    plan_note_words(note, &ports);
+    for (size_t k = 0; k < ports.n; k++)
+        cb_strvec_push(&st->config.exposed_ports, ports.v[k]);
     settle(&st->config.exposed_ports);
     return r;
 }
 
 /* Unlike EXPOSE: a path with a space stays one. */
-static int do_volume(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_volume(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                     struct cb_error *err)
 {
+    struct cb_strvec paths cb_cleanup_strvec = CB_STRVEC_INIT;
     for (size_t k = 0; k < i->words.n; k++) {
-        cb_autofree char *path = NULL;
+        char *path = NULL;
         int r = plan_expand(st, i->words.v[k], &path, err);
         if (r < 0)
             return r;
+        cb_strvec_take(&paths, path);
         if (!*path)
             return cb_error_set(err, CB_ECONF, "VOLUME has an empty path");
         cb_strvec_push(&st->config.volumes, path);
     }
     settle(&st->config.volumes);
+    cb_strbuf_addch(note, ' ');
+    plan_note_words(note, &paths);
     return 0;
 }
 
@@ -205,15 +238,21 @@ static int set_expanded(struct plan_stage *st, const struct cb_df_instruction *i
     return 0;
 }
 
-static int do_user(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_user(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                   struct cb_error *err)
 {
-    return set_expanded(st, i, &st->config.user, err);
+    int r = set_expanded(st, i, &st->config.user, err);
+    if (r == 0)
+        cb_strbuf_addf(note, " %s", st->config.user);
+    return r;
 }
 
-static int do_maintainer(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_maintainer(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                         struct cb_error *err CB_UNUSED)
 {
     free(st->config.author);
     st->config.author = cb_strdup(i->words.n ? i->words.v[0] : "");
+    cb_strbuf_addf(note, " %s", st->config.author);
     return 0;
 }
 
@@ -240,15 +279,19 @@ static bool is_signal(const char *s)
     return is_realtime(name);
 }
 
-static int do_stopsignal(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_stopsignal(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                         struct cb_error *err)
 {
     int r = set_expanded(st, i, &st->config.stop_signal, err);
     if (r == 0 && !is_signal(st->config.stop_signal))
         return cb_error_set(err, CB_ECONF, "unknown signal \"%s\"", st->config.stop_signal);
+    if (r == 0)
+        cb_strbuf_addf(note, " %s", st->config.stop_signal);
     return r;
 }
 
-static int do_healthcheck(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_healthcheck(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                          struct cb_error *err CB_UNUSED)
 {
     struct cb_healthcheck *h = CB_NEW(struct cb_healthcheck);
     h->interval = i->hc_interval;
@@ -261,10 +304,13 @@ static int do_healthcheck(struct plan_stage *st, const struct cb_df_instruction 
         cb_strvec_push(&h->test, i->command.args.v[k]);
     cb_healthcheck_free(st->config.healthcheck);
     st->config.healthcheck = h;
+    cb_strbuf_addch(note, ' ');
+    plan_note_healthcheck(note, h);
     return 0;
 }
 
-static int do_onbuild(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err CB_UNUSED)
+static int do_onbuild(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note CB_UNUSED,
+                      struct cb_error *err CB_UNUSED)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_df_onbuild_text(&text, i);
@@ -272,23 +318,27 @@ static int do_onbuild(struct plan_stage *st, const struct cb_df_instruction *i, 
     return 0;
 }
 
-static int do_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int do_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+                  struct cb_error *err)
 {
-    return plan_arg(st, i, err);
+    return plan_arg(st, i, note, err);
 }
 
 int plan_config(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
-    static int (*const table[])(struct plan_stage *, const struct cb_df_instruction *, struct cb_error *) = {
+    static int (*const table[])(struct plan_stage *, const struct cb_df_instruction *, struct cb_strbuf *,
+                                struct cb_error *) = {
         [CB_DF_ARG] = do_arg, [CB_DF_ENV] = do_env, [CB_DF_LABEL] = do_label, [CB_DF_MAINTAINER] = do_maintainer,
         [CB_DF_USER] = do_user, [CB_DF_EXPOSE] = do_expose, [CB_DF_CMD] = do_cmd, [CB_DF_ENTRYPOINT] = do_entrypoint,
         [CB_DF_VOLUME] = do_volume, [CB_DF_SHELL] = do_shell, [CB_DF_STOPSIGNAL] = do_stopsignal,
         [CB_DF_HEALTHCHECK] = do_healthcheck, [CB_DF_ONBUILD] = do_onbuild,
     };
+    struct cb_strbuf note cb_cleanup_strbuf = CB_STRBUF_INIT;
     if ((size_t)i->kind >= CB_COUNTOF(table) || !table[i->kind])
         return cb_error_set(err, CB_EINTERNAL, "%s is no configuration", cb_df_kind_name(i->kind));
-    int r = table[i->kind](st, i, err);
-    if (r == 0 && i->kind != CB_DF_ARG)
-        plan_history(st, i->original, NULL);
+    cb_strbuf_adds(&note, cb_df_kind_name(i->kind));
+    int r = table[i->kind](st, i, &note, err);
+    if (r == 0 && i->kind != CB_DF_ONBUILD)
+        plan_history(st, note.buf, NULL);
     return r;
 }

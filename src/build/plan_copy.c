@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "build/plan_private.h"
+#include "build/plan_note.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/path.h"
@@ -127,6 +127,16 @@ static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, 
     return r;
 }
 
+static int copy_history(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex *v,
+                        struct cb_error *err)
+{
+    struct cb_strbuf note cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_adds(&note, cb_df_kind_name(i->kind));
+    int r = plan_note_copy(st, i, &note, err);
+    plan_history(st, note.buf, v);
+    return r;
+}
+
 int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
     struct cb_vertex *from = NULL;
@@ -146,7 +156,6 @@ int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct c
         return r;
     if (!i->from && v->copy.sources.n)
         st->p->plan->needs_context = true;
-    plan_history(st, i->original, v);
     st->top = v;
-    return 0;
+    return copy_history(st, i, v, err);
 }

@@ -19,6 +19,7 @@ struct plan_stage {
     bool reachable, done, cmd_set;
     struct cb_image_config config; /* as it is after the instructions so far */
     struct cb_strvec args;         /* "K=V": ARGs in scope that have a value */
+    struct cb_strvec declared;     /* the names of all ARGs in scope, the first declared first */
     struct cb_vertex *top;
     struct cb_plan_history *history; /* its own; that of base_stage stands below */
     size_t n_history, cap_history;
@@ -46,10 +47,12 @@ int plan_expand_global(struct planner *p, const char *text, char **out, struct c
 int plan_expand(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
 int plan_expand_words(struct plan_stage *st, const char *text, struct cb_strvec *out, struct cb_error *err) CB_WUR;
 int plan_expand_raw(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
-int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* note: what the history says behind "ARG". */
+int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
+             struct cb_error *err) CB_WUR;
 /* ENV, then ARGs that no ENV shadows; with_proxies adds the predefined proxy arguments that were given. */
 void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strvec *out);
-/* "|2 A=1 B=2 " for the history, or "". */
+/* "|2 A=1 B= " for the history, every ARG in scope, or "". */
 void plan_args_note(const struct plan_stage *st, struct cb_strbuf *out);
 
 /* ---- plan_config.c ---- */

@@ -2,17 +2,10 @@
 #include "build/plan_private.h"
 #include "util/alloc.h"
 
+/* In pairs. */
 static const char *const proxy_args[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
                                           "FTP_PROXY",  "ftp_proxy",  "NO_PROXY",    "no_proxy",
                                           "ALL_PROXY",  "all_proxy",  NULL };
-
-static bool is_proxy(const char *key)
-{
-    for (size_t i = 0; proxy_args[i]; i++)
-        if (!strcmp(proxy_args[i], key))
-            return true;
-    return false;
-}
 
 static const char *build_arg(const struct planner *p, const char *key)
 {
@@ -125,19 +118,22 @@ static int arg_value(struct plan_stage *st, const struct cb_df_pair *pair, char 
     return 0;
 }
 
-int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+/* One after the other: a default sees those before it in the same line. */
+int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note, struct cb_error *err)
 {
-    char **values = cb_calloc(i->n_pairs + 1, sizeof *values);
-    int r = 0;
-    for (size_t k = 0; r == 0 && k < i->n_pairs; k++)
-        r = arg_value(st, &i->pairs[k], &values[k], err);
     for (size_t k = 0; k < i->n_pairs; k++) {
-        if (r == 0 && values[k])
-            cb_env_set(&st->args, i->pairs[k].key, values[k]);
-        free(values[k]);
+        const char *key = i->pairs[k].key;
+        cb_autofree char *value = NULL;
+        int r = arg_value(st, &i->pairs[k], &value, err);
+        if (r < 0)
+            return r;
+        if (value)
+            cb_env_set(&st->args, key, value);
+        if (!cb_strvec_has(&st->declared, key))
+            cb_strvec_push(&st->declared, key);
+        cb_strbuf_addf(note, " %s%s%s", key, value ? "=" : "", value ? value : "");
     }
-    free(values);
-    return r;
+    return 0;
 }
 
 static void split(const char *entry, char **key, const char **value)
@@ -147,31 +143,46 @@ static void split(const char *entry, char **key, const char **value)
     *value = *eq ? eq + 1 : "";
 }
 
+static void set_unless_there(struct cb_strvec *out, const char *key, const char *value)
+{
+    if (!cb_env_get(out, key))
+        cb_env_set(out, key, value);
+}
+
+/* One that is given stands in both spellings; of two the lower-case one. */
+static void add_proxies(const struct plan_stage *st, struct cb_strvec *out)
+{
+    for (size_t i = 0; proxy_args[i]; i += 2) {
+        const char *upper = build_arg(st->p, proxy_args[i]), *lower = build_arg(st->p, proxy_args[i + 1]);
+        const char *value = lower ? lower : upper;
+        if (!value || !*value)
+            continue;
+        set_unless_there(out, proxy_args[i], value);
+        set_unless_there(out, proxy_args[i + 1], value);
+    }
+}
+
 void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strvec *out)
 {
-    const struct cb_strvec *given = st->p->o->build->build_args;
     cb_strvec_copy(out, &st->config.env);
     for (size_t i = 0; i < st->args.n; i++) {
         cb_autofree char *key = NULL;
         const char *value;
         split(st->args.v[i], &key, &value);
-        if (!cb_env_get(&st->config.env, key))
-            cb_env_set(out, key, value);
+        set_unless_there(out, key, value);
     }
-    for (size_t i = 0; with_proxies && given && i < given->n; i++) {
-        cb_autofree char *key = NULL;
-        const char *value;
-        split(given->v[i], &key, &value);
-        if (is_proxy(key) && !cb_env_get(out, key))
-            cb_env_set(out, key, value);
-    }
+    if (with_proxies)
+        add_proxies(st, out);
 }
 
 void plan_args_note(const struct plan_stage *st, struct cb_strbuf *out)
 {
-    if (st->args.n == 0)
+    if (st->declared.n == 0)
         return;
-    cb_strbuf_addf(out, "|%zu ", st->args.n);
-    for (size_t i = 0; i < st->args.n; i++)
-        cb_strbuf_addf(out, "%s ", st->args.v[i]);
+    cb_strbuf_addf(out, "|%zu ", st->declared.n);
+    for (size_t i = 0; i < st->declared.n; i++) {
+        const char *env = cb_env_get(&st->config.env, st->declared.v[i]);
+        const char *value = env ? env : cb_env_get(&st->args, st->declared.v[i]);
+        cb_strbuf_addf(out, "%s=%s ", st->declared.v[i], value ? value : "");
+    }
 }

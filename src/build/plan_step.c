@@ -45,13 +45,14 @@ static int do_workdir(struct plan_stage *st, const struct cb_df_instruction *i, 
     st->config.working_dir = cb_strdup(absolute);
     if (!strcmp(absolute, "/")) {
         st->step++;
-        plan_history(st, i->original, NULL);
+        plan_history(st, "WORKDIR /", NULL);
         return 0;
     }
     struct cb_vertex *v = plan_add_step(st, i, CB_VERTEX_MKDIR);
     v->mkdir.path = cb_strdup(absolute);
     v->mkdir.user = st->config.user && *st->config.user ? cb_strdup(st->config.user) : NULL;
-    plan_history(st, i->original, v);
+    cb_autofree char *note = cb_asprintf("WORKDIR %s", absolute);
+    plan_history(st, note, v);
     st->top = v;
     return 0;
 }
