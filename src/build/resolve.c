@@ -101,6 +101,8 @@ int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_found_
     CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
     struct cb_slot **v = cb_build_slots(slots, f, err);
     int r = v ? cb_slots_need(slots, v, f->image.manifest.n_layers, needs, step, err) : -CB_EVERIFY;
+    if (r == 0)
+        r = cb_slots_settle(slots, err);
     free(v);
     return r;
 }

@@ -9,6 +9,7 @@
 #include "util/alloc.h"
 
 #define FETCHERS 4
+#define PUBLISHERS 2
 
 struct cb_slots *cb_slots_new(const struct cb_build_env *env)
 {
@@ -17,6 +18,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     pthread_mutex_init(&t->mu, NULL);
     t->by_diff_id = cb_hashmap_new();
     t->fetchers = cb_pool_new("fetch", FETCHERS);
+    t->publishers = cb_pool_new("publish", PUBLISHERS);
     t->views = cb_stack_cache_new();
     return t;
 }
@@ -26,6 +28,7 @@ static void slot_free(struct cb_slot *s)
     cb_layer_done(&s->layer);
     cb_toc_unref(s->toc);
     cb_error_done(&s->error);
+    cb_error_done(&s->unpublished);
     cb_close_p(&s->tree_fd);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->mu);
@@ -38,6 +41,7 @@ void cb_slots_free(struct cb_slots *t)
     if (!t)
         return;
     cb_pool_free(t->fetchers);
+    cb_pool_free(t->publishers);
     cb_stack_cache_free(t->views);
     for (size_t i = 0; i < t->n; i++)
         slot_free(t->all[i]);

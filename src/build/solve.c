@@ -180,6 +180,8 @@ static int settle(struct cb_solver *s, const struct cb_solve_state *goal, struct
     }
     if (r == 0 && s->n_result > CB_MAX_LAYERS)
         r = cb_error_set(err, CB_ECONF, "the image would have %zu layers: more than %d", s->n_result, CB_MAX_LAYERS);
+    if (r == 0)
+        r = cb_slots_settle(s->slots, err);
     return r < 0 ? r : cb_cancel_check(s->cancel, err);
 }
 

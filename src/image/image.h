@@ -39,6 +39,7 @@ struct cb_layer_intake {
     const struct cb_cancel *cancel;
     void (*on_progress)(void *arg, uint64_t uncompressed); /* or NULL */
     void *arg;
+    struct cb_toc **toc; /* gets a reference to the table, the caller's; or NULL */
 };
 /* Publishes table (always) and tree; *diff_id, *size may be NULL. Hostile layers: A1–A10. A directory that is only
  * implied by `a/b` gets the attributes that the topmost of `lower` with a table gives it, else 0755 0:0. Device nodes

@@ -95,5 +95,7 @@ int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, 
         *diff_id = t.diff_id;
     if (size)
         *size = t.size;
+    if (o->toc)
+        *o->toc = CB_TAKE(toc);
     return 0;
 }
