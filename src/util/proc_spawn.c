@@ -42,6 +42,8 @@ static void become(const struct child_plan *plan)
     restore_signals();
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return;
+    if (plan->image->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return;
     /* The parent may have died before that. */
     if (getppid() != plan->parent)
         _exit(127);

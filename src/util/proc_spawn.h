@@ -2,6 +2,7 @@
 #pragma once
 /* fork and exec for proc.c, safe in a process with threads: between the two only async-signal-safe calls. */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "util/error.h"
@@ -10,6 +11,7 @@ struct cb_proc_image {
     const char *path;        /* absolute */
     const char *const *argv;
     const char *const *env;
+    bool no_new_privs;       /* set-id bits of the program count for nothing: they would end its dying with us */
     int stdio[3];            /* become descriptors 0, 1, 2; each is above 3 (cb_fd_lift) */
 };
 

@@ -13,6 +13,13 @@ void cb_strvec_done(struct cb_strvec *sv)
     *sv = (struct cb_strvec)CB_STRVEC_INIT;
 }
 
+void cb_strvec_wipe(struct cb_strvec *sv)
+{
+    for (size_t i = 0; i < sv->n; i++)
+        explicit_bzero(sv->v[i], strlen(sv->v[i]));
+    cb_strvec_done(sv);
+}
+
 void cb_strvec_take(struct cb_strvec *sv, char *s)
 {
     /* One more than n: the NULL at the end. */

@@ -15,6 +15,7 @@ struct cb_strvec {
 };
 #define CB_STRVEC_INIT { 0 }
 void cb_strvec_done(struct cb_strvec *sv);
+void cb_strvec_wipe(struct cb_strvec *sv); /* the same, and the memory of the strings is zeroed: they hold secrets */
 #define cb_cleanup_strvec CB_CLEANUP(cb_strvec_done)
 void cb_strvec_push(struct cb_strvec *sv, const char *s);
 void cb_strvec_pushf(struct cb_strvec *sv, const char *fmt, ...) CB_PRINTF(2, 3);
