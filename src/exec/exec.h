@@ -36,24 +36,8 @@ enum cb_mount_kind {
     CB_MOUNT_BIND,
     CB_MOUNT_TMPFS,
     CB_MOUNT_DATA,         /* a file with bytes of ours, on a ramfs: never on a disk, not even in swap (R16: secrets) */
+    CB_MOUNT_TREE,         /* a file or directory of an overlay of its own */
 };
-struct cb_mount {
-    enum cb_mount_kind kind;
-    int source_fd;         /* BIND: O_PATH, pinned by the caller (R20); borrowed */
-    const char *target;    /* absolute in the root, resolved inside it; made (and taken away again) if absent */
-    bool readonly;
-    uint64_t size;         /* TMPFS: bytes, 0 = half the memory */
-    uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400 */
-    const void *data;      /* DATA: borrowed; always read-only in the step */
-    size_t data_len;
-    uint32_t uid, gid;     /* DATA: of the file */
-};
-
-struct cb_port {           /* -p [ip:]host:container[/tcp] */
-    char *host_ip;         /* or NULL: all */
-    uint16_t host, container;
-};
-
 /* The root: overlay of lower directories (lowest first) with upper and work, both empty directories of one file
  * system. */
 struct cb_rootfs {
@@ -62,6 +46,24 @@ struct cb_rootfs {
     int upper_fd;          /* borrowed; receives what changed, in overlay form (userxattr when not REAL_ROOT). Its own
                             * mode and owner are those of `/` in the step: 0755, or only root sees anything */
     int work_fd;
+};
+struct cb_mount {
+    enum cb_mount_kind kind;
+    int source_fd;         /* BIND: O_PATH, pinned by the caller (R20); borrowed */
+    const char *target;    /* absolute in the root, resolved inside it; made (and taken away again) if absent */
+    const struct cb_rootfs *tree; /* TREE: what is changed in it lands in its upper directory */
+    const char *sub;       /* TREE: what is shown of it, links resolved inside; "" = all */
+    bool readonly;
+    uint64_t size;         /* TMPFS: bytes, 0 = half the memory */
+    uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400, S_IFREG = none; executable only where it says so */
+    const void *data;      /* DATA: borrowed; always read-only in the step */
+    size_t data_len;
+    uint32_t uid, gid;     /* DATA: of the file */
+};
+
+struct cb_port {           /* -p [ip:]host:container[/tcp] */
+    char *host_ip;         /* or NULL: all */
+    uint16_t host, container;
 };
 
 struct cb_exec_spec {
@@ -99,6 +101,30 @@ struct cb_exec_spec {
  * are reported as a status, failures of the sandbox itself as an error with the remedy. Mount points that had to be
  * made are gone from upper. */
 int cb_exec_run(const struct cb_exec_spec *spec, int *status, struct cb_error *err) CB_WUR;
+
+/* ---- ssh ---- */
+/* A socket for a step that leads to an ssh agent of the user's; several connections at once. What comes through lists
+ * keys and signs; adding, removing, locking and extensions are refused, as BuildKit does. */
+struct cb_ssh_forward_spec {
+    const char *agent;     /* path of the agent's socket; connected to when the step first asks */
+    int dir_fd;            /* where our socket is made, under this name; removed by the caller */
+    const char *name;
+    uint32_t mode, uid, gid;
+};
+struct cb_ssh_forward;
+int cb_ssh_forward_start(const struct cb_ssh_forward_spec *spec, struct cb_ssh_forward **out,
+                         struct cb_error *err) CB_WUR;
+int cb_ssh_forward_fd(const struct cb_ssh_forward *f); /* O_PATH, to be bound into the step; borrowed */
+void cb_ssh_forward_free(struct cb_ssh_forward *f);
+CB_DEFINE_CLEANUP(struct cb_ssh_forward *, cb_ssh_forward_free)
+/* An agent of our own that holds the private keys in these files, until it is freed or the calling thread ends. dir_fd:
+ * an empty directory that only we can enter. -CB_EUSAGE for what is no key, or one with a passphrase. */
+struct cb_ssh_agent;
+int cb_ssh_agent_start(int dir_fd, const struct cb_strvec *keys, struct cb_ssh_agent **out,
+                       struct cb_error *err) CB_WUR;
+const char *cb_ssh_agent_socket(const struct cb_ssh_agent *a); /* valid in this process and its children */
+void cb_ssh_agent_free(struct cb_ssh_agent *a);
+CB_DEFINE_CLEANUP(struct cb_ssh_agent *, cb_ssh_agent_free)
 
 /* ---- what works here ---- */
 enum cb_probe_state { CB_PROBE_OK, CB_PROBE_MISSING, CB_PROBE_BROKEN };

@@ -26,7 +26,7 @@ int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err)
         if (sb->binds[i] < 0)
             return cb_error_sys(err, CB_ELOCAL, -sb->binds[i], "mount %s: its source", m->target);
     }
-    return 0;
+    return cb_trees_create(sb, err);
 }
 
 static int put_bind(struct cb_sandbox *sb, size_t i, struct cb_error *err)
@@ -84,7 +84,8 @@ static int put_data(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     int r = write_data(ram, m, err);
     if (r < 0)
         return r;
-    return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, CB_MNT_SAFE | MOUNT_ATTR_RDONLY, err);
+    uint64_t attrs = (m->mode & 0111 ? CB_MNT_SAFE : CB_MNT_SAFEST) | MOUNT_ATTR_RDONLY;
+    return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, attrs, err);
 }
 
 static int put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
@@ -96,6 +97,8 @@ static int put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
         return put_tmpfs(sb, &sb->spec->mounts[i], err);
     case CB_MOUNT_DATA:
         return put_data(sb, i, err);
+    case CB_MOUNT_TREE:
+        return cb_tree_put(sb, i, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "mount of an unknown kind");
 }

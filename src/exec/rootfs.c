@@ -58,7 +58,8 @@ static int make_stubs(struct cb_sandbox *sb, int dir, struct cb_error *err)
     make_stub(sb->stubs, "/etc/hosts", false);
     make_stub(sb->stubs, "/etc/resolv.conf", false);
     for (size_t i = 0; i < spec->n_mounts; i++)
-        make_stub(sb->stubs, spec->mounts[i].target, source_is_dir(&spec->mounts[i]));
+        if (spec->mounts[i].kind != CB_MOUNT_TREE) /* file or directory: only seen once it is mounted */
+            make_stub(sb->stubs, spec->mounts[i].target, source_is_dir(&spec->mounts[i]));
     return 0;
 }
 

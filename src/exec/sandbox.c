@@ -65,6 +65,7 @@ static void close_mounts(struct cb_sandbox *sb)
     close_fd(&sb->stubs);
     for (size_t i = 0; sb->binds && i < sb->spec->n_mounts; i++)
         close_fd(&sb->binds[i]);
+    cb_trees_done(sb);
 }
 
 void cb_sandbox_done(struct cb_sandbox *sb)
@@ -80,7 +81,7 @@ void cb_sandbox_done(struct cb_sandbox *sb)
     cb_overlay_done(&sb->overlay);
     free(sb->binds);
     cb_strvec_done(&sb->argv);
-    cb_strvec_done(&sb->env);
+    cb_strvec_wipe(&sb->env);
     cb_strvec_done(&sb->candidates);
     free(sb->cwd);
     cb_error_done(&sb->err);

@@ -26,6 +26,7 @@ struct cb_sandbox {
     int stage;                  /* a tmpfs below it, out of the step's sight: devices, /etc/hosts, … */
     int dev, sys;
     int *binds;                 /* a detached copy of each BIND's source, by index in spec->mounts */
+    struct cb_tree_mount *trees; /* the same of TREEs; mounts_tree.c */
     struct cb_targets targets;
     /* the process */
     struct cb_child child;
@@ -74,6 +75,11 @@ int cb_network_loopback(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_mounts_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_pty_open(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+
+/* mounts_tree.c: the overlays of CB_MOUNT_TREE, made by cb_mounts_clone and shown by cb_mounts_attach. */
+int cb_trees_create(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_tree_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR;
+void cb_trees_done(struct cb_sandbox *sb);
 
 /* Helpers of several of them. */
 /* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */

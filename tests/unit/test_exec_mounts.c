@@ -76,6 +76,69 @@ static void data_mounts(void **state)
     assert_int_equal(count_entries(fx.upper), 0);
 }
 
+/* Layers of another image: links lead nowhere but into them, changes go into their own upper directory. */
+static void tree_mounts(void **state)
+{
+    static const enum cb_overlay_how hows[] = { CB_OVERLAY_FDS, CB_OVERLAY_NAMES, CB_OVERLAY_CLASSIC };
+    (void)state;
+    need_sandbox();
+    int low = make_dir(fx.base, "tree-low"), high = make_dir(fx.base, "tree-high");
+    put_file(low, "f", "low\n", 0644);
+    put_file(low, "g", "g\n", 0644);
+    put_file(high, "f", "high\n", 0644);
+    (void)!symlinkat("/", high, "rootdir");
+    int lower[] = { low, high };
+    for (size_t i = 0; i < CB_COUNTOF(hows); i++) {
+        cb_autofree char *name = cb_asprintf("tree-upper-%zu", i), *work = cb_asprintf("tree-work-%zu", i);
+        struct cb_rootfs tree = { lower, 2, make_dir(fx.base, name), make_dir(fx.base, work) };
+        struct cb_mount m[] = {
+            { .kind = CB_MOUNT_TREE, .target = "/t", .tree = &tree, .sub = "rootdir" },
+            { .kind = CB_MOUNT_TMPFS, .target = "/t/new" },
+        };
+        struct cb_exec_spec spec = plain_spec();
+        spec.mounts = m;
+        spec.n_mounts = CB_COUNTOF(m);
+        fx.how = hows[i];
+        run_script(&spec, "cat /t/f /t/g; echo x >/t/f; rm /t/g; test -d /t/new && test ! -e /t/bin");
+        assert_int_equal(fx.status, 0);
+        expect_out("high\ng\n");
+        assert_int_equal(count_entries(fx.upper), 0);
+        close(tree.upper_fd);
+        close(tree.work_fd);
+    }
+    fx.how = CB_OVERLAY_FDS;
+    assert_int_equal(count_entries(low), 2);
+    close(low);
+    close(high);
+}
+
+static void tree_of_a_file_read_only_or_not_there(void **state)
+{
+    (void)state;
+    need_sandbox();
+    int low = make_dir(fx.base, "tree-file");
+    put_file(low, "f", "file\n", 0644);
+    struct cb_rootfs tree = { &low, 1, make_dir(fx.base, "tree-u"), make_dir(fx.base, "tree-w") };
+    struct cb_mount m = { .kind = CB_MOUNT_TREE, .target = "/deep/er/f", .tree = &tree, .sub = "f", .readonly = true };
+    struct cb_exec_spec spec = plain_spec();
+    spec.mounts = &m;
+    spec.n_mounts = 1;
+    run_script(&spec, "cat /deep/er/f; echo x 2>/dev/null >/deep/er/f || echo ro");
+    expect_out("file\nro\n");
+    assert_int_equal(count_entries(fx.upper), 0);
+    close(tree.upper_fd);
+    close(tree.work_fd);
+    tree.upper_fd = make_dir(fx.base, "tree-u2");
+    tree.work_fd = make_dir(fx.base, "tree-w2");
+    m.sub = "absent";
+    run_script(&spec, "true");
+    assert_int_equal(fx.result, -CB_ECONF);
+    assert_non_null(strstr(fx.error.msg, "/absent"));
+    close(tree.upper_fd);
+    close(tree.work_fd);
+    close(low);
+}
+
 static void data_is_for_its_owner(void **state)
 {
     (void)state;
@@ -173,6 +236,8 @@ static int group(void)
         cmocka_unit_test(bind_mounts),
         cmocka_unit_test(tmpfs_mounts),
         cmocka_unit_test(data_mounts),
+        cmocka_unit_test(tree_mounts),
+        cmocka_unit_test(tree_of_a_file_read_only_or_not_there),
         cmocka_unit_test(data_is_for_its_owner),
         cmocka_unit_test(mount_target_of_the_wrong_kind),
         cmocka_unit_test(targets_through_links_leave_no_trace),
