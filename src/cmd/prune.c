@@ -7,12 +7,13 @@
 
 struct prune_options {
     struct cb_common common;
-    bool all, dry_run, force;
+    bool all, mounts, dry_run, force;
     const char *keep;
 };
 #define AT(field) offsetof(struct prune_options, field)
 static const struct cb_opt options[] = {
     { "all", 'a', CB_OPT_FLAG, AT(all), NULL, "the build cache too", NULL },
+    { "mounts", 0, CB_OPT_FLAG, AT(mounts), NULL, "the directories of RUN --mount=type=cache instead", NULL },
     { "dry-run", 0, CB_OPT_FLAG, AT(dry_run), NULL, "only say what would go", NULL },
     { "keep", 0, CB_OPT_STRING, AT(keep), "DURATION", "spare what is younger (default 24h; 0s: nothing)", NULL },
     { "force", 'f', CB_OPT_FLAG, AT(force), NULL, "accepted; nothing is asked anyway", NULL },
@@ -37,6 +38,22 @@ static int prune(struct cb_session *s, const struct prune_options *o, struct cb_
     return 0;
 }
 
+static int prune_mounts(struct cb_session *s, const struct prune_options *o, struct cb_error *err)
+{
+    struct cb_store_mounts res = { 0 };
+    if (o->all || o->keep)
+        return cb_error_set(err, CB_EUSAGE, "--mounts goes with --dry-run only: run prune twice");
+    int r = cb_store_mounts_prune(s->store, o->dry_run, &res, err);
+    if (r < 0)
+        return r;
+    cb_autofree char *size = cb_size_text(res.bytes);
+    printf("%s %llu cache mounts: %s", o->dry_run ? "would free" : "freed", (unsigned long long)res.n, size);
+    if (res.in_use)
+        printf(" (%llu in use)", (unsigned long long)res.in_use);
+    putchar('\n');
+    return 0;
+}
+
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
                struct cb_error *err)
 {
@@ -48,7 +65,9 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     if (r < 0 || a.done)
         return r;
     r = cb_session_store(&s, p, &o.common, err);
-    return r < 0 ? r : prune(&s, &o, err);
+    if (r < 0)
+        return r;
+    return o.mounts ? prune_mounts(&s, &o, err) : prune(&s, &o, err);
 }
 
 const struct cb_verb cb_verb_prune = {

@@ -7,6 +7,7 @@
  *   toc/<alg>/<hex of diff id>                tables of contents, the 32 bytes of their sha256 behind them
  *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
  *   cache/<2 hex>/<hex of key>                cache records, one small file each
+ *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
  *   leases/ tmp/ trash/ lock index.lock
  *
@@ -24,6 +25,7 @@
 #include "oci/blob_io.h"
 #include "oci/descriptor.h"
 #include "oci/reference.h"
+#include "util/cancel.h"
 
 struct cb_store;
 struct cb_store_options {
@@ -86,6 +88,37 @@ int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char
                           const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */
 #define cb_cleanup_store_tmp CB_CLEANUP(cb_store_tmp_done)
+
+/* ---- directories of RUN --mount=type=cache ----
+ *
+ * They outlive builds and hold whatever steps put there: no name, lease or record keeps them, and cb_store_gc leaves
+ * them alone. A key may have several, as BuildKit does it: a step that shares joins those that share; one that wants
+ * its own (private) takes one that nobody has, or a new one; `locked` waits until it may have one alone. The locks are
+ * flocks: they hold between threads and between processes, and end with their holder. */
+enum cb_mount_sharing { CB_SHARING_SHARED, CB_SHARING_PRIVATE, CB_SHARING_LOCKED };
+struct cb_store_mount_spec {
+    struct cb_digest key;
+    enum cb_mount_sharing sharing;
+    /* Gives a new one, which is empty, 0755 and ours, its owner, mode and contents; no lock is held. May be NULL. */
+    int (*fill)(void *arg, int fs_fd, struct cb_error *err);
+    void (*waiting)(void *arg);      /* told once, where somebody else has it; may be NULL */
+    void *arg;
+    const struct cb_cancel *cancel;  /* or NULL */
+};
+struct cb_store_mount {
+    int fd;   /* the directory, O_RDONLY|O_DIRECTORY */
+    int lock;
+};
+#define CB_STORE_MOUNT_INIT { .fd = -1, .lock = -1 }
+int cb_store_mount_take(struct cb_store *s, const struct cb_store_mount_spec *spec, struct cb_store_mount *out,
+                        struct cb_error *err) CB_WUR;
+void cb_store_mount_done(struct cb_store_mount *m);
+struct cb_store_mounts {
+    uint64_t n, bytes; /* removed, or to be removed */
+    uint64_t in_use;   /* left alone */
+};
+/* Removes those that nobody uses, of every form. */
+int cb_store_mounts_prune(struct cb_store *s, bool dry_run, struct cb_store_mounts *res, struct cb_error *err) CB_WUR;
 
 /* ---- names ---- */
 /* Moves a name to a manifest or index that is in the store whole; a manifest's config must be there too, layers need
