@@ -38,10 +38,11 @@ struct cb_df_heredoc {
     unsigned fd;     /* digits before << (default 0) */
 };
 
-/* RUN --mount, options as given; values unexpanded: those that hold a '$' are yet to be checked. Unknown keys,
- * contradictions and missing targets are parse errors. */
+/* RUN --mount, options as given; values unexpanded: those that hold a '$' are yet to be checked (a switch counts as
+ * unsaid, a type as bind). Unknown keys, contradictions and missing targets are parse errors. */
 enum cb_df_mount_type { CB_DF_MOUNT_BIND, CB_DF_MOUNT_CACHE, CB_DF_MOUNT_TMPFS, CB_DF_MOUNT_SECRET, CB_DF_MOUNT_SSH };
 struct cb_df_mount {
+    char *text;      /* as written */
     enum cb_df_mount_type type;
     char *id, *target, *source, *from, *env, *sharing, *mode, *uid, *gid, *size; /* NULL where absent */
     bool readonly;   /* after defaults of the type */
@@ -165,6 +166,13 @@ int cb_df_expand_words(struct cb_strvec *out, const char *text, const struct cb_
  * whatever scope->escape is, as in BuildKit. */
 int cb_df_expand_raw(struct cb_strbuf *out, const char *text, const struct cb_df_scope *scope,
                      struct cb_error *err) CB_WUR;
+
+/* The mount again with the variables in all values but from's expanded, and everything checked. *out is overwritten and
+ * stays empty on failure (-CB_ECONF: "--mount=…: …"). */
+int cb_df_mount_expand(struct cb_df_mount *out, const struct cb_df_mount *m, const struct cb_df_scope *scope,
+                       struct cb_error *err) CB_WUR;
+void cb_df_mount_done(struct cb_df_mount *m);
+#define cb_cleanup_df_mount CB_CLEANUP(cb_df_mount_done)
 
 /* .dockerignore (§1.6), and --exclude, which has the same language. Patterns are at most CB_MAX_PATH bytes. NULL and
  * err (CB_ECONF) for a malformed one. The matcher is immutable: threads may share it. */

@@ -116,7 +116,6 @@ int cb_df_flags_apply(struct cb_df_instruction *i, const struct cb_df_flag *tabl
 
 /* --- mount_opt.c --- */
 int cb_df_mount_parse(struct cb_df_mount *m, const char *value, struct cb_error *err) CB_WUR;
-void cb_df_mount_done(struct cb_df_mount *m);
 int cb_df_device_check(const char *value, struct cb_error *err) CB_WUR;
 /* `from` values are taken literally: a variable in one is an error. */
 int cb_df_from_check(const char *value, struct cb_error *err) CB_WUR;

@@ -6,6 +6,7 @@
 
 #include "util/alloc.h"
 #include "util/encode.h"
+#include "util/path.h"
 
 #define BIT(t) (1u << CB_DF_MOUNT_##t)
 
@@ -52,8 +53,11 @@ static const struct rule {
 
 struct state {
     struct cb_df_mount *m;
+    const struct cb_df_scope *scope; /* NULL: variables stay, and what holds one is not checked */
     unsigned seen;     /* keys */
     bool ro, rw;       /* their values */
+    bool any_type;     /* the type holds a variable */
+    bool env_is_id;    /* `env=` */
 };
 
 void cb_df_mount_done(struct cb_df_mount *m)
@@ -62,6 +66,7 @@ void cb_df_mount_done(struct cb_df_mount *m)
         if (rules[k].text)
             free(*(char **)((char *)m + rules[k].field));
     }
+    free(m->text);
     *m = (struct cb_df_mount){ 0 };
 }
 
@@ -99,11 +104,18 @@ static int choice(const char *key, const char *value, const char *const *names, 
     return cb_df_fail_suggest(err, cb_asprintf("%s=%s is not known", key, CB_DF_SHOW(value)), value, names);
 }
 
+/* It will be checked when it is expanded. */
+static bool is_open(const struct state *s, const char *value)
+{
+    return !s->scope && strchr(value, '$');
+}
+
 static int set_type(struct state *s, const char *value, struct cb_error *err)
 {
     size_t i;
-    if (strchr(value, '$'))
-        return cb_df_fail(err, "type=%s: the type is written out, without variables", CB_DF_SHOW(value));
+    s->any_type = is_open(s, value);
+    if (s->any_type)
+        return 0;
     int r = choice("type", value, type_names, &i, err);
     if (r == 0)
         s->m->type = (enum cb_df_mount_type)i;
@@ -113,6 +125,8 @@ static int set_type(struct state *s, const char *value, struct cb_error *err)
 static int set_switch(struct state *s, enum key key, const char *value, struct cb_error *err)
 {
     bool on = true;
+    if (value && is_open(s, value))
+        return 0;
     if (value && !cb_df_parse_bool(value, &on))
         return cb_df_fail(err, "%s=%s: true or false", spellings[key].name, CB_DF_SHOW(value));
     if (key == KEY_RO)
@@ -124,13 +138,10 @@ static int set_switch(struct state *s, enum key key, const char *value, struct c
     return 0;
 }
 
-/* Numbers that hold variables are checked when they are expanded. */
 static int check_number(enum key key, const char *value, struct cb_error *err)
 {
     uint32_t u;
     uint64_t bytes;
-    if (strchr(value, '$'))
-        return 0;
     if (key == KEY_MODE && !cb_parse_octal(value, 07777, &u))
         return cb_df_fail(err, "mode=%s: octal digits up to 7777", CB_DF_SHOW(value));
     if ((key == KEY_UID || key == KEY_GID) && !cb_parse_u32(value, &u))
@@ -143,11 +154,14 @@ static int check_number(enum key key, const char *value, struct cb_error *err)
 
 static int set_text(struct state *s, enum key key, const char *value, struct cb_error *err)
 {
+    char **field = (char **)((char *)s->m + rules[key].field);
+    if (key != KEY_FROM && is_open(s, value))
+        return cb_df_set_string(field, value);
     int r = key == KEY_FROM ? cb_df_from_check(value, err) : check_number(key, value, err);
     if (r < 0)
         return r;
-    char **field = (char **)((char *)s->m + rules[key].field);
-    if (key == KEY_SHARING && !strchr(value, '$')) {
+    s->env_is_id = s->env_is_id || (key == KEY_ENV && !*value);
+    if (key == KEY_SHARING) {
         size_t i;
         if ((r = choice("sharing", value, sharing_names, &i, err)) < 0)
             return r;
@@ -158,6 +172,7 @@ static int set_text(struct state *s, enum key key, const char *value, struct cb_
 
 static int set_field(struct state *s, const char *field, struct cb_error *err)
 {
+    struct cb_strbuf expanded cb_cleanup_strbuf = CB_STRBUF_INIT;
     size_t n = strcspn(field, "=");
     cb_autofree char *name = cb_strndup(field, n);
     const char *value = field[n] ? field + n + 1 : NULL;
@@ -168,6 +183,11 @@ static int set_field(struct state *s, const char *field, struct cb_error *err)
     if (s->seen & (1u << key))
         return cb_df_fail(err, "%s is given twice: keep one", spellings[key].name);
     s->seen |= 1u << key;
+    if (s->scope && value && key != KEY_FROM) {
+        if ((r = cb_df_expand(&expanded, value, s->scope, err)) < 0)
+            return r;
+        value = expanded.buf;
+    }
     if (key == KEY_RO || key == KEY_RW || key == KEY_REQUIRED)
         return set_switch(s, key, value, err);
     if (!value)
@@ -210,24 +230,53 @@ static int check_places(const struct cb_df_mount *m, struct cb_error *err)
     return 0;
 }
 
-int cb_df_mount_parse(struct cb_df_mount *m, const char *value, struct cb_error *err)
+static int check_all(struct state *s, struct cb_error *err)
+{
+    struct cb_df_mount *m = s->m;
+    int r = s->any_type ? 0 : check_keys(s, err);
+    if (r == 0 && !s->any_type)
+        r = check_places(m, err);
+    if (r < 0)
+        return r;
+    if (s->env_is_id)
+        m->env = cb_strdup(m->id ? m->id : m->source ? m->source : cb_path_base(m->target));
+    if (s->seen & (1u << KEY_RO))
+        m->readonly = s->ro;
+    else if (s->seen & (1u << KEY_RW))
+        m->readonly = !s->rw;
+    else
+        m->readonly = m->type != CB_DF_MOUNT_CACHE && m->type != CB_DF_MOUNT_TMPFS;
+    return 0;
+}
+
+static int parse(struct cb_df_mount *m, const char *value, const struct cb_df_scope *scope, struct cb_error *err)
 {
     cb_cleanup_strvec struct cb_strvec fields = CB_STRVEC_INIT;
-    struct state s = { .m = m };
+    struct state s = { .m = m, .scope = scope };
+    m->text = cb_strdup(value);
     int r = cb_df_csv(&fields, value, err);
     for (size_t i = 0; r == 0 && i < fields.n; i++) {
         r = fields.v[i][0] ? set_field(&s, fields.v[i], err)
             : cb_df_fail(err, "empty field: remove the surplus comma");
     }
-    if (r < 0 || (r = check_keys(&s, err)) < 0 || (r = check_places(m, err)) < 0)
-        return r;
-    if (s.seen & (1u << KEY_RO))
-        m->readonly = s.ro;
-    else if (s.seen & (1u << KEY_RW))
-        m->readonly = !s.rw;
-    else
-        m->readonly = m->type != CB_DF_MOUNT_CACHE && m->type != CB_DF_MOUNT_TMPFS;
-    return 0;
+    return r < 0 ? r : check_all(&s, err);
+}
+
+int cb_df_mount_parse(struct cb_df_mount *m, const char *value, struct cb_error *err)
+{
+    return parse(m, value, NULL, err);
+}
+
+int cb_df_mount_expand(struct cb_df_mount *out, const struct cb_df_mount *m, const struct cb_df_scope *scope,
+                       struct cb_error *err)
+{
+    *out = (struct cb_df_mount){ 0 };
+    int r = parse(out, m->text, scope, err);
+    if (r < 0) {
+        cb_error_wrap(err, "--mount=%s", CB_DF_SHOW(m->text));
+        cb_df_mount_done(out);
+    }
+    return r;
 }
 
 int cb_df_device_check(const char *value, struct cb_error *err)
