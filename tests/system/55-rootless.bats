@@ -5,9 +5,7 @@
 
 load helpers
 load build
-
-USER_ID=54321
-RANGE=200000:65536
+load users
 
 setup_file()
 {
@@ -20,34 +18,8 @@ setup()
 {
     rig_setup
     build_setup
-    unshare --user --map-root-user true 2>/dev/null || skip 'user namespaces are forbidden here'
     image=$reg/library/busybox
-    # The user has to get here.
-    local dir
-    for dir in "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"; do chmod a+x "$dir"; done
-    cp "$CBPUSH" cbpush
-    export CBPUSH=$BATS_TEST_TMPDIR/cbpush
-    { cat /etc/passwd; echo "cbtest:x:$USER_ID:$USER_ID::$HOME:/bin/sh"; } >passwd
-    { cat /etc/group; echo "cbtest:x:$USER_ID:"; } >group
-    export CBPUSH_ROOT=$HOME/store
-    chown -R "$USER_ID:$USER_ID" "$HOME" "$TMPDIR" "$XDG_RUNTIME_DIR" ctx
-}
-
-# as_user RANGE COMMAND…: as that user; RANGE is its line in /etc/subuid after the name, or nothing.
-as_user()
-{
-    local range=$1
-    shift
-    : >subids
-    [ -z "$range" ] || echo "cbtest:$range" >subids
-    # shellcheck disable=SC2016 # the other shell expands it
-    unshare --mount --propagation private sh -c '
-        dir=$1 id=$2
-        shift 2
-        touch /etc/subuid /etc/subgid
-        mount --bind "$dir/passwd" /etc/passwd && mount --bind "$dir/group" /etc/group &&
-            mount --bind "$dir/subids" /etc/subuid && mount --bind "$dir/subids" /etc/subgid || exit 99
-        exec setpriv --reuid "$id" --regid "$id" --clear-groups "$@"' sh "$BATS_TEST_TMPDIR" "$USER_ID" "$@"
+    user_setup
 }
 
 @test "range: build, push and run; owners are those of the image" {
