@@ -10,6 +10,7 @@
 #include "store/store.h"
 #include "util/cancel.h"
 #include "util/fs.h"
+#include "util/secret.h"
 
 /* What a build works with; all borrowed, all outlive it. */
 struct cb_build_env {
@@ -42,6 +43,17 @@ void cb_output_done(struct cb_output *o);
 
 enum cb_pull_policy { CB_PULL_MISSING /* a name in the store wins */, CB_PULL_ALWAYS, CB_PULL_NEVER };
 
+/* What RUN --mount=type=secret and type=ssh may ask for. */
+struct cb_build_secret {
+    const char *id;                    /* of two with the same id the later counts */
+    const struct cb_secret *value;
+    const char *unset;                 /* the variable that it was to be taken from and that is not set, or NULL */
+};
+struct cb_build_ssh {
+    const char *id;
+    const char *socket;                /* path of an agent's */
+};
+
 struct cb_build_options {
     const char *context;               /* directory */
     const char *dockerfile;            /* path as given, NULL: <context>/Dockerfile; "-": standard input */
@@ -58,6 +70,10 @@ struct cb_build_options {
     const struct cb_platform *platform; /* NULL: the host's */
     enum cb_network network;           /* of RUN */
     const struct cb_strvec *extra_hosts;
+    const struct cb_build_secret *secrets;
+    size_t n_secrets;
+    const struct cb_build_ssh *ssh;
+    size_t n_ssh;
     enum cb_compression compression;   /* of new layers when no output says it */
     int compression_level;             /* INT_MIN: default */
 };

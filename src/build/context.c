@@ -101,6 +101,26 @@ int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const s
     return r < 0 ? r : cb_context_hash(c, out, env, err);
 }
 
+int cb_context_select_path(struct cb_context *c, const char *path, const struct cb_build_env *env,
+                           struct cb_selection *out, struct cb_error *err)
+{
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct source s = { .c = c, .out = out, .cancel = env->cancel, .text = path };
+    struct stat st;
+    int r = cb_context_real(c->fd, path, &real);
+    if (r == 0)
+        r = cb_path_lstat(c->fd, real.buf, &st, CB_RESOLVE_NOFOLLOW);
+    if (r == -ENOENT || r == -ENOTDIR)
+        return cb_context_absent(c->fd, c->ignore, path, err);
+    if (r < 0)
+        return cb_error_sys(err, CB_ECONF, -r, "\"/%s\"", path);
+    bool left_out = cb_df_ignored(c->ignore, path) || cb_df_ignored(c->ignore, real.buf);
+    if (*path && left_out && !(S_ISDIR(st.st_mode) && cb_df_ignore_may_reinclude(c->ignore, real.buf)))
+        return cb_context_absent(c->fd, c->ignore, path, err);
+    r = select_match(&s, path, err);
+    return r < 0 ? r : cb_context_hash(c, out, env, err);
+}
+
 /* ---- bytes ---- */
 
 int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out, struct cb_error *err)

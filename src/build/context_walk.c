@@ -79,6 +79,7 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
         link[n] = '\0';
         e.link = link;
     }
+    w->o->match->foreign = w->o->match->foreign || at->st.st_uid || at->st.st_gid;
     link_to_first(w, &at->st, &e, &target);
     struct cb_item *it = cb_match_add(w->o->match, at->rel, &e);
     it->path = cb_strdup(at->path);
@@ -131,9 +132,12 @@ static int walk_child(struct walk *w, const struct place *at, unsigned depth, st
     bool dir = S_ISDIR(at->st.st_mode);
     bool left_out = cb_df_ignored(ignore, at->path) || cb_df_ignored(exclude, at->rel);
     if (left_out && !(dir && (cb_df_ignore_may_reinclude(ignore, at->path) ||
-                              cb_df_ignore_may_reinclude(exclude, at->rel))))
+                              cb_df_ignore_may_reinclude(exclude, at->rel)))) {
+        w->o->match->partial = true;
         return 0;
+    }
     size_t before = w->o->match->n;
+    w->o->match->partial = w->o->match->partial || left_out || S_ISSOCK(at->st.st_mode);
     int r = S_ISSOCK(at->st.st_mode) ? 0 : add_item(w, at, err);
     if (r < 0 || !dir)
         return r;

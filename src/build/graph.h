@@ -26,6 +26,23 @@ struct cb_plan_source {
     struct cb_error err;
 };
 
+/* RUN --mount: variables expanded, defaults filled in, everything checked. */
+struct cb_run_mount {
+    enum cb_df_mount_type type;
+    char *target;                /* absolute, cleaned, not "/"; NULL: a secret that is only a variable */
+    /* BIND, CACHE: what is shown, or begun with */
+    enum cb_mount_from { CB_MOUNT_FROM_EMPTY, CB_MOUNT_FROM_CONTEXT, CB_MOUNT_FROM_VERTEX } from_kind;
+    struct cb_vertex *from;      /* one of the vertex's inputs */
+    char *source;                /* cleaned, no leading '/', "" = all of it */
+    bool readonly, required;
+    char *id;                    /* CACHE (with its name space), SECRET, SSH */
+    char *env;                   /* SECRET, or NULL */
+    enum cb_mount_sharing sharing;
+    bool fresh;                  /* CACHE: a new directory is empty and has this mode and these owners */
+    uint32_t mode, uid, gid;     /* CACHE, SECRET, SSH */
+    uint64_t size;               /* TMPFS; 0: no limit */
+};
+
 struct cb_run_op {
     struct cb_strvec argv;       /* complete: SHELL + text, or the exec form */
     struct cb_strvec
@@ -36,6 +53,8 @@ struct cb_run_op {
     enum cb_network network;
     char *script; /* RUN heredoc with a shebang: body to be mounted executable at script_path; else NULL */
     char *script_path;           /* "/dev/pipes/EOF" */
+    struct cb_run_mount *mounts; /* in the order of the Dockerfile */
+    size_t n_mounts;
 };
 
 struct cb_copy_op {
@@ -63,6 +82,8 @@ struct cb_vertex {
     struct cb_vertex *base;      /* the file system it works on; NULL: empty */
     struct cb_vertex *from;      /* COPY --from; NULL: the context (or inline files only) */
     bool from_scratch;           /* COPY --from of a stage that is empty */
+    struct cb_vertex **inputs;   /* what else has to be there: RUN --mount=from=; none twice */
+    size_t n_inputs, cap_inputs;
     struct cb_plan_source *source; /* SOURCE */
     struct cb_run_op run;
     struct cb_copy_op copy;
@@ -87,7 +108,7 @@ struct cb_plan {
     struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */
     struct cb_plan_history *history; /* on top of the base's own, all stages of the chain, in order */
     size_t n_history, cap_history;
-    bool needs_context;          /* some COPY or ADD reads it */
+    bool needs_context;          /* some COPY, ADD or mount reads it */
 };
 
 /* How the planner gets at parent images: called from several threads at once. Fills image, host, repo of src. */

@@ -8,6 +8,23 @@ static void hash_strings(struct cb_hasher *h, const struct cb_strvec *sv)
         cb_hasher_field(h, sv->v[i]);
 }
 
+/* Ids of secrets and keys, never what they stand for. */
+static void hash_mounts(struct cb_hasher *h, const struct cb_run_op *op)
+{
+    cb_hasher_field_u64(h, op->n_mounts);
+    for (size_t i = 0; i < op->n_mounts; i++) {
+        const struct cb_run_mount *m = &op->mounts[i];
+        const uint64_t numbers[] = { m->type, m->from_kind, m->readonly, m->required, m->sharing, m->fresh,
+                                     m->mode, m->uid,       m->gid,      m->size };
+        cb_hasher_field(h, m->target);
+        cb_hasher_field(h, m->source);
+        cb_hasher_field(h, m->id);
+        cb_hasher_field(h, m->env);
+        for (size_t k = 0; k < CB_COUNTOF(numbers); k++)
+            cb_hasher_field_u64(h, numbers[k]);
+    }
+}
+
 static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_run_op *op)
 {
     hash_strings(h, &op->argv);
@@ -20,6 +37,7 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     cb_hasher_field(h, kb->arch);
     hash_strings(h, kb->hosts);
     cb_hasher_field_u64(h, kb->single_id);
+    hash_mounts(h, op);
 }
 
 static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
@@ -64,7 +82,7 @@ static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const str
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
                        const struct cb_digest *from, struct cb_digest *out)
 {
-    static const char *const names[] = { "cbpush-source/1", "cbpush-run/1", "cbpush-copy/1", "cbpush-mkdir/1" };
+    static const char *const names[] = { "cbpush-source/1", "cbpush-run/2", "cbpush-copy/1", "cbpush-mkdir/1" };
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, names[v->kind]);
     hash_op(h, kb, v);
     cb_hasher_field_u64(h, (base ? 1u : 0u) | (from ? 2u : 0u) | (v->from_scratch ? 4u : 0u));
@@ -87,7 +105,7 @@ void cb_key_source(const struct cb_image_config *config, struct cb_digest *out)
 void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers,
                         size_t n, struct cb_digest *out)
 {
-    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-content/1");
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-content/2");
     hash_run(h, kb, &v->run);
     for (size_t i = 0; i < n; i++) {
         struct cb_digest d;
@@ -99,7 +117,7 @@ void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v,
 
 void cb_key_run_hint(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_digest *out)
 {
-    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-hint/1");
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-hint/2");
     hash_run(h, kb, &v->run);
     cb_hasher_finish(h, out);
 }

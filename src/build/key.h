@@ -15,7 +15,7 @@ struct cb_key_base {
     bool single_id;                 /* RUN: owners cannot be on the disk */
 };
 /* base: key of the vertex's base (NULL: empty file system). from: key of the other result, or the digest of the
- * selection in the context, or NULL. */
+ * selection in the context, or of what mounts show, or NULL. */
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
                        const struct cb_digest *from, struct cb_digest *out);
 void cb_key_source(const struct cb_image_config *config, struct cb_digest *out);

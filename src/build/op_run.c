@@ -4,6 +4,7 @@
 
 #include "build/failed.h"
 #include "build/rootfs.h"
+#include "build/run_mounts.h"
 #include "build/solve.h"
 #include "util/alloc.h"
 #include "util/fs.h"
@@ -79,15 +80,33 @@ static int need_contents(struct cb_solver *s, struct cb_vertex *v, struct cb_slo
     return r;
 }
 
+/* layers: what v stands on. */
+static int content_key(struct cb_solver *s, struct cb_vertex *v, struct cb_slot *const *layers, size_t n,
+                       struct cb_digest *out, struct cb_error *err)
+{
+    struct cb_digest shown;
+    int r = need_contents(s, v, layers, n, err);
+    if (r < 0)
+        return r;
+    cb_key_run_content(&s->kb, v, layers, n, out);
+    if (v->run.n_mounts == 0)
+        return 0;
+    r = cb_run_mounts_content(s, v, &shown, err);
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    cb_hasher_field_digest(h, out);
+    cb_hasher_field_digest(h, &shown);
+    cb_hasher_finish(h, out);
+    return r;
+}
+
 static void record(struct cb_seal *x)
 {
     struct cb_solver *s = x->s;
     struct cb_digest content, hint;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_cache_record mark = { .created = x->v->state->created, .note = x->v->note };
-    if (need_contents(s, x->v, x->below, x->n_below, &e) < 0)
+    if (content_key(s, x->v, x->below, x->n_below, &content, &e) < 0)
         return; /* what stands below is not there: nor is there anything to record */
-    cb_key_run_content(&s->kb, x->v, x->below, x->n_below, &content);
     cb_solver_record(s, x->v, &content);
     cb_key_run_hint(&s->kb, x->v, &hint);
     if (cb_store_cache_put(s->env->store, &hint, &mark, &e) < 0 && !cb_canceled(s->cancel))
@@ -126,6 +145,7 @@ static void log_output(void *arg, int stream, const char *buf, size_t n)
 
 static int mount_script(const struct cb_run_op *op, struct cb_store_tmp *tmp, struct cb_mount *m, struct cb_error *err)
 {
+    m->source_fd = -1;
     int r = cb_fs_write_file(tmp->fd, "script", op->script, strlen(op->script), 0755, err);
     if (r < 0)
         return r;
@@ -148,32 +168,44 @@ static int judge(struct cb_solver *s, const struct cb_vertex *v, int status, str
     return r;
 }
 
+static int start_process(struct cb_run_mounts *rm, struct cb_run_root *root, const struct cb_user *user,
+                         const struct cb_strvec *env, struct cb_error *err)
+{
+    struct cb_solver *s = rm->s;
+    struct cb_vertex *v = rm->v;
+    const struct cb_run_op *op = &v->run;
+    int status = 0;
+    struct cb_exec_spec spec = {
+        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = s->env->id_mode,
+        .argv = (const char *const *)op->argv.v, .env = (const char *const *)env->v, .cwd = op->cwd, .uid = user->uid,
+        .gid = user->gid, .groups = user->groups, .n_groups = user->n_groups, .network = op->network,
+        .extra_hosts = s->o->extra_hosts, .mounts = rm->list, .n_mounts = rm->n, .init = true,
+        .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output, .on_output_arg = v->step,
+        .cancel = s->cancel, .scratch_fd = root->scratch_fd,
+    };
+    int r = cb_exec_run(&spec, &status, err);
+    return r < 0 ? r : judge(s, v, status, err);
+}
+
 static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
 {
     const struct cb_run_op *op = &v->run;
     struct cb_user user cb_cleanup_user = { 0 };
-    struct cb_strvec env cb_cleanup_strvec = CB_STRVEC_INIT;
-    struct cb_mount script = { .source_fd = -1 };
-    int status = 0;
+    struct cb_strvec env CB_CLEANUP(cb_strvec_wipe) = CB_STRVEC_INIT;
+    struct cb_run_mounts rm cb_cleanup_run_mounts = { .s = s, .v = v, .tmp = CB_STORE_TMP_INIT };
+    cb_autoclose int script = -1;
     int r = cb_run_root_user(root, s->slots, op->user, v->step, &user, err);
-    if (r == 0 && op->script)
-        r = mount_script(op, &root->tmp, &script, err);
     if (r < 0)
         return r;
     cb_strvec_copy(&env, &op->env);
     if (!cb_env_get(&env, "HOME"))
         cb_env_set(&env, "HOME", user.home ? user.home : "/");
-    struct cb_exec_spec spec = {
-        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = s->env->id_mode,
-        .argv = (const char *const *)op->argv.v, .env = (const char *const *)env.v, .cwd = op->cwd, .uid = user.uid,
-        .gid = user.gid, .groups = user.groups, .n_groups = user.n_groups, .network = op->network,
-        .extra_hosts = s->o->extra_hosts, .mounts = &script, .n_mounts = op->script ? 1 : 0, .init = true,
-        .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output, .on_output_arg = v->step,
-        .cancel = s->cancel, .scratch_fd = root->scratch_fd,
-    };
-    r = cb_exec_run(&spec, &status, err);
-    cb_close_p(&script.source_fd);
-    return r < 0 ? r : judge(s, v, status, err);
+    r = cb_run_mounts_open(&rm, &env, err);
+    if (r == 0 && op->script) {
+        r = mount_script(op, &root->tmp, &rm.list[rm.n], err);
+        script = rm.list[rm.n++].source_fd;
+    }
+    return r < 0 ? r : start_process(&rm, root, &user, &env, err);
 }
 
 static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
@@ -211,9 +243,8 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     cb_key_run_hint(&s->kb, v, &hint);
     if (s->o->no_cache || cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0)
         return false;
-    if (need_contents(s, v, st->layers, st->n_layers, NULL) < 0)
+    if (content_key(s, v, st->layers, st->n_layers, &content, NULL) < 0)
         return false;
-    cb_key_run_content(&s->kb, v, st->layers, st->n_layers, &content);
     return cb_solver_recall(s, v, &content);
 }
 

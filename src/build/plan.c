@@ -133,6 +133,18 @@ static int reach_from(struct planner *p, struct plan_stage *st, const struct cb_
     return plan_source(p, &name, err) ? 0 : cb_failed(err);
 }
 
+static int reach_mounts(struct planner *p, struct plan_stage *st, const struct cb_df_instruction *i,
+                        struct cb_error *err)
+{
+    int r = 0;
+    for (size_t k = 0; r == 0 && k < i->n_mounts; k++) {
+        struct cb_df_instruction named = { .from = i->mounts[k].from, .span = i->span };
+        if (named.from && strcmp(named.from, "scratch"))
+            r = reach_from(p, st, &named, err);
+    }
+    return r;
+}
+
 static int reach_base(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
     struct plan_source_name name = { st->base_text, &st->platform, st->df->from.span };
@@ -152,6 +164,8 @@ static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err)
     int r = reach_base(p, st, err);
     for (size_t i = 0; r == 0 && i < st->df->n; i++) {
         r = reach_from(p, st, &st->df->instructions[i], err);
+        if (r == 0)
+            r = reach_mounts(p, st, &st->df->instructions[i], err);
         if (r < 0)
             return plan_error(p, st->df->instructions[i].span, err);
     }
@@ -428,6 +442,10 @@ static void vertex_free(struct cb_vertex *v)
     free(v->run.user);
     free(v->run.script);
     free(v->run.script_path);
+    for (size_t i = 0; i < v->run.n_mounts; i++)
+        plan_mount_done(&v->run.mounts[i]);
+    free(v->run.mounts);
+    free(v->inputs);
     cb_strvec_done(&v->copy.sources);
     cb_strvec_done(&v->copy.file_names);
     cb_strvec_done(&v->copy.file_bodies);

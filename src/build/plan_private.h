@@ -47,6 +47,8 @@ int plan_expand_global(struct planner *p, const char *text, char **out, struct c
 int plan_expand(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
 int plan_expand_words(struct plan_stage *st, const char *text, struct cb_strvec *out, struct cb_error *err) CB_WUR;
 int plan_expand_raw(struct plan_stage *st, const char *text, char **out, struct cb_error *err) CB_WUR;
+int plan_expand_mount(struct plan_stage *st, const struct cb_df_mount *m, struct cb_df_mount *out,
+                      struct cb_error *err) CB_WUR;
 /* note: what the history says behind "ARG". */
 int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *note,
              struct cb_error *err) CB_WUR;
@@ -65,6 +67,18 @@ void plan_shell(const struct plan_stage *st, struct cb_strvec *out);
 int plan_step(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
 int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
 int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* ---- plan_mount.c ---- */
+/* RUN --mount: onto v->run.mounts and v->inputs. plan_mount_from first: it may plan other stages, whose vertices have
+ * to stand in front of v. */
+struct plan_mount_from {
+    struct cb_vertex *vertex;
+    bool empty;
+};
+int plan_mounts_from(struct plan_stage *st, const struct cb_df_instruction *i, struct plan_mount_from *from,
+                     struct cb_error *err) CB_WUR;
+int plan_mounts(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_mount_from *from,
+                struct cb_vertex *v, struct cb_error *err) CB_WUR;
+void plan_mount_done(struct cb_run_mount *m);
 /* The next numbered step of the stage, on top of what it has; the caller makes it the top. */
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind);
 

@@ -4,8 +4,6 @@
 
 static int check_run(const struct cb_df_instruction *i, struct cb_error *err)
 {
-    if (i->n_mounts)
-        return plan_not_yet("RUN --mount", err);
     if (i->devices.n)
         return plan_not_yet("RUN --device", err);
     if (i->security && strcmp(i->security, "sandbox"))
@@ -52,12 +50,13 @@ static void run_history(struct plan_stage *st, const struct cb_vertex *v, struct
     plan_history(st, sb.buf, of);
 }
 
-int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+static int add_run(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_mount_from *from,
+                   struct cb_error *err)
 {
-    int r = check_run(i, err);
+    struct cb_vertex *v = plan_add_step(st, i, CB_VERTEX_RUN);
+    int r = plan_mounts(st, i, from, v, err);
     if (r < 0)
         return r;
-    struct cb_vertex *v = plan_add_step(st, i, CB_VERTEX_RUN);
     if (i->n_heredocs) {
         heredoc_run(st, i, &v->run);
     } else {
@@ -74,4 +73,16 @@ int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb
     run_history(st, v, v);
     st->top = v;
     return 0;
+}
+
+int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    struct plan_mount_from *from = cb_calloc(i->n_mounts + 1, sizeof *from);
+    int r = check_run(i, err);
+    if (r == 0)
+        r = plan_mounts_from(st, i, from, err);
+    if (r == 0)
+        r = add_run(st, i, from, err);
+    free(from);
+    return r;
 }

@@ -106,6 +106,13 @@ int plan_expand_raw(struct plan_stage *st, const char *text, char **out, struct 
     return r;
 }
 
+int plan_expand_mount(struct plan_stage *st, const struct cb_df_mount *m, struct cb_df_mount *out,
+                      struct cb_error *err)
+{
+    struct cb_df_scope scope = stage_scope(st);
+    return cb_df_mount_expand(out, m, &scope, err);
+}
+
 /* --build-arg, else the default, else (without a default) the global value. */
 static int arg_value(struct plan_stage *st, const struct cb_df_pair *pair, char **out, struct cb_error *err)
 {

@@ -19,6 +19,8 @@ struct cb_match {
     char *name;                      /* last component of the source: what it is called in a directory; "" of a root */
     bool is_dir;
     bool wildcard;                   /* came from a pattern */
+    bool partial;                    /* in the context: not all that is there is in it */
+    bool foreign;                    /* in the context: something does not belong to us */
     struct cb_item *items;           /* in path order, the match itself first */
     size_t n, cap;
 };
@@ -41,6 +43,9 @@ CB_DEFINE_CLEANUP(struct cb_context *, cb_context_free)
 /* Finds and hashes. A plain source that is not there is -CB_ECONF with what could be meant. */
 int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const struct cb_build_env *env,
                       struct cb_selection *out, struct cb_error *err) CB_WUR;
+/* One path ("" = all), not a pattern: a match. It may have been left out: -CB_ECONF as well. */
+int cb_context_select_path(struct cb_context *c, const char *path, const struct cb_build_env *env,
+                           struct cb_selection *out, struct cb_error *err) CB_WUR;
 /* The bytes of an item; fails where the file is no longer what was hashed (size, type). */
 int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
                       struct cb_error *err) CB_WUR;
@@ -51,6 +56,10 @@ void cb_context_stats(struct cb_context *c, uint64_t *files, uint64_t *bytes);
 /* ---- another result ---- */
 int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct cb_selection *out,
                     struct cb_error *err) CB_WUR;
+
+/* One path ("" = all), not a pattern. */
+int cb_stage_select_path(struct cb_stack *stack, const char *path, struct cb_selection *out,
+                         struct cb_error *err) CB_WUR;
 
 /* Shared: adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);

@@ -45,18 +45,25 @@ static void tell_known(struct cb_solver *s)
 
 /* A RUN that will be executed needs the trees of what is there below it: told ahead, so that a COPY that only asks for
  * the table does not make the same layer be inflated twice. */
+static const struct cb_vertex *expect_tree_of(const struct cb_vertex *b, const struct cb_vertex *last)
+{
+    while (b && !b->state->done)
+        b = b->base;
+    for (size_t k = 0; b && b != last && k < b->state->n_layers; k++)
+        cb_slot_expect(b->state->layers[k], CB_NEED_TREE);
+    return b;
+}
+
 static void expect_trees(struct cb_solver *s)
 {
     const struct cb_vertex *last = NULL;
     for (size_t i = 0; i < s->plan->n; i++) {
-        const struct cb_vertex *v = s->plan->vertices[i], *b = v->base;
+        const struct cb_vertex *v = s->plan->vertices[i];
         if (v->kind != CB_VERTEX_RUN || !v->state->needed || v->state->done)
             continue;
-        while (b && !b->state->done)
-            b = b->base;
-        for (size_t k = 0; b && b != last && k < b->state->n_layers; k++)
-            cb_slot_expect(b->state->layers[k], CB_NEED_TREE);
-        last = b;
+        last = expect_tree_of(v->base, last);
+        for (size_t k = 0; k < v->n_inputs; k++)
+            expect_tree_of(v->inputs[k], NULL);
     }
 }
 
@@ -221,6 +228,9 @@ void cb_solve_done(struct cb_solver *s)
         if (!st)
             continue;
         cb_selection_done(&st->selection);
+        for (size_t k = 0; st->mounts && k < s->plan->vertices[i]->run.n_mounts; k++)
+            cb_selection_done(&st->mounts[k]);
+        free(st->mounts);
         free(st->layers);
         free(st->dependents);
         free(st);

@@ -20,6 +20,7 @@ struct cb_solve_state {
     struct cb_solver *solver;
     struct cb_digest key;
     struct cb_selection selection;  /* COPY from the context: what it names */
+    struct cb_selection *mounts;    /* RUN: what each bind of the context shows; one for each mount, or NULL */
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/solve.h"
+
+#include "build/run_mounts.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
@@ -41,7 +43,12 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
         cb_key_source(&v->source->image.config, &st->key);
         return source_layers(s, v, err);
     }
-    if (v->kind == CB_VERTEX_COPY && v->from) {
+    if (v->run.n_mounts) {
+        int r = cb_run_mounts_prepare(s, v, &selected, err);
+        if (r < 0)
+            return r;
+        from = &selected;
+    } else if (v->kind == CB_VERTEX_COPY && v->from) {
         from = &v->from->state->key;
     } else if (v->kind == CB_VERTEX_COPY && !v->from_scratch) {
         int r = select_context(s, v, &selected, err);
@@ -143,6 +150,10 @@ static void need(struct cb_solver *s, struct cb_vertex *v)
     if (v->from) {
         need(s, v->from);
         add_dependent(v->from, v);
+    }
+    for (size_t i = 0; i < v->n_inputs; i++) {
+        need(s, v->inputs[i]);
+        add_dependent(v->inputs[i], v);
     }
 }
 

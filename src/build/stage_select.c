@@ -106,3 +106,10 @@ int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct 
     }
     return r;
 }
+
+int cb_stage_select_path(struct cb_stack *stack, const char *path, struct cb_selection *out, struct cb_error *err)
+{
+    struct select s = { .stack = stack, .out = out };
+    out->stack = cb_stack_ref(stack);
+    return select_path(&s, path, err);
+}

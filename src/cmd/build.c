@@ -41,9 +41,12 @@ static int build(struct build_input *in, const struct cb_process *p, struct cb_e
     if (in->cli.quiet)
         in->cli.common.progress = "quiet";
     int r = open_session(&s, in, p, err);
+    if (r == 0)
+        r = build_ssh_open(&in->secrets, s.store, err);
     if (r < 0)
         return r;
     r = cb_build_run(&s.env, &in->o, &res, err);
+    build_ssh_close(&in->secrets);
     cb_progress_finish(s.progress, r < 0);
     const char *mode = in->cli.common.progress;
     struct cb_report rep = { .res = &res, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,

@@ -27,6 +27,10 @@ const struct cb_opt build_opts[] = {
       NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
     { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
+    { "secret", 0, CB_OPT_LIST, AT(secrets), "id=ID[,src=FILE|,env=VAR]", "what RUN --mount=type=secret may read",
+      NULL },
+    { "ssh", 0, CB_OPT_LIST, AT(ssh), "default|ID[=SOCKET|KEY,…]", "agent or keys that RUN --mount=type=ssh may use",
+      NULL },
     { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN", NULL },
     { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]",
       NULL },
@@ -43,12 +47,13 @@ void build_input_done(struct build_input *in)
 {
     struct build_options *c = &in->cli;
     struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs,
-                                        &c->add_host, &in->operands, &in->args, &in->hosts };
+                                        &c->add_host, &c->secrets, &c->ssh, &in->operands, &in->args, &in->hosts };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->n_outputs; i++)
         cb_output_done(&in->outputs[i]);
     free(in->outputs);
+    build_secrets_done(&in->secrets);
     cb_strmap_done(&in->labels);
     cb_strmap_done(&in->annotations);
     cb_platform_done(&in->platform);
@@ -178,6 +183,10 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = take_hosts(in, err);
     if (r == 0)
+        r = build_secrets_take(&in->secrets, &in->cli.secrets, err);
+    if (r == 0)
+        r = build_ssh_take(&in->secrets, &in->cli.ssh, err);
+    if (r == 0)
         r = take_rest(in, err);
     take_build_args(in);
     o->context = in->operands.n ? in->operands.v[0] : ".";
@@ -191,6 +200,10 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->n_outputs = in->n_outputs;
     o->no_cache = in->cli.no_cache;
     o->extra_hosts = &in->hosts;
+    o->secrets = in->secrets.v;
+    o->n_secrets = in->secrets.n;
+    o->ssh = in->secrets.ssh;
+    o->n_ssh = in->secrets.n_ssh;
     o->compression = CB_COMPRESSION_GZIP;
     o->compression_level = INT_MIN;
     return r;

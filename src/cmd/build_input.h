@@ -3,12 +3,13 @@
 /* The command line of `build`: what was said (struct build_options, filled from the option table) and what it means
  * (struct cb_build_options). */
 
+#include "cmd/build_secrets.h"
 #include "cmd/session.h"
 
 struct build_options {
     struct cb_common common;
     const char *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
-    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host;
+    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh;
     bool no_cache, quiet, load;
 };
 
@@ -20,6 +21,7 @@ struct build_input {
     struct cb_output *outputs;
     size_t n_outputs;
     struct cb_platform platform;
+    struct build_secrets secrets;
     struct cb_build_options o;
 };
 

@@ -126,9 +126,6 @@ refused_by()
         'COPY --link a /'
         'COPY --parents a /'
         'COPY --chmod=u+x a /'
-        'RUN --mount=type=cache,target=/c true'
-        'RUN --mount=type=secret,id=s true'
-        'RUN --mount=type=tmpfs,target=/c true'
         'RUN --security=insecure true'
     )
     for i in "${instructions[@]}"; do

@@ -109,6 +109,33 @@ static inline CB_UNUSED void dump_text(struct cb_strbuf *o, const char *what, co
         cb_strbuf_addf(o, "  %s %s\n", what, text);
 }
 
+static inline CB_UNUSED void dump_mount(struct cb_strbuf *o, const struct cb_run_mount *m)
+{
+    static const char *const types[] = { "bind", "cache", "tmpfs", "secret", "ssh" };
+    static const char *const sharing[] = { "shared", "private", "locked" };
+    bool owned = m->type == CB_DF_MOUNT_CACHE || m->type == CB_DF_MOUNT_SECRET || m->type == CB_DF_MOUNT_SSH;
+    cb_strbuf_addf(o, "  mount %s %s%s %s", types[m->type], m->readonly ? "ro" : "rw", m->required ? " required" : "",
+                   m->target ? m->target : "-");
+    if (m->type == CB_DF_MOUNT_BIND || m->type == CB_DF_MOUNT_CACHE) {
+        if (m->from_kind == CB_MOUNT_FROM_VERTEX)
+            cb_strbuf_addf(o, " from %u", m->from->id);
+        else
+            cb_strbuf_addf(o, " from %s", m->from_kind == CB_MOUNT_FROM_CONTEXT ? "context" : "nothing");
+        cb_strbuf_addf(o, " source \"%s\"", m->source);
+    }
+    if (m->id)
+        cb_strbuf_addf(o, " id %s", m->id);
+    if (m->env)
+        cb_strbuf_addf(o, " env %s", m->env);
+    if (m->type == CB_DF_MOUNT_CACHE)
+        cb_strbuf_addf(o, " %s%s", sharing[m->sharing], m->fresh ? " fresh" : "");
+    if (owned)
+        cb_strbuf_addf(o, " %o %u:%u", m->mode, m->uid, m->gid);
+    if (m->size)
+        cb_strbuf_addf(o, " size %llu", (unsigned long long)m->size);
+    cb_strbuf_addch(o, '\n');
+}
+
 static inline CB_UNUSED void dump_run(struct cb_strbuf *o, const struct cb_run_op *r)
 {
     static const char *const networks[] = { "host", "none", "private" };
@@ -122,6 +149,8 @@ static inline CB_UNUSED void dump_run(struct cb_strbuf *o, const struct cb_run_o
         dump_text(o, "network", networks[r->network]);
     dump_text(o, "script-path", r->script_path);
     dump_text(o, "script", r->script);
+    for (size_t i = 0; i < r->n_mounts; i++)
+        dump_mount(o, &r->mounts[i]);
 }
 
 static inline CB_UNUSED void dump_copy(struct cb_strbuf *o, const struct cb_copy_op *c)
@@ -147,6 +176,8 @@ static inline CB_UNUSED void dump_vertex(struct cb_strbuf *o, const struct cb_ve
         cb_strbuf_addf(o, " from %u", v->from->id);
     if (v->from_scratch)
         cb_strbuf_adds(o, " from scratch");
+    for (size_t i = 0; i < v->n_inputs; i++)
+        cb_strbuf_addf(o, " and %u", v->inputs[i]->id);
     cb_strbuf_addf(o, " :%u-%u %s\n", v->span.first, v->span.last, v->name);
     if (v->kind == CB_VERTEX_RUN)
         dump_run(o, &v->run);

@@ -68,6 +68,13 @@ static void step_done(struct step *s)
     cb_strvec_done(&v->copy.exclude);
     cb_strvec_done(&v->copy.file_names);
     cb_strvec_done(&v->copy.file_bodies);
+    for (size_t i = 0; i < v->run.n_mounts; i++) {
+        struct cb_run_mount *m = &v->run.mounts[i];
+        char **const texts[] = { &m->target, &m->source, &m->id, &m->env };
+        for (size_t k = 0; k < CB_COUNTOF(texts); k++)
+            set(texts[k], NULL);
+    }
+    free(v->run.mounts);
     char **const fields[] = { &v->run.cwd, &v->run.user, &v->run.script, &v->run.script_path, &v->copy.dest,
                               &v->copy.chown, &v->copy.chmod, &v->mkdir.path, &v->mkdir.user, &v->name, &v->note };
     for (size_t i = 0; i < CB_COUNTOF(fields); i++)
@@ -124,6 +131,34 @@ static void change_span(struct step *s) { s->v.span = (struct cb_df_span){ 4, 5 
 static void change_id(struct step *s) { s->v.id = 7; }
 static void change_network_private(struct step *s) { s->v.run.network = CB_NETWORK_PRIVATE; }
 
+/* One mount; a change of it after that. */
+static struct cb_run_mount *add_mount(struct step *s)
+{
+    s->v.run.mounts = cb_calloc(2, sizeof *s->v.run.mounts);
+    s->v.run.n_mounts = 1;
+    set(&s->v.run.mounts[0].target, "/m");
+    set(&s->v.run.mounts[0].source, "");
+    set(&s->v.run.mounts[0].id, "i");
+    return s->v.run.mounts;
+}
+static void change_mount(struct step *s) { add_mount(s); }
+static void change_mount_twice(struct step *s) { add_mount(s); s->v.run.n_mounts = 2; }
+static void change_mount_type(struct step *s) { add_mount(s)->type = CB_DF_MOUNT_SECRET; }
+static void change_mount_target(struct step *s) { set(&add_mount(s)->target, "/n"); }
+static void change_mount_source(struct step *s) { set(&add_mount(s)->source, "s"); }
+static void change_mount_id(struct step *s) { set(&add_mount(s)->id, "j"); }
+static void change_mount_env(struct step *s) { set(&add_mount(s)->env, "E"); }
+static void change_mount_kind(struct step *s) { add_mount(s)->from_kind = CB_MOUNT_FROM_CONTEXT; }
+static void change_mount_ro(struct step *s) { add_mount(s)->readonly = true; }
+static void change_mount_required(struct step *s) { add_mount(s)->required = true; }
+static void change_mount_sharing(struct step *s) { add_mount(s)->sharing = CB_SHARING_LOCKED; }
+static void change_mount_fresh(struct step *s) { add_mount(s)->fresh = true; }
+static void change_mount_mode(struct step *s) { add_mount(s)->mode = 0700; }
+static void change_mount_uid(struct step *s) { add_mount(s)->uid = 1; }
+static void change_mount_gid(struct step *s) { add_mount(s)->gid = 1; }
+static void change_mount_size(struct step *s) { add_mount(s)->size = 1; }
+static void change_shown(struct step *s) { s->from = digest("shown"); s->has_from = true; }
+
 struct change {
     const char *name;
     void (*make)(struct step *s);
@@ -156,7 +191,10 @@ static void test_run(void **state)
     (void)state;
     static const struct change yes[] = { C(argv_word), C(env_value), C(env_more), C(cwd), C(user), C(user_empty),
                                          C(network_none), C(script), C(script_path), C(arch), C(single_id), C(hosts),
-                                         C(epoch), C(base), C(no_base) };
+                                         C(epoch), C(base), C(no_base), C(mount), C(mount_twice), C(mount_type),
+                                         C(mount_target), C(mount_source), C(mount_id), C(mount_env), C(mount_kind),
+                                         C(mount_ro), C(mount_required), C(mount_sharing), C(mount_fresh),
+                                         C(mount_mode), C(mount_uid), C(mount_gid), C(mount_size), C(shown) };
     static const struct change no[] = { C(no_change), C(proxy), C(name), C(note), C(span), C(id), C(network_private) };
     check_kind(CB_VERTEX_RUN, yes, CB_COUNTOF(yes), true);
     check_kind(CB_VERTEX_RUN, no, CB_COUNTOF(no), false);

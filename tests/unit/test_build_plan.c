@@ -237,7 +237,7 @@ static void test_parent_is_kept(void **state)
 static void test_null_error(void **state)
 {
     (void)state;
-    static const char *const texts[] = { "FROM missing\n", "FROM busybox\nRUN --mount=type=cache,target=/c x\n",
+    static const char *const texts[] = { "FROM missing\n", "FROM busybox\nRUN --mount=type=cache,target=.. x\n",
                                          "FROM busybox AS a\nCOPY --from=missing / /\n", "FROM ${x:?no}\n" };
     struct cb_platform platform cb_cleanup_platform = { 0 };
     assert_int_equal(cb_platform_parse(&platform, "linux/amd64", NULL), 0);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/run_mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "build/materialize.h"
+#include "util/alloc.h"
+#include "util/path.h"
+#include "util/secret.h"
+
+/* ---- bind: the context ---- */
+
+static int open_context_item(void *arg, const struct cb_item *it, int *fd, struct cb_error *err)
+{
+    struct cb_context *c = arg;
+    struct stat st;
+    *fd = cb_path_openat(cb_context_fd(c), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+    if (*fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, -*fd, "open %s", it->path);
+    if (fstat(*fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != it->e.size)
+        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+    return 0;
+}
+
+static int copy_context(struct cb_run_mounts *rm, struct cb_open_mount *o, const struct cb_match *match,
+                        struct cb_error *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "context-%zu", (size_t)(o - rm->open));
+    struct cb_materialize x = { .match = match, .dir = rm->tmp.fd, .name = name, .open = open_context_item,
+                                .arg = rm->s->context, .cancel = rm->s->cancel };
+    int r = cb_materialize(&x, err);
+    if (r < 0)
+        return r;
+    o->fd = openat(rm->tmp.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    return o->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open %s", name) : 0;
+}
+
+/* What is shown is what BuildKit's builder would have been sent: without what .dockerignore leaves out, and root's.
+ * Where the directory is just that, it is shown itself. */
+static int bind_context(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
+{
+    const struct cb_match *match = &rm->v->state->mounts[o - rm->open].v[0];
+    const char *path = match->items[0].path;
+    if (!o->m->readonly || match->partial || match->foreign)
+        return copy_context(rm, o, match, err);
+    o->fd = cb_path_openat(cb_context_fd(rm->s->context), path, O_PATH | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
+    return o->fd < 0 ? cb_error_sys(err, CB_ELOCAL, -o->fd, "open %s", path) : 0;
+}
+
+/* ---- bind: another result ---- */
+
+static int bind_vertex(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
+{
+    struct cb_solve_state *from = o->m->from->state;
+    int r = cb_run_root_open(&o->root, rm->s->slots, from->layers, from->n_layers, rm->v->step, err);
+    o->tree = (struct cb_rootfs){ o->root.lower_fds, o->root.n_lower, o->root.upper_fd, o->root.work_fd };
+    return r;
+}
+
+static int bind_nothing(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "empty-%zu", (size_t)(o - rm->open));
+    if (*o->m->source)
+        return cb_error_set(err, CB_ECONF, "\"/%s\": what it is mounted from is empty", o->m->source);
+    if (mkdirat(rm->tmp.fd, name, 0755) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "create %s", name);
+    o->fd = openat(rm->tmp.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return o->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open %s", name) : 0;
+}
+
+static int open_bind(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
+{
+    if (o->m->from_kind == CB_MOUNT_FROM_CONTEXT)
+        return bind_context(rm, o, err);
+    return o->m->from_kind == CB_MOUNT_FROM_VERTEX ? bind_vertex(rm, o, err) : bind_nothing(rm, o, err);
+}
+
+/* ---- secrets and agents ---- */
+
+static const struct cb_build_secret *find_secret(const struct cb_run_mounts *rm, const char *id)
+{
+    const struct cb_build_options *o = rm->s->o;
+    for (size_t i = o->n_secrets; i-- > 0;)
+        if (!strcmp(o->secrets[i].id, id))
+            return &o->secrets[i];
+    return NULL;
+}
+
+static int set_variable(const struct cb_run_mount *m, const struct cb_secret *value, struct cb_strvec *env,
+                        struct cb_error *err)
+{
+    const char *text = cb_secret_data(value);
+    if (strlen(text) != cb_secret_size(value))
+        return cb_error_set(err, CB_EUSAGE, "secret %s holds a NUL byte: it cannot be the variable %s", m->id, m->env);
+    cb_env_set(env, m->env, text);
+    return 0;
+}
+
+static int open_secret(struct cb_run_mounts *rm, const struct cb_run_mount *m, struct cb_strvec *env,
+                       struct cb_error *err)
+{
+    const struct cb_build_secret *x = find_secret(rm, m->id);
+    if (!x && m->required)
+        return cb_error_set(err, CB_EUSAGE, "secret %s is required and was not given: --secret id=%s,src=FILE", m->id,
+                            m->id);
+    if (!x)
+        return 0;
+    if (x->unset)
+        cb_step_warn(rm->v->step, "secret %s is empty: the variable %s is not set", m->id, x->unset);
+    if (m->target)
+        rm->list[rm->n++] = (struct cb_mount){ .kind = CB_MOUNT_DATA, .target = m->target, .readonly = true,
+                                               .mode = S_IFREG | (m->mode & 0777), .uid = m->uid, .gid = m->gid,
+                                               .data = cb_secret_data(x->value), .data_len = cb_secret_size(x->value) };
+    return m->env ? set_variable(m, x->value, env, err) : 0;
+}
+
+static const char *find_agent(const struct cb_run_mounts *rm, const char *id)
+{
+    const struct cb_build_options *o = rm->s->o;
+    for (size_t i = 0; i < o->n_ssh; i++)
+        if (!strcmp(o->ssh[i].id, id))
+            return o->ssh[i].socket;
+    return NULL;
+}
+
+static int open_ssh(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_strvec *env, struct cb_error *err)
+{
+    const struct cb_run_mount *m = o->m;
+    char name[32];
+    snprintf(name, sizeof name, "ssh-%zu", (size_t)(o - rm->open));
+    if (!cb_env_get(env, "SSH_AUTH_SOCK"))
+        cb_env_set(env, "SSH_AUTH_SOCK", m->target);
+    struct cb_ssh_forward_spec spec = { .agent = find_agent(rm, m->id), .dir_fd = rm->tmp.fd, .name = name,
+                                        .mode = m->mode, .uid = m->uid, .gid = m->gid };
+    if (!spec.agent && m->required)
+        return cb_error_set(err, CB_EUSAGE, "ssh agent %s is required and was not given: --ssh %s, or --ssh %s=KEY",
+                            m->id, m->id, m->id);
+    return spec.agent ? cb_ssh_forward_start(&spec, &o->ssh, err) : 0;
+}
+
+/* ---- all of them ---- */
+
+static int open_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
+{
+    return o->m->type == CB_DF_MOUNT_BIND ? open_bind(rm, o, err) : 0;
+}
+
+/* In the order of the Dockerfile, once all is there. */
+static int add_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_strvec *env, struct cb_error *err)
+{
+    const struct cb_run_mount *m = o->m;
+    struct cb_mount x = { .kind = CB_MOUNT_BIND, .source_fd = o->fd, .target = m->target, .readonly = m->readonly };
+    if (m->type == CB_DF_MOUNT_SECRET)
+        return open_secret(rm, m, env, err);
+    if (m->type == CB_DF_MOUNT_SSH) {
+        int r = open_ssh(rm, o, env, err);
+        if (r < 0 || !o->ssh)
+            return r;
+        x.source_fd = cb_ssh_forward_fd(o->ssh);
+        x.readonly = false;
+    } else if (m->type == CB_DF_MOUNT_TMPFS) {
+        x.kind = CB_MOUNT_TMPFS;
+        x.size = m->size;
+    } else if (o->fd < 0) {
+        x.kind = CB_MOUNT_TREE;
+        x.tree = &o->tree;
+        x.sub = m->source;
+    }
+    rm->list[rm->n++] = x;
+    return 0;
+}
+
+static int open_all(struct cb_run_mounts *rm, struct cb_strvec *env, struct cb_error *err)
+{
+    size_t n = rm->v->run.n_mounts;
+    int r = cb_store_tmp_new(rm->s->env->store, "mounts", &rm->tmp, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if ((r = open_one(rm, &rm->open[i], err)) < 0)
+            cb_error_wrap(err, "mount %s", rm->open[i].m->target);
+    if (r == 0)
+        r = cb_run_mounts_caches(rm, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = add_one(rm, &rm->open[i], env, err);
+    return r;
+}
+
+int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct cb_error *err)
+{
+    size_t n = rm->v->run.n_mounts;
+    rm->open = cb_calloc(n + 1, sizeof *rm->open);
+    rm->list = cb_calloc(n + 1, sizeof *rm->list);
+    for (size_t i = 0; i < n; i++)
+        rm->open[i] = (struct cb_open_mount){ .m = &rm->v->run.mounts[i], .root = CB_RUN_ROOT_INIT,
+                                              .cache = CB_STORE_MOUNT_INIT, .fd = -1 };
+    return n ? open_all(rm, env, err) : 0;
+}
+
+void cb_run_mounts_done(struct cb_run_mounts *rm)
+{
+    for (size_t i = 0; rm->open && i < rm->v->run.n_mounts; i++) {
+        struct cb_open_mount *o = &rm->open[i];
+        cb_ssh_forward_free(o->ssh);
+        cb_close_p(&o->fd);
+        cb_store_mount_done(&o->cache);
+        cb_run_root_done(&o->root);
+    }
+    free(rm->open);
+    free(rm->list);
+    cb_store_tmp_done(&rm->tmp);
+}
