@@ -22,6 +22,10 @@ void cb_build_result_done(struct cb_build_result *r)
     free(r->blobs);
     cb_dockerfile_free(r->dockerfile);
     free(r->failed_log);
+    for (size_t i = 0; i < r->n_step_list; i++)
+        free(r->step_list[i].name);
+    free(r->step_list);
+    free(r->engine);
     *r = (struct cb_build_result){ 0 };
 }
 
@@ -102,13 +106,16 @@ static int read_dockerfile(struct inputs *in, const struct cb_build_options *o, 
 }
 
 /* <Dockerfile>.dockerignore next to it wins outright over .dockerignore at the root of the context. */
-static int read_ignore(struct inputs *in, struct cb_error *err)
+static int read_ignore(struct inputs *in, const char *named, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *own = cb_asprintf("%s.dockerignore", in->name);
-    const char *name = own;
-    int r = in->in_context ? slurp_at(in->context_fd, own, CB_MAX_DOCKERIGNORE, &text, err)
+    const char *name = named ? named : own;
+    int r = named ? cb_file_slurp(named, CB_MAX_DOCKERIGNORE, &text, err)
+            : in->in_context ? slurp_at(in->context_fd, own, CB_MAX_DOCKERIGNORE, &text, err)
                            : cb_file_slurp(own, CB_MAX_DOCKERIGNORE, &text, err);
+    if (r == -CB_ENOTFOUND && named)
+        return cb_error_set(err, CB_EUSAGE, "--ignorefile %s: no such file", named);
     if (r == -CB_ENOTFOUND) {
         name = ".dockerignore";
         r = slurp_at(in->context_fd, name, CB_MAX_DOCKERIGNORE, &text, err);
@@ -130,7 +137,7 @@ static int read_inputs(struct inputs *in, const struct cb_build_options *o, stru
         return cb_error_sys(err, CB_EUSAGE, errno, "build context %s", o->context);
     int r = read_dockerfile(in, o, err);
     if (r == 0)
-        r = read_ignore(in, err);
+        r = read_ignore(in, o->ignorefile, err);
     if (r < 0)
         return r;
     res->dockerfile = cb_dockerfile_parse(in->name, in->dockerfile.buf, in->dockerfile.len, err);
@@ -227,7 +234,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->o = b->o;
     s->plan = &b->plan;
     s->cancel = b->cancel;
-    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .arch = b->plan.config.platform.arch,
+    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times, .arch = b->plan.config.platform.arch,
                                   .hosts = b->o->extra_hosts, .single_id = b->env->id_mode == CB_ID_SINGLE };
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
@@ -279,6 +286,9 @@ static void count_steps(struct cb_build *b)
         const struct cb_vertex *v = b->plan.vertices[i];
         if (v->kind == CB_VERTEX_SOURCE)
             continue;
+        b->res->step_list = cb_reallocarray(b->res->step_list, b->res->steps + 1, sizeof *b->res->step_list);
+        b->res->step_list[b->res->n_step_list++] =
+            (struct cb_build_step){ cb_strdup(v->name), !v->state->executed, v->state->ns };
         b->res->steps++;
         if (!v->state->executed)
             b->res->cached++;
@@ -289,12 +299,15 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
 {
     int64_t t = cb_time_monotonic();
     int r = prepare(b, all_hit, err);
-    if (r == 0 && b->pusher && !*all_hit) {
+    bool squash = b->o->squash || b->o->squash_all;
+    if (r == 0 && b->pusher && !*all_hit && !squash) {
         b->solver.on_layer = cb_pusher_layer;
         b->solver.on_layer_arg = b->pusher;
     }
     if (r == 0)
         r = cb_solve(&b->solver, err);
+    if (r == 0)
+        r = cb_build_squash(b, err);
     b->res->t_build = cb_time_monotonic() - t;
     if (r == 0)
         count_steps(b);
@@ -368,28 +381,9 @@ static void clean_up(struct cb_build *b)
     free(b->tags);
 }
 
-/* --build-arg SOURCE_DATE_EPOCH=… wins over the environment. */
-static int epoch_argument(struct cb_build *b, struct cb_error *err)
-{
-    const char *text = b->o->build_args ? cb_env_get(b->o->build_args, "SOURCE_DATE_EPOCH") : NULL;
-    uint64_t v = 0;
-    if (!text || !*text)
-        return 0;
-    if (!cb_parse_u64(text, INT64_MAX / 1000000000, &v))
-        return cb_error_set(err, CB_EUSAGE, "SOURCE_DATE_EPOCH=%s is no number of seconds", text);
-    b->epoch = (int64_t)v;
-    return 0;
-}
-
 static int check_options(struct cb_build *b, struct cb_error *err)
 {
-    bool set = false;
-    int64_t epoch = 0;
-    int r = cb_source_date_epoch(&set, &epoch, err);
-    if (r == 0 && set)
-        b->epoch = epoch;
-    if (r == 0)
-        r = epoch_argument(b, err);
+    int r = cb_build_check_epoch(b, err);
     if (r == 0)
         r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
     if (r == 0)
@@ -411,6 +405,8 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     int r = check_options(&b, &e);
     if (r == 0)
         r = read_inputs(&in, o, res, &e);
+    if (r == 0)
+        r = cb_build_context_epoch(&b, in.ignore, &e);
     if (r == 0)
         r = work(&b, &in, &e);
     if (r < 0)

@@ -28,7 +28,7 @@ enum cb_output_type {
 };
 struct cb_output {
     enum cb_output_type type;
-    char *dest;                        /* path; "-" is standard output; NULL for IMAGE */
+    char *dest;                        /* path; "-" is standard output; NULL for IMAGE; DOCKER: NULL is --load */
     bool as_dir;                       /* OCI: a directory (tar=false) */
     bool push;
     struct cb_strvec names;            /* IMAGE: name=a,b ; else those of -t */
@@ -41,7 +41,18 @@ struct cb_output {
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err) CB_WUR;
 void cb_output_done(struct cb_output *o);
 
-enum cb_pull_policy { CB_PULL_MISSING /* a name in the store wins */, CB_PULL_ALWAYS, CB_PULL_NEVER };
+enum cb_pull_policy {
+    CB_PULL_MISSING, /* a name in the store wins */
+    CB_PULL_ALWAYS,
+    CB_PULL_NEWER,   /* as ALWAYS, but what the store has will do where the registry cannot be asked */
+    CB_PULL_NEVER,
+};
+
+/* What RUNs may ask for beyond their sandbox: --allow. */
+struct cb_run_rights {
+    bool host_network, insecure, any_device;
+    const struct cb_strvec *devices;   /* CDI names, or VENDOR/CLASS for all of a class; or NULL */
+};
 
 /* What RUN --mount=type=secret and type=ssh may ask for. */
 struct cb_build_secret {
@@ -66,6 +77,7 @@ struct cb_build_options {
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every tag */
     bool no_cache;
+    const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     enum cb_pull_policy pull;
     const struct cb_platform *platform; /* NULL: the host's */
     enum cb_network network;           /* of RUN */
@@ -74,8 +86,19 @@ struct cb_build_options {
     size_t n_secrets;
     const struct cb_build_ssh *ssh;
     size_t n_ssh;
+    struct cb_dns dns;
+    struct cb_run_rights allow;
+    const struct cb_limits *limits;    /* of each RUN, or NULL; not part of the cache keys */
+    const struct cb_strvec *cdi_dirs;  /* NULL: the usual ones */
     enum cb_compression compression;   /* of new layers when no output says it */
     int compression_level;             /* INT_MIN: default */
+    bool docker_types;                 /* Docker's media types */
+    const char *epoch;                 /* "context" or seconds; NULL: SOURCE_DATE_EPOCH of build_args or environment */
+    bool exact_times;                  /* every time in new layers is the epoch, older ones too */
+    bool squash, squash_all;
+    const struct cb_strvec *env, *unset_env, *unset_labels; /* of the image, at the very end; or NULL */
+    const char *ignorefile;            /* instead of .dockerignore, or NULL */
+    unsigned jobs;                     /* steps at a time; 0: by processors */
 };
 
 /* What came out. */
@@ -89,6 +112,11 @@ struct cb_build_blob {                 /* what a push did, over all targets */
     uint64_t size, sent;
     enum cb_blob_outcome outcome;
 };
+struct cb_build_step {                 /* of the graph */
+    char *name;
+    bool cached;
+    int64_t ns;                        /* how long it took; 0 where it was not run */
+};
 struct cb_build_result {
     struct cb_image image;
     struct cb_build_tag *tags;
@@ -96,6 +124,9 @@ struct cb_build_result {
     struct cb_build_blob *blobs;
     size_t n_blobs;
     unsigned steps, cached;            /* of the graph: all, and those that were not run */
+    struct cb_build_step *step_list;
+    size_t n_step_list;
+    char *engine;                      /* what new layers were compressed with, or NULL */
     bool was_current;                  /* pushed to nobody: every tag had this digest already */
     struct cb_dockerfile *dockerfile;  /* kept for warnings and excerpts */
     struct cb_df_span failed;          /* where the failing step stands; first 0: nowhere */

@@ -10,7 +10,7 @@ static int agree(const struct cb_build_options *o, enum cb_compression c, int le
         const struct cb_output *x = &o->outputs[i];
         if ((x->compression_set && x->compression != c) || (x->level != INT_MIN && x->level != level))
             return cb_error_set(err, CB_EUSAGE, "the outputs of one build must have the same compression");
-        if (x->docker_types && c == CB_COMPRESSION_ZSTD)
+        if ((x->docker_types || o->docker_types) && c == CB_COMPRESSION_ZSTD)
             return cb_error_set(err, CB_EUSAGE, "zstd needs OCI media types: leave out oci-mediatypes=false");
     }
     if ((c == CB_COMPRESSION_ZSTD && (level == 0 || level > 19)) || (c == CB_COMPRESSION_GZIP && level > 12))
@@ -44,10 +44,13 @@ static int export_file(const struct cb_output *o, const struct cb_export_options
     return cb_out_file_close(&f, r, err);
 }
 
-static int write_output(const struct cb_output *o, const struct cb_export_options *x, struct cb_error *err)
+static int write_output(const struct cb_output *o, const struct cb_export_options *x, struct cb_step *step,
+                        struct cb_error *err)
 {
     if (o->type == CB_OUTPUT_LOCAL)
         return cb_export_local(x, o->dest, err);
+    if (o->type == CB_OUTPUT_DOCKER && !o->dest)
+        return cb_build_load(x, step, err);
     return o->type == CB_OUTPUT_OCI && o->as_dir ? cb_export_oci_dir(x, o->dest, err) : export_file(o, x, err);
 }
 
@@ -55,16 +58,17 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
                       struct cb_error *err)
 {
     static const char *const what[] = { "image", "OCI layout", "docker archive", "directory", "tar archive" };
-    cb_autofree char *name = cb_asprintf("exporting to %s %s", what[o->type], o->dest);
+    const char *dest = o->dest ? o->dest : "of this machine's engine";
+    cb_autofree char *name = cb_asprintf("exporting to %s %s", what[o->type], dest);
     struct cb_step *step = cb_step_new(b->env->progress, name);
     bool files = o->type == CB_OUTPUT_LOCAL || o->type == CB_OUTPUT_TAR;
     unsigned needs = files ? CB_NEED_TOC | CB_NEED_DATA : CB_NEED_BLOB;
     cb_step_begin(step);
     int r = cb_slots_need(b->slots, b->solver.result, b->solver.n_result, needs, step, err);
     if (r == 0)
-        r = write_output(o, x, err);
+        r = write_output(o, x, step, err);
     if (r < 0) {
-        cb_error_wrap(err, "output %s", o->dest);
+        cb_error_wrap(err, "output %s", dest);
         cb_step_error(step, cb_error_text(err));
     } else {
         cb_step_done(step);

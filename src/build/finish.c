@@ -16,12 +16,29 @@ static void add_history(struct cb_image_config *c, const char *created_by, int64
 }
 
 /* The parent's history stays as it is; a parent that has layers but none of it gets a nameless entry for each. */
-static void base_history(struct cb_image_config *c, const struct cb_image_config *base, size_t n_layers)
+static void base_history(struct cb_image_config *c, const struct cb_image_config *base, size_t n_layers, bool merged)
 {
-    for (size_t i = 0; i < base->n_history; i++)
-        cb_image_config_add_history(c, &base->history[i]);
+    for (size_t i = 0; i < base->n_history; i++) {
+        struct cb_history h = base->history[i];
+        h.empty_layer = h.empty_layer || merged;
+        cb_image_config_add_history(c, &h);
+    }
+    if (merged)
+        return;
     for (size_t i = 0; base->n_history == 0 && i < n_layers; i++)
         cb_image_config_add_history(c, &(struct cb_history){ 0 });
+}
+
+/* The one layer that others were merged into belongs to the last entry. */
+static bool made_layer(const struct cb_build *b, size_t i)
+{
+    const struct cb_vertex *v = b->plan.history[i].vertex;
+    size_t below = b->plan.base ? b->plan.base->image.manifest.n_layers : 0;
+    if (b->o->squash_all)
+        return i + 1 == b->plan.n_history && b->solver.n_result > 0;
+    if (b->o->squash)
+        return i + 1 == b->plan.n_history && b->solver.n_result > below;
+    return v && cb_solver_added_layer(v);
 }
 
 /* Times are those of the steps' records, so that an unchanged build makes the same bytes; entries without a step share
@@ -37,7 +54,7 @@ static void own_history(struct cb_build *b, struct cb_image_config *c)
             created = h->vertex->state->created;
         if (b->epoch != INT64_MAX)
             created = b->epoch * CB_SECOND;
-        add_history(c, h->created_by, created, !(h->vertex && cb_solver_added_layer(h->vertex)));
+        add_history(c, h->created_by, created, !made_layer(b, i));
     }
     if (created) {
         struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -54,6 +71,8 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
     int r = cb_slot_encoding(s, b->solver.compression, b->solver.level, &e, err);
     if (r < 0)
         return r;
+    if (e.engine && *e.engine && !b->res->engine)
+        b->res->engine = cb_strdup(e.engine);
     cb_slot_layer(s, &known);
     out->diff_id = known.diff_id;
     out->size = known.size;
@@ -73,10 +92,10 @@ static int layer_values(struct cb_build *b, struct cb_image_config *c, struct cb
 
 static bool docker_types(const struct cb_build *b)
 {
+    bool docker = b->o->docker_types;
     for (size_t i = 0; i < b->o->n_outputs; i++)
-        if (b->o->outputs[i].docker_types)
-            return true;
-    return false;
+        docker = docker || b->o->outputs[i].docker_types;
+    return docker;
 }
 
 int cb_build_commit(struct cb_build *b, struct cb_error *err)
@@ -86,7 +105,8 @@ int cb_build_commit(struct cb_build *b, struct cb_error *err)
     cb_image_config_copy(&c, &b->plan.config);
     struct cb_layer *v = cb_calloc(n + 1, sizeof *v);
     if (b->plan.base)
-        base_history(&c, &b->plan.base->image.config, b->plan.base->image.manifest.n_layers);
+        base_history(&c, &b->plan.base->image.config, b->plan.base->image.manifest.n_layers,
+                     b->o->squash_all && b->plan.n_history > 0);
     own_history(b, &c);
     int r = layer_values(b, &c, v, err);
     struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = n, .annotations = b->o->annotations,

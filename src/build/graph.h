@@ -55,6 +55,8 @@ struct cb_run_op {
     char *script_path;           /* "/dev/pipes/EOF" */
     struct cb_run_mount *mounts; /* in the order of the Dockerfile */
     size_t n_mounts;
+    bool insecure;
+    struct cb_strvec devices;    /* CDI names behind '!' (required) or '?' */
 };
 
 struct cb_copy_op {
@@ -89,6 +91,7 @@ struct cb_vertex {
     struct cb_copy_op copy;
     struct cb_mkdir_op mkdir;
     struct cb_step *step;
+    bool no_cache;               /* no record of it is asked for */
     struct cb_solve_state *state; /* the solver's own; NULL in a plan */
 };
 

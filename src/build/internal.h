@@ -25,6 +25,16 @@ struct cb_build {
 int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
+/* ---- epoch.c: SOURCE_DATE_EPOCH into b->epoch ---- */
+int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a number; -CB_EUSAGE */
+int cb_build_context_epoch(struct cb_build *b, const struct cb_df_ignore *ignore, struct cb_error *err) CB_WUR;
+
+/* ---- squash.c: solver.result becomes the parent's layers and one more; nothing without --squash ---- */
+int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
+
+/* ---- load.c: to docker or podman, whichever is in PATH ---- */
+int cb_build_load(const struct cb_export_options *x, struct cb_step *step, struct cb_error *err) CB_WUR;
+
 /* ---- export.c ---- */
 int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
 /* The compression that new layers are made with: that of the outputs that say one. -CB_EUSAGE where they differ, or

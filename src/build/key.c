@@ -38,6 +38,8 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     hash_strings(h, kb->hosts);
     cb_hasher_field_u64(h, kb->single_id);
     hash_mounts(h, op);
+    cb_hasher_field_u64(h, op->insecure);
+    hash_strings(h, &op->devices);
 }
 
 static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
@@ -58,6 +60,7 @@ static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)
     struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_hasher_field(h, what);
     cb_hasher_field_u64(h, (uint64_t)kb->clamp_mtime);
+    cb_hasher_field_u64(h, kb->exact_mtime);
     return h;
 }
 

@@ -76,6 +76,7 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_hasher_field(h, "cbpush-copy-content/1");
     cb_hasher_field_u64(h, (uint64_t)c->s->kb.clamp_mtime);
+    cb_hasher_field_u64(h, c->s->kb.exact_mtime);
     for (size_t i = 0; i < cb_placer_count(c->placer); i++)
         cb_hash_entry(h, &cb_placer_at(c->placer, i)->e);
     cb_hasher_finish(h, out);

@@ -5,6 +5,7 @@
 #include "build/failed.h"
 #include "build/rootfs.h"
 #include "build/run_mounts.h"
+#include "build/run_device.h"
 #include "build/solve.h"
 #include "util/alloc.h"
 #include "util/fs.h"
@@ -168,44 +169,65 @@ static int judge(struct cb_solver *s, const struct cb_vertex *v, int status, str
     return r;
 }
 
-static int start_process(struct cb_run_mounts *rm, struct cb_run_root *root, const struct cb_user *user,
-                         const struct cb_strvec *env, struct cb_error *err)
+/* All that a step is started with, besides its root. */
+struct process {
+    struct cb_solver *s;
+    struct cb_vertex *v;
+    struct cb_user user;
+    struct cb_strvec env;
+    struct cb_run_mounts mounts;
+    struct cb_cdi cdi;
+    int script_fd;
+};
+
+static void process_done(struct process *p)
 {
-    struct cb_solver *s = rm->s;
-    struct cb_vertex *v = rm->v;
-    const struct cb_run_op *op = &v->run;
-    int status = 0;
-    struct cb_exec_spec spec = {
-        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = s->env->id_mode,
-        .argv = (const char *const *)op->argv.v, .env = (const char *const *)env->v, .cwd = op->cwd, .uid = user->uid,
-        .gid = user->gid, .groups = user->groups, .n_groups = user->n_groups, .network = op->network,
-        .extra_hosts = s->o->extra_hosts, .mounts = rm->list, .n_mounts = rm->n, .init = true,
-        .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output, .on_output_arg = v->step,
-        .cancel = s->cancel, .scratch_fd = root->scratch_fd,
-    };
-    int r = cb_exec_run(&spec, &status, err);
-    return r < 0 ? r : judge(s, v, status, err);
+    cb_user_done(&p->user);
+    cb_strvec_wipe(&p->env);
+    cb_run_mounts_done(&p->mounts);
+    cb_cdi_done(&p->cdi);
+    cb_close_p(&p->script_fd);
+}
+
+static int prepare_process(struct process *p, struct cb_run_root *root, struct cb_error *err)
+{
+    const struct cb_run_op *op = &p->v->run;
+    int r = cb_run_root_user(root, p->s->slots, op->user, p->v->step, &p->user, err);
+    if (r == 0)
+        r = cb_run_devices(p->s, p->v, &p->cdi, err);
+    if (r < 0)
+        return r;
+    cb_strvec_copy(&p->env, &op->env);
+    if (!cb_env_get(&p->env, "HOME"))
+        cb_env_set(&p->env, "HOME", p->user.home ? p->user.home : "/");
+    cb_run_device_env(&p->cdi, &p->env);
+    r = cb_run_mounts_open(&p->mounts, &p->env, err);
+    if (r == 0 && op->script) {
+        r = mount_script(op, &root->tmp, &p->mounts.list[p->mounts.n], err);
+        p->script_fd = p->mounts.list[p->mounts.n++].source_fd;
+    }
+    return r;
 }
 
 static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
 {
+    struct process p CB_CLEANUP(process_done) = { .s = s, .v = v, .script_fd = -1,
+                                                  .mounts = { .s = s, .v = v, .tmp = CB_STORE_TMP_INIT } };
     const struct cb_run_op *op = &v->run;
-    struct cb_user user cb_cleanup_user = { 0 };
-    struct cb_strvec env CB_CLEANUP(cb_strvec_wipe) = CB_STRVEC_INIT;
-    struct cb_run_mounts rm cb_cleanup_run_mounts = { .s = s, .v = v, .tmp = CB_STORE_TMP_INIT };
-    cb_autoclose int script = -1;
-    int r = cb_run_root_user(root, s->slots, op->user, v->step, &user, err);
+    int status = 0, r = prepare_process(&p, root, err);
     if (r < 0)
         return r;
-    cb_strvec_copy(&env, &op->env);
-    if (!cb_env_get(&env, "HOME"))
-        cb_env_set(&env, "HOME", user.home ? user.home : "/");
-    r = cb_run_mounts_open(&rm, &env, err);
-    if (r == 0 && op->script) {
-        r = mount_script(op, &root->tmp, &rm.list[rm.n], err);
-        script = rm.list[rm.n++].source_fd;
-    }
-    return r < 0 ? r : start_process(&rm, root, &user, &env, err);
+    struct cb_exec_spec spec = {
+        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = s->env->id_mode,
+        .argv = (const char *const *)op->argv.v, .env = (const char *const *)p.env.v, .cwd = op->cwd,
+        .uid = p.user.uid, .gid = p.user.gid, .groups = p.user.groups, .n_groups = p.user.n_groups,
+        .network = op->network, .extra_hosts = s->o->extra_hosts, .mounts = p.mounts.list, .n_mounts = p.mounts.n,
+        .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output,
+        .on_output_arg = v->step, .cancel = s->cancel, .scratch_fd = root->scratch_fd, .dns = &s->o->dns,
+        .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi,
+    };
+    r = cb_exec_run(&spec, &status, err);
+    return r < 0 ? r : judge(s, v, status, err);
 }
 
 static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
@@ -241,7 +263,7 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     struct cb_cache_record mark cb_cleanup_cache_record = { 0 };
     struct cb_solve_state *st = v->state;
     cb_key_run_hint(&s->kb, v, &hint);
-    if (s->o->no_cache || cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0)
+    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0)
         return false;
     if (content_key(s, v, st->layers, st->n_layers, &content, NULL) < 0)
         return false;

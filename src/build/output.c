@@ -135,7 +135,7 @@ static int check_level(const struct cb_output *o, const char *spec, struct cb_er
 static int check(const struct cb_output *o, const char *spec, struct cb_error *err)
 {
     bool file = o->type != CB_OUTPUT_IMAGE;
-    if (file && (!o->dest || !*o->dest))
+    if (file && o->type != CB_OUTPUT_DOCKER && (!o->dest || !*o->dest))
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is missing", spec);
     if (!file && o->dest)
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);

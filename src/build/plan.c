@@ -351,6 +351,20 @@ static void forget_parent(struct cb_image_config *c)
     c->created = NULL;
 }
 
+/* --env, --unsetenv, --unsetlabel: of the image only, as Buildah has them. */
+static void change_image(struct cb_image_config *c, const struct cb_build_options *o)
+{
+    for (size_t i = 0; o->unset_labels && i < o->unset_labels->n; i++)
+        (void)cb_strmap_remove(&c->labels, o->unset_labels->v[i]);
+    for (size_t i = 0; o->env && i < o->env->n; i++) {
+        const char *eq = strchrnul(o->env->v[i], '=');
+        cb_autofree char *key = cb_strndup(o->env->v[i], (size_t)(eq - o->env->v[i]));
+        cb_env_set(&c->env, key, *eq ? eq + 1 : "");
+    }
+    for (size_t i = 0; o->unset_env && i < o->unset_env->n; i++)
+        cb_env_remove(&c->env, o->unset_env->v[i]);
+}
+
 static void take_result(struct planner *p, struct plan_stage *target)
 {
     struct cb_plan *plan = p->plan;
@@ -362,6 +376,7 @@ static void take_result(struct planner *p, struct plan_stage *target)
     plan->goal = target->top;
     cb_image_config_copy(&plan->config, &target->config);
     forget_parent(&plan->config);
+    change_image(&plan->config, p->o->build);
     for (size_t i = 0; labels && i < labels->n; i++)
         cb_strmap_set(&plan->config.labels, labels->v[i].key, labels->v[i].value);
     if (bottom->source)
@@ -380,7 +395,9 @@ static int plan_all(struct planner *p, struct cb_error *err)
     struct plan_stage *target = find_target(p, err);
     if (!target)
         return cb_failed(err);
-    int r = reach(p, target, err);
+    int r = plan_no_cache(p, err);
+    if (r == 0)
+        r = reach(p, target, err);
     if (r == 0)
         r = plan_resolve(p, 0, err);
     if (r == 0)
@@ -446,6 +463,7 @@ static void vertex_free(struct cb_vertex *v)
         plan_mount_done(&v->run.mounts[i]);
     free(v->run.mounts);
     free(v->inputs);
+    cb_strvec_done(&v->run.devices);
     cb_strvec_done(&v->copy.sources);
     cb_strvec_done(&v->copy.file_names);
     cb_strvec_done(&v->copy.file_bodies);

@@ -16,7 +16,7 @@ struct plan_stage {
     struct plan_stage *base_stage; /* or */
     struct cb_plan_source *source; /* or neither: scratch */
     struct cb_platform platform;
-    bool reachable, done, cmd_set;
+    bool reachable, done, cmd_set, no_cache;
     struct cb_image_config config; /* as it is after the instructions so far */
     struct cb_strvec args;         /* "K=V": ARGs in scope that have a value */
     struct cb_strvec declared;     /* the names of all ARGs in scope, the first declared first */
@@ -79,6 +79,10 @@ int plan_mounts_from(struct plan_stage *st, const struct cb_df_instruction *i, s
 int plan_mounts(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_mount_from *from,
                 struct cb_vertex *v, struct cb_error *err) CB_WUR;
 void plan_mount_done(struct cb_run_mount *m);
+/* plan_allow.c: network, security and devices of a RUN. -CB_ECONF naming the --allow that is missing. */
+int plan_allowed(const struct plan_stage *st, const struct cb_df_instruction *i, struct cb_run_op *op,
+                 struct cb_error *err) CB_WUR;
+int plan_no_cache(struct planner *p, struct cb_error *err) CB_WUR;
 /* The next numbered step of the stage, on top of what it has; the caller makes it the top. */
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind);
 

@@ -2,24 +2,6 @@
 #include "build/plan_private.h"
 #include "util/alloc.h"
 
-static int check_run(const struct cb_df_instruction *i, struct cb_error *err)
-{
-    if (i->devices.n)
-        return plan_not_yet("RUN --device", err);
-    if (i->security && strcmp(i->security, "sandbox"))
-        return plan_not_yet("RUN --security=insecure", err);
-    return 0;
-}
-
-static enum cb_network run_network(const struct plan_stage *st, const struct cb_df_instruction *i)
-{
-    if (i->network && !strcmp(i->network, "none"))
-        return CB_NETWORK_NONE;
-    if (i->network && !strcmp(i->network, "host"))
-        return CB_NETWORK_HOST;
-    return st->p->o->build->network;
-}
-
 /* `RUN <<EOF`: with "#!" the body is a program; without, the text of the shell. Mixed text goes to the shell as it
  * stands. */
 static void heredoc_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_run_op *op)
@@ -69,18 +51,16 @@ static int add_run(struct plan_stage *st, const struct cb_df_instruction *i, con
     plan_run_env(st, false, &v->run.key_env);
     v->run.cwd = cb_strdup(st->config.working_dir && *st->config.working_dir ? st->config.working_dir : "/");
     v->run.user = cb_strdup_or_null(st->config.user);
-    v->run.network = run_network(st, i);
+    r = plan_allowed(st, i, &v->run, err);
     run_history(st, v, v);
     st->top = v;
-    return 0;
+    return r;
 }
 
 int plan_run(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
     struct plan_mount_from *from = cb_calloc(i->n_mounts + 1, sizeof *from);
-    int r = check_run(i, err);
-    if (r == 0)
-        r = plan_mounts_from(st, i, from, err);
+    int r = plan_mounts_from(st, i, from, err);
     if (r == 0)
         r = add_run(st, i, from, err);
     free(from);

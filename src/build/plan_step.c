@@ -23,6 +23,7 @@ struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instru
     v->note = cb_strdup(i->original);
     v->name = step_name(st, i->original);
     v->base = st->top;
+    v->no_cache = st->no_cache;
     v->step = cb_step_new(st->p->o->progress, v->name);
     return v;
 }

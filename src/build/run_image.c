@@ -114,7 +114,7 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
         .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly,
         .init = true, .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO,
         .stderr_fd = STDERR_FILENO, .tty = c->o->tty, .cancel = c->env->cancel, .scratch_fd = root->scratch_fd,
-        .memory_max = c->o->memory_max,
+        .limits = &(struct cb_limits){ .memory = c->o->memory_max },
     };
     return cb_exec_run(&spec, status, err);
 }

@@ -3,10 +3,11 @@
 
 #include "util/alloc.h"
 #include "util/limits.h"
+#include "util/timeutil.h"
 
 void cb_solve_open(struct cb_solver *s)
 {
-    s->steps = cb_pool_new("step", cb_cpu_count() + 2);
+    s->steps = cb_pool_new("step", s->o->jobs ? s->o->jobs : cb_cpu_count() + 2);
     s->seals = cb_pool_new("seal", 2);
     pthread_mutex_init(&s->mu, NULL);
     pthread_cond_init(&s->cond, NULL);
@@ -112,8 +113,10 @@ static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
         cb_step_canceled(v->step);
         return r;
     }
+    int64_t begin = cb_time_monotonic();
     cb_step_begin(v->step);
     r = run_op(s, v, e);
+    v->state->ns = cb_time_monotonic() - begin;
     if (r == -CB_ECANCELED)
         cb_step_canceled(v->step);
     else if (r < 0)

@@ -24,6 +24,7 @@ struct cb_solve_state {
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */
+    int64_t ns;                     /* how long that took */
     bool looked_up;                 /* hit says what came of it */
     bool hit, executed, needed, done;
     bool on_goal_chain;

@@ -36,7 +36,8 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink)
 {
     return (struct cb_layer_write_options){ .compression = s->compression, .level = s->level, .pool = s->env->cpu,
-                                            .clamp_mtime = s->kb.clamp_mtime, .sink = sink, .cancel = s->cancel };
+                                            .clamp_mtime = s->kb.clamp_mtime,
+                                            .exact_mtime = s->kb.exact_mtime, .sink = sink, .cancel = s->cancel };
 }
 
 int cb_solver_keep_layer(const struct cb_solver *s, const struct cb_layer *layer, const struct cb_toc *toc,
@@ -97,7 +98,7 @@ bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_
 {
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
     struct cb_slot *slot = NULL;
-    if (s->o->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0 || rec.whole || rec.n_layers > 1)
+    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0 || rec.whole || rec.n_layers > 1)
         return false;
     if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0)
         return false;

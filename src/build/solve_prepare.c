@@ -77,7 +77,7 @@ static bool look_up(struct cb_solver *s, struct cb_vertex *v)
     struct cb_solve_state *st = v->state;
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
     const struct cb_vertex *root = v;
-    if (s->o->no_cache || cb_store_cache_get(s->env->store, &st->key, &rec, NULL) < 0 || !rec.whole)
+    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, &st->key, &rec, NULL) < 0 || !rec.whole)
         return false;
     while (root->base)
         root = root->base;

@@ -140,6 +140,9 @@ void cb_df_onbuild_text(struct cb_strbuf *out, const struct cb_df_instruction *o
 bool cb_df_run_is_script(const struct cb_df_instruction *run);
 void cb_df_run_text(struct cb_strbuf *out, const struct cb_df_instruction *run); /* shell form only */
 
+/* An entry of `devices` taken apart; *name is owned by the caller. */
+void cb_df_device_split(const char *value, char **name, bool *required);
+
 /* The candidate (NULL-terminated list) that `word` is a likely slip of, case ignored; NULL: none. */
 const char *cb_df_suggest(const char *word, const char *const *candidates);
 /* Source lines around a span as BuildKit prints them ("   7 | >>> RUN make"), with rules above and below. */

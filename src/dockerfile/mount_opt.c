@@ -302,3 +302,22 @@ int cb_df_device_check(const char *value, struct cb_error *err)
     }
     return r < 0 || named ? r : cb_df_fail(err, "the name of the device is missing: --device=vendor.com/class=name");
 }
+
+void cb_df_device_split(const char *value, char **name, bool *required)
+{
+    cb_cleanup_strvec struct cb_strvec fields = CB_STRVEC_INIT;
+    *name = NULL;
+    *required = false;
+    if (cb_df_csv(&fields, value, NULL) < 0)
+        return;
+    for (size_t i = 0; i < fields.n; i++) {
+        const char *f = fields.v[i];
+        if (strncasecmp(f, "required", 8) == 0 && (!f[8] || f[8] == '=')) {
+            *required = true;
+            if (f[8])
+                (void)!cb_df_parse_bool(f + 9, required);
+        } else if (!*name) {
+            *name = cb_strdup(strncasecmp(f, "name=", 5) == 0 ? f + 5 : f);
+        }
+    }
+}

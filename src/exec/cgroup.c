@@ -13,9 +13,10 @@
 
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/path.h"
 
 #define REMOVE_TRIES 200
-#define REMEDY "start cbpush in a delegated cgroup: systemd-run --user --scope -p Delegate=yes cbpush …"
+#define ROOT "/sys/fs/cgroup"
 
 static bool is_type(const char *path, long type)
 {
@@ -70,13 +71,17 @@ static int open_below(const char *base, const char *path)
     return fd >= 0 ? fd : open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int write_file(int dir, const char *name, const char *text)
+static const char *const controllers[] = { "memory", "cpu", "cpuset" };
+
+/* It may be on already; a limit that cannot be set tells. */
+static void enable_controllers(int dir)
 {
-    cb_autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+    static const char *const words[] = { "+memory", "+cpu", "+cpuset" };
+    for (size_t i = 0; i < CB_COUNTOF(words); i++)
+        (void)cb_cgroup_write(dir, "cgroup.subtree_control", words[i]);
 }
+
+/* ---- the directory that holds it ---- */
 
 /* With v2 a cgroup with processes gives its children no controllers, so ours is a sister of the one that we are in,
  * and a child only at the top. */
@@ -87,75 +92,169 @@ static int open_v2_parent(const char *self)
     if (!slash)
         return -1;
     *slash = '\0';
-    int fd = open_below("/sys/fs/cgroup", path);
-    if (fd >= 0 && write_file(fd, "cgroup.subtree_control", "+memory") < 0)
-        errno = 0; /* it may be on already; the limit below tells */
+    int fd = open_below(ROOT, path);
+    if (fd >= 0)
+        enable_controllers(fd);
     return fd;
 }
 
-static int open_parent(bool v2, struct cb_error *err)
+static int open_own_parent(bool v2, enum cb_cgroup_controller c)
 {
     cb_cleanup_strbuf struct cb_strbuf self = CB_STRBUF_INIT;
-    int r = cb_file_slurp("/proc/self/cgroup", 1u << 20, &self, err);
-    if (r < 0)
-        return r;
+    if (cb_file_slurp("/proc/self/cgroup", 1u << 20, &self, NULL) < 0)
+        return -1;
     if (v2)
         return open_v2_parent(self.buf);
-    cb_autofree char *path = cb_cgroup_path(self.buf, "memory");
-    return open_below("/sys/fs/cgroup/memory", path ? path : "");
+    cb_autofree char *path = cb_cgroup_path(self.buf, controllers[c]);
+    cb_autofree char *base = cb_asprintf(ROOT "/%s", controllers[c]);
+    return open_below(base, path ? path : "");
 }
 
-static int set_limit(struct cb_cgroup *cg, bool v2, uint64_t max)
+/* One component of --cgroup-parent. end: bytes of the path up to its end. Returns its descriptor or a negative errno. */
+static int step_down(struct cb_cgroup_tree *t, int dir, const char *name, size_t end, bool v2)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)max);
-    cb_autoclose int dir = openat(cg->parent, cg->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
+    if (mkdirat(dir, name, 0755) == 0 && !t->made_from)
+        t->made_from = end;
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
         return -errno;
-    int r = write_file(dir, v2 ? "memory.max" : "memory.limit_in_bytes", text);
+    if (v2)
+        enable_controllers(fd);
+    else if (t->made_from)
+        cb_cgroup_inherit_cpuset(dir, fd);
+    return fd;
+}
+
+static int open_named_parent(struct cb_cgroup_tree *t, const char *base, const char *path, bool v2)
+{
+    cb_cleanup_strbuf struct cb_strbuf clean = CB_STRBUF_INIT;
+    if (!cb_path_normalize(&clean, path, strlen(path)) || !clean.len)
+        return -EINVAL;
+    t->base = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (t->base < 0)
+        return -errno;
+    if (v2)
+        enable_controllers(t->base);
+    t->made = cb_strdup(clean.buf);
+    int dir = fcntl(t->base, F_DUPFD_CLOEXEC, 3);
+    for (size_t at = 0; dir >= 0 && at < clean.len;) {
+        size_t end = at + strcspn(clean.buf + at, "/");
+        cb_autofree char *name = cb_strndup(clean.buf + at, end - at);
+        int next = step_down(t, dir, name, end, v2);
+        close(dir);
+        dir = next;
+        at = end + (clean.buf[end] == '/');
+    }
+    return dir;
+}
+
+static int open_parent(struct cb_cgroup_tree *t, bool v2, enum cb_cgroup_controller c, const struct cb_limits *l,
+                       struct cb_error *err)
+{
+    cb_autofree char *base = v2 ? cb_strdup(ROOT) : cb_asprintf(ROOT "/%s", controllers[c]);
+    if (l->cgroup_parent) {
+        t->parent = open_named_parent(t, base, l->cgroup_parent, v2);
+        if (t->parent == -EINVAL)
+            return cb_error_set(err, CB_EUSAGE, "--cgroup-parent %s: write a path such as /builds", l->cgroup_parent);
+        return t->parent < 0 ? cb_error_sys(err, CB_ELOCAL, -t->parent,
+                                            "--cgroup-parent %s: cannot be made in %s; " CB_CGROUP_REMEDY,
+                                            l->cgroup_parent, base)
+                             : 0;
+    }
+    t->parent = open_own_parent(v2, c);
+    return t->parent < 0 ? cb_error_set(err, CB_ELOCAL,
+                                        "%s limit: no cgroup file system with a %s controller; " CB_CGROUP_REMEDY,
+                                        controllers[c], controllers[c])
+                         : 0;
+}
+
+/* ---- the cgroup ---- */
+
+static void remove_tree(struct cb_cgroup_tree *t, const char *name)
+{
+    /* The kernel lets go of dead processes a moment after they were waited for. */
+    for (int i = 0; t->parent >= 0 && i < REMOVE_TRIES && unlinkat(t->parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY;
+         i++)
+        poll(NULL, 0, 5);
+    /* What another build uses by now is busy, and stays. */
+    while (t->made && t->made_from && strlen(t->made) >= t->made_from && unlinkat(t->base, t->made, AT_REMOVEDIR) == 0) {
+        char *slash = strrchr(t->made, '/');
+        *(slash ? slash : t->made) = '\0';
+    }
+    cb_close_p(&t->parent);
+    cb_close_p(&t->base);
+    free(t->made);
+}
+
+static int make_in(struct cb_cgroup *cg, struct cb_cgroup_tree *t, enum cb_cgroup_controller c, int *dir,
+                   struct cb_error *err)
+{
+    if (mkdirat(t->parent, cg->name, 0755) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "%s limit: cannot make a cgroup; " CB_CGROUP_REMEDY,
+                            controllers[c]);
+    *dir = openat(t->parent, cg->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *dir < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "%s limit: open its cgroup", controllers[c]) : 0;
+}
+
+static int make_v2(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_error *err)
+{
+    struct cb_cgroup_tree *t = &cg->trees[cg->n++];
+    cb_autoclose int dir = -1;
+    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1 };
+    int r = open_parent(t, true, CB_CGROUP_MEMORY, l, err);
+    if (r == 0)
+        r = make_in(cg, t, CB_CGROUP_MEMORY, &dir, err);
+    for (int c = 0; r == 0 && c < CB_CGROUP_CONTROLLERS; c++)
+        r = cb_cgroup_set(dir, true, (enum cb_cgroup_controller)c, l, err);
+    return r;
+}
+
+static int make_v1(struct cb_cgroup *cg, enum cb_cgroup_controller c, const struct cb_limits *l, struct cb_error *err)
+{
+    struct cb_cgroup_tree *t = &cg->trees[cg->n++];
+    cb_autoclose int dir = -1;
+    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1 };
+    int r = open_parent(t, false, c, l, err);
+    if (r == 0)
+        r = make_in(cg, t, c, &dir, err);
     if (r < 0)
         return r;
-    /* Swap counts too, where it is counted at all. */
-    r = v2 ? write_file(dir, "memory.swap.max", "0") : write_file(dir, "memory.memsw.limit_in_bytes", text);
-    return r == -ENOENT ? 0 : r;
+    if (c == CB_CGROUP_CPUSET)
+        cb_cgroup_inherit_cpuset(t->parent, dir);
+    return cb_cgroup_set(dir, false, c, l, err);
 }
 
-int cb_cgroup_make(struct cb_cgroup *cg, uint64_t memory_max, struct cb_error *err)
+int cb_cgroup_make(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_error *err)
 {
     static atomic_uint counter;
-    bool v2 = cb_cgroup_kind() == CB_CGROUP_V2;
-    int parent = open_parent(v2, err);
-    if (parent < 0)
-        return cb_error_set(err, CB_ELOCAL, "memory limit: no cgroup file system with a memory controller; " REMEDY);
+    int r = 0;
+    if (!cb_limits_need_cgroup(l))
+        return 0;
     snprintf(cg->name, sizeof cg->name, "cbpush-%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
-    if (mkdirat(parent, cg->name, 0755) < 0) {
-        int e = errno;
-        close(parent);
-        return cb_error_sys(err, CB_ELOCAL, e, "memory limit: cannot make a cgroup; " REMEDY);
-    }
-    cg->parent = parent;
-    int r = set_limit(cg, v2, memory_max);
-    return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "memory limit: not ours to set; " REMEDY) : 0;
+    if (cb_cgroup_kind() == CB_CGROUP_V2)
+        return make_v2(cg, l, err);
+    for (int c = 0; r == 0 && c < CB_CGROUP_CONTROLLERS; c++)
+        if (cb_cgroup_wants(l, (enum cb_cgroup_controller)c) || l->cgroup_parent)
+            r = make_v1(cg, (enum cb_cgroup_controller)c, l, err);
+    return r;
 }
 
 int cb_cgroup_add(const struct cb_cgroup *cg, pid_t pid, struct cb_error *err)
 {
     char text[16], path[80];
-    if (cg->parent < 0)
-        return 0;
     snprintf(path, sizeof path, "%s/cgroup.procs", cg->name);
     snprintf(text, sizeof text, "%d", (int)pid);
-    int r = write_file(cg->parent, path, text);
-    return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "memory limit: cannot move a process; " REMEDY) : 0;
+    for (size_t i = 0; i < cg->n; i++) {
+        int r = cb_cgroup_write(cg->trees[i].parent, path, text);
+        if (r < 0)
+            return cb_error_sys(err, CB_ELOCAL, -r, "limits: cannot move a process into a cgroup; " CB_CGROUP_REMEDY);
+    }
+    return 0;
 }
 
 void cb_cgroup_done(struct cb_cgroup *cg)
 {
-    if (cg->parent < 0)
-        return;
-    /* The kernel lets go of dead processes a moment after they were waited for. */
-    for (int i = 0; i < REMOVE_TRIES && unlinkat(cg->parent, cg->name, AT_REMOVEDIR) < 0 && errno == EBUSY; i++)
-        poll(NULL, 0, 5);
-    close(cg->parent);
-    cg->parent = -1;
+    for (size_t i = 0; i < cg->n; i++)
+        remove_tree(&cg->trees[i], cg->name);
+    cg->n = 0;
 }

@@ -101,9 +101,9 @@ AFTER_CLONE static void mount_proc(const struct cb_child *c)
     int r = proc < 0 ? proc : cb_mnt_move(proc, c->proc);
     if (r < 0)
         die(c, CB_STAGE_PROC, -r, NULL);
-    for (size_t i = 0; i < CB_COUNTOF(hidden); i++)
+    for (size_t i = 0; !c->insecure && i < CB_COUNTOF(hidden); i++)
         hide(c, proc, hidden[i]);
-    for (size_t i = 0; i < CB_COUNTOF(readonly); i++)
+    for (size_t i = 0; !c->insecure && i < CB_COUNTOF(readonly); i++)
         make_readonly(c, proc, readonly[i]);
 }
 
@@ -113,8 +113,11 @@ AFTER_CLONE static void mount_cgroup(const struct cb_child *c)
 {
     if (c->cgroup < 0)
         return;
-    int mnt = c->cgroup2 ? cb_mnt_new("cgroup2", NULL, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY) : -ENODEV;
+    uint64_t readonly = c->insecure ? 0 : MOUNT_ATTR_RDONLY;
+    int mnt = c->cgroup2 ? cb_mnt_new("cgroup2", NULL, CB_MNT_SAFEST | (unsigned)readonly) : -ENODEV;
     int r = 0;
+    if (mnt < 0 && c->insecure)
+        mnt = cb_mnt_clone(AT_FDCWD, "/sys/fs/cgroup", true);
     if (mnt < 0) {
         mnt = cb_mnt_clone(c->empty, "", false);
         r = mnt < 0 ? mnt : cb_mnt_set(mnt, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY, false);
@@ -169,6 +172,16 @@ AFTER_CLONE static void set_oom_score(void)
 }
 
 /* ---- the step's own process ---- */
+
+AFTER_CLONE static void set_ulimits(const struct cb_child *c)
+{
+    for (size_t i = 0; i < c->n_ulimits; i++) {
+        const struct cb_ulimit *u = &c->ulimits[i];
+        struct rlimit l = { .rlim_cur = (rlim_t)u->soft, .rlim_max = (rlim_t)u->hard };
+        if (syscall(SYS_prlimit64, 0, u->resource, &l, NULL) < 0)
+            die(c, CB_STAGE_ULIMIT, errno, cb_ulimit_name(u->resource));
+    }
+}
 
 AFTER_CLONE static void reset_signals(void)
 {
@@ -244,7 +257,7 @@ AFTER_CLONE static uint64_t permitted_now(void)
 /* By system call: the C library's wrappers would signal the threads of a parent that is not here. */
 AFTER_CLONE static void become_user(const struct cb_child *c)
 {
-    uint64_t caps = cb_default_capabilities() & permitted_now();
+    uint64_t caps = (c->insecure ? UINT64_MAX : cb_default_capabilities()) & permitted_now();
     cut_bounding_set(c, caps);
     if (c->set_groups && syscall(SYS_setgroups, c->n_groups, c->groups) < 0)
         die(c, CB_STAGE_GROUPS, errno, NULL);
@@ -282,8 +295,9 @@ AFTER_CLONE static CB_NORETURN void step_main(const struct cb_child *c)
     enter_cwd(c);
     reset_signals();
     umask(022);
+    set_ulimits(c);
     /* Without no_new_privs (RUN sudo has to work) the filter needs CAP_SYS_ADMIN, so it comes first. */
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0)
+    if (c->filter && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0)
         die(c, CB_STAGE_SECCOMP, errno, NULL);
     become_user(c);
     control(PR_SET_PDEATHSIG, SIGKILL, 0); /* the change of user has cleared it */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "exec/limits.h"
 #include "util/macros.h"
 
 enum cb_stage {
@@ -21,6 +22,7 @@ enum cb_stage {
     CB_STAGE_TTY,
     CB_STAGE_CWD,
     CB_STAGE_CWD_PROC,
+    CB_STAGE_ULIMIT,
     CB_STAGE_SECCOMP,
     CB_STAGE_CAPS,
     CB_STAGE_GROUPS,
@@ -48,6 +50,7 @@ struct cb_child {
     bool init;             /* we stay PID 1; otherwise the step's own process is */
     bool tty;              /* std[0] becomes the controlling terminal */
     bool cgroup2;
+    bool insecure;         /* every capability, nothing hidden, /proc/sys and cgroups writable */
     /* the process; none of these strings may lie in `args` */
     const char *const *argv;
     const char *const *env;
@@ -58,7 +61,9 @@ struct cb_child {
     const gid_t *groups;
     size_t n_groups;
     bool set_groups;       /* false where the user namespace forbids it */
-    const struct sock_fprog *filter;
+    const struct sock_fprog *filter; /* NULL: none */
+    const struct cb_ulimit *ulimits;
+    size_t n_ulimits;
     /* our own command line and environment in memory, which /proc/1 would show */
     char *args;
     size_t args_len;

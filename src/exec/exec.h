@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "exec/cdi.h"
+#include "exec/limits.h"
 #include "util/cancel.h"
 #include "util/error.h"
 #include "util/strvec.h"
@@ -38,6 +40,11 @@ enum cb_mount_kind {
     CB_MOUNT_DATA,         /* a file with bytes of ours, on a ramfs: never on a disk, not even in swap (R16: secrets) */
     CB_MOUNT_TREE,         /* a file or directory of an overlay of its own */
 };
+/* Each list stands for what the host's resolv.conf says of it, unless it is empty. */
+struct cb_dns {
+    const struct cb_strvec *servers, *search, *options; /* or NULL; search ".": none */
+};
+
 /* The root: overlay of lower directories (lowest first) with upper and work, both empty directories of one file
  * system. */
 struct cb_rootfs {
@@ -79,7 +86,8 @@ struct cb_exec_spec {
     enum cb_network network;
     const struct cb_port *ports; /* PRIVATE only */
     size_t n_ports;
-    const struct cb_strvec *extra_hosts; /* "name ip" lines for /etc/hosts, or NULL */
+    const struct cb_strvec *extra_hosts; /* "name ip" lines for /etc/hosts, or NULL; ip may be host-gateway */
+    const struct cb_dns *dns;  /* or NULL: the host's */
     const struct cb_mount *mounts;
     size_t n_mounts;
     bool readonly_root;
@@ -94,7 +102,11 @@ struct cb_exec_spec {
     void *on_output_arg;
     const struct cb_cancel *cancel;  /* TERM to the process, KILL to all of them after 10 s */
     int scratch_fd;            /* a directory of this step's for our private files; emptied by the caller */
-    uint64_t memory_max;       /* bytes, 0: none; needs a cgroup we may write, else -CB_ELOCAL */
+    const struct cb_limits *limits; /* or NULL: none */
+    /* All capabilities, no seccomp filter, nothing hidden or read-only in /proc and /sys, the machine's loop, fuse, kvm
+     * and tun devices. Only ever on the word of whoever runs cbpush. */
+    bool insecure;
+    const struct cb_cdi *cdi;  /* devices and mounts of the machine, or NULL; its environment is for the caller to add */
 };
 /* Runs to the end. *status: exit code, or 128 + signal. Every process of the step is gone on return (P35). Start-up
  * failures (no such program: status 127 and not executable: 126 as shells do, with text in *err_text via on_output)

@@ -141,13 +141,34 @@ static void slurp_or_nothing(const char *path, struct cb_strbuf *out)
         cb_strbuf_reset(out);
 }
 
+/* host-gateway is where the machine itself can be reached: on its own network that is the loopback. Without a network
+ * nobody is reached. */
+static int reachable_hosts(const struct cb_exec_spec *spec, struct cb_strvec *out, struct cb_error *err)
+{
+    static const char gateway[] = " host-gateway";
+    for (size_t i = 0; spec->extra_hosts && i < spec->extra_hosts->n; i++) {
+        const char *line = spec->extra_hosts->v[i];
+        if (!cb_ends_with(line, gateway))
+            cb_strvec_push(out, line);
+        else if (spec->network == CB_NETWORK_PRIVATE)
+            return cb_error_set(err, CB_EUSAGE, "host-gateway: from a private network there is no way to this machine: use "
+                                                "--network=host");
+        else if (spec->network == CB_NETWORK_HOST)
+            cb_strvec_pushf(out, "%.*s 127.0.0.1", (int)(strlen(line) - strlen(gateway)), line);
+    }
+    return 0;
+}
+
 int cb_network_files(struct cb_sandbox *sb, struct cb_error *err)
 {
+    cb_cleanup_strvec struct cb_strvec extra = CB_STRVEC_INIT;
     cb_cleanup_strbuf struct cb_strbuf hosts = CB_STRBUF_INIT, resolv = CB_STRBUF_INIT;
     cb_cleanup_strbuf struct cb_strbuf ours = CB_STRBUF_INIT, upstream = CB_STRBUF_INIT;
     const struct cb_exec_spec *spec = sb->spec;
     const char *hostname = spec->hostname ? spec->hostname : "buildkitsandbox";
-    int r = cb_network_hosts(hostname, spec->extra_hosts, &hosts, err);
+    int r = reachable_hosts(spec, &extra, err);
+    if (r == 0)
+        r = cb_network_hosts(hostname, &extra, &hosts, err);
     if (r < 0)
         return r;
     if (sethostname(hostname, strlen(hostname)) < 0 || setdomainname("(none)", 6) < 0)
@@ -156,6 +177,7 @@ int cb_network_files(struct cb_sandbox *sb, struct cb_error *err)
     if (spec->network == CB_NETWORK_PRIVATE)
         slurp_or_nothing(RESOLVED_UPSTREAM, &upstream);
     cb_network_resolv(spec->network, ours.buf, upstream.len ? upstream.buf : NULL, &resolv);
+    cb_network_dns(spec->dns, &resolv);
     r = put_file(sb, "hosts", "/etc/hosts", &hosts, err);
     return r < 0 ? r : put_file(sb, "resolv.conf", "/etc/resolv.conf", &resolv, err);
 }

@@ -15,6 +15,9 @@ int cb_network_hosts(const char *hostname, const struct cb_strvec *extra, struct
  * left out. NONE: none. */
 void cb_network_resolv(enum cb_network mode, const char *host, const char *upstream, struct cb_strbuf *out);
 
+/* What --dns, --dns-search and --dns-option say instead of it. dns NULL: nothing. */
+void cb_network_dns(const struct cb_dns *dns, struct cb_strbuf *text);
+
 /* pasta, serving one network namespace until it is stopped. */
 struct cb_pasta {
     pid_t pid;   /* 0: none */

@@ -111,7 +111,7 @@ int cb_overlay_create(const struct cb_overlay *o, enum cb_overlay_how how, struc
     if (r == 0)
         r = set_options(fs, o);
     if (r == 0)
-        r = cb_mnt_create(fs, MOUNT_ATTR_NODEV);
+        r = cb_mnt_create(fs, o->devices ? 0 : MOUNT_ATTR_NODEV);
     return r < 0 ? fail(fs, r, err) : r;
 }
 
@@ -186,14 +186,14 @@ static int classic_mount_point(int dir, int *point, struct cb_error *err)
     return *point < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "mount point") : 0;
 }
 
-static int classic_mount(const char *data, int point, struct cb_error *err)
+static int classic_mount(const char *data, int point, unsigned long flags, struct cb_error *err)
 {
     char target[40];
     snprintf(target, sizeof target, "/proc/self/fd/%d", point);
     cb_autoclose int fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fds < 0 || fchdir(fds) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "/proc/self/fd");
-    if (syscall(SYS_mount, "overlay", target, "overlay", MS_NODEV, data) < 0)
+    if (syscall(SYS_mount, "overlay", target, "overlay", flags, data) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount overlayfs");
     return 0;
 }
@@ -224,6 +224,6 @@ int cb_overlay_mount_classic(const struct cb_overlay *o, int scratch, struct cb_
     if (r == 0 && data.len >= 4096)
         r = cb_error_set(err, CB_ELOCAL, "%zu layers are too many for this kernel: use Linux 6.8 or newer", o->n);
     if (r == 0)
-        r = classic_mount(data.buf, point, err);
+        r = classic_mount(data.buf, point, o->devices ? 0 : MS_NODEV, err);
     return r < 0 ? r : classic_take(dir, err);
 }

@@ -11,6 +11,7 @@ struct cb_overlay {
     int *lower;      /* topmost first; borrowed descriptors */
     size_t n;
     int upper, work; /* borrowed */
+    bool devices;    /* device nodes work */
     bool user_xattrs; /* marks in user.overlay.* instead of trusted.overlay.* */
 };
 void cb_overlay_done(struct cb_overlay *o);

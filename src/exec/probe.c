@@ -268,7 +268,7 @@ static void probe_memory(struct cb_probes *out)
                                          [CB_CGROUP_HYBRID] = "cgroup v1 and v2", [CB_CGROUP_V2] = "cgroup v2" };
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
     struct cb_cgroup cg = CB_CGROUP_INIT;
-    int r = cb_cgroup_make(&cg, PROBE_MEMORY, &err);
+    int r = cb_cgroup_make(&cg, &(struct cb_limits){ .memory = PROBE_MEMORY }, &err);
     cb_cgroup_done(&cg);
     add(out, "memory limits", false,
         (struct finding){ r < 0 ? CB_PROBE_MISSING : CB_PROBE_OK,

@@ -92,6 +92,7 @@ int cb_rootfs_overlay(struct cb_sandbox *sb, struct cb_error *err)
     const struct cb_rootfs *root = &sb->spec->root;
     sb->overlay.upper = root->upper_fd;
     sb->overlay.work = root->work_fd;
+    sb->overlay.devices = sb->spec->insecure;
     sb->overlay.user_xattrs = sb->spec->id_mode != CB_ID_REAL_ROOT;
     int r = cb_overlay_set_lower(&sb->overlay, root->lower_fds, root->n_lower, sb->stubs, err);
     if (r < 0)

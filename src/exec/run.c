@@ -143,9 +143,12 @@ static int prepare(struct cb_sandbox *sb, struct cb_error *err)
 {
     const struct cb_exec_spec *spec = sb->spec;
     struct cb_child *c = &sb->child;
-    int r = cb_seccomp_filter(&c->filter, err);
+    int r = spec->insecure ? 0 : cb_seccomp_filter(&c->filter, err);
     if (r < 0)
         return r;
+    c->insecure = spec->insecure;
+    c->ulimits = spec->limits ? spec->limits->ulimits : NULL;
+    c->n_ulimits = spec->limits ? spec->limits->n_ulimits : 0;
     make_candidates(spec, &sb->candidates);
     sb->cwd = cb_strdup(spec->cwd);
     c->candidates = copy_list((const char *const *)sb->candidates.v, NULL);
@@ -176,6 +179,7 @@ static const char *stage_text(enum cb_stage stage)
         [CB_STAGE_FORK] = "start a process",
         [CB_STAGE_TTY] = "take the terminal",
         [CB_STAGE_CWD] = "working directory",
+        [CB_STAGE_ULIMIT] = "set the limit",
         [CB_STAGE_SECCOMP] = "install the seccomp filter",
         [CB_STAGE_CAPS] = "set the capabilities",
         [CB_STAGE_GROUPS] = "set the supplementary groups",
@@ -210,6 +214,9 @@ static int stage_error(const struct cb_exec_spec *spec, const struct cb_report *
                                 "mount /proc: the container that cbpush runs in hides parts of its own (start it with "
                                 "--security-opt systempaths=unconfined; in Kubernetes procMount: Unmasked)");
         break;
+    case CB_STAGE_ULIMIT:
+        return cb_error_sys(err, CB_ELOCAL, r->sys_errno, "--ulimit %s: it cannot be set%s", r->what,
+                            r->sys_errno == EPERM ? " (only root may raise a hard limit: ulimit -H shows them)" : "");
     case CB_STAGE_UID:
     case CB_STAGE_GID:
     case CB_STAGE_GROUPS:

@@ -128,7 +128,7 @@ static int wait_network(struct cb_sandbox *sb, struct cb_error *err)
 
 static int make_cgroup(struct cb_sandbox *sb, struct cb_error *err)
 {
-    return sb->spec->memory_max ? cb_cgroup_make(&sb->cgroup, sb->spec->memory_max, err) : 0;
+    return cb_cgroup_make(&sb->cgroup, sb->spec->limits, err);
 }
 
 static void abandon_step(struct cb_sandbox *sb)
@@ -163,10 +163,10 @@ static int clone_step(struct cb_sandbox *sb, struct cb_error *err)
 static int run_steps(struct cb_sandbox *sb)
 {
     static int (*const steps[])(struct cb_sandbox *, struct cb_error *) = {
-        own_directory,      cb_rootfs_stage,  cb_rootfs_overlay,   cb_mounts_clone,  enter_namespaces,
-        cb_rootfs_attach,   cb_rootfs_check,  cb_sysmounts_dev,    cb_sysmounts_sys, cb_network_files,
-        cb_network_loopback, cb_mounts_attach, cb_pty_open,        cb_rootfs_seal,   make_cgroup,
-        wait_network,       clone_step,
+        own_directory,      cb_rootfs_stage,  cb_rootfs_overlay,  cb_mounts_clone,   cb_devices_pin,
+        enter_namespaces,   cb_rootfs_attach, cb_rootfs_check,    cb_sysmounts_dev,  cb_sysmounts_sys,
+        cb_network_files,   cb_network_loopback, cb_devices_attach, cb_mounts_attach, cb_pty_open,
+        cb_rootfs_seal,     make_cgroup,      wait_network,       clone_step,
     };
     for (size_t i = 0; i < CB_COUNTOF(steps); i++) {
         int r = steps[i](sb, &sb->err);
@@ -210,6 +210,7 @@ void cb_sandbox_finish(struct cb_sandbox *sb)
     pthread_join(sb->thread, NULL);
     sb->running = false;
     close_mounts(sb);
+    cb_devices_done(sb);
     cb_targets_remove(&sb->targets);
     cb_targets_done(&sb->targets);
     cb_cgroup_done(&sb->cgroup);

@@ -27,6 +27,9 @@ struct cb_sandbox {
     int dev, sys;
     int *binds;                 /* a detached copy of each BIND's source, by index in spec->mounts */
     struct cb_tree_mount *trees; /* the same of TREEs; mounts_tree.c */
+    struct cb_cdi devices;      /* all that the step is given of the machine */
+    int *device_fds;            /* detached copies: of its nodes, then of its mounts; -1: none was needed */
+    size_t n_device_fds;
     struct cb_targets targets;
     /* the process */
     struct cb_child child;
@@ -65,6 +68,7 @@ void cb_sandbox_finish(struct cb_sandbox *sb);
 int cb_rootfs_stage(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_overlay(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_devices_pin(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 /* … and after. */
 int cb_rootfs_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_check(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
@@ -72,6 +76,7 @@ int cb_sysmounts_dev(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_sysmounts_sys(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_network_files(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_network_loopback(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_devices_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_mounts_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_pty_open(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
@@ -80,6 +85,7 @@ int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_trees_create(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_tree_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR;
 void cb_trees_done(struct cb_sandbox *sb);
+void cb_devices_done(struct cb_sandbox *sb);
 
 /* Helpers of several of them. */
 /* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -11,6 +12,7 @@
 #include "exec/sandbox.h"
 
 #define TTY_GROUP "5"
+#define SHM_SIZE (UINT64_C(64) << 20)
 
 /* ---- /dev ---- */
 
@@ -85,7 +87,10 @@ static int add_pts(struct cb_sandbox *sb)
 
 static int fill_dev(struct cb_sandbox *sb)
 {
-    static const struct cb_mnt_opt shm[] = { { "mode", "1777" }, { "size", "64m" }, { NULL, NULL } };
+    const struct cb_limits *l = sb->spec->limits;
+    char size[24];
+    snprintf(size, sizeof size, "%llu", (unsigned long long)(l && l->shm_size ? l->shm_size : SHM_SIZE));
+    const struct cb_mnt_opt shm[] = { { "mode", "1777" }, { "size", size }, { NULL, NULL } };
     int r = 0;
     for (size_t i = 0; i < CB_COUNTOF(devices) && r == 0; i++)
         r = add_device(sb, i);
@@ -125,15 +130,16 @@ int cb_sysmounts_dev(struct cb_sandbox *sb, struct cb_error *err)
 
 /* A user namespace may mount sysfs only for a network namespace of its own; otherwise the one that is there is shown,
  * read-only with all that is mounted in it. */
-static int make_sys(void)
+static int make_sys(bool writable)
 {
-    int mnt = cb_mnt_new("sysfs", NULL, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY);
+    unsigned readonly = writable ? 0 : MOUNT_ATTR_RDONLY;
+    int mnt = cb_mnt_new("sysfs", NULL, CB_MNT_SAFEST | readonly);
     if (mnt != -EPERM)
         return mnt;
     mnt = cb_mnt_clone(AT_FDCWD, "/sys", true);
     if (mnt < 0)
         return mnt;
-    int r = cb_mnt_set(mnt, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY, true);
+    int r = cb_mnt_set(mnt, CB_MNT_SAFEST | readonly, true);
     if (r == 0)
         return mnt;
     close(mnt);
@@ -155,11 +161,11 @@ int cb_sysmounts_sys(struct cb_sandbox *sb, struct cb_error *err)
     cb_autoclose int target = cb_target_open_top(&sb->targets, "sys", err);
     if (target < 0)
         return target;
-    sb->sys = make_sys();
+    sb->sys = make_sys(sb->spec->insecure);
     int r = sb->sys < 0 ? sb->sys : cb_mnt_move(sb->sys, target);
-    if (r == 0)
+    if (r == 0 && !sb->spec->insecure)
         r = hide_sys(sb, "firmware");
-    if (r == 0)
+    if (r == 0 && !sb->spec->insecure)
         r = hide_sys(sb, "devices/virtual/powercap");
     if (r < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "mount /sys");

@@ -48,6 +48,7 @@ struct cb_layer_write_options {
     /* CPU jobs: blocks are compressed there, in any order, written in order; NULL: inline */
     struct cb_pool *pool;
     int64_t clamp_mtime;              /* newer times become this; INT64_MAX: none */
+    bool exact_mtime;                 /* older ones too */
     /* borrowed; receives the encoded bytes, committed by finish; NULL: only diff id and TOC, no encoding */
     struct cb_blob_sink *sink;
     const struct cb_cancel *cancel;

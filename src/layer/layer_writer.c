@@ -186,7 +186,7 @@ static int add(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blob_sou
     if (e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE)
         e->mode = e->uid = e->gid = 0;
     e->mode &= 07777;
-    e->mtime = CB_MIN(e->mtime, w->o.clamp_mtime);
+    e->mtime = w->o.exact_mtime ? w->o.clamp_mtime : CB_MIN(e->mtime, w->o.clamp_mtime);
     cb_strbuf_reset(&w->scratch);
     if (r < 0 || (r = cb_tar_header(&w->scratch, e, err)) < 0)
         return r;

@@ -92,6 +92,16 @@ void cb_env_set(struct cb_strvec *env, const char *key, const char *value)
     *old = entry;
 }
 
+void cb_env_remove(struct cb_strvec *env, const char *key)
+{
+    char **old = env_find(env, key);
+    if (!old)
+        return;
+    free(*old);
+    memmove(old, old + 1, (size_t)(env->v + env->n - old) * sizeof *old); /* the NULL at the end too */
+    env->n--;
+}
+
 const char *cb_env_get(const struct cb_strvec *env, const char *key)
 {
     char **entry = env_find(env, key);

@@ -26,6 +26,7 @@ void cb_strvec_sort(struct cb_strvec *sv); /* bytewise */
 
 /* Environment form: entries "K=V". Replaces an entry of that key in place, else appends. */
 void cb_env_set(struct cb_strvec *env, const char *key, const char *value);
+void cb_env_remove(struct cb_strvec *env, const char *key);
 const char *cb_env_get(const struct cb_strvec *env, const char *key); /* NULL where unset */
 
 struct cb_strmap_entry {

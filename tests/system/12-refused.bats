@@ -126,7 +126,6 @@ refused_by()
         'COPY --link a /'
         'COPY --parents a /'
         'COPY --chmod=u+x a /'
-        'RUN --security=insecure true'
     )
     for i in "${instructions[@]}"; do
         refused_by $'FROM busybox\nENV A=1\n'"$i"$'\n' 3 'cannot execute it yet'

@@ -2,7 +2,7 @@
 #pragma once
 /* A plan as text, and parent images that no registry has. A case's first lines may say how it is built:
  *
- *     #> show=vchs target=x arg=K=V label=K=V network=none platform=linux/arm64
+ *     #> show=vchs target=x arg=K=V label=K=V network=none platform=linux/arm64 allow=security.insecure
  *
  * show: v vertices, c configuration, h history, s parents. */
 
@@ -147,6 +147,9 @@ static inline CB_UNUSED void dump_run(struct cb_strbuf *o, const struct cb_run_o
     dump_text(o, "user", r->user);
     if (r->network != CB_NETWORK_HOST)
         dump_text(o, "network", networks[r->network]);
+    if (r->insecure)
+        cb_strbuf_adds(o, "  insecure\n");
+    dump_list(o, "devices", &r->devices);
     dump_text(o, "script-path", r->script_path);
     dump_text(o, "script", r->script);
     for (size_t i = 0; i < r->n_mounts; i++)

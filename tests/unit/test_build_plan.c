@@ -9,7 +9,7 @@
 
 struct planned {
     struct cb_build_options o;
-    struct cb_strvec args;
+    struct cb_strvec args, devices;
     struct cb_strmap labels;
     struct cb_platform platform;
     char *target;
@@ -31,6 +31,7 @@ static void planned_done(struct planned *p)
     cb_platform_done(&p->platform);
     cb_error_done(&p->err);
     free(p->target);
+    cb_strvec_done(&p->devices);
 }
 
 static void take_word(struct planned *p, const char *word)
@@ -46,6 +47,12 @@ static void take_word(struct planned *p, const char *word)
         const char *eq = strchr(v, '=');
         cb_autofree char *key = cb_strndup(v, (size_t)(eq - v));
         cb_strmap_set(&p->labels, key, eq + 1);
+    } else if (cb_starts_with(word, "allow=device=")) {
+        cb_strvec_push(&p->devices, strchr(v, '=') + 1);
+        p->o.allow.devices = &p->devices;
+    } else if (cb_starts_with(word, "allow=")) {
+        p->o.allow.host_network = p->o.allow.host_network || !strcmp(v, "network.host");
+        p->o.allow.insecure = p->o.allow.insecure || !strcmp(v, "security.insecure");
     } else if (cb_starts_with(word, "network=")) {
         assert_int_equal(cb_network_parse(v, &p->o.network, NULL), 0);
     } else if (cb_starts_with(word, "platform=")) {

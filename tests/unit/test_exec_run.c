@@ -525,7 +525,7 @@ static void memory_limit(void **state)
     (void)state;
     need_sandbox();
     struct cb_exec_spec spec = plain_spec();
-    spec.memory_max = 32u << 20;
+    spec.limits = &(struct cb_limits){ .memory = 32u << 20 };
     run_script(&spec, "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null");
     if (fx.result == -CB_ELOCAL) {
         assert_int_not_equal(fx.mode, CB_ID_REAL_ROOT); /* root can have a cgroup */
