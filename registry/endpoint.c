@@ -49,7 +49,36 @@ static bool is_among(const struct cb_strvec *list, const char *host)
 static bool is_listed(const struct cb_strvec *list, const char *host)
 {
     cb_autofree char *name = without_port(host);
-    return is_among(list, host) || is_among(list, name);
+    return is_among(list, host) || is_among(list, name) || is_among(list, "*");
+}
+
+/* The values of "HOST=VALUE" for this host, one after the other. */
+static const char *next_value(const struct cb_strvec *list, const char *host, size_t *i)
+{
+    while (list && *i < list->n) {
+        const char *word = list->v[(*i)++], *eq = strchr(word, '=');
+        cb_autofree char *key = eq ? cb_strndup(word, (size_t)(eq - word)) : NULL;
+        if (key && reg_same_host(key, host))
+            return eq + 1;
+    }
+    return NULL;
+}
+
+static int add_certs(struct cb_registry *r, struct reg_host *h, struct cb_error *err)
+{
+    const char *v;
+    for (size_t i = 0; (v = next_value(r->o.certs, h->name, &i));)
+        cb_strvec_push(&h->tls.ca_files, v);
+    for (size_t i = 0; (v = next_value(r->o.client_certs, h->name, &i));) {
+        const char *comma = strchr(v, ',');
+        if (!comma)
+            return cb_error_set(err, CB_EUSAGE, "client certificate of %s: write HOST=CERT,KEY", h->name);
+        free(h->tls.client_cert);
+        free(h->tls.client_key);
+        h->tls.client_cert = cb_strndup(v, (size_t)(comma - v));
+        h->tls.client_key = cb_strdup(comma + 1);
+    }
+    return 0;
 }
 
 /* Under r->mu. */
@@ -61,11 +90,11 @@ static struct reg_host *make_host(struct cb_registry *r, const char *name, bool 
     h->authority = cb_strdup(reg_same_host(name, "docker.io") ? "registry-1.docker.io" : name);
     h->loopback = reg_is_loopback(name);
     h->insecure = insecure;
-    h->tls.insecure = insecure;
+    h->tls.insecure = insecure || is_listed(r->o.unverified, name);
     h->plain = insecure || h->loopback ? -1 : 0;
     pthread_mutex_init(&h->probe, NULL);
     pthread_mutex_init(&h->mu, NULL);
-    if (reg_certs_find(&h->tls, named ? r->o.cert_dir : NULL, name, err) < 0) {
+    if (reg_certs_find(&h->tls, named ? r->o.cert_dir : NULL, name, err) < 0 || add_certs(r, h, err) < 0) {
         reg_host_free(h);
         return NULL;
     }
@@ -142,19 +171,33 @@ static bool may_serve(const struct reg_mirror *m, const struct reg_wanted *w)
     return w->blob || !(by_digest ? m->tag_only : m->digest_only);
 }
 
+static int add_mirrors(struct cb_registry *r, const struct reg_wanted *w, struct reg_endpoints *out,
+                       struct cb_error *err)
+{
+    const char *location;
+    int s = 0;
+    for (size_t i = 0; s == 0 && (location = next_value(r->o.mirrors, w->host, &i));) {
+        cb_autofree char *there = cb_asprintf("%s/%s", location, w->repo);
+        s = add(r, out, there, false, err);
+    }
+    return s;
+}
+
 int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct reg_endpoints *out,
                        struct cb_error *err)
 {
     cb_autofree char *full = full_name(w);
     cb_autofree char *name = cb_asprintf("%s/%s", w->host, w->repo);
     size_t matched = 0;
+    int s = add_mirrors(r, w, out, err);
+    if (s < 0 || (out->n && r->o.only_mirrors))
+        return s;
     const struct reg_rule *rule = reg_conf_match(&r->conf, full, &matched);
     if (!rule)
         return add(r, out, name, false, err);
     if (rule->blocked)
         return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
     const char *rest = name + CB_MIN(matched, strlen(name)); /* a prefix may go as far as the tag */
-    int s = 0;
     for (size_t i = 0; s == 0 && i < rule->n_mirrors; i++) {
         cb_autofree char *there = cb_asprintf("%s%s", rule->mirrors[i].location, rest);
         if (may_serve(&rule->mirrors[i], w))

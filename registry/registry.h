@@ -22,7 +22,13 @@ struct cb_registry_options {
     const char *registries_conf; /* NULL: CONTAINERS_REGISTRIES_CONF, ~/.config/containers, /etc/containers (+ .d) */
     const char *cert_dir;        /* --cert-dir, or NULL: certs.d directories */
     const struct cb_strvec
-        *insecure;  /* --insecure-registry host[:port]: plain http or unverified TLS allowed there */
+        *insecure;  /* --insecure-registry host[:port], or *: plain http or unverified TLS allowed there */
+    const struct cb_strvec *unverified;   /* host[:port], or *: TLS with certificates that are not verified */
+    const struct cb_strvec *certs;        /* "HOST=FILE": authorities added for that host */
+    const struct cb_strvec *client_certs; /* "HOST=CERT,KEY" */
+    /* "HOST=LOCATION": pulls from that host try these first, in order, and then the host unless only_mirrors */
+    const struct cb_strvec *mirrors;
+    bool only_mirrors;
     int tls_verify; /* -1 not said, 0 --tls-verify=false (for the hosts named on the command line), 1 */
     bool allow_foreign_urls;
     void (*debug)(void *arg, const char *line);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "util/path.h"
 #include "util/strbuf.h"
 
 /* Descriptors 0–2 must be ours before anything else is opened. */
@@ -50,8 +51,11 @@ static int run_verb(const struct cb_verb *v, int argc, char **argv)
     int r = cb_process_prepare(&p, v, &err);
     if (r == 0)
         r = v->run(&p, v, argc, argv, &status, &err);
-    if (r < 0)
+    if (r < 0) {
+        int wanted = status;
         status = fail(&p, &err);
+        status = status == CB_ESTEP && wanted ? wanted : status;
+    }
     cb_cancel_free(p.cancel);
     return finish_output(status);
 }
@@ -69,6 +73,8 @@ int main(int argc, char **argv)
     fill_standard_fds();
     umask(022);
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 0 && !strcmp(cb_path_base(argv[0]), "executor"))
+        return run_verb(&cb_verb_executor, argc - 1, argv + 1);
     const char *name = argc > 1 ? argv[1] : NULL;
     if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
         return help(argc > 2 ? argv[2] : NULL);

@@ -34,7 +34,7 @@ static int open_session(struct cb_session *s, const struct build_input *in, cons
     return r;
 }
 
-static int build(struct build_input *in, const struct cb_process *p, struct cb_error *err)
+int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_build_result res = { 0 };
@@ -45,11 +45,14 @@ static int build(struct build_input *in, const struct cb_process *p, struct cb_e
         r = build_ssh_open(&in->secrets, s.store, err);
     if (r < 0)
         return r;
+    compat_warn(&in->cli.compat.ignored);
     r = cb_build_run(&s.env, &in->o, &res, err);
     build_ssh_close(&in->secrets);
+    if (r == -CB_ESTEP && in->cli.results.propagate_exit)
+        *status = err->exit_status;
     cb_progress_finish(s.progress, r < 0);
     const char *mode = in->cli.common.progress;
-    struct cb_report rep = { .res = &res, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
+    struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
                              .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"), .print_id = in->cli.quiet };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
@@ -60,19 +63,19 @@ static int build(struct build_input *in, const struct cb_process *p, struct cb_e
  * real parse. */
 static bool has_tag_option(const struct cb_verb *self, int argc, char **argv)
 {
-    struct build_input in = { .cli.common = CB_COMMON_INIT };
+    struct build_input in = { .cli = BUILD_OPTIONS_INIT };
     bool takes_none = true;
-    struct cb_opt_parse p = { .table = self->options, .dest = &in.cli, .argc = argc, .argv = argv,
+    struct cb_opt_parse p = { .table = self->options, .groups = self->groups, .dest = &in.cli, .argc = argc, .argv = argv,
                               .takes_arg = &takes_none, .operands = &in.operands };
     bool tagged = cb_opt_parse(&p, NULL) == 0 && in.cli.tags.n > 0;
     build_input_done(&in);
     return tagged;
 }
 
-static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
-    struct build_input in = { .cli.common = CB_COMMON_INIT };
+    struct build_input in = { .cli = BUILD_OPTIONS_INIT };
     bool tagged = has_tag_option(self, argc, argv);
     struct cb_verb_args a = {
         .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged
@@ -82,7 +85,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     if (r == 0 && !a.done) {
         r = build_input_take(&in, err);
         if (r == 0)
-            r = build(&in, p, err);
+            r = build_run(&in, p, status, err);
     }
     build_input_done(&in);
     return r;
@@ -96,6 +99,7 @@ const struct cb_verb cb_verb_build = {
                "--push alone pushes to every name given by -t. Without -t, the word after --push is the name to build\n"
                "and push, unless it reads as a path: ., .., or something that begins with ./ ../ / ~ or -.",
     .options = build_opts,
+    .groups = build_groups,
     .userns = true,
     .run = run,
 };

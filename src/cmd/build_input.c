@@ -23,7 +23,7 @@ const struct cb_opt build_opts[] = {
     { "label", 0, CB_OPT_LIST, AT(labels), "K=V", "label of the image", NULL },
     { "annotation", 0, CB_OPT_LIST, AT(annotations), "K=V", "annotation of the manifest", NULL },
     { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
-    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, missing, never)",
+    { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, newer, missing, never)",
       NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
     { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
@@ -31,16 +31,28 @@ const struct cb_opt build_opts[] = {
       NULL },
     { "ssh", 0, CB_OPT_LIST, AT(ssh), "default|ID[=SOCKET|KEY,…]", "agent or keys that RUN --mount=type=ssh may use",
       NULL },
-    { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN", NULL },
+    { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN; IP may be host-gateway", NULL },
     { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC", "type=image|oci|docker|local|tar[,dest=…][,compression=…]",
       NULL },
     { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
     { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
     CB_OPT_COMMON_PROGRESS(build_options),
+    { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },
     CB_OPT_COMMON_REGISTRY(build_options),
+    { "retry", 0, CB_OPT_STRING, AT(common.retry), "N", "further tries of a request that fails (5)", NULL },
+    { "retry-delay", 0, CB_OPT_STRING, AT(common.retry_delay), "DURATION", "before the first of them (1s), then doubled",
+      NULL },
     CB_OPT_COMMON_STORE(build_options),
     CB_OPT_END,
+};
+
+const struct cb_opt_group build_groups[] = {
+    { "how it is made, and what is in it", image_opts, AT(image) },
+    { "what a RUN may use", limit_opts, AT(limits) },
+    { "for scripts", result_opts, AT(results) },
+    { "of other builders", compat_opts, AT(compat) },
+    { NULL, NULL, 0 },
 };
 
 void build_input_done(struct build_input *in)
@@ -57,19 +69,12 @@ void build_input_done(struct build_input *in)
     cb_strmap_done(&in->labels);
     cb_strmap_done(&in->annotations);
     cb_platform_done(&in->platform);
+    limit_options_done(&c->limits);
+    limit_values_done(&in->limits);
+    image_options_done(&c->image);
+    image_values_done(&in->image);
+    compat_options_done(&c->compat);
     cb_common_done(&c->common);
-}
-
-static void take_build_args(struct build_input *in)
-{
-    for (size_t i = 0; i < in->cli.build_args.n; i++) {
-        const char *arg = in->cli.build_args.v[i];
-        const char *v = strchr(arg, '=') ? NULL : getenv(arg);
-        if (strchr(arg, '='))
-            cb_strvec_push(&in->args, arg);
-        else if (v)
-            cb_strvec_pushf(&in->args, "%s=%s", arg, v);
-    }
 }
 
 static int take_map(const struct cb_strvec *from, const char *flag, struct cb_strmap *to, struct cb_error *err)
@@ -86,14 +91,14 @@ static int take_map(const struct cb_strvec *from, const char *flag, struct cb_st
 
 static int take_outputs(struct build_input *in, struct cb_error *err)
 {
-    in->outputs = cb_calloc(in->cli.outputs.n + 1, sizeof *in->outputs);
+    in->outputs = cb_calloc(in->cli.outputs.n + 2, sizeof *in->outputs);
     for (size_t i = 0; i < in->cli.outputs.n; i++) {
         in->n_outputs++;
         int r = cb_output_parse(&in->outputs[i], in->cli.outputs.v[i], err);
         if (r < 0)
             return r;
     }
-    return 0;
+    return in->cli.results.load ? cb_output_parse(&in->outputs[in->n_outputs++], "type=docker", err) : 0;
 }
 
 static int take_push(struct build_input *in, struct cb_error *err)
@@ -154,8 +159,11 @@ static int take_annotations(struct build_input *in, struct cb_error *err)
 
 static int take_rest(struct build_input *in, struct cb_error *err)
 {
-    const char *platform = in->cli.platform ? in->cli.platform : getenv("DOCKER_DEFAULT_PLATFORM");
+    cb_autofree char *parts = image_options_platform(&in->cli.image);
+    const char *platform = in->cli.platform ? in->cli.platform : parts ? parts : getenv("DOCKER_DEFAULT_PLATFORM");
     int r = 0;
+    if (in->cli.platform && parts)
+        return cb_error_set(err, CB_EUSAGE, "--platform says the same as --os, --arch and --variant: give one or the others");
     if (platform && strchr(platform, ','))
         return cb_error_set(err, CB_EUSAGE, "--platform %s: this version builds one platform at a time", platform);
     if (platform && *platform) {
@@ -165,13 +173,21 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     in->o.network = CB_NETWORK_HOST;
     if (r == 0 && in->cli.network)
         r = cb_network_parse(in->cli.network, &in->o.network, err);
+    /* As buildx has it: whoever says --network host allows it to RUNs that ask for it. */
+    if (in->cli.network && !strcmp(in->cli.network, "host"))
+        in->o.allow.host_network = true;
     return r;
 }
 
 int build_input_take(struct build_input *in, struct cb_error *err)
 {
     struct cb_build_options *o = &in->o;
-    int r = take_push(in, err);
+    o->compression = CB_COMPRESSION_GZIP;
+    o->compression_level = INT_MIN;
+    o->no_cache = in->cli.no_cache;
+    int r = compat_check(&in->cli.compat, err);
+    if (r == 0)
+        r = take_push(in, err);
     if (r == 0)
         r = take_map(&in->cli.labels, "label", &in->labels, err);
     if (r == 0)
@@ -188,7 +204,12 @@ int build_input_take(struct build_input *in, struct cb_error *err)
         r = build_ssh_take(&in->secrets, &in->cli.ssh, err);
     if (r == 0)
         r = take_rest(in, err);
-    take_build_args(in);
+    if (r == 0)
+        r = limit_options_take(&in->cli.limits, &in->limits, o, err);
+    if (r == 0)
+        r = image_options_take(&in->cli.image, &in->image, o, err);
+    if (r == 0)
+        r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
     o->context = in->operands.n ? in->operands.v[0] : ".";
     o->dockerfile = in->cli.file;
     o->target = in->cli.target;
@@ -198,13 +219,10 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->annotations = &in->annotations;
     o->outputs = in->outputs;
     o->n_outputs = in->n_outputs;
-    o->no_cache = in->cli.no_cache;
     o->extra_hosts = &in->hosts;
     o->secrets = in->secrets.v;
     o->n_secrets = in->secrets.n;
     o->ssh = in->secrets.ssh;
     o->n_ssh = in->secrets.n_ssh;
-    o->compression = CB_COMPRESSION_GZIP;
-    o->compression_level = INT_MIN;
     return r;
 }

@@ -3,6 +3,10 @@
 /* The command line of `build`: what was said (struct build_options, filled from the option table) and what it means
  * (struct cb_build_options). */
 
+#include "cmd/build_compat.h"
+#include "cmd/build_image.h"
+#include "cmd/build_limits.h"
+#include "cmd/build_result.h"
 #include "cmd/build_secrets.h"
 #include "cmd/session.h"
 
@@ -10,14 +14,21 @@ struct build_options {
     struct cb_common common;
     const char *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
     struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh;
-    bool no_cache, quiet, load;
+    bool no_cache, quiet;
+    struct limit_options limits;
+    struct image_options image;
+    struct result_options results;
+    struct compat_options compat;
 };
+#define BUILD_OPTIONS_INIT { .common = CB_COMMON_INIT, .image = IMAGE_OPTIONS_INIT }
 
 /* Everything cb_build_options needs in its own types. */
 struct build_input {
     struct build_options cli;
     struct cb_strvec operands, args, hosts;
     struct cb_strmap labels, annotations;
+    struct limit_values limits;
+    struct image_values image;
     struct cb_output *outputs;
     size_t n_outputs;
     struct cb_platform platform;
@@ -26,6 +37,9 @@ struct build_input {
 };
 
 extern const struct cb_opt build_opts[];
+extern const struct cb_opt_group build_groups[];
 /* What the command line says, in the types of the builder; checks what can be checked before anything is opened. */
 int build_input_take(struct build_input *in, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
 void build_input_done(struct build_input *in);
+/* Builds what was taken, reports, writes the files for scripts. *status as of a verb. */
+int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err) CB_WUR;

@@ -59,6 +59,48 @@ static json_t *blobs_json(const struct cb_build_result *res)
     return a;
 }
 
+static json_t *steps_json(const struct cb_build_result *res)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < res->n_step_list; i++) {
+        json_t *o = json_object();
+        cb_json_put(o, "name", cb_json_string(res->step_list[i].name));
+        json_object_set_new(o, "cached", json_boolean(res->step_list[i].cached));
+        json_object_set_new(o, "seconds", json_real((double)(res->step_list[i].ns / 1000000) / 1000));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
+/* Bytes of blobs that were sent, and of those that the registry had or took from elsewhere. */
+static void put_bytes(json_t *o, const struct cb_build_result *res)
+{
+    static const char *const keys[] = { "cbpush.bytes.present", "cbpush.bytes.mounted", "cbpush.bytes.uploaded",
+                                        "cbpush.bytes.copied" };
+    uint64_t sums[CB_COUNTOF(keys)] = { 0 };
+    for (size_t i = 0; i < res->n_blobs; i++)
+        sums[res->blobs[i].outcome] += res->blobs[i].size;
+    for (size_t i = 0; i < CB_COUNTOF(keys); i++)
+        json_object_set_new(o, keys[i], json_integer((json_int_t)sums[i]));
+}
+
+/* As buildx: only where it is asked for. */
+static void put_warnings(json_t *o, const struct cb_dockerfile *d)
+{
+    const char *wanted = getenv("BUILDX_METADATA_WARNINGS");
+    if (!wanted || (strcmp(wanted, "1") && strcmp(wanted, "true")) || !d || !d->n_warnings)
+        return;
+    json_t *a = json_array();
+    for (size_t i = 0; i < d->n_warnings; i++) {
+        json_t *w = json_object();
+        cb_json_put(w, "short", cb_json_string(d->warnings[i].text));
+        cb_json_put(w, "rule", cb_json_string(d->warnings[i].rule));
+        json_object_set_new(w, "line", json_integer(d->warnings[i].span.first));
+        json_array_append_new(a, w);
+    }
+    json_object_set_new(o, "buildx.build.warnings", a);
+}
+
 static int write_metadata(const struct cb_report *r, struct cb_error *err)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -72,6 +114,10 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
     json_object_set_new(o, "cbpush.steps", json_integer(res->steps));
     json_object_set_new(o, "cbpush.cached", json_integer(res->cached));
     json_object_set_new(o, "cbpush.pushed", blobs_json(res));
+    json_object_set_new(o, "cbpush.timings", steps_json(res));
+    put_bytes(o, res);
+    cb_json_put_string(o, "cbpush.compressor", res->engine);
+    put_warnings(o, res->dockerfile);
     cb_json_print_pretty(&sb, o);
     return write_file(r->metadata_file, sb.buf, sb.len, err);
 }
@@ -124,6 +170,8 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
     int e = 0;
     if (r->iidfile)
         e = write_file(r->iidfile, text, strlen(text), err);
+    if (e == 0)
+        e = result_files_write(r->results, r->res, err);
     if (e == 0 && r->metadata_file)
         e = write_metadata(r, err);
     if (r->print_id)
@@ -135,9 +183,25 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
     return e;
 }
 
-int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err CB_UNUSED)
+/* What could not be written is no matter any more. */
+static void write_error(const struct cb_report *r, const struct cb_error *err)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autojson json_t *o = json_object(), *e = json_object();
+    json_object_set_new(e, "exitCode", json_integer(cb_error_exit_code(err)));
+    cb_json_put(e, "message", cb_json_string(cb_error_text(err)));
+    if (err->code == CB_ESTEP)
+        json_object_set_new(e, "stepExitCode", json_integer(err->exit_status));
+    json_object_set(o, "cbpush.error", e);
+    cb_json_print_pretty(&sb, o);
+    (void)!write_file(r->metadata_file, sb.buf, sb.len, NULL);
+}
+
+int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (r->metadata_file)
+        write_error(r, err);
     if (r->res->failed_log)
         fputs(r->res->failed_log, stderr);
     if (r->res->dockerfile && r->res->failed.first) {

@@ -2,16 +2,17 @@
 #pragma once
 /* What `build` and `push` say at their end, and the files they leave for scripts. */
 
-#include "build/build.h"
+#include "cmd/build_result.h"
 
 struct cb_report {
     const struct cb_build_result *res;
+    const struct result_options *results;
     const char *iidfile, *metadata_file;
     bool quiet;      /* no summary */
     bool print_id;   /* the image ID on standard output */
 };
 int cb_report_success(const struct cb_report *r, struct cb_error *err) CB_WUR;
-/* Log and excerpt of the failing step on standard error; returns code. */
+/* Log and excerpt of the failing step on standard error, and what went wrong in --metadata-file; returns code. */
 int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err) CB_WUR;
 /* A small result file for scripts, no newline at its end. */
 int cb_report_write(const char *path, const char *text, struct cb_error *err) CB_WUR;

@@ -25,7 +25,9 @@ struct cb_verb {
     const char *operands;      /* "[OPTIONS] [CONTEXT]" */
     const char *details;       /* paragraphs for --help, or NULL */
     const struct cb_opt *options;
+    const struct cb_opt_group *groups; /* more of them, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
+    /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);
 };
@@ -33,6 +35,8 @@ struct cb_verb {
 extern const struct cb_verb cb_verb_build, cb_verb_run, cb_verb_pull, cb_verb_push, cb_verb_tag, cb_verb_images,
     cb_verb_rmi, cb_verb_inspect, cb_verb_history, cb_verb_save, cb_verb_load, cb_verb_prune, cb_verb_login,
     cb_verb_logout, cb_verb_doctor, cb_verb_version;
+/* Kaniko's command line, for a program named `executor`; not among cb_verbs. */
+extern const struct cb_verb cb_verb_executor;
 
 /* NULL-terminated, in the order of `cbpush help`. */
 extern const struct cb_verb *const cb_verbs[];

@@ -24,7 +24,7 @@ void cb_verb_help(const struct cb_verb *v)
     if (v->details)
         printf("\n%s\n", v->details);
     printf("\noptions:\n");
-    cb_opt_print(v->options);
+    cb_opt_print(v->options, v->groups);
 }
 
 static void overview(void)

@@ -7,32 +7,53 @@
 #include "util/alloc.h"
 #include "util/strbuf.h"
 
-static const struct cb_opt *by_name(const struct cb_opt *t, const char *name, size_t n)
+/* An option, and where its table's offsets count from. */
+struct found {
+    const struct cb_opt *o;
+    size_t offset;
+};
+
+/* The i-th table: the verb's own, then those of its groups. False past the last. */
+static bool table_at(const struct cb_opt_parse *p, size_t i, struct found *out)
 {
-    for (; t->name; t++)
-        if (strlen(t->name) == n && !strncmp(t->name, name, n))
-            return t;
-    return NULL;
+    *out = (struct found){ p->table, 0 };
+    if (i == 0)
+        return true;
+    for (size_t k = 0; k < i; k++)
+        if (!p->groups || !p->groups[k].heading)
+            return false;
+    *out = (struct found){ p->groups[i - 1].table, p->groups[i - 1].offset };
+    return true;
 }
 
-static const struct cb_opt *by_letter(const struct cb_opt *t, char c)
+static bool is_called(const struct cb_opt *o, const char *name, size_t n)
 {
-    for (; t->name; t++)
-        if (t->letter && t->letter == c)
-            return t;
-    return NULL;
+    return strlen(o->name) == n && !strncmp(o->name, name, n);
 }
 
-static int unknown(const struct cb_opt *t, const char *word, size_t n, struct cb_error *err)
+/* By name or, where that is NULL, by letter; o NULL: there is none. */
+static struct found find(const struct cb_opt_parse *p, const char *name, size_t n, char letter)
+{
+    struct found t;
+    for (size_t i = 0; table_at(p, i, &t); i++)
+        for (; t.o->name; t.o++)
+            if (name ? is_called(t.o, name, n) : t.o->letter && t.o->letter == letter)
+                return t;
+    return (struct found){ 0 };
+}
+
+static int unknown(const struct cb_opt_parse *p, const char *word, size_t n, struct cb_error *err)
 {
     cb_autofree char *name = cb_strndup(word, n);
     cb_autofree const char **names = NULL;
     size_t k = 0, cap = 0;
-    for (; t->name; t++) {
-        CB_GROW(names, k + 1, cap);
-        if (t->help)
-            names[k++] = t->name;
-    }
+    struct found t;
+    for (size_t i = 0; table_at(p, i, &t); i++)
+        for (; t.o->name; t.o++) {
+            CB_GROW(names, k + 1, cap);
+            if (t.o->help)
+                names[k++] = t.o->name;
+        }
     CB_GROW(names, k + 1, cap);
     names[k] = NULL;
     const char *meant = cb_df_suggest(name, names);
@@ -54,9 +75,19 @@ static int parse_bool(const struct cb_opt *o, const char *v, bool *out, struct c
     return cb_error_set(err, CB_EUSAGE, "--%s=%s: write true or false", o->name, v);
 }
 
-static int set(const struct cb_opt *o, void *dest, const char *v, struct cb_error *err)
+static int note(const struct cb_opt *o, struct cb_strvec *to, const char *v, struct cb_error *err)
 {
-    char *at = (char *)dest + o->offset;
+    bool on = true;
+    int r = o->arg ? 0 : parse_bool(o, v, &on, err);
+    if (r == 0 && on)
+        cb_strvec_pushf(to, "%s%s%s", o->name, o->arg ? "=" : "", o->arg ? v : "");
+    return r;
+}
+
+static int set(const struct found *f, void *dest, const char *v, struct cb_error *err)
+{
+    const struct cb_opt *o = f->o;
+    char *at = (char *)dest + f->offset + o->offset;
     bool b = false;
     int r;
     switch (o->kind) {
@@ -73,13 +104,15 @@ static int set(const struct cb_opt *o, void *dest, const char *v, struct cb_erro
     case CB_OPT_MAYBE:
         *(const char **)(void *)at = v ? v : "";
         return 0;
+    case CB_OPT_NOTED:
+        return note(o, (struct cb_strvec *)(void *)at, v, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "an option of no kind");
 }
 
 static bool needs_value(const struct cb_opt *o)
 {
-    return o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST;
+    return o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST || (o->kind == CB_OPT_NOTED && o->arg);
 }
 
 /* The value of an option that had none attached: the next word, where one is needed or wanted. */
@@ -99,7 +132,8 @@ static int parse_long(struct cb_opt_parse *p, int *i, struct cb_error *err)
 {
     const char *word = p->argv[*i] + 2, *eq = strchr(word, '=');
     size_t n = eq ? (size_t)(eq - word) : strlen(word);
-    const struct cb_opt *o = by_name(p->table, word, n);
+    struct found f = find(p, word, n, 0);
+    const struct cb_opt *o = f.o;
     const char *v = eq ? eq + 1 : NULL;
     if (!strcmp(word, "help")) {
         p->help = true;
@@ -108,15 +142,16 @@ static int parse_long(struct cb_opt_parse *p, int *i, struct cb_error *err)
     if (!o && n == 4 && !strncmp(word, "help", n))
         return cb_error_set(err, CB_EUSAGE, "--help takes no value");
     if (!o)
-        return unknown(p->table, word, n, err);
+        return unknown(p, word, n, err);
     int r = v ? 0 : value_of(p, o, i, &v, err);
-    return r < 0 ? r : set(o, p->dest, v, err);
+    return r < 0 ? r : set(&f, p->dest, v, err);
 }
 
 static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
 {
     for (const char *c = p->argv[*i] + 1; *c; c++) {
-        const struct cb_opt *o = by_letter(p->table, *c);
+        struct found f = find(p, NULL, 0, *c);
+        const struct cb_opt *o = f.o;
         const char *v = NULL;
         if (!o && *c == 'h') {
             p->help = true;
@@ -125,12 +160,12 @@ static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
         if (!o)
             return cb_error_set(err, CB_EUSAGE, "unknown option -%c", *c);
         if (c[1] == '=')
-            return set(o, p->dest, c + 2, err);
+            return set(&f, p->dest, c + 2, err);
         if (needs_value(o) && c[1])
-            return set(o, p->dest, c + 1, err);
+            return set(&f, p->dest, c + 1, err);
         int r = value_of(p, o, i, &v, err);
         if (r == 0)
-            r = set(o, p->dest, v, err);
+            r = set(&f, p->dest, v, err);
         if (r < 0 || v)
             return r;
     }
@@ -156,7 +191,7 @@ int cb_opt_parse(struct cb_opt_parse *p, struct cb_error *err)
     return 0;
 }
 
-void cb_opt_print(const struct cb_opt *t)
+static void print_table(const struct cb_opt *t)
 {
     for (; t->name; t++) {
         struct cb_strbuf left cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -176,4 +211,21 @@ void cb_opt_print(const struct cb_opt *t)
         else
             printf("  %-28s  %s\n", left.buf, t->help);
     }
+}
+
+static bool has_shown(const struct cb_opt *t)
+{
+    while (t->name && !t->help)
+        t++;
+    return t->name != NULL;
+}
+
+void cb_opt_print(const struct cb_opt *t, const struct cb_opt_group *groups)
+{
+    print_table(t);
+    for (; groups && groups->heading; groups++)
+        if (has_shown(groups->table)) {
+            printf("\n%s:\n", groups->heading);
+            print_table(groups->table);
+        }
 }

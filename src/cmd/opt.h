@@ -17,6 +17,9 @@ enum cb_opt_kind {
     CB_OPT_LIST,    /* struct cb_strvec, all of them */
     CB_OPT_TRISTATE, /* int: -1 unsaid, 0, 1; bare = 1 */
     CB_OPT_MAYBE,   /* const char *: bare gives "" and takes no word; =v gives v */
+    /* struct cb_strvec: "name" or "name=value" is added to it, for options that are only noted. Takes a value where it
+     * has an arg, else is a flag. */
+    CB_OPT_NOTED,
 };
 
 struct cb_opt {
@@ -29,8 +32,18 @@ struct cb_opt {
     bool (*takes)(const char *word, void *arg); /* MAYBE: whether the next word is its value */
 };
 
+#define CB_OPT_END { NULL, 0, CB_OPT_FLAG, 0, NULL, NULL, NULL }
+
+/* Tables of options that belong together, each with a struct of its own inside the verb's; ends with a NULL heading. */
+struct cb_opt_group {
+    const char *heading;         /* of its part of --help */
+    const struct cb_opt *table;
+    size_t offset;               /* of its struct: the offsets in the table count from there */
+};
+
 struct cb_opt_parse {
     const struct cb_opt *table;
+    const struct cb_opt_group *groups; /* or NULL */
     void *dest;
     int argc;
     char **argv;                 /* behind the verb */
@@ -40,5 +53,5 @@ struct cb_opt_parse {
     bool help;                   /* out: --help was there */
 };
 int cb_opt_parse(struct cb_opt_parse *p, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
-/* The option list of --help. */
-void cb_opt_print(const struct cb_opt *table);
+/* The option list of --help. groups may be NULL. */
+void cb_opt_print(const struct cb_opt *table, const struct cb_opt_group *groups);

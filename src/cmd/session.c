@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/session.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/encode.h"
+#include "util/timeutil.h"
 
 void cb_common_done(struct cb_common *c)
 {
-    cb_strvec_done(&c->insecure);
+    struct cb_strvec *const lists[] = { &c->insecure, &c->mirrors, &c->certs, &c->client_certs, &c->unverified };
+    for (size_t i = 0; i < CB_COUNTOF(lists); i++)
+        cb_strvec_done(lists[i]);
 }
 
 void cb_session_done(struct cb_session *s)
@@ -20,6 +25,8 @@ void cb_session_done(struct cb_session *s)
     cb_pool_free(s->cpu);
     cb_store_close(s->store);
     cb_progress_free(s->progress);
+    if (s->log_fd > 0)
+        close(s->log_fd);
     free(s->creds_host);
 }
 
@@ -44,6 +51,18 @@ static void notice_line(void *arg, const char *line)
     cb_progress_note(arg, false, "%s", line);
 }
 
+static int take_retries(const struct cb_common *c, struct cb_http_options *o, struct cb_error *err)
+{
+    uint64_t n = 0;
+    if (c->retry && !cb_parse_u64(c->retry, 1000, &n))
+        return cb_error_set(err, CB_EUSAGE, "--retry %s: write a number up to 1000", c->retry);
+    if (c->retry)
+        o->retries = (unsigned)n;
+    if (c->retry_delay && (!cb_duration_parse(c->retry_delay, &o->backoff_ns) || o->backoff_ns < 0))
+        return cb_error_set(err, CB_EUSAGE, "--retry-delay %s: write a duration such as 2s", c->retry_delay);
+    return 0;
+}
+
 static int open_network(struct cb_session *s, struct cb_error *err)
 {
     const struct cb_common *c = s->common;
@@ -52,6 +71,9 @@ static int open_network(struct cb_session *s, struct cb_error *err)
         .cancel = cancel, .retries = 5, .trace = c->debug ? debug_line : NULL, .trace_arg = s->progress,
         .notice = notice_line, .notice_arg = s->progress
     };
+    int r = take_retries(c, &ho, err);
+    if (r < 0)
+        return r;
     s->http = cb_http_new(&ho, err);
     if (!s->http)
         return -CB_ELOCAL;
@@ -60,10 +82,23 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     s->auth = cb_auth_new(&ao);
     struct cb_registry_options ro = { .http = s->http, .auth = s->auth, .cancel = cancel, .cert_dir = c->cert_dir,
                                       .insecure = &c->insecure, .tls_verify = c->tls_verify,
+                                      .mirrors = &c->mirrors, .only_mirrors = c->only_mirrors, .certs = &c->certs,
+                                      .client_certs = &c->client_certs, .unverified = &c->unverified,
                                       .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress,
                                       .notice = notice_line, .notice_arg = s->progress };
     s->registry = cb_registry_new(&ro, err);
     return s->registry ? 0 : -CB_ECONF;
+}
+
+static int open_log(struct cb_session *s, const char *path, struct cb_progress_options *po, struct cb_error *err)
+{
+    if (!path)
+        return 0;
+    s->log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (s->log_fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "--logfile %s", path);
+    po->fd = s->log_fd;
+    return 0;
 }
 
 int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
@@ -71,6 +106,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
 {
     struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title };
     int r = c->progress ? cb_progress_mode_parse(c->progress, &po.mode, err) : 0;
+    if (r == 0)
+        r = open_log(s, c->logfile, &po, err);
     if (r == 0)
         r = cb_session_store(s, p, c, err);
     if (r < 0)
@@ -99,6 +136,7 @@ int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error
 int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
 {
     struct cb_opt_parse p = { .table = a->verb->options,
+                              .groups = a->verb->groups,
                               .dest = a->dest,
                               .argc = a->argc,
                               .argv = a->argv,
@@ -116,15 +154,16 @@ int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
     if (r == 0 && a->operands.n > a->max)
         r = cb_error_set(err, CB_EUSAGE, "too many operands: \"%s\" is not expected", a->operands.v[a->max]);
     if (r < 0)
-        return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: cbpush %s %s (--help says more)", a->verb->name,
-                            cb_error_text(err), a->verb->name, a->verb->operands);
+        return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: %s%s %s (--help says more)", a->verb->name,
+                            cb_error_text(err), a->verb == &cb_verb_executor ? "" : "cbpush ", a->verb->name,
+                            a->verb->operands);
     return 0;
 }
 
 int cb_pull_policy_parse(const char *text, enum cb_pull_policy *out, struct cb_error *err)
 {
     static const struct { const char *word; enum cb_pull_policy policy; } words[] = {
-        { "always", CB_PULL_ALWAYS }, { "true", CB_PULL_ALWAYS }, { "newer", CB_PULL_ALWAYS },
+        { "always", CB_PULL_ALWAYS }, { "true", CB_PULL_ALWAYS }, { "newer", CB_PULL_NEWER },
         { "missing", CB_PULL_MISSING }, { "false", CB_PULL_MISSING }, { "never", CB_PULL_NEVER },
     };
     for (size_t i = 0; i < CB_COUNTOF(words); i++)
@@ -132,7 +171,7 @@ int cb_pull_policy_parse(const char *text, enum cb_pull_policy *out, struct cb_e
             *out = words[i].policy;
             return 0;
         }
-    return cb_error_set(err, CB_EUSAGE, "--pull=%s: always, missing or never", text);
+    return cb_error_set(err, CB_EUSAGE, "--pull=%s: always, newer, missing or never", text);
 }
 
 char *cb_size_text(uint64_t bytes)

@@ -10,6 +10,9 @@ struct cb_common {
     const char *root;
     bool debug;
     const char *authfile, *creds, *cert_dir, *progress;
+    const char *logfile, *retry, *retry_delay;
+    struct cb_strvec mirrors, certs, client_certs, unverified; /* of the registry client's options, by these names */
+    bool only_mirrors;
     int tls_verify;
     struct cb_strvec insecure;
 };
@@ -49,7 +52,6 @@ struct cb_common {
         "progress", 0, CB_OPT_STRING, offsetof(struct type, common.progress), "MODE",                                \
             "auto, tty, plain, quiet, rawjson", NULL                                                                 \
     }
-#define CB_OPT_END { NULL, 0, CB_OPT_FLAG, 0, NULL, NULL, NULL }
 
 struct cb_session {
     const struct cb_process *process;
@@ -59,6 +61,7 @@ struct cb_session {
     struct cb_auth *auth;
     struct cb_registry *registry;
     struct cb_progress *progress;
+    int log_fd;
     struct cb_pool *cpu;
     struct cb_build_env env;
     char *creds_host;

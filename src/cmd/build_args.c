@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "cmd/build_image.h"
+#include "oci/json.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/limits.h"
+
+void build_args_add(const char *arg, struct cb_strvec *out)
+{
+    const char *eq = strchrnul(arg, '=');
+    cb_autofree char *key = cb_strndup(arg, (size_t)(eq - arg));
+    const char *value = *eq ? eq + 1 : getenv(key);
+    if (value && *key)
+        cb_env_set(out, key, value);
+}
+
+int build_args_file(const char *path, struct cb_strvec *out, struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int r = cb_file_slurp(path, CB_MAX_CONFIG_FILE, &text, err);
+    if (r < 0) {
+        if (err && r == -CB_ENOTFOUND)
+            err->code = CB_EUSAGE;
+        cb_error_wrap(err, "--build-arg-file");
+        return err ? -(int)err->code : r;
+    }
+    for (char *line = text.buf, *next; *line; line = next) {
+        char *end = strchrnul(line, '\n');
+        next = *end ? end + 1 : end;
+        *end = '\0';
+        if (end > line && end[-1] == '\r')
+            end[-1] = '\0';
+        if (*line && *line != '#')
+            build_args_add(line, out);
+    }
+    return 0;
+}
+
+/* ---- proxies ---- */
+
+static void add_missing(struct cb_strvec *out, const char *key, const char *value)
+{
+    if (value && *value && !cb_env_get(out, key))
+        cb_env_set(out, key, value);
+}
+
+int build_args_proxies(const char *text, size_t len, const char *engine, struct cb_strvec *out, struct cb_error *err)
+{
+    static const struct { const char *key, *upper, *lower; } names[] = {
+        { "httpProxy", "HTTP_PROXY", "http_proxy" }, { "httpsProxy", "HTTPS_PROXY", "https_proxy" },
+        { "noProxy", "NO_PROXY", "no_proxy" },       { "ftpProxy", "FTP_PROXY", "ftp_proxy" },
+        { "allProxy", "ALL_PROXY", "all_proxy" },
+    };
+    cb_autojson json_t *root = cb_json_parse(text, len, err);
+    const json_t *proxies = NULL, *mine = NULL;
+    int r = root ? cb_json_get_object(root, "proxies", &proxies, err) : -CB_ECONF;
+    if (r == 0 && proxies && engine)
+        r = cb_json_get_object(proxies, engine, &mine, err);
+    if (r == 0 && proxies && !mine)
+        r = cb_json_get_object(proxies, "default", &mine, err);
+    for (size_t i = 0; r == 0 && mine && i < CB_COUNTOF(names); i++) {
+        const char *value = NULL;
+        r = cb_json_get_string(mine, names[i].key, &value, err);
+        add_missing(out, names[i].upper, value);
+        add_missing(out, names[i].lower, value);
+    }
+    if (r < 0 && err)
+        err->code = CB_ECONF;
+    return r < 0 ? -CB_ECONF : 0;
+}
+
+static int config_proxies(struct cb_strvec *out, struct cb_error *err)
+{
+    const char *dir = getenv("DOCKER_CONFIG"), *home = getenv("HOME"), *engine = getenv("DOCKER_HOST");
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autofree char *path = dir && *dir ? cb_asprintf("%s/config.json", dir)
+                                         : cb_asprintf("%s/.docker/config.json", home && *home ? home : "/root");
+    if (cb_file_slurp(path, CB_MAX_CONFIG_FILE, &text, NULL) < 0 || !text.len)
+        return 0; /* whoever needs credentials of it tells what is wrong with it */
+    int r = build_args_proxies(text.buf, text.len, engine, out, err);
+    return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
+}
+
+static void environment_proxies(struct cb_strvec *out)
+{
+    static const char *const names[] = { "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy",
+                                         "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY" };
+    for (size_t i = 0; i < CB_COUNTOF(names); i++)
+        add_missing(out, names[i], getenv(names[i]));
+}
+
+int build_args_take(const struct image_options *cli, const struct cb_strvec *given, struct cb_strvec *out,
+                    struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < cli->arg_files.n; i++)
+        r = build_args_file(cli->arg_files.v[i], out, err);
+    for (size_t i = 0; i < given->n; i++)
+        build_args_add(given->v[i], out);
+    if (cli->http_proxy)
+        environment_proxies(out);
+    return r < 0 ? r : config_proxies(out, err);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/build_result.h"
+
+#include "cmd/build_report.h"
+#include "util/alloc.h"
+
+#define AT(field) offsetof(struct result_options, field)
+const struct cb_opt result_opts[] = {
+    { "load", 0, CB_OPT_FLAG, AT(load), NULL, "also give the image to docker or podman of this machine", NULL },
+    { "iidfile-raw", 0, CB_OPT_STRING, AT(iidfile_raw), "FILE", "write the image ID there without sha256:", NULL },
+    { "digest-file", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the manifest's digest there", NULL },
+    { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(name_file), "FILE", "write NAME@DIGEST there, a line each",
+      NULL },
+    { "image-name-tag-with-digest-file", 0, CB_OPT_STRING, AT(name_tag_file), "FILE", "write NAME:TAG@DIGEST there", NULL },
+    { "propagate-exit", 0, CB_OPT_FLAG, AT(propagate_exit), NULL, "a RUN that fails gives its own exit status", NULL },
+    CB_OPT_END,
+};
+
+/* The tag of "host:5000/repo:tag", which is behind the last slash. */
+static const char *tag_of(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return strchrnul(slash ? slash : name, ':');
+}
+
+static int write_names(const char *path, const struct cb_build_result *res, bool with_tag, struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(&res->image.desc.digest, digest);
+    for (size_t i = 0; i < res->n_tags; i++) {
+        const char *name = res->tags[i].name;
+        size_t n = with_tag ? strlen(name) : (size_t)(tag_of(name) - name);
+        cb_strbuf_addf(&text, "%.*s@%s\n", (int)n, name, digest);
+    }
+    return cb_report_write(path, text.buf, err);
+}
+
+int result_files_write(const struct result_options *o, const struct cb_build_result *res, struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX], hex[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(&res->image.desc.digest, digest);
+    cb_digest_hex(&res->image.manifest.config.digest, hex);
+    int r = o->iidfile_raw ? cb_report_write(o->iidfile_raw, hex, err) : 0;
+    if (r == 0 && o->digest_file)
+        r = cb_report_write(o->digest_file, digest, err);
+    if (r == 0 && o->name_file)
+        r = write_names(o->name_file, res, false, err);
+    if (r == 0 && o->name_tag_file)
+        r = write_names(o->name_tag_file, res, true, err);
+    return r;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kaniko's command line, for a program that is called `executor`: a drop-in for its image. It pushes by default, and a RUN
+ * that fails gives its own exit status. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd/build_input.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+#define KANIKO_CONFIG "/kaniko/.docker"
+
+struct executor_options {
+    struct build_options b;
+    const char *context, *sub_path, *tar_path, *oci_path, *platform, *cache, *verbosity;
+    struct cb_strvec destinations, mirrors, maps, not_yet;
+    bool no_push, insecure, insecure_pull, skip_tls_verify, skip_tls_verify_pull, reproducible, single;
+};
+
+#define AT(field) offsetof(struct executor_options, field)
+#define IGNORED(name, arg) { name, 0, CB_OPT_NOTED, AT(b.compat.ignored), arg, NULL, NULL }
+#define NOT_YET(name, arg) { name, 0, CB_OPT_NOTED, AT(not_yet), arg, NULL, NULL }
+
+static const struct cb_opt options[] = {
+    { "context", 'c', CB_OPT_STRING, AT(context), "DIR", "the build context: DIR or dir://DIR (/workspace)", NULL },
+    { "context-sub-path", 0, CB_OPT_STRING, AT(sub_path), "PATH", "a directory in it to use instead", NULL },
+    { "dockerfile", 'f', CB_OPT_STRING, AT(b.file), "FILE", "the Dockerfile (Dockerfile in the context)", NULL },
+    { "destination", 'd', CB_OPT_LIST, AT(destinations), "NAME[:TAG]", "push to this name (several)", NULL },
+    { "no-push", 0, CB_OPT_FLAG, AT(no_push), NULL, "only build", NULL },
+    { "tar-path", 0, CB_OPT_STRING, AT(tar_path), "FILE", "write a docker archive", NULL },
+    { "oci-layout-path", 0, CB_OPT_STRING, AT(oci_path), "DIR", "write an OCI layout", NULL },
+    { "build-arg", 0, CB_OPT_LIST, AT(b.build_args), "K[=V]", "value of an ARG", NULL },
+    { "target", 0, CB_OPT_STRING, AT(b.target), "STAGE", "build this stage", NULL },
+    { "label", 0, CB_OPT_LIST, AT(b.labels), "K=V", "label of the image", NULL },
+    { "annotation", 0, CB_OPT_LIST, AT(b.annotations), "K=V", "annotation of the manifest", NULL },
+    { "custom-platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
+    { "customPlatform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", NULL, NULL },
+    { "cache", 0, CB_OPT_MAYBE, AT(cache), "false", "a shared cache is not there yet: false is accepted", NULL },
+    { "single-snapshot", 0, CB_OPT_FLAG, AT(single), NULL, "one layer on top of the parent's", NULL },
+    { "reproducible", 0, CB_OPT_FLAG, AT(reproducible), NULL, "as SOURCE_DATE_EPOCH=0", NULL },
+    { "compression", 0, CB_OPT_STRING, AT(b.image.compression), "FORMAT", "gzip (default) or zstd", NULL },
+    { "compression-level", 0, CB_OPT_STRING, AT(b.image.level), "N", "0 to 12 of gzip, 1 to 19 of zstd; -1: default",
+      NULL },
+    { "digest-file", 0, CB_OPT_STRING, AT(b.results.digest_file), "FILE", "write the digest there", NULL },
+    { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_file), "FILE", "write NAME@DIGEST there", NULL },
+    { "image-name-tag-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_tag_file), "FILE",
+      "write NAME:TAG@DIGEST there", NULL },
+    { "insecure", 0, CB_OPT_FLAG, AT(insecure), NULL, "plain HTTP is allowed for the destinations", NULL },
+    { "insecure-pull", 0, CB_OPT_FLAG, AT(insecure_pull), NULL, "plain HTTP is allowed everywhere", NULL },
+    { "insecure-registry", 0, CB_OPT_LIST, AT(b.common.insecure), "HOST[:PORT]", "plain HTTP is allowed there", NULL },
+    { "skip-tls-verify", 0, CB_OPT_FLAG, AT(skip_tls_verify), NULL, "do not verify certificates of destinations", NULL },
+    { "skip-tls-verify-pull", 0, CB_OPT_FLAG, AT(skip_tls_verify_pull), NULL, "do not verify certificates", NULL },
+    { "skip-tls-verify-registry", 0, CB_OPT_LIST, AT(b.common.unverified), "HOST[:PORT]", "do not verify those of HOST",
+      NULL },
+    { "registry-mirror", 0, CB_OPT_LIST, AT(mirrors), "HOST[/PATH]", "pull from there instead of Docker Hub", NULL },
+    { "registry-map", 0, CB_OPT_LIST, AT(maps), "HOST=HOST[;…]", "pull from there instead of HOST", NULL },
+    { "skip-default-registry-fallback", 0, CB_OPT_FLAG, AT(b.common.only_mirrors), NULL, "and nowhere else", NULL },
+    { "registry-certificate", 0, CB_OPT_LIST, AT(b.common.certs), "HOST=FILE", "authority of a registry", NULL },
+    { "registry-client-cert", 0, CB_OPT_LIST, AT(b.common.client_certs), "HOST=CERT,KEY", "who we are there", NULL },
+    { "push-retry", 0, CB_OPT_STRING, AT(b.common.retry), "N", "further tries of a request that fails (5)", NULL },
+    { "image-download-retry", 0, CB_OPT_STRING, AT(b.common.retry), "N", NULL, NULL },
+    { "verbosity", 'v', CB_OPT_STRING, AT(verbosity), "LEVEL", "debug and trace say more, error and less say nothing", NULL },
+    IGNORED("cache-copy-layers", NULL),
+    IGNORED("cache-dir", "DIR"),
+    IGNORED("cache-run-layers", NULL),
+    IGNORED("cache-ttl", "DURATION"),
+    IGNORED("cleanup", NULL),
+    IGNORED("compressed-caching", NULL),
+    IGNORED("force", NULL),
+    IGNORED("ignore-path", "PATH"),
+    IGNORED("ignore-var-run", NULL),
+    IGNORED("image-fs-extract-retry", "N"),
+    IGNORED("kaniko-dir", "DIR"),
+    IGNORED("log-format", "FORMAT"),
+    IGNORED("log-timestamp", NULL),
+    IGNORED("no-push-cache", NULL),
+    IGNORED("pre-cleanup", NULL),
+    IGNORED("preserve-context", NULL),
+    IGNORED("skip-push-permission-check", NULL),
+    IGNORED("skip-unused-stages", NULL),
+    IGNORED("snapshot-mode", "MODE"),
+    IGNORED("snapshotMode", "MODE"),
+    IGNORED("use-new-run", NULL),
+    NOT_YET("cache-repo", "REPO"),
+    NOT_YET("credential-helpers", "LIST"),
+    NOT_YET("git", "OPTIONS"),
+    NOT_YET("materialize", NULL),
+    NOT_YET("push-ignore-immutable-tag-errors", NULL),
+    NOT_YET("secret", "SPEC"),
+    { "root", 0, CB_OPT_STRING, AT(b.common.root), "DIR", "keep images and cache in DIR (CBPUSH_ROOT)", NULL },
+    CB_OPT_END,
+};
+
+static void executor_done(struct executor_options *x)
+{
+    struct cb_strvec *const lists[] = { &x->destinations, &x->mirrors, &x->maps, &x->not_yet };
+    for (size_t i = 0; i < CB_COUNTOF(lists); i++)
+        cb_strvec_done(lists[i]);
+}
+
+/* ---- what it means in the words of `build` ---- */
+
+static int check(const struct executor_options *x, struct cb_error *err)
+{
+    bool cached = x->cache && strcmp(x->cache, "false") && strcmp(x->cache, "0");
+    if (cached)
+        return cb_error_set(err, CB_EUSAGE, "--cache: this version has no shared build cache yet: leave it out, or say "
+                                            "--cache=false");
+    if (x->not_yet.n)
+        return cb_error_set(err, CB_EUSAGE, "--%s: this version does not do that yet", x->not_yet.v[0]);
+    if (!x->no_push && !x->destinations.n)
+        return cb_error_set(err, CB_EUSAGE, "name a --destination, or say --no-push");
+    if (x->tar_path && !x->destinations.n)
+        return cb_error_set(err, CB_EUSAGE, "--tar-path needs a --destination: the name of the image in the archive");
+    return 0;
+}
+
+static int take_context(const struct executor_options *x, struct build_input *in, struct cb_error *err)
+{
+    const char *text = x->context ? x->context : "/workspace";
+    if (cb_starts_with(text, "dir://"))
+        text += 6;
+    else if (strstr(text, "://"))
+        return cb_error_set(err, CB_EUSAGE, "--context %s: this version builds from a directory only: dir://DIR", text);
+    if (x->sub_path)
+        cb_strvec_pushf(&in->operands, "%s/%s", text, x->sub_path);
+    else
+        cb_strvec_push(&in->operands, text);
+    return 0;
+}
+
+/* One of the two names that Docker Hub has. */
+static const char *hub(const char *host)
+{
+    return !strcmp(host, "index.docker.io") ? "docker.io" : host;
+}
+
+static int take_map(const char *text, struct cb_strvec *to, struct cb_error *err)
+{
+    while (*text) {
+        size_t n = strcspn(text, ";");
+        cb_autofree char *word = cb_strndup(text, n);
+        char *eq = strchr(word, '=');
+        if (n && (!eq || eq == word || !eq[1]))
+            return cb_error_set(err, CB_EUSAGE, "--registry-map %s: write HOST=HOST[;HOST=HOST]", word);
+        if (eq) {
+            *eq = '\0';
+            cb_strvec_pushf(to, "%s=%s", hub(word), eq + 1);
+        }
+        text += n + (text[n] == ';');
+    }
+    return 0;
+}
+
+static int take_mirrors(const struct executor_options *x, struct cb_common *c, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < x->maps.n; i++)
+        r = take_map(x->maps.v[i], &c->mirrors, err);
+    for (size_t i = 0; i < x->mirrors.n; i++)
+        cb_strvec_pushf(&c->mirrors, "docker.io=%s", x->mirrors.v[i]);
+    return r;
+}
+
+static int take_hosts(const struct executor_options *x, struct cb_common *c, struct cb_error *err)
+{
+    for (size_t i = 0; i < x->destinations.n; i++) {
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        int r = cb_reference_parse(&ref, x->destinations.v[i], err);
+        if (r < 0)
+            return cb_error_wrap(err, "--destination");
+        if (x->insecure)
+            cb_strvec_push(&c->insecure, ref.host);
+        if (x->skip_tls_verify)
+            cb_strvec_push(&c->unverified, ref.host);
+    }
+    if (x->insecure_pull)
+        cb_strvec_push(&c->insecure, "*");
+    if (x->skip_tls_verify_pull)
+        cb_strvec_push(&c->unverified, "*");
+    return 0;
+}
+
+static void take_outputs(const struct executor_options *x, struct build_options *b)
+{
+    for (size_t i = 0; i < x->destinations.n; i++)
+        cb_strvec_push(&b->tags, x->destinations.v[i]);
+    if (x->tar_path)
+        cb_strvec_pushf(&b->outputs, "type=docker,\"dest=%s\"", x->tar_path);
+    if (x->oci_path)
+        cb_strvec_pushf(&b->outputs, "type=oci,tar=false,\"dest=%s\"", x->oci_path);
+    b->push = x->no_push ? NULL : "true";
+}
+
+static int take_verbosity(const struct executor_options *x, struct cb_common *c, struct cb_error *err)
+{
+    static const struct { const char *level; bool debug, quiet; } levels[] = {
+        { "trace", true, false }, { "debug", true, false }, { "info", false, false }, { "warn", false, false },
+        { "warning", false, false }, { "error", false, true }, { "fatal", false, true }, { "panic", false, true },
+    };
+    for (size_t i = 0; x->verbosity && i < CB_COUNTOF(levels); i++)
+        if (!strcmp(x->verbosity, levels[i].level)) {
+            c->debug = levels[i].debug;
+            c->progress = levels[i].quiet ? "quiet" : NULL;
+            return 0;
+        }
+    return x->verbosity ? cb_error_set(err, CB_EUSAGE, "--verbosity %s: trace, debug, info, warn, error, fatal or panic",
+                                       x->verbosity)
+                        : 0;
+}
+
+static int take(struct executor_options *x, struct build_input *in, struct cb_error *err)
+{
+    struct build_options *b = &x->b;
+    int r = check(x, err);
+    if (r == 0)
+        r = take_context(x, in, err);
+    if (r == 0)
+        r = take_mirrors(x, &b->common, err);
+    if (r == 0)
+        r = take_hosts(x, &b->common, err);
+    if (r == 0)
+        r = take_verbosity(x, &b->common, err);
+    if (r < 0)
+        return r;
+    take_outputs(x, b);
+    b->platform = x->platform;
+    b->image.squash = x->single;
+    b->image.epoch = x->reproducible ? "0" : NULL;
+    if (b->image.level && !strcmp(b->image.level, "-1"))
+        b->image.level = NULL;
+    b->results.propagate_exit = true;
+    return 0;
+}
+
+/* Kaniko's image has its credentials there. */
+static void use_kaniko_config(void)
+{
+    if (!getenv("DOCKER_CONFIG") && access(KANIKO_CONFIG "/config.json", R_OK) == 0)
+        setenv("DOCKER_CONFIG", KANIKO_CONFIG, 0);
+}
+
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
+               struct cb_error *err)
+{
+    struct executor_options x = { .b = BUILD_OPTIONS_INIT };
+    struct build_input in = { 0 };
+    struct cb_verb_args a = { .verb = self, .dest = &x, .argc = argc, .argv = argv, .max = 0 };
+    use_kaniko_config();
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = take(&x, &in, err);
+    in.cli = x.b;
+    if (r == 0 && !a.done)
+        r = build_input_take(&in, err);
+    if (r == 0 && !a.done)
+        r = build_run(&in, p, status, err);
+    cb_strvec_done(&a.operands);
+    build_input_done(&in);
+    executor_done(&x);
+    return r;
+}
+
+const struct cb_verb cb_verb_executor = {
+    .name = "executor",
+    .summary = "build an image and push it, with the command line of Kaniko",
+    .operands = "[OPTIONS]",
+    .options = options,
+    .userns = true,
+    .run = run,
+};
