@@ -3,12 +3,14 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
+/* created: ns; UNKNOWN: not told. */
+#define UNKNOWN INT64_MIN
 static void add_history(struct cb_image_config *c, const char *created_by, int64_t created, bool empty)
 {
     struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_history h = { .created_by = (char *)(uintptr_t)created_by, .comment = (char *)(uintptr_t) "cbpush",
                             .empty_layer = empty };
-    if (created) {
+    if (created != UNKNOWN) {
         cb_time_format(&when, created);
         h.created = when.buf;
     }
@@ -45,18 +47,18 @@ static bool made_layer(const struct cb_build *b, size_t i)
  * the time of the step before them. */
 static void own_history(struct cb_build *b, struct cb_image_config *c)
 {
-    int64_t created = 0;
+    int64_t created = UNKNOWN;
     if (b->plan.base && b->plan.base->image.config.created)
         (void)cb_time_parse(b->plan.base->image.config.created, &created);
     for (size_t i = 0; i < b->plan.n_history; i++) {
         const struct cb_plan_history *h = &b->plan.history[i];
-        if (h->vertex && h->vertex->state->created > created)
+        if (h->vertex && h->vertex->state->created && h->vertex->state->created > created)
             created = h->vertex->state->created;
         if (b->epoch != INT64_MAX)
             created = b->epoch * CB_SECOND;
         add_history(c, h->created_by, created, !made_layer(b, i));
     }
-    if (created) {
+    if (created != UNKNOWN) {
         struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
         cb_time_format(&when, created);
         free(c->created);

@@ -10,8 +10,8 @@
 #define REFUSED(name, arg) { name, 0, CB_OPT_NOTED, AT(refused), arg, NULL, NULL }
 const struct cb_opt compat_opts[] = {
     { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", NULL, NULL },
-    { "provenance", 0, CB_OPT_MAYBE, AT(provenance), "false", "attestations are not made yet: false is accepted", NULL },
-    { "sbom", 0, CB_OPT_MAYBE, AT(sbom), "false", "the same", NULL },
+    { "provenance", 0, CB_OPT_STRING, AT(provenance), "SPEC", "attestations are not made yet: false is accepted", NULL },
+    { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "the same", NULL },
     IGNORED("builder", "NAME"),
     IGNORED("compress", NULL),
     IGNORED("disable-compression", NULL),

@@ -67,7 +67,7 @@ cgroup_file()
 }
 
 @test "limits are not part of the cache key" {
-    printf 'FROM busybox\nRUN date +%%N >/when\n' >ctx/Dockerfile
+    printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile a ctx
     cbpush build --iidfile b --ulimit nofile=99 --shm-size 1m ctx
     assert_equal "$(cat a)" "$(cat b)"
@@ -161,9 +161,9 @@ cgroup_file()
 }
 
 @test "RUN --security=insecure is part of the cache key" {
-    printf 'FROM busybox\nRUN date +%%N >/when\n' >ctx/Dockerfile
+    printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile a ctx
-    printf 'FROM busybox\nRUN --security=insecure date +%%N >/when\n' >ctx/Dockerfile
+    printf 'FROM busybox\nRUN --security=insecure cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile b --allow security.insecure ctx
     [ "$(cat a)" != "$(cat b)" ]
 }
@@ -268,7 +268,7 @@ END
 }
 
 @test "proxies: of docker's config.json and --build-arg in RUN, not in history, environment or key" {
-    printf 'FROM busybox\nRUN echo "[$HTTPS_PROXY][$https_proxy][$no_proxy]" >/said; date +%%N >/when\n' >ctx/Dockerfile
+    printf 'FROM busybox\nRUN echo "[$HTTPS_PROXY][$https_proxy][$no_proxy]" >/said; cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     mkdir docker
     export DOCKER_CONFIG=$PWD/docker
     echo '{"proxies": {"default": {"httpsProxy": "http://p.example:3128", "noProxy": "lan"}}}' >docker/config.json

@@ -1,0 +1,352 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The command lines of buildx, podman, buildah and kaniko, as scripts have them; and the files that scripts read.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    dockerfile <<'END'
+FROM busybox AS one
+RUN cat /proc/sys/kernel/random/uuid >/one
+FROM one AS two
+ARG A=none
+RUN echo "$A" >/a; cat /proc/sys/kernel/random/uuid >/two
+END
+}
+
+# digest_of REPO:TAG, raw_of REPO:TAG: what the registry has, without a conversion.
+digest_of()
+{
+    registry_skopeo reg inspect --format '{{.Digest}}' "docker://$reg/$1"
+}
+
+raw_of()
+{
+    registry_skopeo reg inspect --raw "docker://$reg/$1"
+}
+
+# executor ARG…: cbpush by kaniko's name.
+executor()
+{
+    [ -e bin/executor ] || { mkdir -p bin && ln -s "$CBPUSH" bin/executor; }
+    bin/executor "$@"
+}
+
+@test "flags without effect: accepted, told once" {
+    cbpush build --rm --force-rm --compress --builder default --layers --disable-content-trust -t x:1 ctx >out 2>&1
+    assert_equal "$(grep -c warning: out)" 1
+    assert_contains "$(grep warning: out)" '--rm, --force-rm, --compress, --builder=default, --disable-content-trust'
+    cbpush build --provenance=false --sbom false --attest type=provenance,disabled=true --rm=false -t x:1 ctx >out 2>&1
+    refute_contains "$(cat out)" warning:
+}
+
+@test "flags that are not done yet, and unknown ones: errors that name them" {
+    local flag
+    for flag in --provenance=true --provenance=mode=max --sbom=true '--attest type=sbom' '--cache-from type=gha' \
+        '--cache-to type=inline' '--cache-ttl 1h' --force-compression; do
+        # shellcheck disable=SC2086 # flag and value
+        refused 2 $flag
+        assert_contains "$output" "${flag%%[ =]*}"
+        assert_contains "$output" yet
+    done
+    refused 2 --ulimits nofile=1
+    assert_contains "$output" 'did you mean --ulimit'
+    refused 2 --cache-form x
+}
+
+@test "--no-cache-filter: the steps of these stages run again, the others do not" {
+    local first second third
+    built
+    first=$(cat "$rootfs/one" "$rootfs/two")
+    built --no-cache-filter two
+    second=$(cat "$rootfs/one" "$rootfs/two")
+    [ "$first" != "$second" ]
+    assert_equal "$(head -n 1 <<<"$first")" "$(head -n 1 <<<"$second")"
+    built --no-cache-filter TWO,ONE
+    third=$(cat "$rootfs/one")
+    [ "$third" != "$(head -n 1 <<<"$first")" ]
+    refused 2 --no-cache-filter three
+    assert_contains "$output" three
+}
+
+@test "--build-arg: the last of a name counts; --build-arg-file comes before" {
+    printf '# arguments\n\nA=file\r\nB\nA=again\n' >args
+    built --build-arg-file args
+    assert_equal "$(cat "$rootfs/a")" again
+    built --build-arg-file args --build-arg A=1 --build-arg A=2
+    assert_equal "$(cat "$rootfs/a")" 2
+    A=environment built --build-arg A
+    assert_equal "$(cat "$rootfs/a")" environment
+    refused 2 --build-arg-file nowhere
+    assert_contains "$output" nowhere
+}
+
+@test "files for scripts: what is in them, without newlines" {
+    local digest config
+    cbpush build --push -t "$reg/test/other:2" -t "$reg/test/app:1" --iidfile iid --iidfile-raw raw --digest-file digest \
+        --image-name-with-digest-file names --image-name-tag-with-digest-file tags --metadata-file metadata.json ctx
+    judged test/app:1
+    digest=$(digest_of test/other:2)
+    config=$(manifest -r .config.digest)
+    printf '%s' "$config" | cmp - iid
+    printf '%s' "${config#sha256:}" | cmp - raw
+    printf '%s' "$digest" | cmp - digest
+    printf '%s\n' "$reg/test/other@$digest" "$reg/test/app@$digest" | sort | cmp - <(sort names)
+    printf '%s\n' "$reg/test/other:2@$digest" "$reg/test/app:1@$digest" | sort | cmp - <(sort tags)
+    assert_equal "$(metadata -r '."containerimage.digest"')" "$digest"
+    assert_equal "$(metadata -r '."containerimage.config.digest"')" "$config"
+    assert_equal "$(metadata -r '."containerimage.descriptor".size')" "$(stat -c %s "$oci/blobs/sha256/${digest#sha256:}")"
+    assert_equal "$(metadata '."cbpush.timings" | length')" "$(metadata '."cbpush.steps"')"
+    assert_contains "$(metadata -r '."cbpush.timings"[0].name')" 'RUN cat'
+    assert_equal "$(metadata '."cbpush.timings"[0].cached')" false
+    assert_contains "$(metadata -r '."cbpush.compressor"')" libdeflate
+    [ "$(metadata '."cbpush.bytes.uploaded"')" -gt 0 ]
+    build --digest-file /dev/stdout >stdout
+    assert_equal "$(cat stdout)" "$digest"
+}
+
+@test "a failing RUN: its own status in --metadata-file, and as ours with --propagate-exit" {
+    printf 'FROM busybox\nRUN exit 42\n' >ctx/Dockerfile
+    refused 1
+    assert_equal "$(metadata '."cbpush.error".stepExitCode')" 42
+    assert_equal "$(metadata '."cbpush.error".exitCode')" 1
+    refused 42 --propagate-exit
+    printf 'FROM nowhere.invalid/x\n' >ctx/Dockerfile
+    refused 4 --propagate-exit --retry 0
+}
+
+@test "--squash: this build's layers become one, the parent's stay; --squash-all: one layer" {
+    mkdir -p ctx/tree/sub
+    echo data >ctx/tree/file
+    ln ctx/tree/file ctx/tree/sub/hard
+    dockerfile <<'END'
+FROM busybox
+COPY tree /tree
+RUN echo secret >/gone && mkdir -p /d/e && echo keep >/d/e/keep && echo drop >/d/drop && chown 5:6 /d/e/keep
+RUN rm /gone /d/drop && rm -rf /bin/vi && rm -rf /usr && ln /d/e/keep /linked && ln -s d /soft
+RUN rm -rf /home && echo file >/home
+ENV X=1
+END
+    built
+    local base plain=$rootfs
+    base=$(raw_of library/busybox:latest | jq '.layers | length')
+    assert_equal "$(manifest '.layers | length')" $((base + 4))
+    (cd "$plain" && find . -printf '%p %y %m %U:%G %l %s\n' | sort) >plain.list
+    built --squash
+    assert_equal "$(manifest '.layers | length')" $((base + 1))
+    (cd "$rootfs" && find . -printf '%p %y %m %U:%G %l %s\n' | sort) >squash.list
+    diff plain.list squash.list
+    assert_equal "$(stat -c %i "$rootfs/tree/file")" "$(stat -c %i "$rootfs/tree/sub/hard")"
+    assert_equal "$(stat -c %i "$rootfs/d/e/keep")" "$(stat -c %i "$rootfs/linked")"
+    refute_contains "$(layer_names -1)" gone
+    refute_contains "$(layer_names -1)" drop
+    assert_contains "$(layer_names -1)" bin/.wh.vi
+    assert_equal "$(config '[.history[] | select(.empty_layer | not)] | length')" $((base + 1))
+    assert_equal "$(config '.rootfs.diff_ids | length')" $((base + 1))
+    assert_equal "$(config -r '.config.Env[]' | grep X=)" X=1
+    local id
+    id=$(metadata -r '."containerimage.digest"')
+    build --squash
+    assert_equal "$(metadata -r '."containerimage.digest"')" "$id"
+    assert_equal "$(metadata '."cbpush.cached" == ."cbpush.steps"')" true
+    built --squash-all
+    assert_equal "$(manifest '.layers | length')" 1
+    (cd "$rootfs" && find . -printf '%p %y %m %U:%G %l %s\n' | sort) >all.list
+    diff plain.list all.list
+    assert_equal "$(config '[.history[] | select(.empty_layer | not)] | length')" 1
+    built --layers=false
+    assert_equal "$(manifest '.layers | length')" $((base + 1))
+}
+
+# times: the modification times in the last layer, each once.
+times()
+{
+    judge_blob "$oci" "$(manifest -r '.layers[-1].digest')" | tar -tvz --full-time --utc | awk '{print $4 "T" $5}' | sort -u | paste -s -d ' '
+}
+
+@test "--timestamp: every time is this one, and two builds are the same" {
+    printf 'FROM busybox\nCOPY old new /d/\nENV A=1\nRUN touch /x\n' >ctx/Dockerfile
+    touch -d @1000000 ctx/old
+    touch -d @2000000000 ctx/new
+    built --timestamp 1234567890
+    assert_equal "$(times)" 2009-02-13T23:31:30
+    assert_equal "$(config -r .created)" 2009-02-13T23:31:30Z
+    assert_equal "$(config -r '.history[-1].created')" 2009-02-13T23:31:30Z
+    local first
+    first=$(metadata -r '."containerimage.digest"')
+    touch ctx/old
+    CBPUSH_ROOT=$PWD/another build --timestamp 1234567890
+    assert_equal "$(metadata -r '."containerimage.digest"')" "$first"
+    rm -rf another
+    printf 'FROM busybox\nCOPY old new /d/\n' >ctx/Dockerfile
+    touch -d @1000000 ctx/old
+    built --timestamp 1234567890
+    assert_equal "$(times)" 2009-02-13T23:31:30
+    built --source-date-epoch 1234567890 --rewrite-timestamp
+    assert_equal "$(times)" '1970-01-12T13:46:40 2009-02-13T23:31:30'
+    refused 2 --timestamp 1 --source-date-epoch 1
+    refused 2 --timestamp tomorrow
+}
+
+@test "SOURCE_DATE_EPOCH=context: the newest file that is not ignored, or the commit" {
+    printf 'FROM busybox\nCOPY . /d/\n' >ctx/Dockerfile
+    echo late >ctx/late
+    echo late >ctx/.dockerignore
+    find ctx -exec touch -h -d @1000000000 {} +
+    touch -d @1300000000 ctx/late
+    touch -d @1200000000 ctx/.dockerignore
+    built --source-date-epoch context
+    assert_equal "$(config -r .created)" 2008-01-10T21:20:00Z
+    built --build-arg SOURCE_DATE_EPOCH=context
+    assert_equal "$(config -r .created)" 2008-01-10T21:20:00Z
+    command -v git >/dev/null || skip 'git is not installed'
+    git -C ctx init -q
+    git -C ctx add .
+    GIT_COMMITTER_DATE=@1111111111 git -C ctx -c user.name=x -c user.email=x@x commit -q -m x
+    SOURCE_DATE_EPOCH=context built
+    assert_equal "$(config -r .created)" 2005-03-18T01:58:31Z
+    rm -rf ctx/.git
+    mkdir ctx/.git
+    refused 6 --source-date-epoch context
+    assert_contains "$output" git
+}
+
+@test "podman's words: --format, --env, --unsetenv, --unsetlabel, --os, --arch, --ignorefile, --compression-format, --jobs, --logfile" {
+    printf 'FROM busybox\nENV KEEP=1 DROP=1\nLABEL l=1 m=1\nCOPY . /d/\nRUN env >/env\n' >ctx/Dockerfile
+    touch ctx/a ctx/b
+    echo b >ignore
+    built --format docker --env NEW=1 --env KEEP=2 --unsetenv DROP --unsetlabel l --ignorefile ignore --jobs 1 --logfile log
+    assert_contains "$(raw_of test/app:1 | jq -r .mediaType)" docker
+    assert_contains "$(config -c .config.Env)" '"NEW=1"'
+    assert_contains "$(config -c .config.Env)" '"KEEP=2"'
+    refute_contains "$(config -c .config.Env)" DROP
+    assert_equal "$(config -c .config.Labels)" '{"m":"1"}'
+    [ -e "$rootfs/d/a" ] && [ ! -e "$rootfs/d/b" ]
+    refute_contains "$(cat "$rootfs/env")" NEW
+    assert_contains "$(cat log)" 'RUN env'
+    refute_contains "$(cat build.log)" '#3'
+    build --compression-format zstd --compression-level 5
+    assert_contains "$(raw_of test/app:1 | jq -r '.layers[-1].mediaType')" zstd
+    refused 2 --compression-format zstd --format docker
+    refused 2 --format qcow
+    refused 2 --compression-format lzma
+    refused 2 --ignorefile nowhere
+    run cbpush build --platform linux/amd64 --arch arm64 ctx
+    assert_status 2
+    printf 'FROM scratch\nCOPY a /\n' >ctx/Dockerfile
+    built --os linux --arch arm --variant v7
+    assert_equal "$(config -r '"\(.os)/\(.architecture)/\(.variant)"')" linux/arm/v7
+}
+
+@test "--pull=newer: what is in the store will do where the registry cannot be asked" {
+    printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
+    cbpush pull busybox >/dev/null 2>&1
+    cbpush tag busybox "127.0.0.1:1/gone:1"
+    printf 'FROM 127.0.0.1:1/gone:1\nRUN true\n' >ctx/Dockerfile
+    run cbpush build --pull=always --retry 0 ctx
+    assert_status 4
+    cbpush build --pull=newer --retry 0 ctx
+    run cbpush build --pull=newest ctx
+    assert_status 2
+}
+
+@test "--load: a stream to docker load, or podman load; its failure is ours" {
+    mkdir bin
+    write bin/docker 755 <<'END'
+#!/bin/sh
+[ "$1" = load ] || exit 9
+cat >"$HOME/loaded.tar"
+echo "Loaded image: x:1"
+END
+    PATH=$PWD/bin:$PATH cbpush build --load -t x:1 ctx >out 2>&1
+    skopeo copy -q "docker-archive:$HOME/loaded.tar" oci:loaded:judged
+    assert_equal "$(skopeo inspect --config --raw oci:loaded:judged | jq -c .rootfs)" "$(cbpush inspect x:1 | jq -c '.. | .rootfs? // empty' | head -n 1)"
+    assert_contains "$(tar -xOf "$HOME/loaded.tar" manifest.json)" 'x:1'
+    printf '#!/bin/sh\ncat >/dev/null; echo "no daemon here" >&2; exit 1\n' >bin/docker
+    PATH=$PWD/bin:$PATH run cbpush build -o type=docker -t x:1 ctx
+    assert_status 6
+    assert_contains "$output" 'no daemon here'
+    mv bin/docker bin/podman
+    PATH=$PWD/bin run "$CBPUSH" build --load -t x:1 ctx
+    assert_status 6
+    assert_contains "$output" podman
+    rm bin/podman
+    PATH=$PWD/bin run "$CBPUSH" build --load -t x:1 ctx
+    assert_status 2
+    assert_contains "$output" 'type=docker,dest='
+}
+
+@test "kaniko: pushes to every destination, by default; files and layouts" {
+    executor --context "dir://$PWD/ctx" --dockerfile Dockerfile -d "$reg/test/app:1" --destination "$reg/test/more:2" \
+        --digest-file digest --image-name-with-digest-file names --oci-layout-path layout --tar-path image.tar \
+        --build-arg A=kaniko --label l=1 --cache=false --snapshot-mode=redo --use-new-run --cleanup --log-format text \
+        --insecure --insecure-registry "$reg" -v info >out 2>&1
+    assert_contains "$(cat out)" 'warning: --snapshot-mode=redo, --use-new-run, --cleanup, --log-format=text'
+    judged test/more:2
+    assert_equal "$(cat "$rootfs/a")" kaniko
+    assert_equal "$(config -r .config.Labels.l)" 1
+    local digest
+    digest=$(digest_of test/app:1)
+    assert_equal "$(cat digest)" "$digest"
+    assert_contains "$(cat names)" "$reg/test/app@$digest"
+    skopeo inspect --raw docker-archive:image.tar >/dev/null
+    assert_equal "$(jq -r '.manifests[0].digest' layout/index.json)" "$digest"
+}
+
+@test "kaniko: --no-push, --context-sub-path, --single-snapshot, --reproducible" {
+    mkdir -p deep/er
+    mv ctx deep/er/ctx
+    executor -c deep --context-sub-path er/ctx --no-push --single-snapshot --reproducible --oci-layout-path layout >out 2>&1
+    skopeo copy -q oci:layout "oci:judge:judged"
+    oci=$PWD/judge
+    assert_equal "$(config -r .created)" 1970-01-01T00:00:00Z
+    assert_equal "$(config '[.history[] | select(.created == "1970-01-01T00:00:00Z" and (.empty_layer | not))] | length')" 1
+    assert_contains "$(registry_curl reg /v2/test/nothing/tags/list)" NAME_UNKNOWN
+}
+
+@test "kaniko: RUN's own exit status; what is wrong is an error" {
+    printf 'FROM busybox\nRUN exit 37\n' >ctx/Dockerfile
+    run executor -c ctx --no-push
+    assert_status 37
+    run executor -c ctx
+    assert_status 2
+    assert_contains "$output" --destination
+    run executor -c ctx --no-push --cache
+    assert_status 2
+    assert_contains "$output" --cache=false
+    run executor -c ctx --no-push --cache=true --cache-repo x
+    assert_status 2
+    run executor -c s3://bucket/x --no-push
+    assert_status 2
+    assert_contains "$output" s3://
+    run executor -c ctx --no-push --cach
+    assert_status 2
+    assert_contains "$output" 'did you mean --cache'
+    run executor --help
+    assert_status 0
+    assert_contains "$output" --registry-mirror
+}
+
+@test "kaniko: --registry-mirror, --registry-map, --skip-default-registry-fallback" {
+    rm -f "$XDG_CONFIG_HOME/containers/registries.conf"
+    printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
+    executor -c ctx --no-push --registry-mirror "$reg" --skip-default-registry-fallback
+    printf 'FROM from.invalid/library/busybox\nRUN true\n' >ctx/Dockerfile
+    executor -c ctx --no-push --registry-map "x.invalid=y.invalid;from.invalid=$reg"
+    printf 'FROM index.docker.io/library/missing\nRUN true\n' >ctx/Dockerfile
+    run executor -c ctx --no-push --registry-mirror "$reg" --skip-default-registry-fallback
+    [ "$status" -eq 4 ] || [ "$status" -eq 5 ] || rig_fail "status $status: $output"
+    refute_contains "$output" registry-1.docker.io
+    run executor -c ctx --no-push --registry-map nothing
+    assert_status 2
+}
