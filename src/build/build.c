@@ -234,8 +234,9 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->o = b->o;
     s->plan = &b->plan;
     s->cancel = b->cancel;
-    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times, .arch = b->plan.config.platform.arch,
-                                  .hosts = b->o->extra_hosts, .single_id = b->env->id_mode == CB_ID_SINGLE };
+    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times,
+                                  .arch = b->plan.config.platform.arch, .hosts = b->o->extra_hosts,
+                                  .single_id = b->env->id_mode == CB_ID_SINGLE };
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
     if (b->plan.needs_context) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SOURCE_DATE_EPOCH: a number of seconds, or `context`: the time of the commit that the context is a checkout of, else of
- * the newest file in it that is not ignored. */
+/* SOURCE_DATE_EPOCH: a number of seconds, or `context`: the time of the commit that the context is a checkout of, else
+ * of the newest file in it that is not ignored. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@ static int parse(const char *text, int64_t *out, struct cb_error *err)
 
 static int commit_time(const char *context, const struct cb_cancel *cancel, int64_t *out, struct cb_error *err)
 {
-    const char *const argv[] = { "git", "-C", context, "-c", "core.fsmonitor=false", "-c", "safe.directory=*", "log", "-1",
-                                 "--no-show-signature", "--format=%ct", NULL };
+    const char *const argv[] = { "git", "-C", context, "-c", "core.fsmonitor=false", "-c", "safe.directory=*", "log",
+                                 "-1", "--no-show-signature", "--format=%ct", NULL };
     struct cb_proc_spec spec = { .argv = argv, .cancel = cancel };
     struct cb_proc_result res cb_cleanup_proc_result = { .out = CB_STRBUF_INIT, .err = CB_STRBUF_INIT };
     int r = cb_proc_run(&spec, &res, err);

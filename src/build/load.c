@@ -36,8 +36,9 @@ static int find_engine(struct loader *l, struct cb_error *err)
     l->path = cb_proc_which("docker");
     if (!l->path)
         l->path = cb_proc_which("podman");
-    return l->path ? 0 : cb_error_set(err, CB_EUSAGE, "--load: neither docker nor podman is in PATH: write an archive with "
-                                                      "-o type=docker,dest=FILE");
+    return l->path ? 0
+                   : cb_error_set(err, CB_EUSAGE, "--load: neither docker nor podman is in PATH: write an archive "
+                                                  "with -o type=docker,dest=FILE");
 }
 
 static int start(struct loader *l, struct cb_error *err)

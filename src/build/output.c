@@ -110,6 +110,9 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
         return set_compression(o, v, err);
     if (!strcmp(key, "compression-level"))
         return set_level(o, v, err);
+    /* Newer times are always clamped to the epoch; a parent's layers are never compressed again. */
+    if (!strcmp(key, "rewrite-timestamp") || (!strcmp(key, "force-compression") && !strcmp(v, "false")))
+        return parse_bool(key, v, &flag, err);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);
@@ -135,7 +138,7 @@ static int check_level(const struct cb_output *o, const char *spec, struct cb_er
 static int check(const struct cb_output *o, const char *spec, struct cb_error *err)
 {
     bool file = o->type != CB_OUTPUT_IMAGE;
-    if (file && o->type != CB_OUTPUT_DOCKER && (!o->dest || !*o->dest))
+    if (file && (o->dest ? !*o->dest : o->type != CB_OUTPUT_DOCKER))
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is missing", spec);
     if (!file && o->dest)
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);

@@ -80,7 +80,8 @@ int plan_no_cache(struct planner *p, struct cb_error *err)
             if (names_stage(filter->v[i], &p->stages[k]))
                 found = p->stages[k].no_cache = true;
         if (!found)
-            return cb_error_set(err, CB_EUSAGE, "--no-cache-filter %s: %s has no such stage", filter->v[i], p->df->name);
+            return cb_error_set(err, CB_EUSAGE, "--no-cache-filter %s: %s has no such stage", filter->v[i],
+                                p->df->name);
     }
     return 0;
 }

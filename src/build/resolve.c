@@ -65,7 +65,8 @@ int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_option
     *out = (struct cb_found_image){ 0 };
     cb_reference_copy(&ref, o->ref);
     cb_reference_default_tag(&ref);
-    if (o->policy != CB_PULL_ALWAYS && o->policy != CB_PULL_NEWER && by_name(env, &ref, o->platform, &out->image, NULL) == 0)
+    bool ask = o->policy == CB_PULL_ALWAYS || o->policy == CB_PULL_NEWER;
+    if (!ask && by_name(env, &ref, o->platform, &out->image, NULL) == 0)
         return 0;
     cb_found_image_done(out);
     if (o->policy == CB_PULL_NEVER) {

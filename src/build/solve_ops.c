@@ -98,7 +98,9 @@ bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_
 {
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
     struct cb_slot *slot = NULL;
-    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0 || rec.whole || rec.n_layers > 1)
+    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0)
+        return false;
+    if (rec.whole || rec.n_layers > 1)
         return false;
     if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0)
         return false;

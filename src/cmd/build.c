@@ -52,8 +52,9 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
         *status = err->exit_status;
     cb_progress_finish(s.progress, r < 0);
     const char *mode = in->cli.common.progress;
-    struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
-                             .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"), .print_id = in->cli.quiet };
+    struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile,
+                             .metadata_file = in->cli.metadata_file, .print_id = in->cli.quiet,
+                             .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson") };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
     return r;
@@ -65,8 +66,8 @@ static bool has_tag_option(const struct cb_verb *self, int argc, char **argv)
 {
     struct build_input in = { .cli = BUILD_OPTIONS_INIT };
     bool takes_none = true;
-    struct cb_opt_parse p = { .table = self->options, .groups = self->groups, .dest = &in.cli, .argc = argc, .argv = argv,
-                              .takes_arg = &takes_none, .operands = &in.operands };
+    struct cb_opt_parse p = { .table = self->options, .groups = self->groups, .dest = &in.cli, .argc = argc,
+                              .argv = argv, .takes_arg = &takes_none, .operands = &in.operands };
     bool tagged = cb_opt_parse(&p, NULL) == 0 && in.cli.tags.n > 0;
     build_input_done(&in);
     return tagged;

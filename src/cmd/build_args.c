@@ -40,19 +40,23 @@ int build_args_file(const char *path, struct cb_strvec *out, struct cb_error *er
 
 /* ---- proxies ---- */
 
-static void add_missing(struct cb_strvec *out, const char *key, const char *value)
+/* In both spellings, unless one of them was given. */
+static void add_proxy(struct cb_strvec *out, const char *upper, const char *lower, const char *value)
 {
-    if (value && *value && !cb_env_get(out, key))
-        cb_env_set(out, key, value);
+    if (!value || !*value || cb_env_get(out, upper) || cb_env_get(out, lower))
+        return;
+    cb_env_set(out, upper, value);
+    cb_env_set(out, lower, value);
 }
+
+static const struct { const char *key, *upper, *lower; } proxy_names[] = {
+    { "httpProxy", "HTTP_PROXY", "http_proxy" }, { "httpsProxy", "HTTPS_PROXY", "https_proxy" },
+    { "noProxy", "NO_PROXY", "no_proxy" },       { "ftpProxy", "FTP_PROXY", "ftp_proxy" },
+    { "allProxy", "ALL_PROXY", "all_proxy" },
+};
 
 int build_args_proxies(const char *text, size_t len, const char *engine, struct cb_strvec *out, struct cb_error *err)
 {
-    static const struct { const char *key, *upper, *lower; } names[] = {
-        { "httpProxy", "HTTP_PROXY", "http_proxy" }, { "httpsProxy", "HTTPS_PROXY", "https_proxy" },
-        { "noProxy", "NO_PROXY", "no_proxy" },       { "ftpProxy", "FTP_PROXY", "ftp_proxy" },
-        { "allProxy", "ALL_PROXY", "all_proxy" },
-    };
     cb_autojson json_t *root = cb_json_parse(text, len, err);
     const json_t *proxies = NULL, *mine = NULL;
     int r = root ? cb_json_get_object(root, "proxies", &proxies, err) : -CB_ECONF;
@@ -60,11 +64,10 @@ int build_args_proxies(const char *text, size_t len, const char *engine, struct 
         r = cb_json_get_object(proxies, engine, &mine, err);
     if (r == 0 && proxies && !mine)
         r = cb_json_get_object(proxies, "default", &mine, err);
-    for (size_t i = 0; r == 0 && mine && i < CB_COUNTOF(names); i++) {
+    for (size_t i = 0; r == 0 && mine && i < CB_COUNTOF(proxy_names); i++) {
         const char *value = NULL;
-        r = cb_json_get_string(mine, names[i].key, &value, err);
-        add_missing(out, names[i].upper, value);
-        add_missing(out, names[i].lower, value);
+        r = cb_json_get_string(mine, proxy_names[i].key, &value, err);
+        add_proxy(out, proxy_names[i].upper, proxy_names[i].lower, value);
     }
     if (r < 0 && err)
         err->code = CB_ECONF;
@@ -85,10 +88,10 @@ static int config_proxies(struct cb_strvec *out, struct cb_error *err)
 
 static void environment_proxies(struct cb_strvec *out)
 {
-    static const char *const names[] = { "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy",
-                                         "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY" };
-    for (size_t i = 0; i < CB_COUNTOF(names); i++)
-        add_missing(out, names[i], getenv(names[i]));
+    for (size_t i = 0; i < CB_COUNTOF(proxy_names); i++) {
+        const char *lower = getenv(proxy_names[i].lower);
+        add_proxy(out, proxy_names[i].upper, proxy_names[i].lower, lower ? lower : getenv(proxy_names[i].upper));
+    }
 }
 
 int build_args_take(const struct image_options *cli, const struct cb_strvec *given, struct cb_strvec *out,

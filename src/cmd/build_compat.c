@@ -10,7 +10,8 @@
 #define REFUSED(name, arg) { name, 0, CB_OPT_NOTED, AT(refused), arg, NULL, NULL }
 const struct cb_opt compat_opts[] = {
     { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", NULL, NULL },
-    { "provenance", 0, CB_OPT_STRING, AT(provenance), "SPEC", "attestations are not made yet: false is accepted", NULL },
+    { "provenance", 0, CB_OPT_STRING, AT(provenance), "SPEC", "attestations are not made yet; false is accepted",
+      NULL },
     { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "the same", NULL },
     IGNORED("builder", "NAME"),
     IGNORED("compress", NULL),
@@ -47,8 +48,9 @@ static int check_attestation(const char *flag, const char *value, struct cb_erro
 {
     if (!value || says_no(value) || cb_ends_with(value, ",disabled=true"))
         return 0;
-    return cb_error_set(err, CB_EUSAGE, "--%s%s%s: this version makes no attestations yet: leave it out, or say --%s=false",
-                        flag, *value ? "=" : "", value, strcmp(flag, "attest") ? flag : "provenance");
+    return cb_error_set(err, CB_EUSAGE,
+                        "--%s%s%s: this version makes no attestations yet: leave it out, or say --%s=false", flag,
+                        *value ? "=" : "", value, strcmp(flag, "attest") ? flag : "provenance");
 }
 
 int compat_check(const struct compat_options *o, struct cb_error *err)
@@ -59,7 +61,7 @@ int compat_check(const struct compat_options *o, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < o->attest.n; i++)
         r = check_attestation("attest", o->attest.v[i], err);
     if (r == 0 && o->refused.n)
-        r = cb_error_set(err, CB_EUSAGE, "--%s: this version has no shared build cache yet, only the one of its own store",
+        r = cb_error_set(err, CB_EUSAGE, "--%s: this version has no shared build cache yet, only that of its own store",
                          o->refused.v[0]);
     return r;
 }

@@ -9,7 +9,8 @@
 
 #define AT(field) offsetof(struct image_options, field)
 const struct cb_opt image_opts[] = {
-    { "build-arg-file", 0, CB_OPT_LIST, AT(arg_files), "FILE", "build arguments, one K=V a line; --build-arg wins", NULL },
+    { "build-arg-file", 0, CB_OPT_LIST, AT(arg_files), "FILE", "build arguments, one K=V a line; --build-arg wins",
+      NULL },
     { "http-proxy", 0, CB_OPT_FLAG, AT(http_proxy), NULL, "RUNs get the proxy variables of our environment", NULL },
     { "ignorefile", 0, CB_OPT_STRING, AT(ignorefile), "FILE", "instead of .dockerignore", NULL },
     { "no-cache-filter", 0, CB_OPT_LIST, AT(no_cache_filter), "STAGE[,…]", "run every step of these stages", NULL },
@@ -76,8 +77,8 @@ static int take_times(const struct image_options *cli, struct cb_build_options *
 {
     uint64_t v;
     if (cli->timestamp && cli->epoch)
-        return cb_error_set(err, CB_EUSAGE, "--timestamp and --source-date-epoch contradict each other: --timestamp gives "
-                                            "every file this time, --source-date-epoch only those that are newer");
+        return cb_error_set(err, CB_EUSAGE, "--timestamp and --source-date-epoch contradict each other: the one gives "
+                                            "every file this time, the other only those that are newer");
     if (cli->timestamp && !cb_parse_u64(cli->timestamp, INT64_MAX / 1000000000, &v))
         return cb_error_set(err, CB_EUSAGE, "--timestamp %s: write seconds since 1970", cli->timestamp);
     o->epoch = cli->timestamp ? cli->timestamp : cli->epoch;
@@ -109,9 +110,11 @@ static int take_compression(const struct image_options *cli, struct cb_build_opt
             known = true;
         }
     if (!known)
-        return cb_error_set(err, CB_EUSAGE, "--compression-format %s is not supported: gzip, zstd, none", cli->compression);
+        return cb_error_set(err, CB_EUSAGE, "--compression-format %s is not supported: gzip, zstd, none",
+                            cli->compression);
     if (cli->force_compression)
-        return cb_error_set(err, CB_EUSAGE, "--force-compression: this version cannot compress a parent's layers again yet");
+        return cb_error_set(err, CB_EUSAGE, "--force-compression: this version cannot compress a parent's layers "
+                                            "again yet");
     if (!cli->level)
         return 0;
     if (!cb_parse_u32(cli->level, &level) || level > 22)

@@ -25,8 +25,8 @@ int image_options_take(const struct image_options *cli, struct image_values *v, 
                        struct cb_error *err) CB_WUR;
 /* "linux/arm64" out of --os, --arch and --variant, or NULL where none was given. Owned. */
 char *image_options_platform(const struct image_options *cli);
-/* All build arguments in "K=V": files first, then the command line's; of one name the last counts. A bare name takes the
- * environment's value, or is left out. Then the proxies: with --http-proxy those of the environment, and those that
+/* All build arguments in "K=V": files first, then the command line's; of one name the last counts. A bare name takes
+ * the environment's value, or is left out. Then the proxies: with --http-proxy those of the environment, and those that
  * docker's config.json has for every build; neither over what was said. */
 int build_args_take(const struct image_options *cli, const struct cb_strvec *given, struct cb_strvec *out,
                     struct cb_error *err) CB_WUR;

@@ -41,8 +41,8 @@ const struct cb_opt build_opts[] = {
     { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },
     CB_OPT_COMMON_REGISTRY(build_options),
     { "retry", 0, CB_OPT_STRING, AT(common.retry), "N", "further tries of a request that fails (5)", NULL },
-    { "retry-delay", 0, CB_OPT_STRING, AT(common.retry_delay), "DURATION", "before the first of them (1s), then doubled",
-      NULL },
+    { "retry-delay", 0, CB_OPT_STRING, AT(common.retry_delay), "DURATION",
+      "before the first of them (1s), then doubled", NULL },
     CB_OPT_COMMON_STORE(build_options),
     CB_OPT_END,
 };
@@ -163,7 +163,8 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     const char *platform = in->cli.platform ? in->cli.platform : parts ? parts : getenv("DOCKER_DEFAULT_PLATFORM");
     int r = 0;
     if (in->cli.platform && parts)
-        return cb_error_set(err, CB_EUSAGE, "--platform says the same as --os, --arch and --variant: give one or the others");
+        return cb_error_set(err, CB_EUSAGE, "--platform says the same as --os, --arch and --variant: give one or "
+                                            "the others");
     if (platform && strchr(platform, ','))
         return cb_error_set(err, CB_EUSAGE, "--platform %s: this version builds one platform at a time", platform);
     if (platform && *platform) {

@@ -15,7 +15,8 @@ const struct cb_opt limit_opts[] = {
     { "ulimit", 0, CB_OPT_LIST, AT(ulimit), "NAME=SOFT[:HARD]", "resource limit, such as nofile=1024:4096", NULL },
     { "shm-size", 0, CB_OPT_STRING, AT(shm_size), "BYTES", "size of /dev/shm (64m)", NULL },
     { "memory", 'm', CB_OPT_STRING, AT(memory), "BYTES", "memory limit, such as 512m", NULL },
-    { "memory-swap", 0, CB_OPT_STRING, AT(memory_swap), "BYTES", "memory and swap together; -1: no limit of swap", NULL },
+    { "memory-swap", 0, CB_OPT_STRING, AT(memory_swap), "BYTES", "memory and swap together; -1: no limit of swap",
+      NULL },
     { "cpus", 0, CB_OPT_STRING, AT(cpus), "NUMBER", "processors, such as 1.5", NULL },
     { "cpu-period", 0, CB_OPT_STRING, AT(cpu_period), "USECS", "period of --cpu-quota (100000)", NULL },
     { "cpu-quota", 0, CB_OPT_STRING, AT(cpu_quota), "USECS", "processor time in a period", NULL },
@@ -59,7 +60,8 @@ static int take_allow(const struct limit_options *cli, struct limit_values *v, s
         else if (cb_starts_with(word, "device=") && word[7])
             cb_strvec_push(&v->devices, word + 7);
         else
-            return cb_error_set(err, CB_EUSAGE, "--allow %s: network.host, security.insecure, device or device=NAME", word);
+            return cb_error_set(err, CB_EUSAGE, "--allow %s: network.host, security.insecure, device or device=NAME",
+                                word);
     }
     to->devices = &v->devices;
     return 0;
@@ -104,7 +106,8 @@ static int take_cpus(const char *text, struct cb_limits *l, struct cb_error *err
 static int take_cpu(const struct limit_options *cli, struct cb_limits *l, struct cb_error *err)
 {
     if (cli->cpus && (cli->cpu_period || cli->cpu_quota))
-        return cb_error_set(err, CB_EUSAGE, "--cpus says the same as --cpu-period and --cpu-quota: give one or the others");
+        return cb_error_set(err, CB_EUSAGE, "--cpus says the same as --cpu-period and --cpu-quota: give one or the "
+                                            "others");
     int r = take_cpus(cli->cpus, l, err);
     if (r == 0)
         r = take_number("cpu-period", cli->cpu_period, 1000000, &l->cpu_period, err);

@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/build_report.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cmd/session.h"
 #include "oci/json.h"
 #include "util/alloc.h"
-#include "util/fd.h"
-
-/* In place, without a temporary name: /dev/termination-log is a mount point. */
-static int write_file(const char *path, const char *text, size_t n, struct cb_error *err)
-{
-    cb_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "write %s", path);
-    int r = cb_fd_write_all(fd, text, n, err);
-    return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
-}
 
 static uint64_t image_size(const struct cb_image *i)
 {
@@ -119,7 +106,7 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
     cb_json_put_string(o, "cbpush.compressor", res->engine);
     put_warnings(o, res->dockerfile);
     cb_json_print_pretty(&sb, o);
-    return write_file(r->metadata_file, sb.buf, sb.len, err);
+    return cb_report_write_n(r->metadata_file, sb.buf, sb.len, err);
 }
 
 /* ---- the summary ---- */
@@ -169,7 +156,7 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
     const char *text = cb_digest_text(&r->res->image.manifest.config.digest, id);
     int e = 0;
     if (r->iidfile)
-        e = write_file(r->iidfile, text, strlen(text), err);
+        e = cb_report_write_n(r->iidfile, text, strlen(text), err);
     if (e == 0)
         e = result_files_write(r->results, r->res, err);
     if (e == 0 && r->metadata_file)
@@ -194,7 +181,7 @@ static void write_error(const struct cb_report *r, const struct cb_error *err)
         json_object_set_new(e, "stepExitCode", json_integer(err->exit_status));
     json_object_set(o, "cbpush.error", e);
     cb_json_print_pretty(&sb, o);
-    (void)!write_file(r->metadata_file, sb.buf, sb.len, NULL);
+    (void)!cb_report_write_n(r->metadata_file, sb.buf, sb.len, NULL);
 }
 
 int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
@@ -211,9 +198,4 @@ int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
         fputs(safe.buf, stderr);
     }
     return code;
-}
-
-int cb_report_write(const char *path, const char *text, struct cb_error *err)
-{
-    return write_file(path, text, strlen(text), err);
 }

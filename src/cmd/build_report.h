@@ -14,5 +14,3 @@ struct cb_report {
 int cb_report_success(const struct cb_report *r, struct cb_error *err) CB_WUR;
 /* Log and excerpt of the failing step on standard error, and what went wrong in --metadata-file; returns code. */
 int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err) CB_WUR;
-/* A small result file for scripts, no newline at its end. */
-int cb_report_write(const char *path, const char *text, struct cb_error *err) CB_WUR;

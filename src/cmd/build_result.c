@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/build_result.h"
 
-#include "cmd/build_report.h"
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "util/alloc.h"
+#include "util/fd.h"
 
 #define AT(field) offsetof(struct result_options, field)
 const struct cb_opt result_opts[] = {
@@ -11,10 +14,26 @@ const struct cb_opt result_opts[] = {
     { "digest-file", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the manifest's digest there", NULL },
     { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(name_file), "FILE", "write NAME@DIGEST there, a line each",
       NULL },
-    { "image-name-tag-with-digest-file", 0, CB_OPT_STRING, AT(name_tag_file), "FILE", "write NAME:TAG@DIGEST there", NULL },
+    { "image-name-tag-with-digest-file", 0, CB_OPT_STRING, AT(name_tag_file), "FILE", "write NAME:TAG@DIGEST there",
+      NULL },
     { "propagate-exit", 0, CB_OPT_FLAG, AT(propagate_exit), NULL, "a RUN that fails gives its own exit status", NULL },
     CB_OPT_END,
 };
+
+/* In place, without a temporary name: /dev/termination-log is a mount point. */
+int cb_report_write_n(const char *path, const char *text, size_t n, struct cb_error *err)
+{
+    cb_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "write %s", path);
+    int r = cb_fd_write_all(fd, text, n, err);
+    return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
+}
+
+int cb_report_write(const char *path, const char *text, struct cb_error *err)
+{
+    return cb_report_write_n(path, text, strlen(text), err);
+}
 
 /* The tag of "host:5000/repo:tag", which is behind the last slash. */
 static const char *tag_of(const char *name)

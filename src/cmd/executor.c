@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kaniko's command line, for a program that is called `executor`: a drop-in for its image. It pushes by default, and a RUN
- * that fails gives its own exit status. */
+/* Kaniko's command line, for a program that is called `executor`: a drop-in for its image. It pushes by default, and a
+ * RUN that fails gives its own exit status. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -43,13 +43,15 @@ static const struct cb_opt options[] = {
     { "compression-level", 0, CB_OPT_STRING, AT(b.image.level), "N", "0 to 12 of gzip, 1 to 19 of zstd; -1: default",
       NULL },
     { "digest-file", 0, CB_OPT_STRING, AT(b.results.digest_file), "FILE", "write the digest there", NULL },
-    { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_file), "FILE", "write NAME@DIGEST there", NULL },
+    { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_file), "FILE", "write NAME@DIGEST there",
+      NULL },
     { "image-name-tag-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_tag_file), "FILE",
       "write NAME:TAG@DIGEST there", NULL },
     { "insecure", 0, CB_OPT_FLAG, AT(insecure), NULL, "plain HTTP is allowed for the destinations", NULL },
     { "insecure-pull", 0, CB_OPT_FLAG, AT(insecure_pull), NULL, "plain HTTP is allowed everywhere", NULL },
     { "insecure-registry", 0, CB_OPT_LIST, AT(b.common.insecure), "HOST[:PORT]", "plain HTTP is allowed there", NULL },
-    { "skip-tls-verify", 0, CB_OPT_FLAG, AT(skip_tls_verify), NULL, "do not verify certificates of destinations", NULL },
+    { "skip-tls-verify", 0, CB_OPT_FLAG, AT(skip_tls_verify), NULL, "do not verify certificates of destinations",
+      NULL },
     { "skip-tls-verify-pull", 0, CB_OPT_FLAG, AT(skip_tls_verify_pull), NULL, "do not verify certificates", NULL },
     { "skip-tls-verify-registry", 0, CB_OPT_LIST, AT(b.common.unverified), "HOST[:PORT]", "do not verify those of HOST",
       NULL },
@@ -60,7 +62,8 @@ static const struct cb_opt options[] = {
     { "registry-client-cert", 0, CB_OPT_LIST, AT(b.common.client_certs), "HOST=CERT,KEY", "who we are there", NULL },
     { "push-retry", 0, CB_OPT_STRING, AT(b.common.retry), "N", "further tries of a request that fails (5)", NULL },
     { "image-download-retry", 0, CB_OPT_STRING, AT(b.common.retry), "N", NULL, NULL },
-    { "verbosity", 'v', CB_OPT_STRING, AT(verbosity), "LEVEL", "debug and trace say more, error and less say nothing", NULL },
+    { "verbosity", 'v', CB_OPT_STRING, AT(verbosity), "LEVEL", "debug and trace say more, error and less say nothing",
+      NULL },
     IGNORED("cache-copy-layers", NULL),
     IGNORED("cache-dir", "DIR"),
     IGNORED("cache-run-layers", NULL),
@@ -205,9 +208,10 @@ static int take_verbosity(const struct executor_options *x, struct cb_common *c,
             c->progress = levels[i].quiet ? "quiet" : NULL;
             return 0;
         }
-    return x->verbosity ? cb_error_set(err, CB_EUSAGE, "--verbosity %s: trace, debug, info, warn, error, fatal or panic",
-                                       x->verbosity)
-                        : 0;
+    if (!x->verbosity)
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "--verbosity %s: trace, debug, info, warn, error, fatal or panic",
+                        x->verbosity);
 }
 
 static int take(struct executor_options *x, struct build_input *in, struct cb_error *err)

@@ -127,7 +127,9 @@ int cb_cdi_find(const struct cb_strvec *dirs, const char *name, struct cb_cdi *o
     if (r != -CB_ENOTFOUND)
         return r;
     if (d.yaml)
-        return cb_error_set(err, CB_ECONF, "CDI device %s is in no JSON spec, and %s is YAML, which cbpush does not read: "
-                            "write it as JSON (nvidia-ctk cdi generate --format=json)", name, d.yaml);
+        return cb_error_set(err, CB_ECONF,
+                            "CDI device %s is in no JSON spec, and %s is YAML, which cbpush does not read: write it "
+                            "as JSON (nvidia-ctk cdi generate --format=json)",
+                            name, d.yaml);
     return cb_error_set(err, CB_ENOTFOUND, "no CDI spec in /etc/cdi or /var/run/cdi describes the device %s", name);
 }

@@ -33,8 +33,8 @@ struct cb_cdi {
 void cb_cdi_done(struct cb_cdi *c);
 #define cb_cleanup_cdi CB_CLEANUP(cb_cdi_done)
 
-/* Adds what a device needs. name: VENDOR/CLASS=NAME; VENDOR/CLASS (its first device); VENDOR/CLASS=* (all of them); or a
- * word that devices carry as annotation org.mobyproject.buildkit.device.class. dirs: NULL or empty for the usual two;
+/* Adds what a device needs. name: VENDOR/CLASS=NAME; VENDOR/CLASS (its first device); VENDOR/CLASS=* (all of them); or
+ * a word that devices carry as annotation org.mobyproject.buildkit.device.class. dirs: NULL or empty for the usual two;
  * specs of a later one win. -CB_ENOTFOUND: there is none (and no YAML spec that might have it); -CB_ECONF: a spec is
  * wrong, or asks for what is refused, naming its file. */
 int cb_cdi_find(const struct cb_strvec *dirs, const char *name, struct cb_cdi *out, struct cb_error *err) CB_WUR;

@@ -218,11 +218,12 @@ static int refuse_unknown(const json_t *edits, struct cb_error *err)
         bool is_known = false;
         for (size_t i = 0; i < CB_COUNTOF(known); i++)
             is_known = is_known || !strcmp(key, known[i]);
-        bool empty = (json_is_array(value) || json_is_object(value)) ? !json_array_size(value) && !json_object_size(value)
-                                                                     : json_is_null(value);
+        bool list = json_is_array(value) || json_is_object(value);
+        bool empty = list ? !json_array_size(value) && !json_object_size(value) : json_is_null(value);
         if (is_known || empty)
             continue;
-        return cb_error_set(err, CB_ECONF, "it has %s, which cbpush does not carry out: take them out of the spec%s", key,
+        return cb_error_set(err, CB_ECONF, "it has %s, which cbpush does not carry out: take them out of the spec%s",
+                            key,
                             strcmp(key, "hooks") ? "" : " (hooks are programs that would run outside of the sandbox)");
     }
     return 0;

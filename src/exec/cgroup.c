@@ -110,7 +110,7 @@ static int open_own_parent(bool v2, enum cb_cgroup_controller c)
     return open_below(base, path ? path : "");
 }
 
-/* One component of --cgroup-parent. end: bytes of the path up to its end. Returns its descriptor or a negative errno. */
+/* One component of --cgroup-parent. end: bytes of the path up to its end. Returns a descriptor or a negative errno. */
 static int step_down(struct cb_cgroup_tree *t, int dir, const char *name, size_t end, bool v2)
 {
     if (mkdirat(dir, name, 0755) == 0 && !t->made_from)
@@ -177,7 +177,7 @@ static void remove_tree(struct cb_cgroup_tree *t, const char *name)
          i++)
         poll(NULL, 0, 5);
     /* What another build uses by now is busy, and stays. */
-    while (t->made && t->made_from && strlen(t->made) >= t->made_from && unlinkat(t->base, t->made, AT_REMOVEDIR) == 0) {
+    while (t->made_from && strlen(t->made) >= t->made_from && unlinkat(t->base, t->made, AT_REMOVEDIR) == 0) {
         char *slash = strrchr(t->made, '/');
         *(slash ? slash : t->made) = '\0';
     }

@@ -15,8 +15,8 @@ enum cb_cgroup_controller { CB_CGROUP_MEMORY, CB_CGROUP_CPU, CB_CGROUP_CPUSET, C
 struct cb_cgroup_tree {
     int parent;      /* directory that holds it, -1: none was made */
     int base;        /* --cgroup-parent: the root of the tree, else -1 */
-    char *made;      /* --cgroup-parent: the directories below base that were made; the topmost is the first made_from */
-    size_t made_from; /* bytes of it */
+    char *made;      /* --cgroup-parent: its path below base … */
+    size_t made_from; /* … of which the first this many bytes name the topmost directory that was made; 0: none */
 };
 struct cb_cgroup {
     struct cb_cgroup_tree trees[CB_CGROUP_CONTROLLERS]; /* v2: the first one only */
@@ -41,7 +41,8 @@ char *cb_cgroup_path(const char *text, const char *controller);
 /* Whether a limit needs that controller. */
 bool cb_cgroup_wants(const struct cb_limits *l, enum cb_cgroup_controller c);
 /* Writes the limits of one controller into the cgroup `dir`. */
-int cb_cgroup_set(int dir, bool v2, enum cb_cgroup_controller c, const struct cb_limits *l, struct cb_error *err) CB_WUR;
+int cb_cgroup_set(int dir, bool v2, enum cb_cgroup_controller c, const struct cb_limits *l,
+                  struct cb_error *err) CB_WUR;
 int cb_cgroup_write(int dir, const char *name, const char *text); /* 0 or a negative errno */
 /* A v1 cpuset starts without processors and memory: those of the directory above. */
 void cb_cgroup_inherit_cpuset(int above, int dir);

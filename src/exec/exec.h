@@ -106,7 +106,7 @@ struct cb_exec_spec {
     /* All capabilities, no seccomp filter, nothing hidden or read-only in /proc and /sys, the machine's loop, fuse, kvm
      * and tun devices. Only ever on the word of whoever runs cbpush. */
     bool insecure;
-    const struct cb_cdi *cdi;  /* devices and mounts of the machine, or NULL; its environment is for the caller to add */
+    const struct cb_cdi *cdi;  /* devices and mounts of the machine, or NULL; its environment is the caller's to add */
 };
 /* Runs to the end. *status: exit code, or 128 + signal. Every process of the step is gone on return (P35). Start-up
  * failures (no such program: status 127 and not executable: 126 as shells do, with text in *err_text via on_output)

@@ -151,8 +151,8 @@ static int reachable_hosts(const struct cb_exec_spec *spec, struct cb_strvec *ou
         if (!cb_ends_with(line, gateway))
             cb_strvec_push(out, line);
         else if (spec->network == CB_NETWORK_PRIVATE)
-            return cb_error_set(err, CB_EUSAGE, "host-gateway: from a private network there is no way to this machine: use "
-                                                "--network=host");
+            return cb_error_set(err, CB_EUSAGE, "host-gateway: from a private network there is no way to this machine: "
+                                                "use --network=host");
         else if (spec->network == CB_NETWORK_HOST)
             cb_strvec_pushf(out, "%.*s 127.0.0.1", (int)(strlen(line) - strlen(gateway)), line);
     }

@@ -280,7 +280,7 @@ END
     build --build-arg https_proxy=http://other.example
     assert_equal "$(metadata -r '."containerimage.digest"')" "$before"
     built --no-cache --build-arg HTTPS_PROXY=http://given.example
-    assert_contains "$(cat "$rootfs/said")" '[http://given.example][http://p.example:3128]'
+    assert_contains "$(cat "$rootfs/said")" '[http://given.example][http://given.example]'
     echo '{"proxies": []}' >docker/config.json
     refused 5
     assert_contains "$output" config.json

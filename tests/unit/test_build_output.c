@@ -72,6 +72,8 @@ static void test_grammar(void **state)
         { "type=oci,dest=o,compression-level=12", "oci to o level 12" },
         { "type=image,oci-mediatypes=false", "image docker-types" },
         { "type=image,oci-mediatypes=true", "image" },
+        { "type=image,rewrite-timestamp=true,force-compression=false", "image" },
+        { "type=docker", "docker" }, /* to the engine of this machine */
         /* errors */
         { "", NULL },
         { "type=nosuch", NULL },
@@ -79,7 +81,7 @@ static void test_grammar(void **state)
         { "dest=x", NULL },
         { "name=x", NULL },
         { "type=oci", NULL },
-        { "type=docker", NULL },
+        { "type=docker,dest=", NULL },
         { "type=local", NULL },
         { "type=tar", NULL },
         { "type=local,dest=", NULL },

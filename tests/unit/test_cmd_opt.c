@@ -249,26 +249,49 @@ static const struct cb_opt *named(const struct cb_opt *t, const char *name)
     return NULL;
 }
 
+/* The first table of a verb that has the name. */
+static const struct cb_opt *first_named(const struct cb_verb *v, const char *name)
+{
+    const struct cb_opt *o = named(v->options, name);
+    for (const struct cb_opt_group *g = v->groups; !o && g && g->heading; g++)
+        o = named(g->table, name);
+    return o;
+}
+
+static void check_table(const struct cb_verb *v, const struct cb_opt *first, bool letters[256])
+{
+    for (const struct cb_opt *o = first; o->name; o++) {
+        bool value = o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST || o->kind == CB_OPT_MAYBE;
+        assert_ptr_equal(first_named(v, o->name), o);
+        assert_true(strlen(o->name) > 1 && strcmp(o->name, "help"));
+        if (o->kind != CB_OPT_NOTED && value != (o->arg != NULL))
+            fail_msg("%s --%s: a value has a name, a flag has none", v->name, o->name);
+        if (o->letter && letters[(unsigned char)o->letter])
+            fail_msg("%s: -%c stands twice", v->name, o->letter);
+        letters[(unsigned char)o->letter] = true;
+    }
+}
+
+static void check_verb(const struct cb_verb *v)
+{
+    bool letters[256] = { false };
+    assert_true(*v->summary && v->operands && v->run);
+    check_table(v, v->options, letters);
+    for (const struct cb_opt_group *g = v->groups; g && g->heading; g++)
+        check_table(v, g->table, letters);
+}
+
 /* Names and letters stand once, values have a name, texts are there. */
 static void test_tables(void **state)
 {
     (void)state;
     size_t n = 0;
     for (const struct cb_verb *const *v = cb_verbs; *v; v++, n++) {
-        bool letters[256] = { false };
         assert_ptr_equal(cb_verb_find((*v)->name), *v);
-        assert_true(*(*v)->summary && (*v)->operands && (*v)->run);
-        for (const struct cb_opt *o = (*v)->options; o->name; o++) {
-            bool value = o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST || o->kind == CB_OPT_MAYBE;
-            assert_ptr_equal(named((*v)->options, o->name), o);
-            assert_true(strlen(o->name) > 1 && strcmp(o->name, "help"));
-            if (value != (o->arg != NULL))
-                fail_msg("%s --%s: a value has a name, a flag has none", (*v)->name, o->name);
-            if (o->letter && letters[(unsigned char)o->letter])
-                fail_msg("%s: -%c stands twice", (*v)->name, o->letter);
-            letters[(unsigned char)o->letter] = true;
-        }
+        check_verb(*v);
     }
+    check_verb(&cb_verb_executor);
+    assert_null(cb_verb_find("executor"));
     assert_true(n >= 16);
     assert_null(cb_verb_find("bulid"));
     assert_null(cb_verb_find(""));

@@ -93,6 +93,35 @@ static void resolv_conf(void **state)
     expect_resolv(CB_NETWORK_HOST, "", NULL, "");
 }
 
+static void expect_dns(const struct cb_dns *dns, const char *text, const char *want)
+{
+    struct cb_strbuf out = CB_STRBUF_INIT;
+    cb_strbuf_adds(&out, text);
+    cb_network_dns(dns, &out);
+    assert_string_equal(out.buf, want);
+    cb_strbuf_done(&out);
+}
+
+static void dns_options(void **state)
+{
+    (void)state;
+    static const char text[] = "# x\nnameserver 192.0.2.1\nnameserver\t::1\nsearch lan\noptions edns0\nsortlist 1.2.3.4\n";
+    struct cb_strvec one = CB_STRVEC_INIT, dot = CB_STRVEC_INIT, none = CB_STRVEC_INIT;
+    cb_strvec_push(&one, "a");
+    cb_strvec_push(&one, "b");
+    cb_strvec_push(&dot, ".");
+    expect_dns(NULL, text, text);
+    expect_dns(&(struct cb_dns){ &none, NULL, &none }, text, text);
+    expect_dns(&(struct cb_dns){ .servers = &one }, text, "nameserver a\nnameserver b\nsearch lan\noptions edns0\n");
+    expect_dns(&(struct cb_dns){ .search = &one }, text,
+               "nameserver 192.0.2.1\nnameserver ::1\nsearch a b\noptions edns0\n");
+    expect_dns(&(struct cb_dns){ .search = &dot, .options = &one }, text,
+               "nameserver 192.0.2.1\nnameserver ::1\noptions a b\n");
+    expect_dns(&(struct cb_dns){ .servers = &one }, "", "nameserver a\nnameserver b\n");
+    cb_strvec_done(&one);
+    cb_strvec_done(&dot);
+}
+
 static void pasta_ports(void **state)
 {
     (void)state;
@@ -110,7 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_names), cmocka_unit_test(hosts_file),  cmocka_unit_test(hostile_hosts),
-        cmocka_unit_test(resolv_conf),  cmocka_unit_test(pasta_ports),
+        cmocka_unit_test(resolv_conf),  cmocka_unit_test(pasta_ports), cmocka_unit_test(dns_options),
     };
     return cmocka_run_group_tests_name("exec network", tests, NULL, NULL);
 }
