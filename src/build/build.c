@@ -285,7 +285,7 @@ static void count_steps(struct cb_build *b)
 {
     for (size_t i = 0; i < b->plan.n; i++) {
         const struct cb_vertex *v = b->plan.vertices[i];
-        if (v->kind == CB_VERTEX_SOURCE)
+        if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK)
             continue;
         b->res->step_list = cb_reallocarray(b->res->step_list, b->res->steps + 1, sizeof *b->res->step_list);
         b->res->step_list[b->res->n_step_list++] =

@@ -50,9 +50,10 @@ void cb_context_stats(struct cb_context *c, uint64_t *files, uint64_t *bytes)
 struct source {
     struct cb_context *c;
     struct cb_selection *out;
-    const struct cb_df_ignore *exclude;
+    const struct cb_filter *filter;
     const struct cb_cancel *cancel;
     const char *text;
+    const char *below;             /* --parents, or NULL */
     bool wildcard;
 };
 
@@ -60,14 +61,11 @@ struct source {
 static int select_match(const struct source *s, const char *path, struct cb_error *err)
 {
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const char *name = cb_path_base(path);
-    if (s->wildcard && cb_df_ignored(s->exclude, name))
-        return 0;
     int r = cb_context_real(s->c->fd, path, &real);
     if (r < 0)
         return cb_error_sys(err, CB_ECONF, -r, "%s", path);
-    struct cb_context_walk w = { .c = s->c, .exclude = s->exclude, .cancel = s->cancel };
-    w.match = cb_selection_add(s->out, name, false, s->wildcard);
+    struct cb_context_walk w = { .c = s->c, .filter = s->filter, .cancel = s->cancel };
+    w.match = cb_selection_add(s->out, cb_path_base(path), false, s->wildcard);
     r = cb_context_walk(&w, real.buf, err);
     /* Left out, and nothing came of the hope that something below is not. */
     if (r == 0 && real.len && cb_df_ignored(s->c->ignore, real.buf) && w.match->n == 1) {
@@ -77,27 +75,37 @@ static int select_match(const struct source *s, const char *path, struct cb_erro
     return r;
 }
 
-static int select_source(struct source *s, const char *text, struct cb_error *err)
+/* A path of --parents without a wildcard has to be there. */
+static int check_below(const struct source *s, struct cb_error *err)
+{
+    if (!s->below || s->wildcard || cb_df_has_wildcard(s->below) || s->out->v[s->out->n - 1].n > 1)
+        return 0;
+    cb_autofree char *whole = strcmp(s->text, ".") ? cb_asprintf("%s/%s", s->text, s->below) : cb_strdup(s->below);
+    return cb_context_absent(s->c->fd, s->c->ignore, whole, err);
+}
+
+static int select_source(struct source *s, struct cb_error *err)
 {
     struct cb_strvec paths cb_cleanup_strvec = CB_STRVEC_INIT;
-    s->text = text;
-    s->wildcard = cb_df_has_wildcard(text);
-    int r = cb_context_match(s->c->fd, s->c->ignore, text, &paths, err);
+    s->wildcard = cb_df_has_wildcard(s->text);
+    int r = cb_context_match(s->c->fd, s->c->ignore, s->text, &paths, err);
     for (size_t k = 0; r == 0 && k < paths.n; k++)
         r = select_match(s, paths.v[k], err);
-    return r;
+    return r < 0 ? r : check_below(s, err);
 }
 
 int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const struct cb_build_env *env,
                       struct cb_selection *out, struct cb_error *err)
 {
-    CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *exclude = NULL;
     int r = 0;
-    if (op->exclude.n && !(exclude = cb_df_ignore_from_patterns(&op->exclude, err)))
-        return -CB_ECONF;
-    struct source s = { .c = c, .out = out, .exclude = exclude, .cancel = env->cancel };
-    for (size_t i = 0; r == 0 && i < op->sources.n; i++)
-        r = select_source(&s, op->sources.v[i], err);
+    for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
+        struct cb_filter filter cb_cleanup_filter = { 0 };
+        struct source s = { .c = c, .out = out, .filter = &filter, .cancel = env->cancel, .text = op->sources.v[i],
+                            .below = cb_copy_below(op, i) };
+        r = cb_filter_open(&filter, op, s.below, err);
+        if (r == 0)
+            r = select_source(&s, err);
+    }
     return r < 0 ? r : cb_context_hash(c, out, env, err);
 }
 
@@ -125,6 +133,10 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
 
 int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out, struct cb_error *err)
 {
+    if (it->is_socket) {
+        *out = cb_blob_source_from_mem("", 0);
+        return 0;
+    }
     cb_autoclose int fd = cb_path_openat(c->fd, it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     struct stat st;
     if (fd < 0)

@@ -77,6 +77,21 @@ int cb_context_real(int fd, const char *path, struct cb_strbuf *out)
     return 0;
 }
 
+int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err)
+{
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT, rule cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct stat st;
+    bool there = cb_context_real(fd, source, &real) == 0 &&
+                 cb_path_lstat(fd, real.buf, &st, CB_RESOLVE_NOFOLLOW) == 0;
+    if (there && (cb_df_ignore_why(ignore, source, &rule) || cb_df_ignore_why(ignore, real.buf, &rule)))
+        return cb_error_set(err, CB_ECONF, "\"/%s\": not found: left out of the build context by %s", source, rule.buf);
+    if (there)
+        return cb_error_set(err, CB_ECONF, "\"/%s\": not found: --exclude leaves it out, or it is behind a symbolic "
+                                           "link, which --parents does not follow", source);
+    return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: paths are relative to it, and nothing "
+                                       "outside can be copied", source);
+}
+
 /* ---- patterns ---- */
 
 struct expand {
@@ -119,7 +134,7 @@ static int match_children(const struct expand *x, const char *dir, const char *p
 static int expand_component(struct expand *x, const char *component, struct cb_strvec *out, struct cb_error *err)
 {
     int r = 0;
-    bool wild = cb_df_has_wildcard(component);
+    bool wild = cb_df_has_wildcard(component) || strchr(component, '\\');
     for (size_t i = 0; r == 0 && i < x->now.n; i++) {
         const char *dir = x->now.v[i];
         struct stat st;
@@ -152,27 +167,14 @@ static int expand_all(struct expand *x, const char *pattern, struct cb_error *er
     return r;
 }
 
-/* Length of the components in front of the first that has a wildcard. */
-static size_t plain_prefix(const char *pattern)
-{
-    size_t n = 0;
-    for (;;) {
-        const char *end = strchrnul(pattern + n, '/');
-        cb_autofree char *component = cb_strndup(pattern + n, (size_t)(end - pattern) - n);
-        if (!*end || cb_df_has_wildcard(component))
-            return n;
-        n = (size_t)(end - pattern) + 1;
-    }
-}
-
 static int match_pattern(struct expand *x, const char *source, struct cb_strvec *out, struct cb_error *err)
 {
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
-    size_t n = plain_prefix(source);
+    size_t n = cb_copy_plain_prefix(source);
     cb_autofree char *prefix = cb_strndup(source, n ? n - 1 : 0);
     struct stat st;
     if (cb_context_real(x->root, prefix, &real) < 0 || (n && is_left_out(x->ignore, prefix, true)))
-        return 0;
+        return cb_context_absent(x->root, x->ignore, prefix, err);
     cb_strvec_push(&x->now, real.buf);
     int r = expand_all(x, source + n, err);
     cb_strvec_sort(&x->now);
@@ -186,15 +188,6 @@ static int match_pattern(struct expand *x, const char *source, struct cb_strvec 
 }
 
 /* ---- plain sources ---- */
-
-int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err)
-{
-    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (cb_context_real(fd, source, &real) == 0 && (cb_df_ignored(ignore, source) || cb_df_ignored(ignore, real.buf)))
-        return cb_error_set(err, CB_ECONF, "\"/%s\": left out of the build context by .dockerignore", source);
-    return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: paths are relative to it, and nothing "
-                                       "outside can be copied", source);
-}
 
 int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out,
                      struct cb_error *err)

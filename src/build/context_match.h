@@ -10,7 +10,8 @@
 int cb_context_real(int fd, const char *path, struct cb_strbuf *out) CB_WUR;
 /* What a source names: literal paths below the real directory in front of the first wildcard, sorted. A plain source
  * gives itself ("" = the root). What .dockerignore leaves out is not there, unless it is a directory that a later `!`
- * may bring something of back. A plain source that is absent is -CB_ECONF; a pattern without a match gives none. */
+ * may bring something of back. A plain source that is absent is -CB_ECONF, and so is the directory in front of the
+ * first wildcard; a pattern without a match gives none. */
 int cb_context_match(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_strvec *out,
                      struct cb_error *err) CB_WUR;
 /* The error for a plain source that is not there. */

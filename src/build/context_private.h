@@ -13,11 +13,11 @@ struct cb_context {
     uint64_t files, bytes; /* under mu */
 };
 
-/* Fills the last match of sel with what is at path (no links on the way, "" = the root) and below it. exclude is
- * relative to it, or NULL. */
+/* Fills the last match of sel with what is at path (no links on the way, "" = the root), and what filter takes of what
+ * is below it. */
 struct cb_context_walk {
     struct cb_context *c;
-    const struct cb_df_ignore *exclude;
+    const struct cb_filter *filter;
     const struct cb_cancel *cancel;
     struct cb_match *match;
 };

@@ -35,9 +35,11 @@ static int fill_entry(struct cb_entry *e, const struct place *at, struct cb_erro
     for (size_t i = 0; i < CB_COUNTOF(types); i++)
         if ((st->st_mode & S_IFMT) == types[i].fmt)
             e->type = types[i].type;
+    if (S_ISSOCK(st->st_mode))
+        e->type = CB_ENTRY_FILE; /* an empty one */
     if (!e->type)
-        return cb_error_set(err, CB_ECONF, "%s: a socket cannot be copied: leave it out with .dockerignore", at->path);
-    if (e->type == CB_ENTRY_FILE)
+        return cb_error_set(err, CB_ECONF, "%s: a kind of file that cannot be copied", at->path);
+    if (S_ISREG(st->st_mode))
         e->size = (uint64_t)st->st_size;
     if (e->type == CB_ENTRY_CHAR || e->type == CB_ENTRY_BLOCK) {
         e->dev_major = major(st->st_rdev);
@@ -50,7 +52,7 @@ static int fill_entry(struct cb_entry *e, const struct place *at, struct cb_erro
 static void link_to_first(struct walk *w, const struct stat *st, struct cb_entry *e, size_t *target)
 {
     char id[64];
-    if (e->type != CB_ENTRY_FILE || st->st_nlink < 2)
+    if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
         return;
     snprintf(id, sizeof id, "%llu:%llu", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
     struct cb_match *m = w->o->match;
@@ -84,6 +86,7 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
     struct cb_item *it = cb_match_add(w->o->match, at->rel, &e);
     it->path = cb_strdup(at->path);
     it->target = target;
+    it->is_socket = S_ISSOCK(at->st.st_mode);
     return 0;
 }
 
@@ -124,25 +127,26 @@ static int walk_subdir(struct walk *w, const struct place *at, unsigned depth, s
     return walk_dir(w, sub, at->path, at->rel, depth + 1, err);
 }
 
-/* Directories that are ignored are entered only where a `!` pattern may bring something back; they are then listed only
- * if something below them is. Sockets in a directory are passed over. */
+/* Directories that are left out are entered only where something below them may not be; they are then listed only if
+ * something is. */
 static int walk_child(struct walk *w, const struct place *at, unsigned depth, struct cb_error *err)
 {
-    const struct cb_df_ignore *ignore = w->o->c->ignore, *exclude = w->o->exclude;
+    const struct cb_df_ignore *ignore = w->o->c->ignore;
     bool dir = S_ISDIR(at->st.st_mode);
-    bool left_out = cb_df_ignored(ignore, at->path) || cb_df_ignored(exclude, at->rel);
-    if (left_out && !(dir && (cb_df_ignore_may_reinclude(ignore, at->path) ||
-                              cb_df_ignore_may_reinclude(exclude, at->rel)))) {
+    bool ignored = cb_df_ignored(ignore, at->path), filtered = cb_filter_leaves_out(w->o->filter, at->rel);
+    if ((ignored && !(dir && cb_df_ignore_may_reinclude(ignore, at->path))) ||
+        (filtered && !(dir && cb_filter_may_take(w->o->filter, at->rel)))) {
         w->o->match->partial = true;
         return 0;
     }
     size_t before = w->o->match->n;
-    w->o->match->partial = w->o->match->partial || left_out || S_ISSOCK(at->st.st_mode);
-    int r = S_ISSOCK(at->st.st_mode) ? 0 : add_item(w, at, err);
+    w->o->match->partial = w->o->match->partial || ignored || filtered || S_ISSOCK(at->st.st_mode);
+    int r = add_item(w, at, err);
     if (r < 0 || !dir)
         return r;
+    w->o->match->items[before].on_the_way = filtered;
     r = walk_subdir(w, at, depth, err);
-    if (r == 0 && left_out && w->o->match->n == before + 1)
+    if (r == 0 && (ignored || filtered) && w->o->match->n == before + 1)
         cb_match_pop(w->o->match);
     return r;
 }

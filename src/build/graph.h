@@ -10,7 +10,13 @@
 
 struct cb_vertex;
 
-enum cb_vertex_kind { CB_VERTEX_SOURCE, CB_VERTEX_RUN, CB_VERTEX_COPY, CB_VERTEX_MKDIR };
+enum cb_vertex_kind {
+    CB_VERTEX_SOURCE,
+    CB_VERTEX_RUN,
+    CB_VERTEX_COPY,
+    CB_VERTEX_MKDIR,
+    CB_VERTEX_LINK, /* the layers of base, then those of from: COPY --link, whose COPY has no base */
+};
 
 /* A parent image, resolved. One per distinct (reference, platform). */
 struct cb_plan_source {
@@ -63,10 +69,12 @@ struct cb_copy_op {
     bool add;                    /* ADD: archives are extracted */
     int unpack;                  /* ADD --unpack: -1 default, 0, 1 */
     struct cb_strvec sources;    /* cleaned, no leading '/', wildcards kept */
+    /* --parents: of each source what is copied below it, a pattern of .dockerignore's language; else empty */
+    struct cb_strvec below;
     struct cb_strvec file_names, file_bodies; /* inline files (heredocs), bodies expanded */
     char *dest;                  /* absolute (joined with WORKDIR), trailing '/' kept where it means a directory */
     char *chown;                 /* "user:group" or NULL */
-    char *chmod;                 /* octal text or NULL; symbolic is refused by the planner for now */
+    char *chmod;                 /* octal or symbolic, checked; or NULL */
     struct cb_strvec exclude;
 };
 
@@ -82,7 +90,7 @@ struct cb_vertex {
     char *name;                  /* "[builder 2/4] RUN pip install …" */
     char *note;                  /* the instruction: "RUN pip install …" */
     struct cb_vertex *base;      /* the file system it works on; NULL: empty */
-    struct cb_vertex *from;      /* COPY --from; NULL: the context (or inline files only) */
+    struct cb_vertex *from;      /* COPY --from, or what a LINK puts on; NULL: the context (or inline files only) */
     bool from_scratch;           /* COPY --from of a stage that is empty */
     struct cb_vertex **inputs;   /* what else has to be there: RUN --mount=from=; none twice */
     size_t n_inputs, cap_inputs;

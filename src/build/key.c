@@ -53,6 +53,7 @@ static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
     cb_hasher_field(h, op->chown);
     cb_hasher_field(h, op->chmod);
     hash_strings(h, &op->exclude);
+    hash_strings(h, &op->below);
 }
 
 static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)
@@ -78,6 +79,7 @@ static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const str
         cb_hasher_field(h, v->mkdir.user);
         break;
     case CB_VERTEX_SOURCE:
+    case CB_VERTEX_LINK:
         break;
     }
 }
@@ -85,7 +87,8 @@ static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const str
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
                        const struct cb_digest *from, struct cb_digest *out)
 {
-    static const char *const names[] = { "cbpush-source/1", "cbpush-run/2", "cbpush-copy/1", "cbpush-mkdir/1" };
+    static const char *const names[] = { "cbpush-source/1", "cbpush-run/2", "cbpush-copy/2", "cbpush-mkdir/1",
+                                         "cbpush-link/1" };
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, names[v->kind]);
     hash_op(h, kb, v);
     cb_hasher_field_u64(h, (base ? 1u : 0u) | (from ? 2u : 0u) | (v->from_scratch ? 4u : 0u));

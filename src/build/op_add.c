@@ -125,6 +125,7 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     struct cb_strbuf root cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_layer_read_options ro = { .raw_tar_ok = true, .cancel = x->s->cancel };
     bool exists, is_dir;
+    cb_placer_set(x->placer, CB_PLACE_ARCHIVE_DEST);
     int r = cb_placer_resolve(x->placer, dest, &root, &exists, &is_dir, err);
     if (r == 0)
         r = cb_placer_mkdirs(x->placer, root.buf, err);
@@ -141,6 +142,7 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     x->reader = reader;
     x->root = root.buf;
     x->buf = buf;
+    cb_placer_set(x->placer, CB_PLACE_ARCHIVE);
     r = extract_all(x, err);
     if (r < 0)
         cb_error_wrap(err, "archive %s", it->path);
@@ -160,13 +162,14 @@ int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selec
                  struct cb_spool *spool, struct cb_error *err)
 {
     struct extract x = { .s = s, .placer = p, .spool = spool };
-    bool several = v->copy.sources.n + v->copy.file_names.n > 1 || sel->n > 1;
     int r = 0;
     for (size_t i = 0; r == 0 && i < sel->n; i++) {
         struct cb_selection one = { .v = &sel->v[i], .n = 1 };
         const struct cb_item *first = &sel->v[i].items[0];
+        cb_placer_set(p, CB_PLACE_COPY);
         r = is_archive(s, first) ? extract_match(&x, first, v->copy.dest, err)
-                                 : cb_placer_selection(p, &one, v->copy.dest, several, err);
+                                 : cb_placer_selection(p, &one, v->copy.dest, err);
     }
+    cb_placer_set(p, CB_PLACE_COPY);
     return r;
 }

@@ -4,7 +4,6 @@
 #include "build/place.h"
 #include "build/solve.h"
 #include "util/alloc.h"
-#include "util/encode.h"
 #include "util/timeutil.h"
 
 struct copy_run {
@@ -15,7 +14,6 @@ struct copy_run {
     const struct cb_selection *sel;
     struct cb_placer *placer;
     struct cb_spool spool;
-    bool several;                    /* the destination has to be a directory */
     struct cb_layer *layers;         /* of the other result, as files reads them */
     size_t n_layers;
     struct cb_files *files;
@@ -34,13 +32,10 @@ static int make_placer(struct copy_run *c, struct cb_error *err)
         o.uid = user.uid;
         o.gid = user.gid;
     }
-    if (op->chmod) {
-        o.chmod = true;
-        if (!cb_parse_octal(op->chmod, 07777, &o.mode))
-            return cb_error_set(err, CB_ECONF, "--chmod=%s: not an octal mode", op->chmod);
-    }
-    c->placer = cb_placer_new(&o);
-    return 0;
+    int r = cb_chmod_parse(&o.chmod, op->chmod, err);
+    if (r == 0)
+        c->placer = cb_placer_new(&o);
+    return r;
 }
 
 static int select_other(struct copy_run *c, struct cb_error *err)
@@ -61,11 +56,10 @@ static bool extracts(const struct copy_run *c)
 static int place_all(struct copy_run *c, struct cb_error *err)
 {
     const struct cb_copy_op *op = &c->v->copy;
-    c->several = op->sources.n + op->file_names.n > 1 || c->sel->n > 1;
     int r = extracts(c) ? cb_add_place(c->s, c->v, c->sel, c->placer, &c->spool, err)
-                        : cb_placer_selection(c->placer, c->sel, op->dest, c->several, err);
+                        : cb_placer_selection(c->placer, c->sel, op->dest, err);
     if (r == 0)
-        r = cb_placer_inline(c->placer, op, c->several, err);
+        r = cb_placer_inline(c->placer, op, err);
     cb_placer_settle(c->placer);
     return r;
 }
@@ -183,6 +177,21 @@ static int execute_copy(struct cb_solver *s, struct cb_vertex *v, struct cb_erro
 }
 
 const struct cb_op cb_op_copy = { execute_copy };
+
+/* ---- --link ---- */
+
+/* The base's layers are there already; nothing of them is looked at. */
+static int execute_link(struct cb_solver *s, struct cb_vertex *v, CB_UNUSED struct cb_error *err)
+{
+    const struct cb_solve_state *copy = v->from->state;
+    for (size_t i = 0; i < copy->n_layers; i++)
+        cb_state_push_layer(v->state, copy->layers[i]);
+    v->state->created = copy->created;
+    cb_solver_record(s, v, NULL);
+    return 0;
+}
+
+const struct cb_op cb_op_link = { execute_link };
 
 /* ---- WORKDIR ---- */
 

@@ -9,9 +9,10 @@
 struct cb_placer {
     struct cb_placer_options o;
     struct cb_placed **v;
-    size_t n, cap;
+    size_t n, cap, n_dead;
     struct cb_hashmap *by_path;
     bool sorted;
+    enum cb_placing placing;
 };
 
 struct cb_placer *cb_placer_new(const struct cb_placer_options *o)
@@ -35,15 +36,19 @@ static void placed_reset(struct cb_placed *x)
     x->e.n_xattrs = 0;
 }
 
+static void placed_free(struct cb_placed *x)
+{
+    placed_reset(x);
+    free((void *)(uintptr_t)x->e.path);
+    free(x);
+}
+
 void cb_placer_free(struct cb_placer *p)
 {
     if (!p)
         return;
-    for (size_t i = 0; i < p->n; i++) {
-        placed_reset(p->v[i]);
-        free((void *)(uintptr_t)p->v[i]->e.path);
-        free(p->v[i]);
-    }
+    for (size_t i = 0; i < p->n; i++)
+        placed_free(p->v[i]);
     free(p->v);
     cb_hashmap_free(p->by_path);
     free(p);
@@ -127,20 +132,38 @@ static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
 
 static struct cb_placed *add(struct cb_placer *p, const char *path);
 
+/* A directory of what is below, as it is. */
+static struct cb_placed *list_dir(struct cb_placer *p, const char *path, const struct cb_stack_entry *se)
+{
+    struct cb_placed *x = add(p, path);
+    const char *keep = x->e.path;
+    x->e = *se->e;
+    x->e.path = keep;
+    x->e.link = NULL;
+    x->e.xattrs = copy_xattrs(se->e);
+    return x;
+}
+
 /* Directories below that get something are listed as they are: unpacked by itself, a layer must not change them. */
 static void list_parents(struct cb_placer *p, const char *path)
 {
     const char *slash = strrchr(path, '/');
     cb_autofree char *dir = cb_strndup(path, slash ? (size_t)(slash - path) : 0);
     const struct cb_stack_entry *se = *dir && p->o.base ? cb_stack_find(p->o.base, dir) : NULL;
-    if (!se || cb_hashmap_get(p->by_path, dir))
+    if (se && !cb_hashmap_get(p->by_path, dir))
+        (void)list_dir(p, dir, se);
+}
+
+/* A directory on the way is always placed too, but for the root. */
+static void hang_below_parent(struct cb_placer *p, struct cb_placed *x)
+{
+    const char *slash = strrchr(x->e.path, '/');
+    struct cb_placed *dir =
+        slash ? cb_hashmap_getn(p->by_path, x->e.path, (size_t)(slash - x->e.path)) : NULL;
+    if (!dir)
         return;
-    struct cb_placed *x = add(p, dir);
-    const char *keep = x->e.path;
-    x->e = *se->e;
-    x->e.path = keep;
-    x->e.link = NULL;
-    x->e.xattrs = copy_xattrs(se->e);
+    x->next = dir->below;
+    dir->below = x;
 }
 
 static struct cb_placed *add(struct cb_placer *p, const char *path)
@@ -155,10 +178,10 @@ static struct cb_placed *add(struct cb_placer *p, const char *path)
         p->v[p->n++] = x;
         cb_hashmap_put(p->by_path, path, x);
         x->e.path = cb_strdup(path);
+        hang_below_parent(p, x);
         p->sorted = false;
     }
-    const char *keep = x->e.path;
-    *x = (struct cb_placed){ .e.path = keep };
+    *x = (struct cb_placed){ .e.path = x->e.path, .below = x->below, .next = x->next };
     return x;
 }
 
@@ -181,9 +204,10 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
         if (!t) {
             struct cb_placed *x = add(p, dir);
             x->e.type = CB_ENTRY_DIR;
-            x->e.mode = 0755;
+            x->e.mode = p->placing == CB_PLACE_COPY ? cb_chmod_made(&p->o.chmod) : 0755;
             x->e.mtime = p->o.now;
-            set_owner(p, &x->e);
+            if (p->placing != CB_PLACE_ARCHIVE)
+                set_owner(p, &x->e);
         }
         if (!*end)
             break;
@@ -196,8 +220,8 @@ static struct cb_entry as_placed(const struct cb_placer *p, const struct cb_entr
 {
     struct cb_entry copy = *e;
     set_owner(p, &copy);
-    if (p->o.chmod && copy.type != CB_ENTRY_SYMLINK)
-        copy.mode = p->o.mode;
+    if (p->placing == CB_PLACE_COPY && copy.type != CB_ENTRY_SYMLINK)
+        copy.mode = cb_chmod_apply(&p->o.chmod, copy.mode, copy.type == CB_ENTRY_DIR);
     return copy;
 }
 
@@ -231,22 +255,77 @@ static bool is_same_dir(const struct cb_placer *p, const char *path, const struc
            have->n_xattrs == 0 && want.n_xattrs == 0;
 }
 
+/* What was placed in a directory that becomes something else. As deep as the tree, which is bounded. */
+static void drop_below(struct cb_placer *p, struct cb_placed *dir)
+{
+    for (struct cb_placed *x = CB_TAKE(dir->below); x; x = x->next) {
+        drop_below(p, x);
+        cb_hashmap_remove(p->by_path, x->e.path);
+        x->dead = true;
+        p->n_dead++;
+    }
+}
+
+/* Makes room for an entry of another type. */
+static int replace(struct cb_placer *p, const char *path, bool dir, struct cb_error *err)
+{
+    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    if (p->placing != CB_PLACE_ARCHIVE)
+        return cb_error_set(err, CB_ECONF, dir ? "cannot copy a directory onto /%s, which is not a directory"
+                                               : "cannot copy a file onto /%s, which is a directory", path);
+    if (!*path)
+        return cb_error_set(err, CB_ECONF, "cannot replace the root directory");
+    if (dir && x && se && se->e->type == CB_ENTRY_DIR)
+        return cb_error_set(err, CB_ECONF, "/%s, a directory, becomes a file and then a directory again: extract one "
+                                           "after the other", path);
+    if (x)
+        drop_below(p, x);
+    return 0;
+}
+
 int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
                   struct cb_error *err)
 {
     enum cb_entry_type t = type_at(p, path);
+    bool dir = e->type == CB_ENTRY_DIR;
+    int r = 0;
     *out = NULL;
-    if (e->type == CB_ENTRY_DIR && t == CB_ENTRY_DIR && (!*path || is_same_dir(p, path, e)))
+    if (dir && t == CB_ENTRY_DIR && (!*path || is_same_dir(p, path, e)))
         return 0;
-    if (e->type == CB_ENTRY_DIR && t && t != CB_ENTRY_DIR)
-        return cb_error_set(err, CB_ECONF, "cannot copy a directory onto /%s, which is not a directory", path);
-    if (e->type != CB_ENTRY_DIR && t == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_ECONF, "cannot copy a file onto /%s, which is a directory", path);
-    int r = parent_is_dir(p, path, err);
+    if (t && dir != (t == CB_ENTRY_DIR))
+        r = replace(p, path, dir, err);
+    if (r == 0)
+        r = parent_is_dir(p, path, err);
     if (r < 0)
         return r;
     *out = put_entry(p, path, e);
     return 0;
+}
+
+void cb_placer_set(struct cb_placer *p, enum cb_placing what)
+{
+    p->placing = what;
+}
+
+bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode)
+{
+    if (type_at(p, path) != CB_ENTRY_DIR)
+        return false;
+    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    if (!x && se && se->e->mode != mode)
+        x = list_dir(p, path, se);
+    if (x)
+        x->e.mode = mode;
+    return true;
+}
+
+void cb_placer_dir_time(struct cb_placer *p, const char *path, int64_t mtime)
+{
+    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    if (x)
+        x->e.mtime = mtime;
 }
 
 const struct cb_placed *cb_placer_find(const struct cb_placer *p, const char *path)
@@ -267,11 +346,26 @@ static int by_path(const void *a, const void *b)
 
 size_t cb_placer_count(const struct cb_placer *p)
 {
-    return p->n;
+    return p->n - p->n_dead;
+}
+
+static void bury(struct cb_placer *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->v[i]->dead)
+            placed_free(p->v[i]);
+        else
+            p->v[n++] = p->v[i];
+    }
+    p->n = n;
+    p->n_dead = 0;
 }
 
 const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i)
 {
+    if (p->n_dead)
+        bury(p);
     if (!p->sorted && p->n)
         qsort(p->v, p->n, sizeof *p->v, by_path);
     p->sorted = true;
@@ -289,7 +383,7 @@ void cb_placer_settle(struct cb_placer *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct cb_placed *x = p->v[i];
-        if (x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
+        if (x->dead || x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
             continue;
         free((void *)(uintptr_t)x->e.link);
         x->e.link = NULL;

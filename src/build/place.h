@@ -3,6 +3,7 @@
 /* The entries of a layer that is made without a root file system: where sources land on what is below, which
  * directories have to be made, what replaces what. Only the table of the layers below is asked. */
 
+#include "build/chmod.h"
 #include "build/select.h"
 
 enum cb_data_kind { CB_DATA_NONE, CB_DATA_ITEM, CB_DATA_MEM, CB_DATA_SPOOL };
@@ -13,6 +14,8 @@ struct cb_placed {
     const struct cb_item *item;
     const char *mem;               /* borrowed */
     uint64_t spool_offset;
+    struct cb_placed *below, *next; /* the first thing placed in it, and the next one in the same directory */
+    bool dead;                     /* replaced, with the directory that it was in */
 };
 
 struct cb_placer;
@@ -20,8 +23,7 @@ struct cb_placer_options {
     const struct cb_stack *base;   /* NULL: empty */
     bool chown;                    /* uid, gid are for everything that is placed, made parents included */
     uint32_t uid, gid;
-    bool chmod;                    /* mode is for everything that is placed, but not for made parents: 0755 */
-    uint32_t mode;
+    struct cb_chmod chmod;         /* for everything that is placed; see cb_chmod_made for made parents */
     int64_t now;                   /* time of what has none: directories that are made, inline files; s */
 };
 struct cb_placer *cb_placer_new(const struct cb_placer_options *o);
@@ -32,13 +34,24 @@ CB_DEFINE_CLEANUP(struct cb_placer *, cb_placer_free)
  * there. */
 int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *out, bool *exists, bool *is_dir,
                       struct cb_error *err) CB_WUR;
-/* Makes a directory (0755, owner as the options say) and its parents where they are not there. */
+/* Makes a directory (mode and owner as the options say) and its parents where they are not there. */
 int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err) CB_WUR;
+/* What is placed from now on. */
+enum cb_placing {
+    CB_PLACE_COPY,
+    CB_PLACE_ARCHIVE_DEST, /* where an archive goes: directories that are made are 0755, whatever --chmod says */
+    /* What is in it: it keeps its mode, directories that are made are 0755 0:0, and it replaces what stands in its
+     * place, directories with all that is in them. */
+    CB_PLACE_ARCHIVE,
+};
+void cb_placer_set(struct cb_placer *p, enum cb_placing what);
 /* Puts one entry at a normal-form path; parents are made. A directory onto a directory gives it its owner and mode; a
- * file replaces a file or link; file onto directory and directory onto what is none are -CB_ECONF. e is copied; its
- * path is ignored. *out is NULL where there was nothing to do; valid until the placer is freed. */
+ * file replaces a file or link; file onto directory and directory onto what is none are -CB_ECONF, but for archives. e
+ * is copied; its path is ignored. *out is NULL where there was nothing to do; valid until the placer is freed. */
 int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
                   struct cb_error *err) CB_WUR;
+/* Gives a directory another mode and nothing else; false where none is there. */
+bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode);
 /* What is placed at a path, or NULL. */
 const struct cb_placed *cb_placer_find(const struct cb_placer *p, const char *path);
 /* Hard links whose file was not placed (left out, replaced) become files of their own. Once, when all is placed. */
@@ -47,14 +60,16 @@ void cb_placer_settle(struct cb_placer *p);
 size_t cb_placer_count(const struct cb_placer *p);
 const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i);
 
-/* A whole selection by COPY's rules (BuildKit's):
- *  - the destination is a directory where it ends in '/', is one, or several things go there (then it must end in '/'
- * or be one); links on the way are followed inside the root;
- *  - a directory's contents are merged into the destination, which is made 0755 where it is not there and keeps its
+/* A whole selection by COPY's rules (BuildKit's), one match after the other:
+ *  - links on the way to the destination are followed inside the root;
+ *  - a directory's contents are merged into the destination, which is made where it is not there and keeps its
  *    attributes where it is; directories below it get those of the source;
- *  - a file goes below a directory by its name, else it becomes the destination. */
-int cb_placer_selection(struct cb_placer *p, const struct cb_selection *s, const char *dest, bool several,
+ *  - a file goes below the destination by its name where that ends in '/' or is a directory by then, else it becomes
+ *    the destination. A second one that would do so is -CB_ECONF (BuildKit lets the last one win). */
+int cb_placer_selection(struct cb_placer *p, const struct cb_selection *s, const char *dest,
                         struct cb_error *err) CB_WUR;
 /* Inline files (heredocs). */
-int cb_placer_inline(struct cb_placer *p, const struct cb_copy_op *op, bool several, struct cb_error *err) CB_WUR;
+int cb_placer_inline(struct cb_placer *p, const struct cb_copy_op *op, struct cb_error *err) CB_WUR;
 int64_t cb_placer_now(const struct cb_placer *p);
+/* Of a directory that was made: the time of what it was made for. */
+void cb_placer_dir_time(struct cb_placer *p, const char *path, int64_t mtime);

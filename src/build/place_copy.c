@@ -6,20 +6,19 @@
 /* Where a COPY's destination is, once links are followed. */
 struct dest {
     struct cb_strbuf path; /* normal form, "" = root */
-    bool is_dir;           /* names a directory: by its slash, by what is there, or because several things go there */
+    bool exists;
+    bool is_dir;           /* names a directory: by its slash, or by what is there */
 };
 
-static int find_dest(struct cb_placer *p, const char *text, bool several, struct dest *d, struct cb_error *err)
+static int find_dest(struct cb_placer *p, const char *text, struct dest *d, struct cb_error *err)
 {
-    bool exists, dir, slash = cb_ends_with(text, "/");
-    int r = cb_placer_resolve(p, text, &d->path, &exists, &dir, err);
+    bool dir, slash = cb_ends_with(text, "/");
+    int r = cb_placer_resolve(p, text, &d->path, &d->exists, &dir, err);
     if (r < 0)
         return r;
-    d->is_dir = dir || several || slash;
-    if (exists && !dir && d->is_dir)
+    d->is_dir = dir || slash;
+    if (d->exists && !dir && slash)
         return cb_error_set(err, CB_ECONF, "destination %s is not a directory", text);
-    if (several && !exists && !slash)
-        return cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", text);
     return 0;
 }
 
@@ -36,6 +35,9 @@ static int put_item(struct cb_placer *p, const char *root, const char *rel, cons
     struct cb_entry e = it->e;
     struct cb_placed *x;
     join(&path, root, rel);
+    /* What only stands on the way to what is copied gives a directory that is there its mode, and no more. */
+    if (it->on_the_way && cb_placer_dir_mode(p, path.buf, e.mode))
+        return 0;
     if (e.type == CB_ENTRY_HARDLINK) {
         join(&link, root, e.link);
         e.link = link.buf;
@@ -52,27 +54,46 @@ static int put_item(struct cb_placer *p, const char *root, const char *rel, cons
 static int put_contents(struct cb_placer *p, const struct cb_match *m, const struct dest *d, struct cb_error *err)
 {
     int r = cb_placer_mkdirs(p, d->path.buf, err);
+    if (!d->exists)
+        cb_placer_dir_time(p, d->path.buf, m->items[0].e.mtime);
     for (size_t i = 1; r == 0 && i < m->n; i++)
         r = put_item(p, d->path.buf, m->items[i].rel, &m->items[i], err);
     return r;
 }
 
-static int put_single(struct cb_placer *p, const struct cb_match *m, const struct dest *d, struct cb_error *err)
-{
-    if (d->is_dir && !*m->name)
-        return cb_error_set(err, CB_EINTERNAL, "a file without a name");
-    int r = d->is_dir ? cb_placer_mkdirs(p, d->path.buf, err) : 0;
-    return r < 0 ? r : put_item(p, d->path.buf, d->is_dir ? m->name : "", &m->items[0], err);
-}
-
-int cb_placer_selection(struct cb_placer *p, const struct cb_selection *s, const char *dest, bool several,
-                        struct cb_error *err)
+/* The place of a file that is called `name`. */
+static int file_place(struct cb_placer *p, const char *dest, const char *name, struct cb_strbuf *out,
+                      struct cb_error *err)
 {
     struct dest d = { .path = CB_STRBUF_INIT };
-    int r = s->n ? find_dest(p, dest, several, &d, err) : 0;
-    for (size_t i = 0; r == 0 && i < s->n; i++)
-        r = s->v[i].is_dir ? put_contents(p, &s->v[i], &d, err) : put_single(p, &s->v[i], &d, err);
+    int r = find_dest(p, dest, &d, err);
+    if (r == 0 && d.is_dir && !*name)
+        r = cb_error_set(err, CB_EINTERNAL, "a file without a name");
+    if (r == 0 && d.is_dir)
+        r = cb_placer_mkdirs(p, d.path.buf, err);
+    if (r == 0 && !d.is_dir && cb_placer_find(p, d.path.buf))
+        r = cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", dest);
+    join(out, d.path.buf, d.is_dir ? name : "");
     cb_strbuf_done(&d.path);
+    return r;
+}
+
+static int put_match(struct cb_placer *p, const struct cb_match *m, const char *dest, struct cb_error *err)
+{
+    struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct dest d = { .path = CB_STRBUF_INIT };
+    int r = m->is_dir ? find_dest(p, dest, &d, err) : file_place(p, dest, m->name, &path, err);
+    if (r == 0)
+        r = m->is_dir ? put_contents(p, m, &d, err) : put_item(p, path.buf, "", &m->items[0], err);
+    cb_strbuf_done(&d.path);
+    return r;
+}
+
+int cb_placer_selection(struct cb_placer *p, const struct cb_selection *s, const char *dest, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < s->n; i++)
+        r = put_match(p, &s->v[i], dest, err);
     return r;
 }
 
@@ -89,17 +110,14 @@ static int put_inline(struct cb_placer *p, const char *path, const char *body, s
     return r;
 }
 
-int cb_placer_inline(struct cb_placer *p, const struct cb_copy_op *op, bool several, struct cb_error *err)
+int cb_placer_inline(struct cb_placer *p, const struct cb_copy_op *op, struct cb_error *err)
 {
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct dest d = { .path = CB_STRBUF_INIT };
-    int r = op->file_names.n ? find_dest(p, op->dest, several, &d, err) : 0;
+    int r = 0;
     for (size_t i = 0; r == 0 && i < op->file_names.n; i++) {
-        join(&path, d.path.buf, d.is_dir ? op->file_names.v[i] : "");
-        r = d.is_dir ? cb_placer_mkdirs(p, d.path.buf, err) : 0;
+        r = file_place(p, op->dest, op->file_names.v[i], &path, err);
         if (r == 0)
             r = put_inline(p, path.buf, op->file_bodies.v[i], err);
     }
-    cb_strbuf_done(&d.path);
     return r;
 }

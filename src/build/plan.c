@@ -468,6 +468,7 @@ static void vertex_free(struct cb_vertex *v)
     cb_strvec_done(&v->copy.file_names);
     cb_strvec_done(&v->copy.file_bodies);
     cb_strvec_done(&v->copy.exclude);
+    cb_strvec_done(&v->copy.below);
     free(v->copy.dest);
     free(v->copy.chown);
     free(v->copy.chmod);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "build/chmod.h"
 #include "build/plan_note.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -14,7 +15,6 @@ static int check_copy(const struct cb_df_instruction *i, struct cb_error *err)
 {
     const char *name = cb_df_kind_name(i->kind);
     const struct { bool set; const char *flag; } flags[] = {
-        { i->link, "--link" }, { i->parents, "--parents" }, { i->checksum != NULL, "--checksum" },
         { i->keep_git_dir_set, "--keep-git-dir" },
     };
     for (size_t k = 0; k < CB_COUNTOF(flags); k++)
@@ -33,10 +33,33 @@ static bool is_heredoc_word(const struct cb_df_instruction *i, size_t word)
     return false;
 }
 
+/* Clean and without a slash in front; "." is the root. */
+static char *clean_source(const char *text)
+{
+    struct cb_strbuf clean = CB_STRBUF_INIT;
+    cb_autofree char *rooted = cb_asprintf("/%s", text);
+    cb_path_clean(&clean, rooted);
+    cb_autofree char *whole = cb_strbuf_detach(&clean, NULL);
+    return cb_strdup(whole[1] ? whole + 1 : ".");
+}
+
+/* --parents: the first "/./" parts where it is copied from and what is kept of the path; without one all is kept. */
+static int parents_source(const char *text, struct cb_copy_op *op, struct cb_error *err)
+{
+    const char *pivot = strstr(text, "/./");
+    cb_autofree char *root = cb_strndup(text, pivot ? (size_t)(pivot - text) : 0);
+    cb_autofree char *below = clean_source(pivot ? pivot + 3 : text);
+    if (!strcmp(below, "."))
+        return cb_error_set(err, CB_ECONF, "--parents %s names no path to keep: write a pattern behind it, such as "
+                                           "%s%s", text, pivot ? root : "", pivot ? "/./*" : "*");
+    cb_strvec_take(&op->sources, clean_source(root));
+    cb_strvec_push(&op->below, below);
+    return 0;
+}
+
 static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i, const char *word,
                        struct cb_copy_op *op, struct cb_error *err)
 {
-    struct cb_strbuf clean cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *text = NULL;
     int r = plan_expand(st, word, &text, err);
     if (r < 0)
@@ -45,9 +68,12 @@ static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i,
         return plan_not_yet("ADD of a URL or git repository", err);
     if (is_remote(text))
         return cb_error_set(err, CB_ECONF, "COPY takes no URL: ADD does");
-    cb_autofree char *rooted = cb_asprintf("/%s", text);
-    cb_path_clean(&clean, rooted);
-    cb_strvec_push(&op->sources, clean.buf[1] ? clean.buf + 1 : ".");
+    if (i->checksum)
+        return cb_error_set(err, CB_ECONF, "--checksum is for URLs and git repositories, and %s is of the build "
+                                           "context", text);
+    if (i->parents)
+        return parents_source(text, op, err);
+    cb_strvec_take(&op->sources, clean_source(text));
     return 0;
 }
 
@@ -71,24 +97,38 @@ static int copy_dest(struct plan_stage *st, const char *word, struct cb_copy_op 
     return 0;
 }
 
-static int check_chmod(const char *mode, struct cb_error *err)
+/* Owner and mode; an empty value is none. */
+static int owner_and_mode(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op,
+                          struct cb_error *err)
 {
-    uint32_t bits;
-    if (cb_parse_octal(mode, 07777, &bits))
+    struct cb_chmod checked;
+    int r = i->chown ? plan_expand(st, i->chown, &op->chown, err) : 0;
+    if (r == 0 && i->chmod)
+        r = plan_expand(st, i->chmod, &op->chmod, err);
+    if (op->chown && !*op->chown)
+        free(CB_TAKE(op->chown));
+    if (op->chmod && !*op->chmod)
+        free(CB_TAKE(op->chmod));
+    return r < 0 ? r : cb_chmod_parse(&checked, op->chmod, err);
+}
+
+/* The layer is made on nothing, so that there is no file to look names up in. */
+static int check_link_owner(const char *chown, struct cb_error *err)
+{
+    struct cb_user user cb_cleanup_user = { 0 };
+    CB_AUTO(cb_stack_unref) struct cb_stack *nothing = cb_stack_new(NULL, 0);
+    if (!chown || cb_stack_user(nothing, chown, true, &user, NULL) == 0)
         return 0;
-    if (strpbrk(mode, "+-="))
-        return plan_not_yet("a symbolic --chmod", err);
-    return cb_error_set(err, CB_ECONF, "--chmod=%s: write an octal mode such as 0755", mode);
+    return cb_error_set(err, CB_ECONF, "--chown=%s: user and group names cannot be looked up with --link: write "
+                                       "numbers, uid or uid:gid", chown);
 }
 
 static int copy_flags(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op,
                       struct cb_error *err)
 {
-    int r = i->chown ? plan_expand(st, i->chown, &op->chown, err) : 0;
-    if (r == 0 && i->chmod)
-        r = plan_expand(st, i->chmod, &op->chmod, err);
-    if (r == 0 && op->chmod)
-        r = check_chmod(op->chmod, err);
+    int r = owner_and_mode(st, i, op, err);
+    if (r == 0 && i->link)
+        r = check_link_owner(op->chown, err);
     op->add = i->kind == CB_DF_ADD;
     op->unpack = i->unpack;
     cb_strvec_copy(&op->exclude, &i->exclude);
@@ -120,11 +160,22 @@ static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, 
             r = copy_source(st, i, i->words.v[k], op, err);
     for (size_t k = 0; r == 0 && k < i->n_heredocs; k++)
         r = copy_heredoc(st, &i->heredocs[k], op, err);
-    if (r == 0)
-        r = copy_dest(st, i->words.v[i->words.n - 1], op, err);
-    if (r == 0 && op->sources.n + op->file_names.n > 1 && !cb_ends_with(op->dest, "/"))
-        return cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", op->dest);
-    return r;
+    return r < 0 ? r : copy_dest(st, i->words.v[i->words.n - 1], op, err);
+}
+
+/* --link: the COPY has no base, and a vertex of its own puts its layer onto what the stage has. As in BuildKit, an
+ * owner by name is refused, and with --chmod the flag does nothing. */
+static struct cb_vertex *link_to_base(struct plan_stage *st, struct cb_vertex *copy)
+{
+    if (!copy->base || copy->copy.chmod)
+        return copy;
+    struct cb_vertex *v = plan_vertex(st->p, CB_VERTEX_LINK);
+    v->span = copy->span;
+    v->note = cb_strdup(copy->note);
+    v->name = cb_strdup(copy->name);
+    v->base = CB_TAKE(copy->base);
+    v->from = copy;
+    return v;
 }
 
 static int copy_history(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex *v,
@@ -156,6 +207,8 @@ int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct c
         return r;
     if (!i->from && v->copy.sources.n)
         st->p->plan->needs_context = true;
+    if (i->link)
+        v = link_to_base(st, v);
     st->top = v;
     return copy_history(st, i, v, err);
 }

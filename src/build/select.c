@@ -66,16 +66,69 @@ struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct c
 void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    cb_hasher_field(h, "cbpush-selection/1");
+    cb_hasher_field(h, "cbpush-selection/2");
     for (size_t i = 0; i < s->n; i++) {
         const struct cb_match *m = &s->v[i];
         cb_hasher_field(h, m->name);
         cb_hasher_field_u64(h, m->is_dir);
         cb_hasher_field_u64(h, m->n);
-        for (size_t j = 0; j < m->n; j++)
+        for (size_t j = 0; j < m->n; j++) {
             cb_hash_entry(h, &m->items[j].e);
+            cb_hasher_field_u64(h, m->items[j].on_the_way);
+        }
     }
     cb_hasher_finish(h, out);
+}
+
+/* ---- filters ---- */
+
+size_t cb_copy_plain_prefix(const char *pattern)
+{
+    size_t n = 0;
+    for (;;) {
+        const char *end = strchrnul(pattern + n, '/');
+        cb_autofree char *component = cb_strndup(pattern + n, (size_t)(end - pattern) - n);
+        if (!*end || cb_df_has_wildcard(component))
+            return n;
+        n = (size_t)(end - pattern) + 1;
+    }
+}
+
+const char *cb_copy_below(const struct cb_copy_op *op, size_t i)
+{
+    return i < op->below.n ? op->below.v[i] : NULL;
+}
+
+int cb_filter_open(struct cb_filter *f, const struct cb_copy_op *op, const char *below, struct cb_error *err)
+{
+    struct cb_strvec rules cb_cleanup_strvec = CB_STRVEC_INIT;
+    if (below) {
+        cb_strvec_push(&rules, "**");
+        cb_strvec_pushf(&rules, "!%s", below);
+    }
+    if (below && !(f->parents = cb_df_ignore_from_patterns(&rules, err)))
+        return -CB_ECONF;
+    if (op->exclude.n && !(f->exclude = cb_df_ignore_from_patterns(&op->exclude, err)))
+        return -CB_ECONF;
+    return 0;
+}
+
+void cb_filter_done(struct cb_filter *f)
+{
+    cb_df_ignore_free(f->exclude);
+    cb_df_ignore_free(f->parents);
+    *f = (struct cb_filter){ 0 };
+}
+
+bool cb_filter_leaves_out(const struct cb_filter *f, const char *rel)
+{
+    return cb_df_ignored(f->exclude, rel) || cb_df_ignored(f->parents, rel);
+}
+
+bool cb_filter_may_take(const struct cb_filter *f, const char *rel)
+{
+    return (!cb_df_ignored(f->exclude, rel) || cb_df_ignore_may_reinclude(f->exclude, rel)) &&
+           (!cb_df_ignored(f->parents, rel) || cb_df_ignore_may_reinclude(f->parents, rel));
 }
 
 void cb_match_pop(struct cb_match *m)

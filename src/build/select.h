@@ -2,8 +2,9 @@
 #pragma once
 /* What the sources of a COPY or ADD name, in the context or in another result: the matches of each pattern, each with
  * all that is in it, attributes and content digests known. No data is held. Sources that are symbolic links are
- * followed inside the root, those in a directory are copied as they are. --exclude is matched below each source, and
- * against the names that a wildcard matched. */
+ * followed inside the root, those in a directory are copied as they are. --exclude is matched below each match, never
+ * against the match itself (as BuildKit does, whatever its manual says). With --parents a match is what the paths start
+ * at, and only what the pattern names below it is in it. */
 
 #include "build/graph.h"
 
@@ -13,6 +14,8 @@ struct cb_item {
     const struct cb_stack_entry *se; /* in another result, else NULL */
     char *path;                      /* in the context: where to open it, without links */
     size_t target;                   /* HARDLINK in the context: index of the item it is a name of */
+    bool is_socket;                  /* in the context: becomes an empty FILE */
+    bool on_the_way;                 /* a directory that is not meant itself, but something below it is */
 };
 
 struct cb_match {
@@ -61,7 +64,24 @@ int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct 
 int cb_stage_select_path(struct cb_stack *stack, const char *path, struct cb_selection *out,
                          struct cb_error *err) CB_WUR;
 
-/* Shared: adds a match (which moves when another is added), an item. */
+/* ---- shared ---- */
+/* Which of what is below a match is meant: --exclude, and --parents. */
+struct cb_filter {
+    struct cb_df_ignore *exclude;    /* or NULL */
+    struct cb_df_ignore *parents;    /* leaves out all but the pattern; or NULL */
+};
+/* below: the pattern of --parents, or NULL. */
+int cb_filter_open(struct cb_filter *f, const struct cb_copy_op *op, const char *below, struct cb_error *err) CB_WUR;
+void cb_filter_done(struct cb_filter *f);
+#define cb_cleanup_filter CB_CLEANUP(cb_filter_done)
+bool cb_filter_leaves_out(const struct cb_filter *f, const char *rel);
+/* For a walker at a directory that is left out: might something below it be meant? */
+bool cb_filter_may_take(const struct cb_filter *f, const char *rel);
+/* Length of the components in front of the first that has a wildcard, with their slash. */
+size_t cb_copy_plain_prefix(const char *pattern);
+/* The pattern of --parents for source i, or NULL. */
+const char *cb_copy_below(const struct cb_copy_op *op, size_t i);
+/* Adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e);
 void cb_match_pop(struct cb_match *m); /* takes the last item away */

@@ -74,6 +74,7 @@ static const struct cb_op *const ops[] = {
     [CB_VERTEX_RUN] = &cb_op_run,
     [CB_VERTEX_COPY] = &cb_op_copy,
     [CB_VERTEX_MKDIR] = &cb_op_mkdir,
+    [CB_VERTEX_LINK] = &cb_op_link,
 };
 
 static void vertex_job(void *arg);

@@ -78,7 +78,7 @@ bool cb_solver_added_layer(const struct cb_vertex *v);
 struct cb_op {
     int (*execute)(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err);
 };
-extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir;
+extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir, cb_op_link;
 
 void cb_seals_free(struct cb_seal *x);
 

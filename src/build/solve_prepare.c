@@ -48,7 +48,7 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
         if (r < 0)
             return r;
         from = &selected;
-    } else if (v->kind == CB_VERTEX_COPY && v->from) {
+    } else if (v->from) {
         from = &v->from->state->key;
     } else if (v->kind == CB_VERTEX_COPY && !v->from_scratch) {
         int r = select_context(s, v, &selected, err);

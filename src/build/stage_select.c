@@ -8,9 +8,10 @@ static const struct cb_entry root_entry = { .path = "", .type = CB_ENTRY_DIR, .m
 
 struct select {
     struct cb_stack *stack;
-    struct cb_df_ignore *exclude; /* or NULL */
     struct cb_selection *out;
-    bool wildcard;                /* of the source at hand */
+    const struct cb_filter *filter; /* of the source at hand */
+    const char *below;              /* its pattern of --parents, or NULL */
+    bool wildcard;
 };
 
 /* A hard link stays one where its first name is part of what is copied and is still that file: it may have been
@@ -31,7 +32,8 @@ static void relink(const struct select *s, struct cb_entry *e, const struct cb_s
     }
 }
 
-static void add_entry(const struct select *s, struct cb_match *m, const struct cb_stack_entry *se, const char *root)
+static struct cb_item *add_entry(const struct select *s, struct cb_match *m, const struct cb_stack_entry *se,
+                                 const char *root)
 {
     struct cb_entry e = *se->e;
     size_t skip = *root ? strlen(root) + 1 : 0;
@@ -41,7 +43,21 @@ static void add_entry(const struct select *s, struct cb_match *m, const struct c
         e.size = se->data->size;
         e.digest = se->data->digest;
     }
-    cb_match_add(m, rel, &e)->se = se;
+    struct cb_item *it = cb_match_add(m, rel, &e);
+    it->se = se;
+    return it;
+}
+
+/* Directories that were added for what might be below them, and have nothing. */
+static void drop_empty(struct cb_match *m, const char *next)
+{
+    while (m->n > 1 && m->items[m->n - 1].on_the_way) {
+        const char *dir = m->items[m->n - 1].rel;
+        size_t n = strlen(dir);
+        if (next && !strncmp(next, dir, n) && next[n] == '/')
+            return;
+        cb_match_pop(m);
+    }
 }
 
 /* Everything below a directory, or of the root: entries from index `from` on. */
@@ -51,9 +67,21 @@ static void add_subtree(const struct select *s, struct cb_match *m, const char *
     size_t skip = *root ? strlen(root) + 1 : 0;
     for (size_t i = *root ? from + 1 : from; i < to; i++) {
         const struct cb_stack_entry *se = cb_stack_at(s->stack, i);
-        if (!cb_df_ignored(s->exclude, se->e->path + skip))
-            add_entry(s, m, se, root);
+        const char *rel = se->e->path + skip;
+        bool out = cb_filter_leaves_out(s->filter, rel), dir = se->e->type == CB_ENTRY_DIR;
+        if (out && dir && !cb_filter_may_take(s->filter, rel))
+            i = cb_stack_subtree_end(s->stack, i) - 1;
+        else if (!out || dir) {
+            drop_empty(m, rel);
+            add_entry(s, m, se, root)->on_the_way = out;
+        }
     }
+    drop_empty(m, NULL);
+}
+
+static int not_found(const char *path, struct cb_error *err)
+{
+    return cb_error_set(err, CB_ECONF, "\"/%s\": not found in what it is copied from", path);
 }
 
 static int select_path(const struct select *s, const char *path, struct cb_error *err)
@@ -64,7 +92,7 @@ static int select_path(const struct select *s, const char *path, struct cb_error
     if (r < 0)
         return r;
     if (!hit && real.len)
-        return cb_error_set(err, CB_ECONF, "\"/%s\": not found in what it is copied from", path);
+        return not_found(path, err);
     bool dir = !hit || hit->e->type == CB_ENTRY_DIR;
     struct cb_match *m = cb_selection_add(s->out, *path ? cb_path_base(path) : "", dir, s->wildcard);
     if (hit)
@@ -76,33 +104,55 @@ static int select_path(const struct select *s, const char *path, struct cb_error
     return 0;
 }
 
-/* All paths of the stack that a pattern matches. */
+/* All paths that a pattern matches, below the directory in front of its first wildcard. */
 static int select_pattern(const struct select *s, const char *pattern, struct cb_error *err)
 {
-    for (size_t i = 0; i < cb_stack_count(s->stack); i++) {
+    struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
+    size_t n = cb_copy_plain_prefix(pattern);
+    cb_autofree char *prefix = cb_strndup(pattern, n ? n - 1 : 0);
+    const struct cb_stack_entry *hit;
+    int r = cb_stack_resolve(s->stack, prefix, CB_FOLLOW_ALL, &real, &hit, err);
+    if (r == 0 && real.len && !hit)
+        return not_found(prefix, err);
+    size_t at = hit ? cb_stack_lower_bound(s->stack, real.buf) : 0;
+    size_t to = hit ? cb_stack_subtree_end(s->stack, at) : cb_stack_count(s->stack);
+    for (size_t i = hit ? at + 1 : 0; r == 0 && i < to; i++) {
         const char *path = cb_stack_at(s->stack, i)->e->path;
         bool yes = false;
-        int r = cb_df_match(pattern, path, &yes, err);
-        if (r == 0 && yes && !cb_df_ignored(s->exclude, cb_path_base(path)))
+        r = cb_df_match(pattern + n, path + (hit ? real.len + 1 : 0), &yes, err);
+        if (r == 0 && yes)
             r = select_path(s, path, err);
-        if (r < 0)
-            return r;
     }
-    return 0;
+    return r;
+}
+
+/* A path of --parents without a wildcard has to be there. */
+static int check_below(const struct select *s, const char *source, struct cb_error *err)
+{
+    if (!s->below || s->wildcard || cb_df_has_wildcard(s->below) || s->out->v[s->out->n - 1].n > 1)
+        return 0;
+    cb_autofree char *whole = cb_asprintf("%s%s%s", source, *source ? "/" : "", s->below);
+    return not_found(whole, err);
+}
+
+static int select_source(struct select *s, const char *source, struct cb_error *err)
+{
+    s->wildcard = cb_df_has_wildcard(source);
+    int r = s->wildcard ? select_pattern(s, source, err) : select_path(s, source, err);
+    return r < 0 ? r : check_below(s, source, err);
 }
 
 int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct cb_selection *out, struct cb_error *err)
 {
-    CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *exclude = NULL;
     int r = 0;
-    if (op->exclude.n && !(exclude = cb_df_ignore_from_patterns(&op->exclude, err)))
-        return -CB_ECONF;
     out->stack = cb_stack_ref(stack);
-    struct select s = { .stack = stack, .exclude = exclude, .out = out };
     for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
-        const char *src = op->sources.v[i];
-        s.wildcard = cb_df_has_wildcard(src);
-        r = s.wildcard ? select_pattern(&s, src, err) : select_path(&s, strcmp(src, ".") ? src : "", err);
+        struct cb_filter filter cb_cleanup_filter = { 0 };
+        const char *source = strcmp(op->sources.v[i], ".") ? op->sources.v[i] : "";
+        struct select s = { .stack = stack, .out = out, .filter = &filter, .below = cb_copy_below(op, i) };
+        r = cb_filter_open(&filter, op, s.below, err);
+        if (r == 0)
+            r = select_source(&s, source, err);
     }
     return r;
 }

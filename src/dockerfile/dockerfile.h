@@ -187,6 +187,9 @@ CB_DEFINE_CLEANUP(struct cb_df_ignore *, cb_df_ignore_free)
 /* path relative to the root, no leading '/'. True: it is left out. A rule matches a path or any of its parents; the
  * last rule that matches decides. Linear in patterns × path length, without backtracking. NULL ignores nothing. */
 bool cb_df_ignored(const struct cb_df_ignore *i, const char *path);
+/* Appends where the rule stands that leaves path out, and what it says: ".dockerignore:3 (\"*.log\")". False: none
+ * does. */
+bool cb_df_ignore_why(const struct cb_df_ignore *i, const char *path, struct cb_strbuf *out);
 /* For a walker at an ignored directory: might a later `!` pattern bring something below it back? Exact but for paths
  * that later rules without `!` take away again. */
 bool cb_df_ignore_may_reinclude(const struct cb_df_ignore *i, const char *dir);

@@ -16,9 +16,12 @@ struct rule {
     struct cb_df_glob glob;
     struct piece piece;
     bool include; /* `!` */
+    unsigned line; /* 0: of no file */
+    char *text;   /* cleaned, without `!` */
 };
 
 struct cb_df_ignore {
+    char *name;   /* of the file, or NULL */
     struct rule *v;
     size_t n, cap;
 };
@@ -31,8 +34,10 @@ void cb_df_ignore_free(struct cb_df_ignore *i)
         cb_df_glob_done(&i->v[k].glob);
         free(i->v[k].piece.head);
         free(i->v[k].piece.tail);
+        free(i->v[k].text);
     }
     free(i->v);
+    free(i->name);
     free(i);
 }
 
@@ -82,7 +87,7 @@ static void find_piece(struct piece *p, const char *pattern)
     p->tail_len = strlen(p->tail);
 }
 
-static int add_rule(struct cb_df_ignore *ig, struct cb_slice s, struct cb_error *err)
+static int add_rule(struct cb_df_ignore *ig, struct cb_slice s, unsigned line, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf pattern = CB_STRBUF_INIT;
     s = cb_slice_trim(s);
@@ -101,10 +106,11 @@ static int add_rule(struct cb_df_ignore *ig, struct cb_slice s, struct cb_error 
         return 0; /* "/" and ".": nothing has that name */
     CB_GROW(ig->v, ig->n, ig->cap);
     struct rule *r = &ig->v[ig->n];
-    *r = (struct rule){ .include = include };
+    *r = (struct rule){ .include = include, .line = line };
     int e = cb_df_glob_compile(&r->glob, pattern.buf, true, err);
     if (e < 0)
         return e;
+    r->text = cb_strdup(pattern.buf);
     find_piece(&r->piece, pattern.buf);
     ig->n++;
     return 0;
@@ -121,7 +127,7 @@ static int add_lines(struct cb_df_ignore *ig, const char *text, size_t len, unsi
         ++*line;
         if (s.len > 0 && s.ptr[0] == '#')
             continue;
-        r = cb_slice_trim(s).len ? add_rule(ig, s, err) : 0;
+        r = cb_slice_trim(s).len ? add_rule(ig, s, *line, err) : 0;
     }
     return r;
 }
@@ -130,6 +136,7 @@ struct cb_df_ignore *cb_df_ignore_parse(const char *name, const char *text, size
 {
     CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *ig = CB_NEW(struct cb_df_ignore);
     unsigned line;
+    ig->name = cb_strdup(name);
     if (add_lines(ig, text, len, &line, err) == 0)
         return CB_TAKE(ig);
     (void)cb_error_wrap(err, "%s:%u", name, line);
@@ -140,7 +147,7 @@ struct cb_df_ignore *cb_df_ignore_from_patterns(const struct cb_strvec *patterns
 {
     CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *ig = CB_NEW(struct cb_df_ignore);
     for (size_t i = 0; i < patterns->n; i++) {
-        if (cb_slice_trim(CB_SLICE(patterns->v[i])).len > 0 && add_rule(ig, CB_SLICE(patterns->v[i]), err) < 0)
+        if (cb_slice_trim(CB_SLICE(patterns->v[i])).len > 0 && add_rule(ig, CB_SLICE(patterns->v[i]), 0, err) < 0)
             return NULL;
     }
     return CB_TAKE(ig);
@@ -191,6 +198,18 @@ bool cb_df_ignored(const struct cb_df_ignore *i, const char *path)
 {
     size_t k = i ? last_match(i, path, path_len(path)) : 0;
     return k > 0 && !i->v[k - 1].include;
+}
+
+bool cb_df_ignore_why(const struct cb_df_ignore *i, const char *path, struct cb_strbuf *out)
+{
+    size_t k = i ? last_match(i, path, path_len(path)) : 0;
+    if (k == 0 || i->v[k - 1].include)
+        return false;
+    const struct rule *r = &i->v[k - 1];
+    if (i->name)
+        cb_strbuf_addf(out, "%s:%u ", i->name, r->line);
+    cb_strbuf_addf(out, "(\"%s\")", r->text);
+    return true;
 }
 
 bool cb_df_ignore_may_reinclude(const struct cb_df_ignore *i, const char *dir)

@@ -47,8 +47,9 @@ int cb_stack_resolve(const struct cb_stack *s, const char *path, enum cb_follow 
 /* USER and --chown: "bob", "1000", "bob:staff", "1000:1000" looked up in the stack's /etc/passwd and /etc/group (which
  * are inline in its TOCs). Numbers are strict decimal u32 and never looked up as names (R23, C8). A user without
  * ":group" gets the user's primary group; a number that is no user's: gid 0. number_gid_is_uid (--chown): a number
- * without a group has gid = uid, whatever the image says of it. Unknown names: -CB_ECONF; "root" is 0 also where the
- * image has no such file. 4294967295 is no id. */
+ * without a group has gid = uid, whatever the image says of it; "root" is 0 without being looked up; ":group" is of
+ * user 0, and "user:" is "user". Unknown names: -CB_ECONF; "root" is 0 also where the image has no such file.
+ * 4294967295 is no id. */
 struct cb_user {
     uint32_t uid, gid;
     uint32_t *groups;   /* supplementary, only where no group was named */

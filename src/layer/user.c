@@ -177,7 +177,7 @@ static int resolve_user(const struct cb_stack *s, const char *name, bool number_
 {
     struct cb_slice text;
     struct passwd_line p;
-    bool there, number = parse_id(name, &u->uid);
+    bool there, number = parse_id(name, &u->uid) || (number_gid_is_uid && (!*name || cb_streq(name, "root")));
     if (number && number_gid_is_uid) {
         u->gid = u->uid;
         return 0;
@@ -223,10 +223,11 @@ static int resolve_both(const struct cb_stack *s, const char *text, bool number_
 {
     const char *colon = strchr(text, ':');
     cb_autofree char *user = colon ? cb_strndup(text, (size_t)(colon - text)) : cb_strdup(text);
-    if (!*user || (colon && (!colon[1] || strchr(colon + 1, ':'))))
+    bool half = colon && (!*user || !colon[1]);
+    if (!*text || cb_streq(text, ":") || (half && !number_gid_is_uid) || (colon && strchr(colon + 1, ':')))
         return cb_error_set(err, CB_ECONF, "want USER or USER:GROUP");
     int r = resolve_user(s, user, number_gid_is_uid, u, err);
-    if (r == 0 && colon)
+    if (r == 0 && colon && colon[1])
         r = resolve_group(s, colon + 1, &u->gid, err);
     else if (r == 0 && u->name)
         r = collect_groups(s, u, err);

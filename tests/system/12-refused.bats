@@ -123,9 +123,6 @@ refused_by()
         'ADD https://example.com/x /x'
         'ADD https://github.com/o/r.git /x'
         'ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://example.com/x /x'
-        'COPY --link a /'
-        'COPY --parents a /'
-        'COPY --chmod=u+x a /'
     )
     for i in "${instructions[@]}"; do
         refused_by $'FROM busybox\nENV A=1\n'"$i"$'\n' 3 'cannot execute it yet'

@@ -167,11 +167,12 @@ static inline CB_UNUSED void dump_copy(struct cb_strbuf *o, const struct cb_copy
     dump_text(o, "chown", c->chown);
     dump_text(o, "chmod", c->chmod);
     dump_list(o, "exclude", &c->exclude);
+    dump_list(o, "below", &c->below);
 }
 
 static inline CB_UNUSED void dump_vertex(struct cb_strbuf *o, const struct cb_vertex *v)
 {
-    static const char *const kinds[] = { "source", "run", "copy", "mkdir" };
+    static const char *const kinds[] = { "source", "run", "copy", "mkdir", "link" };
     cb_strbuf_addf(o, "%u %s", v->id, kinds[v->kind]);
     if (v->base)
         cb_strbuf_addf(o, " on %u", v->base->id);

@@ -17,6 +17,8 @@ struct copy_case {
     const char *dest;
     const char *const *exclude;
     const char *const *inline_files; /* name, body, name, body … */
+    const char *const *below;       /* --parents: of each source */
+    const char *chmod;
     struct cb_placer_options o;
     const char *expected;           /* "error: …" */
 };
@@ -109,6 +111,16 @@ static const struct copy_case cases[] = {
       "error: destination /etc/passwd/ is not a directory" },
     { "the later source wins", .from = L("d 1", "f 1/x 644 0:0 one", "d 2", "f 2/x 600 0:0 second"),
       .sources = L("1/x", "2/x"), .dest = "/n/", .expected = "d n 755 0:0\nf n/x 600 0:0 6\n" },
+    { "several directories to a name: merged", .from = L("d 1", "f 1/x", "d 2", "f 2/y"), .sources = L("1", "2"),
+      .dest = "/n", .expected = "d n 755 0:0\nf n/x 644 0:0 0\nf n/y 644 0:0 0\n" },
+    { "a directory and a file to a name", .from = L("d 1", "f 1/x", "f y"), .sources = L("1", "y"), .dest = "/n",
+      .expected = "d n 755 0:0\nf n/x 644 0:0 0\nf n/y 644 0:0 0\n" },
+    { "a file and a directory to a name", .from = L("d 1", "f 1/x", "f y"), .sources = L("y", "1"), .dest = "/n",
+      .expected = "error: /n is not a directory" },
+    { "several files to a name", U, .sources = L("a", "b"), .dest = "/n", .expected =
+      "error: destination /n must end with '/': several files are copied" },
+    { "several files to a name that is a directory", U, .sources = L("a", "b"), .dest = "/tmp", .expected =
+      "d tmp 1777 0:0\nf tmp/a 640 1:2 2\nf tmp/b 644 0:0 1\n" },
     { "two sources that clash", .from = L("d 1", "f 1/x 644 0:0 one", "d 2", "d 2/x"), .sources = L("1", "2"),
       .dest = "/n/", .expected = "error: cannot copy a directory onto /n/x, which is not a directory" },
     /* wildcards */
@@ -122,27 +134,80 @@ static const struct copy_case cases[] = {
       "error: destination /n must end with '/': several files are copied" },
     { "wildcard: one match is a file's new name", U, .sources = L("wild/1*"), .dest = "/n", .expected =
       "f n 644 0:0 1\n" },
+    { "wildcard: below a link; a link that matches is followed", U, .sources = L("to-dir/?"), .dest = "/n/",
+      .expected = "d n 755 0:0\nf n/l 600 7:7 3\nf n/x 600 7:7 3\n" },
+    { "wildcard: below what is not there", U, .sources = L("gone/*"), .dest = "/n/", .expected =
+      "error: \"/gone\": not found in what it is copied from" },
+    { "wildcard: below a file", U, .sources = L("a/*"), .dest = "/n/", .expected = "" },
     { "wildcard: none", U, .sources = L("wild/*.zip"), .dest = "/n/", .expected = "" },
     { "wildcard: not across directories", U, .sources = L("*/y"), .dest = "/n/", .expected = "" },
     { "wildcard: malformed", U, .sources = L("wild/[a"), .dest = "/n/", .expected =
-      "error: bad pattern \"wild/[a\"" },
+      "error: bad pattern \"[a\"" },
     /* --exclude */
     { "exclude: below the source", U, .sources = L("dir"), .dest = "/n/", .exclude = L("sub/y", "l"), .expected =
       "d n 755 0:0\nd n/sub 701 7:8\nf n/x 600 7:7 3\n" },
     { "exclude: a directory with all in it", U, .sources = L("dir"), .dest = "/n/", .exclude = L("sub"), .expected =
       "d n 755 0:0\nl n/l x\nf n/x 600 7:7 3\n" },
-    { "exclude: names that a wildcard matched", U, .sources = L("wild/*"), .dest = "/n/", .exclude = L("*.h", "2*"),
-      .expected = "d n 755 0:0\nf n/1.c 644 0:0 1\nf n/in 644 0:0 2\n" },
+    { "exclude: not what a wildcard matched itself", U, .sources = L("wild/*"), .dest = "/n/",
+      .exclude = L("*.h", "i*"), .expected = "d n 755 0:0\nf n/1.c 644 0:0 1\nf n/2.c 644 0:0 2\nf n/3.h 644 0:0 3\n" },
+    { "exclude: directories on the way to an exception are the source's", U, .sources = L("dir"), .dest = "/n/",
+      .exclude = L("*", "!sub/y"), .expected = "d n 755 0:0\nd n/sub 701 7:8\nf n/sub/y 644 7:7 1\n" },
+    { "exclude: of those that are there only the mode is the source's", U, .sources = L("dir"), .dest = "/data",
+      .exclude = L("*", "!sub/y"), .expected = "d data 700 9:9\nd data/sub 701 9:9\nf data/sub/y 644 7:7 1\n" },
+    { "exclude: an exception that nothing comes of", U, .sources = L("dir"), .dest = "/n/", .exclude = L("*", "!sub/z"),
+      .expected = "d n 755 0:0\n" },
     { "exclude: with an exception", U, .sources = L("dir"), .dest = "/n/", .exclude = L("*", "!x"), .expected =
       "d n 755 0:0\nf n/x 600 7:7 3\n" },
     /* --chown, --chmod */
     { "chown: what is copied and what is made", U, .sources = L("a"), .dest = "/tmp/p/q", .o = { .chown = true,
       .uid = 11, .gid = 12 }, .expected = "d tmp 1777 0:0\nd tmp/p 755 11:12\nf tmp/p/q 640 11:12 2\n" },
-    { "chmod: what is copied, not what is made", U, .sources = L("dir"), .dest = "/p/q", .o = { .chmod = true,
-      .mode = 0604 }, .expected =
-      "d p 755 0:0\nd p/q 755 0:0\nl p/q/l x\nd p/q/sub 604 7:8\nf p/q/sub/y 604 7:7 1\nf p/q/x 604 7:7 3\n" },
+    { "chmod: what is copied, and what is made", U, .sources = L("dir"), .dest = "/p/q", .chmod = "604", .expected =
+      "d p 604 0:0\nd p/q 604 0:0\nl p/q/l x\nd p/q/sub 604 7:8\nf p/q/sub/y 604 7:7 1\nf p/q/x 604 7:7 3\n" },
+    { "chmod: setuid, setgid and sticky are not for what is made", U, .sources = L("a"), .dest = "/p/q",
+      .chmod = "7751", .expected = "d p 751 0:0\nf p/q 7751 1:2 2\n" },
+    { "chmod: a symbolic one is for what is copied only", U, .sources = L("dir"), .dest = "/p", .chmod = "g=u,o+X",
+      .expected = "d p 755 0:0\nl p/l x\nd p/sub 771 7:8\nf p/sub/y 664 7:7 1\nf p/x 660 7:7 3\n" },
+    { "chmod: not onto a directory that is there", U, .sources = L("dir"), .dest = "/tmp", .chmod = "700", .exclude =
+      L("sub", "l"), .expected = "d tmp 1777 0:0\nf tmp/x 700 7:7 3\n" },
     { "chown: directories that are there keep theirs", U, .sources = L("empty"), .dest = "/data", .o = { .chown = true,
       .uid = 1 }, .expected = "" },
+    /* --parents */
+    { "parents: a file", U, .sources = L("."), .below = L("dir/sub/y"), .dest = "/n", .expected =
+      "d n 755 0:0\nd n/dir 705 7:7\nd n/dir/sub 701 7:8\nf n/dir/sub/y 644 7:7 1\n" },
+    { "parents: a directory with all in it", U, .sources = L("."), .below = L("dir"), .dest = "/n/", .expected =
+      "d n 755 0:0\nd n/dir 705 7:7\nl n/dir/l x\nd n/dir/sub 701 7:8\nf n/dir/sub/y 644 7:7 1\n"
+      "f n/dir/x 600 7:7 3\n" },
+    { "parents: from a pivot on", U, .sources = L("dir"), .below = L("sub/y"), .dest = "/n/", .expected =
+      "d n 755 0:0\nd n/sub 701 7:8\nf n/sub/y 644 7:7 1\n" },
+    { "parents: into directories that are there", U, .sources = L("dir"), .below = L("sub/y"), .dest = "/data",
+      .expected = "d data 700 9:9\nd data/sub 701 9:9\nf data/sub/y 644 7:7 1\n" },
+    { "parents: patterns", U, .sources = L("."), .below = L("**/*.c"), .dest = "/n/", .expected =
+      "d n 755 0:0\nd n/wild 755 0:0\nf n/wild/1.c 644 0:0 1\nf n/wild/2.c 644 0:0 2\nd n/wild/d.c 755 0:0\n"
+      "f n/wild/d.c/in 644 0:0 2\n" },
+    { "parents: a pattern that nothing matches", U, .sources = L("dir"), .below = L("**/none"), .dest = "/n", .expected =
+      "d n 755 0:0\n" },
+    { "parents: a wildcard in front of the pivot", U, .sources = L("wil*"), .below = L("[12].c"), .dest = "/n",
+      .expected = "d n 755 0:0\nf n/1.c 644 0:0 1\nf n/2.c 644 0:0 2\n" },
+    { "parents: several", U, .sources = L(".", "dir"), .below = L("a", "x"), .dest = "/n", .expected =
+      "d n 755 0:0\nf n/a 640 1:2 2\nf n/x 600 7:7 3\n" },
+    { "parents: with --exclude", U, .sources = L("."), .below = L("wild"), .exclude = L("**/*.c", "!**/2.c"),
+      .dest = "/n", .expected =
+      "d n 755 0:0\nd n/wild 755 0:0\nf n/wild/2.c 644 0:0 2\nf n/wild/3.h 644 0:0 3\n" },
+    { "parents: owner and mode are for what is on the way too", U, .sources = L("."), .below = L("dir/x"),
+      .dest = "/n", .o = { .chown = true, .uid = 3, .gid = 4 }, .chmod = "750", .expected =
+      "d n 750 3:4\nd n/dir 750 3:4\nf n/dir/x 750 3:4 3\n" },
+    { "parents: what is not there", U, .sources = L("dir"), .below = L("gone"), .dest = "/n", .expected =
+      "error: \"/dir/gone\": not found in what it is copied from" },
+    { "parents: a pivot that is not there", U, .sources = L("gone"), .below = L("*"), .dest = "/n", .expected =
+      "error: \"/gone\": not found in what it is copied from" },
+    { "parents: what --exclude takes away is not there", U, .sources = L("dir"), .below = L("x"), .exclude = L("x"),
+      .dest = "/n", .expected = "error: \"/dir/x\": not found" },
+    { "parents: not through a link", U, .sources = L("."), .below = L("to-dir/x"), .dest = "/n", .expected =
+      "error: \"/to-dir/x\": not found" },
+    { "parents: a link is copied as it is", U, .sources = L("."), .below = L("to-dir"), .dest = "/n", .expected =
+      "d n 755 0:0\nl n/to-dir dir\n" },
+    { "parents: a pivot may be a link", U, .sources = L("to-dir"), .below = L("x"), .dest = "/n", .expected =
+      "d n 755 0:0\nf n/x 600 7:7 3\n" },
     /* hard links */
     { "hard link to what is copied too", .from = L("d d", "f d/a 644 0:0 data", "h d/b d/a"), .sources = L("d"),
       .dest = "/n", .expected = "d n 755 0:0\nf n/a 644 0:0 4\nh n/b n/a\n" },
@@ -166,8 +231,8 @@ static const struct copy_case cases[] = {
     { "inline: below a directory by its delimiter", U, .inline_files = L("A", "text\n", "B", ""), .dest = "/tmp/",
       .expected = "d tmp 1777 0:0\nf tmp/A 644 0:0 5\nf tmp/B 644 0:0 0\n" },
     { "inline: with files, owner and mode", U, .sources = L("a"), .inline_files = L("A", "1"), .dest = "/n/",
-      .o = { .chown = true, .uid = 5, .gid = 6, .chmod = true, .mode = 0700 }, .expected =
-      "d n 755 5:6\nf n/A 700 5:6 1\nf n/a 700 5:6 2\n" },
+      .o = { .chown = true, .uid = 5, .gid = 6 }, .chmod = "0700", .expected =
+      "d n 700 5:6\nf n/A 700 5:6 1\nf n/a 700 5:6 2\n" },
     { "inline: onto a directory", U, .inline_files = L("A", "1"), .dest = "/data", .expected =
       "d data 700 9:9\nf data/A 644 0:0 1\n" },
     /* names */
@@ -188,6 +253,7 @@ static void make_op(const struct copy_case *c, struct cb_copy_op *op)
     *op = (struct cb_copy_op){ .unpack = -1, .dest = cb_strdup(c->dest) };
     fill(&op->sources, c->sources);
     fill(&op->exclude, c->exclude);
+    fill(&op->below, c->below);
     for (size_t i = 0; c->inline_files && c->inline_files[i]; i += 2) {
         cb_strvec_push(&op->file_names, c->inline_files[i]);
         cb_strvec_push(&op->file_bodies, c->inline_files[i + 1]);
@@ -199,6 +265,7 @@ static void op_done(struct cb_copy_op *op)
     free(op->dest);
     cb_strvec_done(&op->sources);
     cb_strvec_done(&op->exclude);
+    cb_strvec_done(&op->below);
     cb_strvec_done(&op->file_names);
     cb_strvec_done(&op->file_bodies);
 }
@@ -224,11 +291,10 @@ static int place(const struct copy_case *c, struct cb_placer *p, const struct cb
     CB_AUTO(cb_stack_unref) struct cb_stack *from =
         c->from_upper ? tree_stack2(c->from, c->from_upper) : tree_stack(c->from);
     int r = cb_stage_select(from, op, sel, err);
-    bool several = op->sources.n + op->file_names.n > 1 || sel->n > 1;
     if (r == 0)
-        r = cb_placer_selection(p, sel, op->dest, several, err);
+        r = cb_placer_selection(p, sel, op->dest, err);
     if (r == 0)
-        r = cb_placer_inline(p, op, several, err);
+        r = cb_placer_inline(p, op, err);
     cb_placer_settle(p);
     return r;
 }
@@ -243,6 +309,7 @@ static void run_case(const struct copy_case *c)
     struct cb_copy_op op;
     o.base = base;
     o.now = NOW;
+    assert_int_equal(cb_chmod_parse(&o.chmod, c->chmod, NULL), 0);
     CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
     make_op(c, &op);
     int r = place(c, p, &op, &sel, &err);
@@ -288,6 +355,54 @@ static void test_times(void **state)
     assert_int_equal(cb_placer_find(p, "data/new/f")->e.mtime, 77);
     assert_ptr_equal(cb_placer_find(p, "data/new/f"), x);
     assert_null(cb_placer_find(p, "etc"));
+}
+
+/* ---- archives ---- */
+
+static void put(struct cb_placer *p, const char *path, enum cb_entry_type type)
+{
+    struct cb_entry e = { .type = type, .mode = 0640, .link = type == CB_ENTRY_SYMLINK ? "/x" : NULL };
+    struct cb_placed *x;
+    assert_int_equal(cb_placer_put(p, path, &e, &x, NULL), 0);
+}
+
+static void check_placed(struct cb_placer *p, const char *expected)
+{
+    struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    size_t n = cb_placer_count(p);
+    for (size_t i = 0; i < n; i++)
+        tree_line(&got, &cb_placer_at(p, i)->e, cb_placer_at(p, i)->e.path);
+    assert_int_equal(cb_placer_count(p), n);
+    assert_string_equal(got.buf, expected);
+}
+
+static void test_archive_replaces(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_stack_unref) struct cb_stack *base = tree_stack(usual_base);
+    struct cb_placer_options o = { .base = base, .now = NOW, .chown = true, .uid = 1, .gid = 2 };
+    assert_int_equal(cb_chmod_parse(&o.chmod, "700", NULL), 0);
+    CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
+    cb_placer_set(p, CB_PLACE_ARCHIVE_DEST);
+    assert_int_equal(cb_placer_mkdirs(p, "new", NULL), 0);
+    cb_placer_set(p, CB_PLACE_ARCHIVE);
+    put(p, "new/implied/f", CB_ENTRY_FILE);
+    put(p, "lib", CB_ENTRY_DIR);          /* a link becomes a directory */
+    put(p, "data/full/more", CB_ENTRY_FILE);
+    put(p, "data/full", CB_ENTRY_FILE);   /* a directory becomes a file, with all that was in it */
+    put(p, "new/d/e/f", CB_ENTRY_FILE);
+    put(p, "new/d/g", CB_ENTRY_FILE);
+    put(p, "new/d", CB_ENTRY_SYMLINK);
+    put(p, "new/d", CB_ENTRY_DIR);
+    put(p, "new/d/h", CB_ENTRY_FILE);
+    check_placed(p, "d data 700 9:9\nf data/full 640 1:2 0\nd lib 640 1:2\nd new 755 1:2\nd new/d 640 1:2\n"
+                    "f new/d/h 640 1:2 0\nd new/implied 755 0:0\nf new/implied/f 640 1:2 0\n");
+    struct cb_entry dir = { .type = CB_ENTRY_DIR }, file = { .type = CB_ENTRY_FILE };
+    struct cb_placed *x;
+    assert_int_equal(cb_placer_put(p, "data/full", &dir, &x, NULL), -CB_ECONF); /* what was in it would be back */
+    assert_int_equal(cb_placer_put(p, "", &file, &x, NULL), -CB_ECONF);
+    cb_placer_set(p, CB_PLACE_COPY);
+    assert_int_equal(cb_placer_put(p, "lib", &file, &x, NULL), -CB_ECONF);
 }
 
 static void test_mkdirs_makes_only_what_is_missing(void **state)
@@ -352,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_times),
+        cmocka_unit_test(test_archive_replaces),
         cmocka_unit_test(test_mkdirs_makes_only_what_is_missing),
         cmocka_unit_test(test_placed_links_are_followed),
         cmocka_unit_test(test_many),

@@ -96,7 +96,7 @@ static void make_usual(struct fixture *f)
 #define L(...) (const char *const[]) { __VA_ARGS__, NULL }
 
 struct query {
-    const char *const *sources, *const *exclude;
+    const char *const *sources, *const *exclude, *const *below;
     const char *ignore;            /* .dockerignore, or NULL */
 };
 
@@ -129,9 +129,11 @@ static int select_in(struct fixture *f, const struct query *q, struct cb_selecti
     assert_non_null(c);
     fill(&op.sources, q->sources);
     fill(&op.exclude, q->exclude);
+    fill(&op.below, q->below);
     int r = cb_context_select(c, &op, &f->env, sel, &f->err);
     cb_strvec_done(&op.sources);
     cb_strvec_done(&op.exclude);
+    cb_strvec_done(&op.below);
     return r;
 }
 
@@ -248,9 +250,9 @@ static void test_ignore(void **state)
     make_usual(f);
     check("= src/\nd . 750 0:0\nd deep 755 0:0\nf deep/x.c 644 0:0 1\nf main.c 644 0:0 9\n", .sources = L("src"),
           .ignore = "**/*.o\n");
-    check("error -5: \"/a.txt\": left out of the build context by .dockerignore", .sources = L("a.txt"),
-          .ignore = "*.txt\n");
-    check("error -5: \"/src/main.c\": left out", .sources = L("src/main.c"), .ignore = "src\n");
+    check("error -5: \"/a.txt\": not found: left out of the build context by .dockerignore:1 (\"*.txt\")",
+          .sources = L("a.txt"), .ignore = "*.txt\n");
+    check("error -5: \"/src/main.c\": not found: left out", .sources = L("src/main.c"), .ignore = "src\n");
     check("= /\nd . 755 0:0\nf a.txt 644 0:0 3\nf b.md 644 0:0 1\nd empty 755 0:0\n", .sources = L("."),
           .ignore = "src\ndocs/\n");
     check("= b.md *\nf . 644 0:0 1\n", .sources = L("?.*"), .ignore = "*.txt\n");
@@ -267,9 +269,9 @@ static void test_reinclude(void **state)
     check("= docs/\nd . 755 0:0\nf README.md 644 0:0 1\n", .sources = L("docs"), .ignore = only_readme);
     check("= docs/ *\nd . 755 0:0\nf README.md 644 0:0 1\n", .sources = L("*"), .ignore = only_readme);
     check("= README.md *\nf . 644 0:0 1\n", .sources = L("*/*.md"), .ignore = only_readme);
-    check("error -5: \"/docs/other.md\": left out", .sources = L("docs/other.md"), .ignore = only_readme);
+    check("error -5: \"/docs/other.md\": not found: left out", .sources = L("docs/other.md"), .ignore = only_readme);
     /* A directory that nothing comes back of is not there. */
-    check("error -5: \"/docs\": left out", .sources = L("docs"), .ignore = "*\n!docs/none\n");
+    check("error -5: \"/docs\": not found: left out", .sources = L("docs"), .ignore = "*\n!docs/none\n");
     check("", .sources = L("d*"), .ignore = "*\n!docs/none\n");
     check("= src/\nd . 750 0:0\nd deep 755 0:0\nf deep/x.c 644 0:0 1\n", .sources = L("src"),
           .ignore = "src\n!src/deep/*.c\n");
@@ -282,10 +284,48 @@ static void test_exclude(void **state)
     check("= src/\nd . 750 0:0\nf main.c 644 0:0 9\n", .sources = L("src"), .exclude = L("*.o", "deep"));
     check("= src/\nd . 750 0:0\nd deep 755 0:0\nf deep/x.c 644 0:0 1\n", .sources = L("src"),
           .exclude = L("**", "!deep/x.c"));
-    check("= b.md *\nf . 644 0:0 1\n", .sources = L("?.*"), .exclude = L("*.txt"));
+    /* Not the match itself, wildcard or not. */
+    check("= a.txt *\nf . 644 0:0 3\n= b.md *\nf . 644 0:0 1\n", .sources = L("?.*"), .exclude = L("*.txt"));
     check("= a.txt\nf . 644 0:0 3\n", .sources = L("a.txt"), .exclude = L("*.txt"));
     check("= src/\nd . 750 0:0\nf main.c 644 0:0 9\n", .sources = L("src"), .exclude = L("deep"), .ignore = "**/*.o\n");
     check("error -5: ", .sources = L("src"), .exclude = L("[a"));
+}
+
+static void test_parents(void **state)
+{
+    struct fixture *f = *state;
+    make_usual(f);
+    make_link(f, "src", "to-src");
+    check("= /\nd . 755 0:0\nd src 750 0:0\nd src/deep 755 0:0\nf src/deep/x.c 644 0:0 1\n", .sources = L("."),
+          .below = L("src/deep/x.c"));
+    check("= src/\nd . 750 0:0\nd deep 755 0:0\nf deep/x.c 644 0:0 1\n", .sources = L("src"), .below = L("*/x.c"));
+    check("= /\nd . 755 0:0\nd src 750 0:0\nd src/deep 755 0:0\nf src/deep/x.c 644 0:0 1\nf src/main.c 644 0:0 9\n",
+          .sources = L("."), .below = L("**/*.c"));
+    check("= to-src/\nd . 750 0:0\nf main.c 644 0:0 9\n", .sources = L("to-src"), .below = L("main.?"),
+          .exclude = L("*.o"));
+    check("= docs/ *\nd . 755 0:0\nf other.md 644 0:0 1\n= src/ *\nd . 750 0:0\n", .sources = L("[ds][or]*c*"),
+          .below = L("other.md"));
+    check("= /\nd . 755 0:0\n", .sources = L("."), .below = L("none*"));
+    check("error -5: \"/src/none\": not found", .sources = L("src"), .below = L("none"));
+    check("error -5: \"/none\": not found", .sources = L("none"), .below = L("*"));
+    check("error -5: \"/src/main.c\": not found: left out of the build context by .dockerignore:2 (\"src/*.c\")",
+          .sources = L("src"), .below = L("main.c"), .ignore = "# C\nsrc/*.c\n");
+    check("error -5: \"/to-src/main.c\": not found: --exclude leaves it out, or it is behind a symbolic link",
+          .sources = L("."), .below = L("to-src/main.c"));
+}
+
+/* Of a directory that only stands on the way, and of one that is meant. */
+static void test_parents_on_the_way(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_selection sel = { 0 };
+    make_usual(f);
+    assert_int_equal(select_in(f, &(struct query){ .sources = L("."), .below = L("src/deep") }, &sel), 0);
+    assert_int_equal(sel.v[0].n, 5);
+    assert_true(sel.v[0].items[1].on_the_way);
+    assert_false(sel.v[0].items[2].on_the_way);
+    assert_string_equal(sel.v[0].items[2].rel, "src/deep");
+    cb_selection_done(&sel);
 }
 
 static void test_closed_directories_do_not_matter(void **state)
@@ -346,12 +386,12 @@ static void test_links_and_ignore(void **state)
     make_file(f, "src/secret", "s");
     make_link(f, "src/secret", "link");
     make_link(f, "src", "to-src");
-    check("error -5: \"/link\": left out", .sources = L("link"), .ignore = "**/secret\n");
+    check("error -5: \"/link\": not found: left out", .sources = L("link"), .ignore = "**/secret\n");
     check("= to-src/\nd . 750 0:0\nf main.c 644 0:0 9\n", .sources = L("to-src"),
           .ignore = "src/secret\nsrc/deep\n**/*.o\n");
-    check("error -5: \"/to-src/secret\": left out", .sources = L("to-src/secret"), .ignore = "**/secret\n");
-    check("error -5: \"/to-src\": left out", .sources = L("to-src"), .ignore = "to-src\n");
-    check("", .sources = L("to-src/*.c"), .ignore = "to-src\n");
+    check("error -5: \"/to-src/secret\": not found: left out", .sources = L("to-src/secret"), .ignore = "**/secret\n");
+    check("error -5: \"/to-src\": not found: left out", .sources = L("to-src"), .ignore = "to-src\n");
+    check("error -5: \"/to-src\": not found: left out", .sources = L("to-src/*.c"), .ignore = "to-src\n");
     check("= main.c *\nf . 644 0:0 9\n", .sources = L("to-src/main.*"), .ignore = "**/*.o\n");
 }
 
@@ -368,6 +408,7 @@ static void test_outside(void **state)
     check("error -5: \"/../outside\": not found", .sources = L("../outside"));
     check("= inside\nf . 644 0:0 1\n", .sources = L("up/inside"));
     check("", .sources = L("up/out*"));
+    check("error -5: \"/gone\": not found", .sources = L("gone/out*"));
 }
 
 /* ---- kinds of file ---- */
@@ -402,9 +443,10 @@ static void test_special_files(void **state)
     assert_int_equal(bind(s, (struct sockaddr *)&sa, sizeof sa), 0);
     assert_int_equal(mkfifoat(f->fd, "pipe", 0622), 0);
     assert_int_equal(fchmodat(f->fd, "pipe", 0622, 0), 0);
-    /* A pipe is not opened; a socket in a directory is passed over, one that is named is an error. */
-    check("= /\nd . 755 0:0\np pipe 622 0:0\n", .sources = L("."));
-    check("error -5: sock: a socket cannot be copied", .sources = L("sock"));
+    assert_int_equal(fchmodat(f->fd, "sock", 0700, 0), 0);
+    /* A pipe is not opened; a socket becomes an empty file. */
+    check("= /\nd . 755 0:0\np pipe 622 0:0\nf sock 700 0:0 0\n", .sources = L("."));
+    check("= sock\nf . 700 0:0 0\n", .sources = L("sock"));
     check("", .sources = L("*"), .ignore = "sock\npipe\n");
 }
 
@@ -518,7 +560,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_plain), T(test_whole_context), T(test_owner_and_time), T(test_odd_names), T(test_wildcards),
-        T(test_ignore), T(test_reinclude), T(test_exclude), T(test_closed_directories_do_not_matter), T(test_links),
+        T(test_ignore), T(test_reinclude), T(test_exclude), T(test_parents), T(test_parents_on_the_way),
+        T(test_closed_directories_do_not_matter), T(test_links),
         T(test_links_and_wildcards), T(test_links_and_ignore), T(test_outside), T(test_hard_links),
         T(test_special_files), T(test_deep), T(test_changed_files), T(test_stats_and_many_files), T(test_cancelled),
         T(test_no_context),
