@@ -24,8 +24,13 @@ struct job {
 static int hash_item(struct cb_context *c, struct cb_item *it, struct cb_hasher *h, char *buf, struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = NULL;
-    int r = cb_context_source(c, it, &src, err);
+    int fd = -1;
+    int r = cb_context_open_item(c, it, &fd, err);
     uint64_t total = 0;
+    if (r == 0) {
+        src = cb_blob_source_from_fd(fd, 0, it->e.size);
+        r = cb_context_xattrs(it, fd, err);
+    }
     for (size_t got = 1; r == 0 && got; total += got) {
         got = 0;
         r = cb_blob_read(src, buf, BUF, &got, err);
@@ -87,7 +92,7 @@ static int hash_all(struct group *g, struct cb_item **items, size_t n, struct cb
     return g->error.code ? cb_error_move(err, &g->error) : 0;
 }
 
-/* Hard links share the digest of the file they name. */
+/* Hard links share what the file that they name has. */
 static void link_digests(struct cb_match *m)
 {
     for (size_t i = 0; i < m->n; i++) {
@@ -96,6 +101,7 @@ static void link_digests(struct cb_match *m)
             continue;
         it->e.digest = m->items[it->target].e.digest;
         it->e.size = m->items[it->target].e.size;
+        cb_item_set_xattrs(it, m->items[it->target].e.xattrs, m->items[it->target].e.n_xattrs);
     }
 }
 
@@ -107,7 +113,7 @@ int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct
     size_t n = 0, cap = 0;
     for (size_t i = 0; i < sel->n; i++)
         for (size_t j = 0; j < sel->v[i].n; j++)
-            if (sel->v[i].items[j].e.type == CB_ENTRY_FILE) {
+            if (sel->v[i].items[j].e.type == CB_ENTRY_FILE && !sel->v[i].items[j].is_socket) {
                 CB_GROW(items, n, cap);
                 items[n++] = &sel->v[i].items[j];
             }

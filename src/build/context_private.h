@@ -23,6 +23,11 @@ struct cb_context_walk {
 };
 int cb_context_walk(const struct cb_context_walk *w, const char *path, struct cb_error *err) CB_WUR;
 
-/* Digests of all files of a selection, on env's pool. */
+/* An item's file: -CB_ELOCAL where it is no longer what was found. */
+int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *fd, struct cb_error *err) CB_WUR;
+/* Extended attributes of what is open, as far as they may be in a layer, into the item. */
+int cb_context_xattrs(struct cb_item *it, int fd, struct cb_error *err) CB_WUR;
+
+/* Digests and extended attributes of all files of a selection, on env's pool. */
 int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct cb_build_env *env,
                     struct cb_error *err) CB_WUR;

@@ -87,6 +87,8 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
     it->path = cb_strdup(at->path);
     it->target = target;
     it->is_socket = S_ISSOCK(at->st.st_mode);
+    if (it->is_socket)
+        cb_digest_of(&it->e.digest, "", 0);
     return 0;
 }
 
@@ -124,7 +126,8 @@ static int walk_subdir(struct walk *w, const struct place *at, unsigned depth, s
     cb_autoclose int sub = openat(at->dirfd, at->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (sub < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open directory %s", at->path);
-    return walk_dir(w, sub, at->path, at->rel, depth + 1, err);
+    int r = cb_context_xattrs(&w->o->match->items[w->o->match->n - 1], sub, err);
+    return r < 0 ? r : walk_dir(w, sub, at->path, at->rel, depth + 1, err);
 }
 
 /* Directories that are left out are entered only where something below them may not be; they are then listed only if
@@ -188,5 +191,6 @@ int cb_context_walk(const struct cb_context_walk *o, const char *path, struct cb
     cb_autoclose int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open directory %s", *path ? path : ".");
-    return walk_dir(&w, dir, path, "", 0, err);
+    r = cb_context_xattrs(&o->match->items[0], dir, err);
+    return r < 0 ? r : walk_dir(&w, dir, path, "", 0, err);
 }

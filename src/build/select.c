@@ -63,6 +63,12 @@ struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct c
     return it;
 }
 
+void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, size_t n)
+{
+    it->e.xattrs = copy_xattrs(v, n);
+    it->e.n_xattrs = n;
+}
+
 void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);

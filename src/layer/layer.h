@@ -8,6 +8,7 @@
 
 #include "layer/stack.h"
 #include "layer/toc.h"
+#include "layer/xattr.h"
 #include "oci/blob_io.h"
 #include "oci/mediatype.h"
 #include "util/cancel.h"

@@ -184,8 +184,8 @@ static const struct copy_case cases[] = {
     { "parents: patterns", U, .sources = L("."), .below = L("**/*.c"), .dest = "/n/", .expected =
       "d n 755 0:0\nd n/wild 755 0:0\nf n/wild/1.c 644 0:0 1\nf n/wild/2.c 644 0:0 2\nd n/wild/d.c 755 0:0\n"
       "f n/wild/d.c/in 644 0:0 2\n" },
-    { "parents: a pattern that nothing matches", U, .sources = L("dir"), .below = L("**/none"), .dest = "/n", .expected =
-      "d n 755 0:0\n" },
+    { "parents: a pattern that nothing matches", U, .sources = L("dir"), .below = L("**/none"), .dest = "/n",
+      .expected = "d n 755 0:0\n" },
     { "parents: a wildcard in front of the pivot", U, .sources = L("wil*"), .below = L("[12].c"), .dest = "/n",
       .expected = "d n 755 0:0\nf n/1.c 644 0:0 1\nf n/2.c 644 0:0 2\n" },
     { "parents: several", U, .sources = L(".", "dir"), .below = L("a", "x"), .dest = "/n", .expected =

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "build/select.h"
@@ -450,6 +451,30 @@ static void test_special_files(void **state)
     check("", .sources = L("*"), .ignore = "sock\npipe\n");
 }
 
+static void test_xattrs(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_selection sel = { 0 };
+    make_dir(f, "d", 0755);
+    make_file(f, "d/a", "data");
+    assert_int_equal(linkat(f->fd, "d/a", f->fd, "d/b", 0), 0);
+    cb_autoclose int a = openat(f->fd, "d/a", O_RDONLY | O_CLOEXEC), d = openat(f->fd, "d", O_RDONLY | O_CLOEXEC);
+    if (fsetxattr(a, "user.note", "x", 1, 0) < 0)
+        skip();
+    assert_int_equal(fsetxattr(a, "user.overlay.opaque", "y", 1, 0), 0);
+    assert_int_equal(fsetxattr(d, "user.dir", "yes", 3, 0), 0);
+    assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
+    const struct cb_item *it = sel.v[0].items;
+    assert_int_equal(it[0].e.n_xattrs, 1);
+    assert_string_equal(it[0].e.xattrs[0].name, "user.dir");
+    for (int i = 1; i < 3; i++) {
+        assert_int_equal(it[i].e.n_xattrs, 1);
+        assert_string_equal(it[i].e.xattrs[0].name, "user.note");
+        assert_memory_equal(it[i].e.xattrs[0].value, "x", 1);
+    }
+    cb_selection_done(&sel);
+}
+
 static void test_deep(void **state)
 {
     struct fixture *f = *state;
@@ -563,7 +588,8 @@ int main(void)
         T(test_ignore), T(test_reinclude), T(test_exclude), T(test_parents), T(test_parents_on_the_way),
         T(test_closed_directories_do_not_matter), T(test_links),
         T(test_links_and_wildcards), T(test_links_and_ignore), T(test_outside), T(test_hard_links),
-        T(test_special_files), T(test_deep), T(test_changed_files), T(test_stats_and_many_files), T(test_cancelled),
+        T(test_special_files), T(test_xattrs), T(test_deep), T(test_changed_files),
+        T(test_stats_and_many_files), T(test_cancelled),
         T(test_no_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
