@@ -113,6 +113,3 @@ struct cb_diff_options {
  * changed are listed too. Sockets are left out. *n_entries may be NULL. */
 int cb_diff_overlay(const struct cb_diff_options *o, struct cb_layer_writer *w, size_t *n_entries,
                     struct cb_error *err) CB_WUR;
-
-/* R4: user.* without user.overlay., user.containers., user.fuseoverlayfs.; security.capability. */
-bool cb_xattr_allowed(const char *name);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sys/xattr.h>
 
-#include "layer/layer.h"
 #include "util/alloc.h"
 
 bool cb_xattr_allowed(const char *name)

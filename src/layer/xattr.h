@@ -5,6 +5,9 @@
 #include "layer/toc.h"
 #include "util/limits.h"
 
+/* R4: user.* without user.overlay., user.containers., user.fuseoverlayfs.; security.capability. */
+bool cb_xattr_allowed(const char *name);
+
 struct cb_xattrs {
     struct cb_xattr v[CB_MAX_XATTRS]; /* sorted by name */
     size_t n;
