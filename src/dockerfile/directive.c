@@ -24,6 +24,19 @@ bool cb_df_directive_split(struct cb_slice comment, char *key, size_t keysz, str
     return value->len > 0;
 }
 
+char *cb_df_check_comment(const struct cb_strvec *comments)
+{
+    for (size_t i = 0; i < comments->n; i++) {
+        char key[8];
+        struct cb_slice value;
+        if (!cb_df_directive_split(CB_SLICE(comments->v[i]), key, sizeof key, &value) || strcmp(key, "check") != 0)
+            continue;
+        const char *blank = memchr(value.ptr, ' ', value.len);
+        return cb_strndup(value.ptr, blank ? (size_t)(blank - value.ptr) : value.len);
+    }
+    return NULL;
+}
+
 /* Two readers walk the top of the file, as in BuildKit: `escape` (and complaints) by one that allows blanks in front of
  * '#', `syntax` and `check` by one that wants '#' in the first column but overlooks a "#!" line. */
 struct scan {
@@ -49,12 +62,11 @@ static int main_directive(struct scan *s, const char *key, struct cb_slice value
 
 static void pre_directive(struct scan *s, const char *key, struct cb_slice value)
 {
+    const char *blank = memchr(value.ptr, ' ', value.len);
+    size_t n = blank ? (size_t)(blank - value.ptr) : value.len;
     if (strcmp(key, "check") == 0 && !s->out->check)
-        s->out->check = cb_strndup(value.ptr, value.len);
+        s->out->check = cb_strndup(value.ptr, n);
     if (strcmp(key, "syntax") == 0 && !s->out->syntax) {
-        size_t n = 0;
-        while (n < value.len && value.ptr[n] != ' ')
-            n++;
         s->out->syntax = cb_strndup(value.ptr, n);
         s->out->syntax_line = s->out->lines;
     }

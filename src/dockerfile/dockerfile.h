@@ -63,7 +63,9 @@ struct cb_df_instruction {
     enum cb_df_kind kind;
     struct cb_df_span span;
     char *original;              /* the logical line as written, one line (for errors, history and progress) */
-    char *check;                 /* value of a `# check=` comment straight above, or NULL */
+    struct cb_strvec comments;   /* above it, without '#' and blanks around; an empty one forgets those before it */
+    char *check;                 /* value of the first `# check=` among them, or NULL */
+    unsigned empty_inside;       /* a blank line stands inside of its continued line, which ends here; else 0 */
     bool legacy_form;            /* `ENV k v` */
 
     struct cb_df_pair *pairs;    /* ARG ENV LABEL */
@@ -116,7 +118,7 @@ struct cb_dockerfile {
     size_t n_global_args;
     struct cb_df_stage *stages;
     size_t n_stages;
-    struct cb_df_warning *warnings;
+    struct cb_df_warning *warnings;        /* of the parser; cb_df_lint adds its own */
     size_t n_warnings;
     char *text;                          /* the source, for excerpts */
     size_t text_len;
@@ -158,6 +160,7 @@ struct cb_df_scope {
     void *arg;
     char escape;
     void (*undefined)(void *arg, const char *name);     /* told of each unset variable without a default; may be NULL */
+    void (*seen)(void *arg, const char *name, bool set); /* told of each variable, even without effect; or NULL */
 };
 /* Quotes are removed. -CB_ECONF for bad substitutions and ${v:?e}. */
 int cb_df_expand(struct cb_strbuf *out, const char *text, const struct cb_df_scope *scope, struct cb_error *err) CB_WUR;
@@ -197,3 +200,5 @@ bool cb_df_ignore_may_reinclude(const struct cb_df_ignore *i, const char *dir);
 /* Go's filepath.Match: `*` and `?` do not cross '/', [a-z] [^a-z], `\` escapes. -CB_ECONF for a malformed pattern. */
 int cb_df_match(const char *pattern, const char *name, bool *matched, struct cb_error *err) CB_WUR;
 bool cb_df_has_wildcard(const char *pattern);
+
+#include "dockerfile/checks.h"

@@ -79,9 +79,13 @@ static struct cb_slice read_name(struct expander *x)
 
 static const char *look_up(struct expander *x, const char *name, bool has_default)
 {
-    if (x->dry)
+    if (x->dry && !x->scope->seen)
         return NULL;
     const char *value = x->scope->lookup(x->scope->arg, name);
+    if (x->scope->seen)
+        x->scope->seen(x->scope->arg, name, value != NULL);
+    if (x->dry)
+        return NULL;
     if (!value && !has_default && x->scope->undefined)
         x->scope->undefined(x->scope->arg, name);
     return value;

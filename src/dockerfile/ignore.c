@@ -18,6 +18,7 @@ struct rule {
     bool include; /* `!` */
     unsigned line; /* 0: of no file */
     char *text;   /* cleaned, without `!` */
+    bool all;     /* it leaves out whatever stands at the root */
 };
 
 struct cb_df_ignore {
@@ -112,6 +113,7 @@ static int add_rule(struct cb_df_ignore *ig, struct cb_slice s, unsigned line, s
         return e;
     r->text = cb_strdup(pattern.buf);
     find_piece(&r->piece, pattern.buf);
+    r->all = strcmp(pattern.buf, "*") == 0 || strcmp(pattern.buf, "**") == 0 || strcmp(pattern.buf, "**/*") == 0;
     ig->n++;
     return 0;
 }
@@ -210,6 +212,22 @@ bool cb_df_ignore_why(const struct cb_df_ignore *i, const char *path, struct cb_
         cb_strbuf_addf(out, "%s:%u ", i->name, r->line);
     cb_strbuf_addf(out, "(\"%s\")", r->text);
     return true;
+}
+
+bool cb_df_ignore_simple(const struct cb_df_ignore *i)
+{
+    for (size_t k = 0; i && k < i->n; k++)
+        if (i->v[k].include)
+            return false;
+    return i != NULL;
+}
+
+bool cb_df_ignore_all(const struct cb_df_ignore *i)
+{
+    for (size_t k = 0; i && k < i->n; k++)
+        if (i->v[k].all && !i->v[k].include)
+            return true;
+    return false;
 }
 
 bool cb_df_ignore_may_reinclude(const struct cb_df_ignore *i, const char *dir)

@@ -53,8 +53,6 @@ static int legacy_pair(struct cb_df_instruction *i, struct cb_df_request *rq, st
     i->legacy_form = true;
     i->pairs = cb_calloc(1, sizeof *i->pairs);
     i->pairs[i->n_pairs++] = (struct cb_df_pair){ cb_strndup(s, n), cb_strdup(value) };
-    cb_df_warn(rq->warnings, rq->span, "LegacyKeyValueFormat", "write \"%s key=value\" in place of \"%s key value\"",
-               name, name);
     return 0;
 }
 
@@ -75,9 +73,6 @@ int cb_df_parse_single(struct cb_df_instruction *i, struct cb_df_request *rq, st
 {
     (void)err;
     cb_strvec_push(&i->words, rq->rest);
-    if (i->kind == CB_DF_MAINTAINER)
-        cb_df_warn(rq->warnings, rq->span, "MaintainerDeprecated",
-                   "MAINTAINER is deprecated: use LABEL org.opencontainers.image.authors=…");
     return 0;
 }
 

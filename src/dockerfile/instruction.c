@@ -84,6 +84,7 @@ void cb_df_instruction_done(struct cb_df_instruction *i)
     done_pairs(i);
     done_heredocs(i);
     done_mounts(i);
+    cb_strvec_done(&i->comments);
     cb_strvec_done(&i->words);
     cb_strvec_done(&i->command.args);
     cb_strvec_done(&i->exclude);

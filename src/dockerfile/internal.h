@@ -45,7 +45,7 @@ struct cb_df_line {
     struct cb_strbuf text;
     struct cb_df_span span;
     bool empty_inside;   /* a blank line stood inside of the continuation */
-    char *check;         /* as in cb_df_instruction */
+    struct cb_strvec comments; /* as in cb_df_instruction */
 };
 #define CB_DF_LINE_INIT { .text = CB_STRBUF_INIT }
 void cb_df_line_done(struct cb_df_line *l);
@@ -69,6 +69,8 @@ struct cb_df_directives {
 };
 /* A comment's text behind '#', "key=value" form: key (at most keysz-1 bytes, lower case) and value. */
 bool cb_df_directive_split(struct cb_slice comment, char *key, size_t keysz, struct cb_slice *value);
+/* The value of the first "check=…" among comments, up to a blank; NULL: there is none. */
+char *cb_df_check_comment(const struct cb_strvec *comments);
 int cb_df_directives_read(struct cb_df_directives *out, const char *text, size_t len, struct cb_error *err) CB_WUR;
 
 /* --- words.c --- */
@@ -123,7 +125,6 @@ int cb_df_from_check(const char *value, struct cb_error *err) CB_WUR;
 /* --- instruction.c and instr_*.c --- */
 struct cb_df_request {
     struct cb_df_lexer *lexer;       /* heredoc bodies are read from it */
-    struct cb_df_warnings *warnings;
     struct cb_df_span span;
     bool trigger;                    /* it is wrapped in ONBUILD: some kinds are refused */
     const char *rest;                /* arguments behind the flags */
@@ -141,10 +142,6 @@ extern const struct cb_df_flag cb_df_flags_from[], cb_df_flags_copy[], cb_df_fla
 /* Setters that several tables use. "" counts as absent, as in BuildKit. */
 int cb_df_set_string(char **field, const char *value);
 
-/* --- lint_parse.c --- */
-/* Warnings that need the whole file: casing, stage names, shell forms. */
-void cb_df_lint_file(const struct cb_dockerfile *d, struct cb_df_warnings *w);
-
 /* --- shell_pattern.c --- */
 struct cb_df_shell_pattern;
 /* NULL: malformed. Only `*`, `?` and escapes of them. */
@@ -158,6 +155,10 @@ size_t cb_df_shell_suffix(const struct cb_df_shell_pattern *p, struct cb_slice v
 /* The leftmost match at or behind from, as long as possible. False: none. */
 bool cb_df_shell_find(const struct cb_df_shell_pattern *p, struct cb_slice v, size_t from, struct cb_slice *match);
 size_t cb_df_char_len(const char *p, size_t n); /* of the character at p; 1 where it is no UTF-8 */
+
+/* --- ignore.c --- */
+bool cb_df_ignore_simple(const struct cb_df_ignore *i); /* there is no `!` in it; false for NULL */
+bool cb_df_ignore_all(const struct cb_df_ignore *i);    /* a rule leaves out everything at the root */
 
 /* --- glob.c --- */
 /* A wildcard pattern as a list of tokens, run as a nondeterministic automaton. */

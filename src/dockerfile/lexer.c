@@ -8,7 +8,7 @@
 void cb_df_line_done(struct cb_df_line *l)
 {
     cb_strbuf_done(&l->text);
-    free(l->check);
+    cb_strvec_done(&l->comments);
     *l = (struct cb_df_line)CB_DF_LINE_INIT;
 }
 
@@ -94,14 +94,14 @@ static bool take_continuation(struct cb_slice *s, char escape)
     return true;
 }
 
-/* The value of "# check=…" behind the '#', else NULL. */
-static char *check_comment(struct cb_slice comment)
+/* BuildKit drops one character, whatever it is: the '#' of an indented comment stays, so it describes nothing. */
+static void keep_comment(struct cb_df_line *line, struct cb_slice raw)
 {
-    char key[8];
-    struct cb_slice value;
-    if (!cb_df_directive_split(comment, key, sizeof key, &value) || strcmp(key, "check") != 0)
-        return NULL;
-    return cb_strndup(value.ptr, value.len);
+    struct cb_slice s = cb_slice_trim((struct cb_slice){ raw.ptr + 1, raw.len - 1 });
+    if (s.len == 0)
+        cb_strvec_done(&line->comments);
+    else
+        cb_strvec_take(&line->comments, cb_strndup(s.ptr, s.len));
 }
 
 static int join(struct cb_df_lexer *lx, struct cb_df_line *line, struct cb_slice s, struct cb_error *err)
@@ -146,13 +146,12 @@ static int first_line(struct cb_df_lexer *lx, struct cb_df_line *line, struct cb
         int r = cb_df_lexer_raw(lx, out, err);
         if (r <= 0)
             return r;
-        *out = trim_left(trim_line_end(*out));
+        struct cb_slice raw = trim_line_end(*out);
+        *out = trim_left(raw);
         if (out->len > 0 && out->ptr[0] != '#')
             return 1;
-        free(line->check);
-        line->check = NULL;
         if (out->len > 0 && lx->line > lx->directives)
-            line->check = check_comment((struct cb_slice){ out->ptr + 1, out->len - 1 });
+            keep_comment(line, raw);
     }
 }
 

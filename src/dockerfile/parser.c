@@ -66,17 +66,18 @@ static int place(struct parser *p, struct cb_df_instruction *i, struct cb_error 
 static int one(struct parser *p, struct cb_df_line *line, struct cb_error *err)
 {
     CB_CLEANUP(cb_df_instruction_done) struct cb_df_instruction i = { 0 };
-    struct cb_df_request rq = { .lexer = &p->lexer, .warnings = &p->warnings, .span = line->span };
+    struct cb_df_request rq = { .lexer = &p->lexer, .span = line->span };
     if (++p->count > CB_DF_MAX_INSTRUCTIONS)
         return cb_df_fail(err, "more than %d instructions", CB_DF_MAX_INSTRUCTIONS);
-    if (line->empty_inside)
-        cb_df_warn(&p->warnings, line->span, "NoEmptyContinuation", "an empty line stands inside of a continued line");
     int r = cb_df_instruction_read(&i, &rq, line->text.buf, err);
     cb_df_heredocs_done(&rq.heredocs);
     if (r < 0)
         return r;
     i.span.last = p->lexer.line;
-    i.check = CB_TAKE(line->check);
+    i.empty_inside = line->empty_inside ? line->span.last : 0;
+    i.check = cb_df_check_comment(&line->comments);
+    i.comments = line->comments;
+    line->comments = (struct cb_strvec)CB_STRVEC_INIT;
     return place(p, &i, err);
 }
 
@@ -150,11 +151,7 @@ static int parse(struct parser *p, const char *text, size_t len, struct cb_error
     p->lexer.text = p->d->text;
     p->lexer.len = len;
     int r = directives(p, err);
-    if (r == 0)
-        r = body(p, err);
-    if (r == 0)
-        cb_df_lint_file(p->d, &p->warnings);
-    return r;
+    return r < 0 ? r : body(p, err);
 }
 
 struct cb_dockerfile *cb_dockerfile_parse(const char *name, const char *text, size_t len, struct cb_error *err)

@@ -61,7 +61,8 @@ static inline char *run_case(const char *file, char *s, test_case_fn *fn, void *
         fprintf(stderr, "%s: a case has no ---: %.60s\n", file, s);
         abort();
     }
-    cb_autofree char *expected = cb_asprintf("%s%s", sep + 5, next ? "\n" : "");
+    bool nothing = next == sep + 4; /* is expected: its line end is that of --- */
+    cb_autofree char *expected = nothing ? cb_strdup("") : cb_asprintf("%s%s", sep + 5, next ? "\n" : "");
     *nl = '\0';
     sep[sep > nl] = '\0';
     char *input = sep == nl ? sep : nl + 1;
