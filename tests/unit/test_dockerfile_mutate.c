@@ -6,8 +6,35 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#define CB_FUZZ_REPLAY 1
 #include "dockerfile_cases.h"
-#include "tests/fuzz/fuzz_dockerfile.c"
+#include "tests/fuzz/fuzz_expand.c"
+#include "tests/fuzz/fuzz_heredoc.c"
+#include "tests/fuzz/fuzz_ignore.c"
+#include "tests/fuzz/fuzz_lint.c"
+#include "tests/fuzz/fuzz_match.c"
+#include "tests/fuzz/fuzz_mount.c"
+#include "tests/fuzz/fuzz_parse.c"
+#include "tests/fuzz/fuzz_pattern.c"
+#include "tests/fuzz/fuzz_platform.c"
+#include "tests/fuzz/fuzz_reference.c"
+
+static const struct {
+    const char *name;
+    void (*run)(char *text, size_t len);
+} targets[] = {
+    { "parse", fuzz_parse }, { "lint", fuzz_lint }, { "heredoc", fuzz_heredoc }, { "expand", fuzz_expand },
+    { "mount", fuzz_mount }, { "ignore", fuzz_ignore }, { "pattern", fuzz_pattern }, { "match", fuzz_match },
+    { "platform", fuzz_platform }, { "reference", fuzz_reference },
+};
+
+/* Each target changes its text. */
+static void run_target(size_t i, const struct cb_strbuf *s)
+{
+    cb_autofree char *text = cb_malloc(s->len + 1);
+    memcpy(text, s->buf ? s->buf : "", s->len + 1);
+    targets[i].run(text, s->len);
+}
 
 static uint64_t seed = 0x9e3779b97f4a7c15u;
 
@@ -29,14 +56,13 @@ static void collect(const struct test_case *c, void *arg)
     struct corpus *k = arg;
     CB_GROW(k->v, k->n, k->cap);
     k->v[k->n] = (struct cb_strbuf)CB_STRBUF_INIT;
-    cb_strbuf_addch(&k->v[k->n], '\0'); /* the fuzzer's choice: a Dockerfile */
     cb_strbuf_add(&k->v[k->n++], c->input, c->input_len);
 }
 
 static void damage(struct cb_strbuf *s, const struct corpus *k)
 {
     static const char liked[] = "\\`\n\r\t #$[]{}<>\"'=,-:!*?/@\xc3\x80" "1A";
-    size_t at = 1 + pick(s->len), n = 1 + pick(8);
+    size_t at = pick(s->len), n = 1 + pick(8);
     at = CB_MIN(at, s->len);
     switch (pick(5)) {
     case 0:
@@ -59,7 +85,7 @@ static void damage(struct cb_strbuf *s, const struct corpus *k)
     }
     default: { /* go on as another case */
         const struct cb_strbuf *o = &k->v[pick(k->n)];
-        size_t from = 1 + pick(o->len);
+        size_t from = pick(o->len);
         cb_strbuf_setlen(s, at);
         if (from < o->len)
             cb_strbuf_add(s, o->buf + from, o->len - from);
@@ -80,20 +106,18 @@ static void test_mutations(void **state)
         cb_strbuf_add(&s, from->buf, from->len);
         for (size_t n = 1 + pick(6); n > 0; n--)
             damage(&s, &k);
-        /* Mostly Dockerfiles, sometimes the same bytes as rules, texts and patterns. */
-        s.buf[0] = pick(4) ? 0 : (char)pick(8);
-        assert_int_equal(LLVMFuzzerTestOneInput((const uint8_t *)s.buf, s.len), 0);
+        /* Mostly Dockerfiles, sometimes the same bytes as something else. */
+        run_target(pick(4) ? pick(2) : pick(CB_COUNTOF(targets)), &s);
     }
     for (size_t i = 0; i < k.n; i++)
         cb_strbuf_done(&k.v[i]);
     free(k.v);
 }
 
-static void test_replay(void **state)
+static size_t replay(size_t target)
 {
-    (void)state;
     const char *data = getenv("CB_TEST_DATA") ? getenv("CB_TEST_DATA") : "tests/data";
-    cb_autofree char *path = cb_asprintf("%s/../fuzz/corpus/dockerfile", data);
+    cb_autofree char *path = cb_asprintf("%s/../fuzz/corpus/%s", data, targets[target].name);
     DIR *d = opendir(path);
     size_t n = 0;
     assert_non_null(d);
@@ -103,11 +127,18 @@ static void test_replay(void **state)
         if (e->d_name[0] == '.')
             continue;
         assert_int_equal(cb_file_slurp(file, 1 << 24, &s, NULL), 0);
-        assert_int_equal(LLVMFuzzerTestOneInput((const uint8_t *)s.buf, s.len), 0);
+        run_target(target, &s);
         n++;
     }
     closedir(d);
-    assert_true(n > 0);
+    return n;
+}
+
+static void test_replay(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CB_COUNTOF(targets); i++)
+        assert_true(replay(i) > 0);
 }
 
 int main(void)
