@@ -21,10 +21,8 @@ build_objects()
     sanitize="-fsanitize=fuzzer-no-link,address,undefined"
     for source in "$top"/src/util/*.c "$top"/src/oci/*.c "$top"/src/dockerfile/*.c; do
         object=$out/obj/$(printf '%s' "${source#"$top"/src/}" | tr / _).o
-        if [ ! "$object" -nt "$source" ]; then
-            # shellcheck disable=SC2086 # lists of words
-            $cc $flags $sanitize $includes -c "$source" -o "$object"
-        fi
+        # shellcheck disable=SC2086 # lists of words
+        $cc $flags $sanitize $includes -c "$source" -o "$object"
     done
 }
 

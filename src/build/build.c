@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "build/check.h"
 #include "build/failed.h"
 #include "build/internal.h"
 #include "util/alloc.h"
@@ -227,6 +228,14 @@ static int make_plan(struct cb_build *b, struct cb_error *err)
     return r;
 }
 
+/* Also where the plan failed: a warning may tell why. */
+static int lint(struct cb_build *b, const struct inputs *in, struct cb_error *err)
+{
+    struct cb_check c = { .o = b->o, .dockerfile = b->res->dockerfile, .ignore = in->ignore, .plan = &b->plan,
+                          .progress = b->env->progress };
+    return cb_check_lint(&c, err);
+}
+
 static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     struct cb_solver *s = &b->solver;
@@ -330,6 +339,8 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
 {
     bool all_hit = false;
     int r = make_plan(b, err);
+    int v = lint(b, in, r < 0 ? NULL : err);
+    r = r < 0 ? r : v;
     if (r == 0)
         r = set_up_push(b, err);
     if (r == 0)
@@ -418,6 +429,46 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
         r = cb_error_move(err, &e);
     }
     clean_up(&b);
+    inputs_done(&in);
+    return r;
+}
+
+/* ---- checking ---- */
+
+static int resolve_parents(struct cb_build *b, struct cb_error *err)
+{
+    struct cb_plan_options po = { .build = b->o, .dockerfile = b->res->dockerfile, .resolve = resolve_source,
+                                  .resolve_arg = b, .progress = b->env->progress, .parents_only = true };
+    return cb_plan_make(&po, &b->plan, &b->res->failed, err);
+}
+
+int cb_build_check(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                   struct cb_error *err)
+{
+    struct cb_build b = { .env = env, .o = o, .res = res };
+    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
+    struct cb_check c = { .o = o, .plan = env ? &b.plan : NULL };
+    int r = read_inputs(&in, o, res, err), v = 0;
+    c.ignore = in.ignore;
+    c.dockerfile = res->dockerfile;
+    if (r == 0 && env)
+        r = resolve_parents(&b, err);
+    if (c.dockerfile)
+        v = cb_check_lint(&c, r < 0 ? NULL : err);
+    cb_plan_done(&b.plan);
+    inputs_done(&in);
+    return r < 0 ? r : v;
+}
+
+int cb_build_outline(const struct cb_build_options *o, struct cb_build_result *res, struct cb_df_outline *out,
+                     struct cb_error *err)
+{
+    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
+    int r = read_inputs(&in, o, res, err);
+    struct cb_check c = { .o = o, .dockerfile = res->dockerfile };
+    *out = (struct cb_df_outline){ 0 };
+    if (r == 0)
+        r = cb_check_outline(&c, out, err);
     inputs_done(&in);
     return r;
 }

@@ -99,6 +99,10 @@ struct cb_build_options {
     const struct cb_strvec *env, *unset_env, *unset_labels; /* of the image, at the very end; or NULL */
     const char *ignorefile;            /* instead of .dockerignore, or NULL */
     unsigned jobs;                     /* steps at a time; 0: by processors */
+    /* of the checks */
+    bool check_all;                    /* all stages, where there is no target */
+    bool check_report_only;            /* violations are no errors, whatever the Dockerfile says */
+    const struct cb_strvec *check_skip, *check_experimental; /* rules; may be NULL */
 };
 
 /* What came out. */
@@ -137,6 +141,14 @@ void cb_build_result_done(struct cb_build_result *r);
 /* Fills *res also where it fails (dockerfile, failed, failed_log). */
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                  struct cb_error *err) CB_WUR;
+
+/* Reads what a build reads, and checks it: res->dockerfile and its warnings. Runs nothing. env: parents are resolved;
+ * NULL: nothing is opened but the files. */
+int cb_build_check(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                   struct cb_error *err) CB_WUR;
+/* What the target takes from outside. Reads the files only. */
+int cb_build_outline(const struct cb_build_options *o, struct cb_build_result *res, struct cb_df_outline *out,
+                     struct cb_error *err) CB_WUR;
 
 /* An image of the store (manifest and config; maybe not its layers), and the repository that has the rest. */
 struct cb_found_image {

@@ -114,6 +114,8 @@ struct cb_plan {
     size_t n, cap;
     struct cb_plan_source **sources;
     size_t n_sources, cap_sources;
+    struct cb_plan_source **parents; /* of each stage of the Dockerfile; NULL: another stage, scratch, or not asked */
+    size_t n_parents;
     struct cb_vertex *goal;      /* of the target stage; NULL: `FROM scratch` with nothing on it */
     struct cb_plan_source *base; /* the parent image at the bottom of the target stage's chain; NULL: scratch */
     struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */
@@ -129,6 +131,7 @@ struct cb_plan_options {
     int (*resolve)(void *arg, struct cb_plan_source *src, struct cb_error *err);
     void *resolve_arg;
     struct cb_progress *progress;
+    bool parents_only;           /* of all stages where there is no target; nothing else is planned */
 };
 /* -CB_ECONF: "Dockerfile:12: …". *failed (may be NULL) gets the span of an error that belongs to an instruction. */
 int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,

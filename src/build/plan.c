@@ -398,13 +398,25 @@ static int plan_all(struct planner *p, struct cb_error *err)
     int r = plan_no_cache(p, err);
     if (r == 0)
         r = reach(p, target, err);
+    for (size_t i = 0; r == 0 && p->o->parents_only && !p->o->build->target && i < p->df->n_stages; i++)
+        r = reach(p, &p->stages[i], err);
     if (r == 0)
         r = plan_resolve(p, 0, err);
-    if (r == 0)
-        r = plan_stage_now(p, target, err);
+    if (r < 0 || p->o->parents_only)
+        return r;
+    r = plan_stage_now(p, target, err);
     if (r == 0)
         take_result(p, target);
     return r;
+}
+
+/* They stay when the stages go. */
+static void keep_parents(struct planner *p)
+{
+    p->plan->parents = cb_calloc(p->df->n_stages + 1, sizeof(struct cb_plan_source *));
+    p->plan->n_parents = p->df->n_stages;
+    for (size_t i = 0; i < p->df->n_stages; i++)
+        p->plan->parents[i] = p->stages[i].source;
 }
 
 static void free_history(struct cb_plan_history *h, size_t n)
@@ -442,6 +454,7 @@ int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb
     int r = plan_global_args(&p, &e);
     if (r == 0)
         r = plan_all(&p, &e);
+    keep_parents(&p);
     planner_done(&p);
     if (failed)
         *failed = p.failed;
@@ -494,6 +507,7 @@ void cb_plan_done(struct cb_plan *p)
     }
     free(p->vertices);
     free(p->sources);
+    free(p->parents);
     cb_image_config_done(&p->config);
     free_history(p->history, p->n_history);
     *p = (struct cb_plan){ 0 };

@@ -58,19 +58,6 @@ struct job {
     struct cb_plan_source *source;
 };
 
-/* A lone manifest has no index that would have to have the platform: it is taken, as buildx does, but not in
- * silence. */
-static void check_platform(const struct cb_plan_source *s)
-{
-    struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, have cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const struct cb_platform *is = &s->image.config.platform;
-    if (!is->arch || cb_platform_match(&s->platform, is) > 0)
-        return;
-    cb_strbuf_add_platform(&want, &s->platform);
-    cb_strbuf_add_platform(&have, is);
-    cb_step_warn(s->step, "%s is for %s, and %s was asked for", s->text, have.buf, want.buf);
-}
-
 static void resolve_one(void *arg)
 {
     struct job *j = arg;
@@ -78,12 +65,10 @@ static void resolve_one(void *arg)
     struct group *g = j->group;
     cb_step_begin(s->step);
     s->result = g->o->resolve(g->o->resolve_arg, s, &s->err);
-    if (s->result < 0) {
+    if (s->result < 0)
         cb_step_error(s->step, cb_error_text(&s->err));
-    } else {
-        check_platform(s);
+    else
         cb_step_done(s->step);
-    }
     pthread_mutex_lock(&g->mu);
     if (--g->left == 0)
         pthread_cond_signal(&g->cond);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/build_call.h"
 #include "cmd/build_input.h"
 #include "cmd/build_report.h"
 
@@ -54,10 +55,35 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     const char *mode = in->cli.common.progress;
     struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile,
                              .metadata_file = in->cli.metadata_file, .print_id = in->cli.quiet,
-                             .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson") };
+                             .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"),
+                             .expand = in->cli.common.debug };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
     return r;
+}
+
+/* Without a session where only the file is looked at. */
+static int call(struct build_input *in, const struct build_call *c, const struct cb_process *p, int *status,
+                struct cb_error *err)
+{
+    struct cb_session s cb_cleanup_session = { 0 };
+    if (c->kind != BUILD_CALL_CHECK)
+        return check_context(in->o.context, err) < 0 ? -CB_EUSAGE : build_call_run(c, NULL, &in->o, status, err);
+    if (!in->cli.common.progress)
+        in->cli.common.progress = "quiet";
+    int r = open_session(&s, in, p, err);
+    return r < 0 ? r : build_call_run(c, &s.env, &in->o, status, err);
+}
+
+static int build_or_call(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err)
+{
+    struct build_call c = { 0 };
+    int r = build_call_parse(&c, in->cli.call ? in->cli.call : in->cli.check ? "check" : "build", err);
+    if (r < 0)
+        return r;
+    if (in->cli.check && c.kind != BUILD_CALL_CHECK)
+        return cb_error_set(err, CB_EUSAGE, "--check is --call check: --call %s is something else", in->cli.call);
+    return c.kind == BUILD_CALL_NONE ? build_run(in, p, status, err) : call(in, &c, p, status, err);
 }
 
 /* Whether -t is there at all decides what the word behind --push is, wherever -t stands. What is wrong is told by the
@@ -86,7 +112,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     if (r == 0 && !a.done) {
         r = build_input_take(&in, err);
         if (r == 0)
-            r = build_run(&in, p, status, err);
+            r = build_or_call(&in, p, status, err);
     }
     build_input_done(&in);
     return r;

@@ -36,6 +36,8 @@ const struct cb_opt build_opts[] = {
       NULL },
     { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
     { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
+    { "check", 0, CB_OPT_FLAG, AT(check), NULL, "check the Dockerfile, build nothing (--call check)", NULL },
+    { "call", 0, CB_OPT_STRING, AT(call), "WHAT", "build nothing: check, outline or targets[,format=json]", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
     CB_OPT_COMMON_PROGRESS(build_options),
     { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },

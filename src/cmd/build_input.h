@@ -12,9 +12,9 @@
 
 struct build_options {
     struct cb_common common;
-    const char *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
+    const char *call, *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
     struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh;
-    bool no_cache, quiet;
+    bool no_cache, quiet, check;
     struct limit_options limits;
     struct image_options image;
     struct result_options results;

@@ -2,7 +2,10 @@
 #include "cmd/build_report.h"
 
 #include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
 
+#include "cmd/check_print.h"
 #include "cmd/session.h"
 #include "oci/json.h"
 #include "util/alloc.h"
@@ -71,21 +74,11 @@ static void put_bytes(json_t *o, const struct cb_build_result *res)
         json_object_set_new(o, keys[i], json_integer((json_int_t)sums[i]));
 }
 
-/* As buildx: only where it is asked for. */
-static void put_warnings(json_t *o, const struct cb_dockerfile *d)
+/* As buildx, which is asked for them by the environment. */
+static bool wants_warnings(void)
 {
-    const char *wanted = getenv("BUILDX_METADATA_WARNINGS");
-    if (!wanted || (strcmp(wanted, "1") && strcmp(wanted, "true")) || !d || !d->n_warnings)
-        return;
-    json_t *a = json_array();
-    for (size_t i = 0; i < d->n_warnings; i++) {
-        json_t *w = json_object();
-        cb_json_put(w, "short", cb_json_string(d->warnings[i].text));
-        cb_json_put(w, "rule", cb_json_string(d->warnings[i].rule));
-        json_object_set_new(w, "line", json_integer(d->warnings[i].span.first));
-        json_array_append_new(a, w);
-    }
-    json_object_set_new(o, "buildx.build.warnings", a);
+    const char *v = getenv("BUILDX_METADATA_WARNINGS");
+    return v && (!strcmp(v, "1") || !strcasecmp(v, "t") || !strcasecmp(v, "true"));
 }
 
 static int write_metadata(const struct cb_report *r, struct cb_error *err)
@@ -98,13 +91,14 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
     put_digest(o, "containerimage.digest", &res->image.desc.digest);
     if (res->n_tags)
         json_object_set_new(o, "image.name", names_json(res));
+    if (res->dockerfile && res->dockerfile->n_warnings && wants_warnings())
+        json_object_set_new(o, "buildx.build.warnings", cb_warnings_json(res->dockerfile));
     json_object_set_new(o, "cbpush.steps", json_integer(res->steps));
     json_object_set_new(o, "cbpush.cached", json_integer(res->cached));
     json_object_set_new(o, "cbpush.pushed", blobs_json(res));
     json_object_set_new(o, "cbpush.timings", steps_json(res));
     put_bytes(o, res);
     cb_json_put_string(o, "cbpush.compressor", res->engine);
-    put_warnings(o, res->dockerfile);
     cb_json_print_pretty(&sb, o);
     return cb_report_write_n(r->metadata_file, sb.buf, sb.len, err);
 }
@@ -140,16 +134,6 @@ static void print_summary(const struct cb_build_result *res)
     print_pushed(res);
 }
 
-static void print_warnings(const struct cb_dockerfile *d)
-{
-    if (!d || d->n_warnings == 0)
-        return;
-    fprintf(stderr, "\n %zu warning%s found:\n", d->n_warnings, d->n_warnings == 1 ? "" : "s");
-    for (size_t i = 0; i < d->n_warnings; i++)
-        fprintf(stderr, " - %s%s%s (line %u)\n", d->warnings[i].rule, *d->warnings[i].rule ? ": " : "",
-                d->warnings[i].text, d->warnings[i].span.first);
-}
-
 int cb_report_success(const struct cb_report *r, struct cb_error *err)
 {
     char id[CB_DIGEST_TEXT_MAX];
@@ -164,7 +148,7 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
     if (r->print_id)
         printf("%s\n", text);
     if (!r->quiet) {
-        print_warnings(r->res->dockerfile);
+        cb_warnings_print(r->res->dockerfile, r->expand);
         print_summary(r->res);
     }
     return e;
@@ -191,6 +175,8 @@ int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
         write_error(r, err);
     if (r->res->failed_log)
         fputs(r->res->failed_log, stderr);
+    if (!r->quiet)
+        cb_warnings_print(r->res->dockerfile, r->expand);
     if (r->res->dockerfile && r->res->failed.first) {
         cb_df_excerpt(&sb, r->res->dockerfile, r->res->failed);
         struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;

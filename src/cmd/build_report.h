@@ -10,6 +10,7 @@ struct cb_report {
     const char *iidfile, *metadata_file;
     bool quiet;      /* no summary */
     bool print_id;   /* the image ID on standard output */
+    bool expand;     /* warnings with reasons and excerpts */
 };
 int cb_report_success(const struct cb_report *r, struct cb_error *err) CB_WUR;
 /* Log and excerpt of the failing step on standard error, and what went wrong in --metadata-file; returns code. */

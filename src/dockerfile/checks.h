@@ -47,6 +47,8 @@ struct cb_df_parent {
 
 struct cb_df_lint_options {
     const char *check;                /* in place of the file's `# check=`; NULL: as the file says */
+    const struct cb_strvec *skip, *experimental; /* rules, besides; may be NULL */
+    bool report_only;                 /* violations are no errors, whatever the check says */
     const struct cb_strvec *build_args; /* "K=V"; may be NULL */
     const char *target;               /* stage; NULL: the last one */
     bool all_stages;                  /* else those that the target needs */

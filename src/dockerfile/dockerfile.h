@@ -109,6 +109,9 @@ struct cb_df_warning {
     char *text;
 };
 
+/* "Rule: text (line 3)" as BuildKit shows it; to be freed. */
+char *cb_df_warning_text(const struct cb_df_warning *w);
+
 struct cb_dockerfile {
     char *name;                          /* as shown: "Dockerfile" */
     char *syntax;                        /* # syntax= value or NULL */

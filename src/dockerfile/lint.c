@@ -119,11 +119,22 @@ void cb_df_lint_done(struct cb_df_lint *l)
     done_args(&l->global_args);
 }
 
+static void add_rules(const struct cb_strvec *more, bool *all, struct cb_strvec *names)
+{
+    for (size_t i = 0; more && i < more->n; i++) {
+        *all |= strcmp(more->v[i], "all") == 0;
+        cb_strvec_push(names, more->v[i]);
+    }
+}
+
 static int read_check(struct cb_df_lint *l, struct cb_error *err)
 {
     const char *text = l->o->check ? l->o->check : l->d->check ? l->d->check : "";
-    if (cb_df_check_parse(&l->check, text, err) == 0)
+    if (cb_df_check_parse(&l->check, text, err) == 0) {
+        add_rules(l->o->skip, &l->check.skip_all, &l->check.skip);
+        add_rules(l->o->experimental, &l->check.experimental_all, &l->check.experimental);
         return 0;
+    }
     (void)cb_error_wrap(err, l->o->check ? "BUILDKIT_DOCKERFILE_CHECK" : "%s: # check=", l->d->name);
     return -CB_ECONF;
 }
@@ -183,7 +194,7 @@ static int verdict(const struct cb_df_lint *l, struct cb_error *err)
     for (size_t i = 0; i < CB_DF_N_RULES; i++)
         if (l->violated[i])
             cb_strbuf_addf(&rules, "%s%s", rules.len ? ", " : "", cb_df_rules[i].name);
-    if (!l->check.error || rules.len == 0)
+    if (!l->check.error || l->o->report_only || rules.len == 0)
         return 0;
     return cb_df_fail(err, "lint violation found for rules: %s", rules.buf);
 }

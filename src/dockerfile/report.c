@@ -64,3 +64,8 @@ void cb_df_warn(struct cb_df_warnings *w, struct cb_df_span span, const char *ru
     x->text = cb_vasprintf(fmt, ap);
     va_end(ap);
 }
+
+char *cb_df_warning_text(const struct cb_df_warning *w)
+{
+    return cb_asprintf("%s%s%s (line %u)", w->rule, *w->rule ? ": " : "", w->text, w->span.first);
+}
