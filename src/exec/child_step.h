@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the processes of child.h have in common, whichever isolation they are made for. */
+
+#include "exec/child.h"
+
+/* The address sanitizer takes a lock before each call that does not return. A thread that held it is not here any
+ * more. */
+#define CB_AFTER_CLONE __attribute__((no_sanitize("address")))
+
+int cb_child_control(int option, unsigned long a, unsigned long b); /* prctl */
+CB_NORETURN void cb_child_die(const struct cb_child *c, enum cb_stage stage, int sys_errno, const char *what);
+
+/* In this order, in the first process: */
+void cb_child_take_signals(void);        /* all of them are blocked, none is handled */
+void cb_child_wait(struct cb_child *c);  /* until the parent lets us go; we do not outlive it */
+void cb_child_stdio(struct cb_child *c); /* descriptors 0 to 2, the report, and nothing else */
+void cb_child_limits(void);
+
+/* Becomes the step's own process: its directory, user, capabilities, and its program. */
+CB_NORETURN void cb_child_step(const struct cb_child *c);
+/* Permitted and effective become mask; inheritable always empty (G8). */
+int cb_child_capabilities(uint64_t mask);
