@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What runs after clone(2): our PID 1 and, from it, the step's own process. The parent has threads, so nothing in here
- * allocates, locks or touches stdio; everything was prepared in struct cb_child before. */
+/* What runs after clone(2): a first process of ours and, from it, the step's own process. The parent has threads, so
+ * nothing in there allocates, locks or touches stdio; everything was prepared in struct cb_child before. */
 
 #include <linux/filter.h>
 #include <stdbool.h>
@@ -69,8 +69,9 @@ struct cb_child {
     size_t args_len;
 };
 
-/* Does not return. (It is not declared so: the address sanitizer would take its locks before the call.) */
-void cb_child_main(struct cb_child *c);
+/* The first process of each isolation. Does not return. (It is not declared so: the address sanitizer would take its
+ * locks before the call.) */
+void cb_child_native_main(struct cb_child *c);
 
 /* Docker's default capabilities as a bit mask. */
 uint64_t cb_default_capabilities(void);

@@ -81,7 +81,7 @@ static int next_timeout(struct pump *p)
         return timeout;
     int64_t left = (p->kill_at - cb_time_monotonic()) / 1000000 + 1;
     if (left <= 0) {
-        signal_init(p, SIGKILL);
+        signal_init(p, p->sb->ops->kill_signal);
         return 1000;
     }
     return timeout < 0 || left < timeout ? (int)left : timeout;
@@ -135,13 +135,13 @@ static int loop(struct pump *p, struct cb_error *err)
             if (errno == EINTR)
                 continue;
             failed = cb_error_sys(err, CB_ELOCAL, errno, "poll");
-            signal_init(p, SIGKILL);
+            signal_init(p, p->sb->ops->kill_signal);
             return failed;
         }
         int r = failed == 0 ? serve(p, fds, err) : 0;
         if (r < 0) {
             failed = r;
-            signal_init(p, SIGKILL);
+            signal_init(p, p->sb->ops->kill_signal);
         }
         if (fds[AT_PIDFD].revents)
             return failed;

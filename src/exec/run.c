@@ -313,26 +313,42 @@ static int run(struct cb_sandbox *sb, int *status, struct cb_error *err)
         r = cb_sandbox_wait_ready(sb, err);
     if (r == 0)
         r = cb_pump_run(sb, &res, err);
+    if (r == 0 && sb->ops->end)
+        r = sb->ops->end(sb, &res, err);
     cb_sandbox_finish(sb);
     return r < 0 ? r : judge(sb->spec, &res, status, err);
 }
 
-int cb_sandbox_run(const struct cb_exec_spec *spec, enum cb_overlay_how how, int *status, struct cb_error *err)
+static int run_by(const struct cb_isolation_ops *ops, const struct cb_exec_spec *spec, enum cb_overlay_how how,
+                  int *status, struct cb_error *err)
 {
     struct cb_sandbox sb;
     int r = check_spec(spec, err);
+    if (r == 0 && ops->check)
+        r = ops->check(spec, err);
     if (r == 0)
         r = cb_cancel_check(spec->cancel, err);
     if (r < 0)
         return r;
-    cb_sandbox_init(&sb, spec);
+    cb_sandbox_init(&sb, spec, ops);
     sb.how = how;
     r = run(&sb, status, err);
     cb_sandbox_done(&sb);
     return r;
 }
 
+static const struct cb_isolation_ops *ops_of(const struct cb_exec_spec *spec)
+{
+    (void)spec;
+    return &cb_isolation_native;
+}
+
+int cb_sandbox_run(const struct cb_exec_spec *spec, enum cb_overlay_how how, int *status, struct cb_error *err)
+{
+    return run_by(ops_of(spec), spec, how, status, err);
+}
+
 int cb_exec_run(const struct cb_exec_spec *spec, int *status, struct cb_error *err)
 {
-    return cb_sandbox_run(spec, CB_OVERLAY_FDS, status, err);
+    return run_by(ops_of(spec), spec, CB_OVERLAY_FDS, status, err);
 }

@@ -15,9 +15,10 @@
 #include "util/alloc.h"
 #include "util/thread.h"
 
-void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec)
+void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec, const struct cb_isolation_ops *ops)
 {
-    *sb = (struct cb_sandbox){ .spec = spec, .stubs = -1, .root = -1, .stage = -1, .dev = -1, .sys = -1, .go_write = -1,
+    *sb = (struct cb_sandbox){ .spec = spec, .ops = ops, .stubs = -1,
+                               .root = -1, .stage = -1, .dev = -1, .sys = -1, .go_write = -1,
                                .report_read = -1, .out_read = { -1, -1 }, .master = -1, .pidfd = -1 };
     sb->targets.root = sb->targets.upper = -1;
     sb->cgroup = (struct cb_cgroup)CB_CGROUP_INIT;
@@ -94,7 +95,7 @@ void cb_sandbox_done(struct cb_sandbox *sb)
 /* ---- the thread ---- */
 
 /* Its own working directory and umask first: what is made on the way must not depend on the user's. */
-static int own_directory(struct cb_sandbox *sb, struct cb_error *err)
+int cb_sandbox_own_directory(struct cb_sandbox *sb, struct cb_error *err)
 {
     (void)sb;
     if (unshare(CLONE_FS) < 0)
@@ -103,7 +104,7 @@ static int own_directory(struct cb_sandbox *sb, struct cb_error *err)
     return 0;
 }
 
-static int enter_namespaces(struct cb_sandbox *sb, struct cb_error *err)
+int cb_sandbox_enter(struct cb_sandbox *sb, struct cb_error *err)
 {
     int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
     flags |= sb->spec->network == CB_NETWORK_HOST ? 0 : CLONE_NEWNET;
@@ -117,7 +118,7 @@ static int enter_namespaces(struct cb_sandbox *sb, struct cb_error *err)
     return 0;
 }
 
-static int wait_network(struct cb_sandbox *sb, struct cb_error *err)
+int cb_sandbox_wait_network(struct cb_sandbox *sb, struct cb_error *err)
 {
     if (sb->spec->network != CB_NETWORK_PRIVATE)
         return 0;
@@ -126,7 +127,7 @@ static int wait_network(struct cb_sandbox *sb, struct cb_error *err)
     return sb->network_failed ? cb_error_set(err, CB_ELOCAL, "no network") : 0;
 }
 
-static int make_cgroup(struct cb_sandbox *sb, struct cb_error *err)
+int cb_sandbox_make_cgroup(struct cb_sandbox *sb, struct cb_error *err)
 {
     return cb_cgroup_make(&sb->cgroup, sb->spec->limits, err);
 }
@@ -139,12 +140,12 @@ static void abandon_step(struct cb_sandbox *sb)
         ;
 }
 
-static int clone_step(struct cb_sandbox *sb, struct cb_error *err)
+int cb_sandbox_clone(struct cb_sandbox *sb, struct cb_error *err)
 {
     sb->child.root = sb->root;
-    long pid = syscall(SYS_clone, CLONE_NEWPID | CLONE_PIDFD | SIGCHLD, 0, &sb->pidfd, 0, 0);
+    long pid = syscall(SYS_clone, sb->ops->clone_flags | CLONE_PIDFD | SIGCHLD, 0, &sb->pidfd, 0, 0);
     if (pid == 0)
-        cb_child_main(&sb->child);
+        sb->ops->child(&sb->child);
     if (pid < 0) {
         int e = errno;
         sb->pidfd = -1;
@@ -162,14 +163,8 @@ static int clone_step(struct cb_sandbox *sb, struct cb_error *err)
 
 static int run_steps(struct cb_sandbox *sb)
 {
-    static int (*const steps[])(struct cb_sandbox *, struct cb_error *) = {
-        own_directory,      cb_rootfs_stage,  cb_rootfs_overlay,  cb_mounts_clone,   cb_devices_pin,
-        enter_namespaces,   cb_rootfs_attach, cb_rootfs_check,    cb_sysmounts_dev,  cb_sysmounts_sys,
-        cb_network_files,   cb_network_loopback, cb_devices_attach, cb_mounts_attach, cb_pty_open,
-        cb_rootfs_seal,     make_cgroup,      wait_network,       clone_step,
-    };
-    for (size_t i = 0; i < CB_COUNTOF(steps); i++) {
-        int r = steps[i](sb, &sb->err);
+    for (const cb_sandbox_step *step = sb->ops->steps; *step; step++) {
+        int r = (*step)(sb, &sb->err);
         if (r < 0)
             return r;
     }

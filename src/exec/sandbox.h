@@ -16,8 +16,27 @@
 #include "exec/overlay.h"
 #include "exec/target.h"
 
+struct cb_sandbox;
+struct cb_pump_result;
+typedef int (*cb_sandbox_step)(struct cb_sandbox *sb, struct cb_error *err);
+
+/* One way to isolate a step. */
+struct cb_isolation_ops {
+    const char *name;
+    /* Refuses what of the spec cannot be had this way, with what helps. May be NULL. */
+    int (*check)(const struct cb_exec_spec *spec, struct cb_error *err);
+    const cb_sandbox_step *steps;     /* of the thread, in order; the last is NULL */
+    void (*child)(struct cb_child *c); /* what the clone runs */
+    int clone_flags;
+    int kill_signal;                  /* to the clone: every process of the step ends at once */
+    /* The processes are gone; what was mounted is still there. May rewrite *res. May be NULL. */
+    int (*end)(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_error *err);
+};
+extern const struct cb_isolation_ops cb_isolation_native;
+
 struct cb_sandbox {
     const struct cb_exec_spec *spec;
+    const struct cb_isolation_ops *ops;
     /* mounts */
     int stubs;                  /* the lowest layer: where our own mount points are */
     struct cb_overlay overlay;
@@ -57,18 +76,21 @@ struct cb_sandbox {
 /* cb_exec_run, with the root mounted as on an older kernel. */
 int cb_sandbox_run(const struct cb_exec_spec *spec, enum cb_overlay_how how, int *status, struct cb_error *err) CB_WUR;
 
-void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec);
+void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec, const struct cb_isolation_ops *ops);
 void cb_sandbox_done(struct cb_sandbox *sb);
 int cb_sandbox_start(struct cb_sandbox *sb, struct cb_error *err) CB_WUR; /* the thread */
 int cb_sandbox_wait_ready(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 /* Ends the thread, undoes what was made in the upper directory. The step's processes are gone. */
 void cb_sandbox_finish(struct cb_sandbox *sb);
 
-/* Steps of the thread, in this order. rootfs.c: before the namespaces are left … */
+/* ---- steps of the thread, in the order in which native has them ---- */
+int cb_sandbox_own_directory(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+/* Before the namespaces are left … */
 int cb_rootfs_stage(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_overlay(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_devices_pin(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sandbox_enter(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 /* … and after. */
 int cb_rootfs_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_check(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
@@ -80,6 +102,9 @@ int cb_devices_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_mounts_attach(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_pty_open(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_rootfs_seal(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sandbox_make_cgroup(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sandbox_wait_network(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+int cb_sandbox_clone(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 
 /* mounts_tree.c: the overlays of CB_MOUNT_TREE, made by cb_mounts_clone and shown by cb_mounts_attach. */
 int cb_trees_create(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;

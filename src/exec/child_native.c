@@ -132,7 +132,7 @@ CB_AFTER_CLONE static void keep_what_init_needs(void)
     cb_child_control(PR_SET_DUMPABLE, 0, 0); /* the step's process has shared our memory, and with it this mark */
 }
 
-CB_AFTER_CLONE void cb_child_main(struct cb_child *c)
+CB_AFTER_CLONE void cb_child_native_main(struct cb_child *c)
 {
     cb_child_take_signals();
     cb_child_wait(c);
