@@ -2,6 +2,7 @@
 #pragma once
 /* From a Dockerfile and a context to an image in the store, in files and in registries. DESIGN §2, §3. */
 
+#include "build/isolator.h"
 #include "dockerfile/dockerfile.h"
 #include "exec/exec.h"
 #include "image/image.h"
@@ -20,6 +21,7 @@ struct cb_build_env {
     struct cb_pool *cpu;               /* short CPU jobs: hashing, compressing */
     const struct cb_cancel *cancel;
     enum cb_id_mode id_mode;
+    struct cb_isolator *isolator;      /* of RUN; NULL: native */
 };
 
 enum cb_output_type {

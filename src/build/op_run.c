@@ -214,11 +214,15 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     struct process p CB_CLEANUP(process_done) = { .s = s, .v = v, .script_fd = -1,
                                                   .mounts = { .s = s, .v = v, .tmp = CB_STORE_TMP_INIT } };
     const struct cb_run_op *op = &v->run;
-    int status = 0, r = prepare_process(&p, root, err);
+    const struct cb_isolation *isolation = NULL;
+    int status = 0, r = cb_isolator_get(s->env->isolator, s->env->progress, v->step, &isolation, err);
+    if (r == 0)
+        r = prepare_process(&p, root, err);
     if (r < 0)
         return r;
     struct cb_exec_spec spec = {
-        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = s->env->id_mode,
+        .isolation = isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd },
+        .id_mode = s->env->id_mode,
         .argv = (const char *const *)op->argv.v, .env = (const char *const *)p.env.v, .cwd = op->cwd,
         .uid = p.user.uid, .gid = p.user.gid, .groups = p.user.groups, .n_groups = p.user.n_groups,
         .network = op->network, .extra_hosts = s->o->extra_hosts, .mounts = p.mounts.list, .n_mounts = p.mounts.n,

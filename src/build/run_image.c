@@ -17,6 +17,7 @@ struct container {
     char **targets;
     struct cb_user user;
     struct cb_slot **layers;
+    const struct cb_isolation *isolation;
 };
 
 static void container_done(struct container *c)
@@ -107,7 +108,7 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
 {
     const char *cwd = c->o->workdir ? c->o->workdir : c->config->working_dir;
     struct cb_exec_spec spec = {
-        .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = c->env->id_mode,
+        .isolation = c->isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = c->env->id_mode,
         .argv = (const char *const *)c->argv.v, .env = (const char *const *)c->vars.v, .cwd = cwd && *cwd ? cwd : "/",
         .uid = c->user.uid, .gid = c->user.gid, .groups = c->user.groups, .n_groups = c->user.n_groups,
         .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,
@@ -140,7 +141,9 @@ static int prepare(struct container *c, struct cb_run_root *root, struct cb_slot
     if (!c->layers)
         return -CB_EVERIFY;
     cb_step_begin(step);
-    int r = cb_run_root_open(root, slots, c->layers, f->image.manifest.n_layers, step, err);
+    int r = cb_isolator_get(c->env->isolator, c->env->progress, step, &c->isolation, err);
+    if (r == 0)
+        r = cb_run_root_open(root, slots, c->layers, f->image.manifest.n_layers, step, err);
     if (r == 0)
         r = cb_run_root_user(root, slots, user, step, &c->user, err);
     if (r == 0)

@@ -39,6 +39,7 @@ const struct cb_opt build_opts[] = {
     { "check", 0, CB_OPT_FLAG, AT(check), NULL, "check the Dockerfile, build nothing (--call check)", NULL },
     { "call", 0, CB_OPT_STRING, AT(call), "WHAT", "build nothing: check, outline or targets[,format=json]", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
+    CB_OPT_COMMON_ISOLATION(build_options),
     CB_OPT_COMMON_PROGRESS(build_options),
     { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },
     CB_OPT_COMMON_REGISTRY(build_options),

@@ -34,6 +34,7 @@ static const struct cb_opt options[] = {
     { "read-only", 0, CB_OPT_FLAG, AT(read_only), NULL, "read-only root file system", NULL },
     { "pull", 0, CB_OPT_STRING, AT(pull), "POLICY", "always, missing (default), never", NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of an image with several", NULL },
+    CB_OPT_COMMON_ISOLATION(run_options),
     CB_OPT_COMMON_PROGRESS(run_options),
     CB_OPT_COMMON_REGISTRY(run_options),
     CB_OPT_COMMON_STORE(run_options),

@@ -19,6 +19,7 @@ void cb_common_done(struct cb_common *c)
 void cb_session_done(struct cb_session *s)
 {
     cb_progress_finish(s->progress, false);
+    cb_isolator_free(s->isolator);
     cb_registry_free(s->registry);
     cb_auth_free(s->auth);
     cb_http_free(s->http);
@@ -33,7 +34,8 @@ void cb_session_done(struct cb_session *s)
 int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err)
 {
     static const char *const forms[] = {
-        [CB_ID_REAL_ROOT] = NULL, [CB_ID_RANGE] = "userns", [CB_ID_SINGLE] = "single"
+        [CB_ID_REAL_ROOT] = NULL, [CB_ID_RANGE] = "userns", [CB_ID_SINGLE] = "single",
+        [CB_ID_CONTAINER_ROOT] = "container",
     };
     struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root, .tree_form = forms[p->id_mode] };
     s->process = p;
@@ -112,12 +114,16 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
         r = cb_session_store(s, p, c, err);
     if (r < 0)
         return r;
+    s->isolator = cb_isolator_new(c->isolation, c->runtime, cb_store_root_fd(s->store), (enum cb_id_mode)p->id_mode, err);
+    if (!s->isolator)
+        return -CB_EUSAGE;
     s->progress = cb_progress_new(&po);
     cb_progress_set_debug(s->progress, c->debug);
     s->cpu = cb_pool_new("cpu", cb_cpu_count());
     r = open_network(s, err);
     s->env = (struct cb_build_env){ .store = s->store, .registry = s->registry, .progress = s->progress, .cpu = s->cpu,
-                                    .cancel = p->cancel, .id_mode = (enum cb_id_mode)p->id_mode };
+                                    .cancel = p->cancel, .id_mode = (enum cb_id_mode)p->id_mode,
+                                    .isolator = s->isolator };
     return r;
 }
 

@@ -15,6 +15,7 @@ struct cb_common {
     bool only_mirrors;
     int tls_verify;
     struct cb_strvec insecure;
+    const char *isolation, *runtime;
 };
 #define CB_COMMON_INIT { .tls_verify = -1 }
 #define CB_OPT_COMMON_STORE(type)                                                                                    \
@@ -24,6 +25,15 @@ struct cb_common {
       NULL },                                                                                                        \
     {                                                                                                                \
         "debug", 'D', CB_OPT_FLAG, offsetof(struct type, common.debug), NULL, "say more about what is done", NULL    \
+    }
+#define CB_OPT_COMMON_ISOLATION(type)                                                                                \
+    { "isolation",   0,                                                                                              \
+      CB_OPT_STRING, offsetof(struct type, common.isolation),                                                        \
+      "KIND",        "auto (default), native, oci, chroot (CBPUSH_ISOLATION)",                                       \
+      NULL },                                                                                                        \
+    {                                                                                                                \
+        "runtime", 0, CB_OPT_STRING, offsetof(struct type, common.runtime), "PROGRAM",                               \
+            "OCI runtime of isolation oci: path or name (default: crun, runc, runsc)", NULL                          \
     }
 #define CB_OPT_COMMON_REGISTRY(type)                                                                                  \
     { "authfile",    0,                                                                                               \
@@ -63,6 +73,7 @@ struct cb_session {
     struct cb_progress *progress;
     int log_fd;
     struct cb_pool *cpu;
+    struct cb_isolator *isolator;
     struct cb_build_env env;
     char *creds_host;
 };

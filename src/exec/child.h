@@ -28,6 +28,7 @@ enum cb_stage {
     CB_STAGE_GROUPS,
     CB_STAGE_GID,
     CB_STAGE_UID,
+    CB_STAGE_RUNTIME,
     CB_STAGE_EXEC,        /* the program cannot be started: not our failure */
     CB_STAGE_INTERPRETER, /* it is there, what it names in its first line or ELF header is not */
 };
@@ -64,6 +65,8 @@ struct cb_child {
     const struct sock_fprog *filter; /* NULL: none */
     const struct cb_ulimit *ulimits;
     size_t n_ulimits;
+    bool chroot;           /* no namespaces: keep[0] becomes the root directory, and what we may not do is left out */
+    int keep[3];           /* become descriptors 4 to 6 of the first process; -1: none */
     /* our own command line and environment in memory, which /proc/1 would show */
     char *args;
     size_t args_len;
@@ -72,6 +75,9 @@ struct cb_child {
 /* The first process of each isolation. Does not return. (It is not declared so: the address sanitizer would take its
  * locks before the call.) */
 void cb_child_native_main(struct cb_child *c);
+void cb_child_oci_main(struct cb_child *c); /* candidates: the runtime alone; argv and env are its */
+void cb_child_chroot_main(struct cb_child *c);
+#define CB_CHILD_KILL_ALL SIGUSR2 /* to chroot's first process */
 
 /* Docker's default capabilities as a bit mask. */
 uint64_t cb_default_capabilities(void);

@@ -63,27 +63,6 @@ CB_AFTER_CLONE static void mount_proc(const struct cb_child *c)
         make_readonly(c, proc, readonly[i]);
 }
 
-/* Our own cgroup as the root of the tree, read-only; where that cannot be had (cgroup v1, no permission), nothing at
- * all. */
-CB_AFTER_CLONE static void mount_cgroup(const struct cb_child *c)
-{
-    if (c->cgroup < 0)
-        return;
-    uint64_t readonly = c->insecure ? 0 : MOUNT_ATTR_RDONLY;
-    int mnt = c->cgroup2 ? cb_mnt_new("cgroup2", NULL, CB_MNT_SAFEST | (unsigned)readonly) : -ENODEV;
-    int r = 0;
-    if (mnt < 0 && c->insecure)
-        mnt = cb_mnt_clone(AT_FDCWD, "/sys/fs/cgroup", true);
-    if (mnt < 0) {
-        mnt = cb_mnt_clone(c->empty, "", false);
-        r = mnt < 0 ? mnt : cb_mnt_set(mnt, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY, false);
-    }
-    if (r == 0)
-        r = cb_mnt_move(mnt, c->cgroup);
-    if (r < 0)
-        cb_child_die(c, CB_STAGE_CGROUP, -r, NULL);
-}
-
 /* ---- PID 1 again: reap and forward ---- */
 
 CB_AFTER_CLONE static void reap(pid_t step)
@@ -98,7 +77,7 @@ CB_AFTER_CLONE static void reap(pid_t step)
         _exit(124);
 }
 
-CB_AFTER_CLONE static CB_NORETURN void init_loop(pid_t step)
+CB_AFTER_CLONE static CB_NORETURN void loop(pid_t step)
 {
     static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGCONT };
     sigset_t all;
@@ -115,15 +94,6 @@ CB_AFTER_CLONE static CB_NORETURN void init_loop(pid_t step)
     }
 }
 
-/* Nothing of the program that we were is to be had from inside: not its memory, environment or arguments. Before
- * anything of the step runs, so all that the step is started with are copies. */
-CB_AFTER_CLONE static void forget_ourselves(struct cb_child *c)
-{
-    memset(c->args, 0, c->args_len);
-    cb_child_control(PR_SET_NAME, (unsigned long)"cbpush-init", 0);
-    cb_child_control(PR_SET_DUMPABLE, 0, 0);
-}
-
 CB_AFTER_CLONE static void keep_what_init_needs(void)
 {
     syscall(SYS_close_range, 0, ~0U, 0);
@@ -132,22 +102,26 @@ CB_AFTER_CLONE static void keep_what_init_needs(void)
     cb_child_control(PR_SET_DUMPABLE, 0, 0); /* the step's process has shared our memory, and with it this mark */
 }
 
+CB_AFTER_CLONE CB_NORETURN void cb_child_init(pid_t step)
+{
+    keep_what_init_needs();
+    loop(step);
+}
+
 CB_AFTER_CLONE void cb_child_native_main(struct cb_child *c)
 {
     cb_child_take_signals();
     cb_child_wait(c);
     setsid();
-    if (unshare(CLONE_NEWCGROUP) < 0)
-        cb_child_die(c, CB_STAGE_CGROUP, errno, NULL);
     mount_proc(c);
-    mount_cgroup(c);
+    cb_child_cgroup(c);
     int r = cb_mnt_pivot(c->root);
     if (r < 0)
         cb_child_die(c, CB_STAGE_PIVOT, -r, NULL);
     cb_child_stdio(c);
     cb_child_limits();
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    forget_ourselves(c);
+    cb_child_forget(c);
     if (!c->init)
         cb_child_step(c);
     pid_t step = vfork();
@@ -155,6 +129,5 @@ CB_AFTER_CLONE void cb_child_native_main(struct cb_child *c)
         cb_child_step(c);
     if (step < 0)
         cb_child_die(c, CB_STAGE_FORK, errno, NULL);
-    keep_what_init_needs();
-    init_loop(step);
+    cb_child_init(step);
 }

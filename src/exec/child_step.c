@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -17,8 +18,11 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "exec/mnt.h"
+
 #define FIRST_FREE_FD 10
 #define REPORT_FD 3
+#define KEPT_FD 4
 #define SOFT_OPEN_FILES 1024
 #define OOM_SCORE 300 /* the step goes before the builder */
 
@@ -60,7 +64,44 @@ CB_AFTER_CLONE void cb_child_take_signals(void)
     sigaction(SIGCHLD, &sa, NULL);
 }
 
+CB_AFTER_CLONE void cb_child_cgroup(const struct cb_child *c)
+{
+    if (unshare(CLONE_NEWCGROUP) < 0)
+        cb_child_die(c, CB_STAGE_CGROUP, errno, NULL);
+    if (c->cgroup < 0)
+        return;
+    unsigned readonly = c->insecure ? 0 : MOUNT_ATTR_RDONLY;
+    int mnt = c->cgroup2 ? cb_mnt_new("cgroup2", NULL, CB_MNT_SAFEST | readonly) : -ENODEV;
+    int r = 0;
+    if (mnt < 0 && c->insecure)
+        mnt = cb_mnt_clone(AT_FDCWD, "/sys/fs/cgroup", true);
+    if (mnt < 0) {
+        mnt = cb_mnt_clone(c->empty, "", false);
+        r = mnt < 0 ? mnt : cb_mnt_set(mnt, CB_MNT_SAFEST | MOUNT_ATTR_RDONLY, false);
+    }
+    if (r == 0)
+        r = cb_mnt_move(mnt, c->cgroup);
+    if (r < 0)
+        cb_child_die(c, CB_STAGE_CGROUP, -r, NULL);
+}
+
 /* ---- what it inherits ---- */
+
+/* To where they are to be, above what is closed. What they were may lie where another one goes, so all are copied first.
+ */
+CB_AFTER_CLONE static unsigned keep_fds(struct cb_child *c)
+{
+    unsigned next = KEPT_FD;
+    for (size_t i = 0; i < CB_COUNTOF(c->keep); i++) {
+        if (c->keep[i] >= 0)
+            c->keep[i] = fcntl(c->keep[i], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    }
+    for (size_t i = 0; i < CB_COUNTOF(c->keep); i++) {
+        if (c->keep[i] >= 0)
+            c->keep[i] = dup3(c->keep[i], (int)next++, O_CLOEXEC);
+    }
+    return next;
+}
 
 CB_AFTER_CLONE void cb_child_stdio(struct cb_child *c)
 {
@@ -77,7 +118,8 @@ CB_AFTER_CLONE void cb_child_stdio(struct cb_child *c)
     for (int i = 0; i < 3; i++)
         dup2(from[i], i);
     c->report = dup3(report, REPORT_FD, O_CLOEXEC);
-    syscall(SYS_close_range, REPORT_FD + 1, ~0U, 0);
+    unsigned next = keep_fds(c);
+    syscall(SYS_close_range, next, ~0U, 0);
 }
 
 CB_AFTER_CLONE static void set_rlimits(void)
@@ -109,6 +151,13 @@ CB_AFTER_CLONE void cb_child_limits(void)
 {
     set_rlimits();
     set_oom_score();
+}
+
+CB_AFTER_CLONE void cb_child_forget(struct cb_child *c)
+{
+    memset(c->args, 0, c->args_len);
+    cb_child_control(PR_SET_NAME, (unsigned long)"cbpush-init", 0);
+    cb_child_control(PR_SET_DUMPABLE, 0, 0);
 }
 
 /* ---- the step's own process ---- */
@@ -177,8 +226,8 @@ CB_AFTER_CLONE static void cut_bounding_set(const struct cb_child *c, uint64_t k
         if (keep >> cap & 1)
             continue;
         if (cb_child_control(PR_CAPBSET_DROP, (unsigned long)cap, 0) < 0) {
-            if (errno == EINVAL)
-                break; /* past the kernel's last */
+            if (errno == EINVAL || c->chroot)
+                break; /* past the kernel's last, or not for us to do */
             cb_child_die(c, CB_STAGE_CAPS, errno, NULL);
         }
     }
@@ -231,12 +280,15 @@ CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
     setsid();
     if (c->tty && ioctl(0, TIOCSCTTY, 0) < 0)
         cb_child_die(c, CB_STAGE_TTY, errno, NULL);
+    if (c->chroot && (fchdir(c->keep[0]) < 0 || syscall(SYS_chroot, ".") < 0))
+        cb_child_die(c, CB_STAGE_PIVOT, errno, NULL);
     enter_cwd(c);
     reset_signals();
     umask(022);
     set_ulimits(c);
     /* Without no_new_privs (RUN sudo has to work) the filter needs CAP_SYS_ADMIN, so it comes first. */
-    if (c->filter && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0)
+    if (c->filter && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0 &&
+        !(c->chroot && errno == EACCES))
         cb_child_die(c, CB_STAGE_SECCOMP, errno, NULL);
     become_user(c);
     cb_child_control(PR_SET_PDEATHSIG, SIGKILL, 0); /* the change of user has cleared it */

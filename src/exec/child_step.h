@@ -14,10 +14,18 @@ CB_NORETURN void cb_child_die(const struct cb_child *c, enum cb_stage stage, int
 /* In this order, in the first process: */
 void cb_child_take_signals(void);        /* all of them are blocked, none is handled */
 void cb_child_wait(struct cb_child *c);  /* until the parent lets us go; we do not outlive it */
-void cb_child_stdio(struct cb_child *c); /* descriptors 0 to 2, the report, and nothing else */
+/* A cgroup namespace; our own cgroup as the root of its tree, read-only. Where that cannot be had (cgroup v1, no
+ * permission), nothing at all is seen there. */
+void cb_child_cgroup(const struct cb_child *c);
+void cb_child_stdio(struct cb_child *c); /* descriptors 0 to 2, the report, those to keep, and nothing else */
 void cb_child_limits(void);
+/* Nothing of the program that we were is to be had from inside: not its memory, environment or arguments. Before
+ * anything of the step runs, so all that the step is started with are copies. */
+void cb_child_forget(struct cb_child *c);
 
 /* Becomes the step's own process: its directory, user, capabilities, and its program. */
 CB_NORETURN void cb_child_step(const struct cb_child *c);
+/* The rest of a PID 1: reaps, forwards signals to `step` and ends with its status. */
+CB_NORETURN void cb_child_init(pid_t step);
 /* Permitted and effective become mask; inheritable always empty (G8). */
 int cb_child_capabilities(uint64_t mask);

@@ -2,7 +2,7 @@
 #pragma once
 /* One process on a root file system. It is given directories and mounts, not layers. Rules R16, R19–R22; DESIGN §7.
  *
- * `native` isolation: a child in new mount, pid, ipc, uts and cgroup (and, if asked, net) namespaces; overlayfs over
+ * `native` isolation, the default: a child in new mount, pid, ipc, uts and cgroup (and, if asked, net) namespaces; overlayfs over
  * the given lower directories; private /proc, tmpfs /dev with Docker's device nodes, read-only /sys, masked and
  * read-only paths; Docker's default capabilities and seccomp profile; no inherited descriptors; a PID 1 of ours that
  * reaps and forwards signals. As an ordinary user the whole program has entered a user namespace before
@@ -23,11 +23,44 @@ enum cb_id_mode {
     CB_ID_REAL_ROOT,   /* no user namespace of ours */
     CB_ID_RANGE,       /* uid 0 = the user, 1… = its subuid range */
     CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk */
+    CB_ID_CONTAINER_ROOT, /* no user namespace of ours and no CAP_SYS_ADMIN: trees are marked as for the others */
 };
-/* Called by main once, before any thread exists. As root: REAL_ROOT, nothing happens. As an ordinary user: enters a
+/* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens. As an ordinary user: enters a
  * new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one id.
  * -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
 int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err) CB_WUR;
+
+/* ---- how a step is kept apart ---- */
+enum cb_isolation_kind {
+    CB_ISOLATION_AUTO,   /* the first that works here, in this order: */
+    CB_ISOLATION_NATIVE, /* namespaces of our own making */
+    CB_ISOLATION_OCI,    /* the same by an OCI runtime, on the root that we mount */
+    CB_ISOLATION_CHROOT, /* neither namespaces nor mount(2): a default container. It keeps steps from files of the
+                          * container by mistake, not by malice, and has no /proc */
+};
+/* auto native rootless (= native) oci chroot; else -CB_EUSAGE */
+int cb_isolation_parse(const char *text, enum cb_isolation_kind *out, struct cb_error *err) CB_WUR;
+
+/* What was chosen. */
+struct cb_isolation {
+    enum cb_isolation_kind kind; /* not AUTO */
+    char *text;                  /* for people: "native", "oci (runc 1.1.5)" */
+    char *refused;               /* AUTO: why a better one is not taken, or NULL */
+    char *runtime;               /* OCI: absolute path */
+    int flavour;                 /* OCI: which program that is */
+};
+void cb_isolation_done(struct cb_isolation *i);
+
+struct cb_isolation_wish {
+    enum cb_isolation_kind kind;
+    const char *runtime;         /* path, or name in PATH, of the OCI runtime; NULL: crun, runc, runsc. With AUTO it
+                                  * means OCI */
+    int work_dir_fd;             /* where roots would be */
+    enum cb_id_mode id_mode;
+};
+/* Tries for real where there is a choice. -CB_ELOCAL with the reasons of all where none works, -CB_EUSAGE for a
+ * runtime that would not be used. */
+int cb_isolation_choose(const struct cb_isolation_wish *w, struct cb_isolation *out, struct cb_error *err) CB_WUR;
 
 /* ---- a step ---- */
 enum cb_network { CB_NETWORK_HOST, CB_NETWORK_NONE, CB_NETWORK_PRIVATE /* pasta */ };
@@ -46,7 +79,7 @@ struct cb_dns {
 };
 
 /* The root: overlay of lower directories (lowest first) with upper and work, both empty directories of one file
- * system. */
+ * system. Where there is no overlayfs (chroot) it is a copy made in work, and what changed is moved to upper. */
 struct cb_rootfs {
     const int *lower_fds;  /* O_PATH or O_DIRECTORY; borrowed. n_lower = 0: the upper alone is the root */
     size_t n_lower;
@@ -74,6 +107,7 @@ struct cb_port {           /* -p [ip:]host:container[/tcp] */
 };
 
 struct cb_exec_spec {
+    const struct cb_isolation *isolation; /* NULL: native */
     struct cb_rootfs root;
     enum cb_id_mode id_mode;
     const char *const *argv;   /* argv[0] looked up in env's PATH inside the root unless it has a '/' */

@@ -88,7 +88,7 @@ static int put_data(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, attrs, err);
 }
 
-static int put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
+int cb_mounts_put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
 {
     switch (sb->spec->mounts[i].kind) {
     case CB_MOUNT_BIND:
@@ -111,20 +111,25 @@ static size_t depth(const char *path)
     return n;
 }
 
-/* Outer ones first, as Docker does, whatever order they were asked for in. */
+void cb_mounts_order(const struct cb_exec_spec *spec, size_t *order)
+{
+    size_t n = 0;
+    for (size_t level = 0; n < spec->n_mounts; level++) {
+        for (size_t i = 0; i < spec->n_mounts; i++) {
+            if (depth(spec->mounts[i].target) == level)
+                order[n++] = i;
+        }
+    }
+}
+
 int cb_mounts_attach(struct cb_sandbox *sb, struct cb_error *err)
 {
-    const struct cb_exec_spec *spec = sb->spec;
-    size_t left = spec->n_mounts;
-    for (size_t level = 0; left > 0; level++) {
-        for (size_t i = 0; i < spec->n_mounts; i++) {
-            if (depth(spec->mounts[i].target) != level)
-                continue;
-            int r = put(sb, i, err);
-            if (r < 0)
-                return r;
-            left--;
-        }
+    cb_autofree size_t *order = cb_calloc(sb->spec->n_mounts + 1, sizeof *order);
+    cb_mounts_order(sb->spec, order);
+    for (size_t i = 0; i < sb->spec->n_mounts; i++) {
+        int r = cb_mounts_put(sb, order[i], err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

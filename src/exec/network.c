@@ -36,6 +36,11 @@ int cb_network_parse(const char *text, enum cb_network *out, struct cb_error *er
     return cb_error_set(err, CB_EUSAGE, "network %.64s: must be host, none, private or default", text ? text : "");
 }
 
+const char *cb_network_hostname(const struct cb_exec_spec *spec)
+{
+    return spec->hostname ? spec->hostname : "buildkitsandbox";
+}
+
 /* ---- /etc/hosts ---- */
 
 static bool host_name_ok(const char *name, size_t n)
@@ -159,25 +164,33 @@ static int reachable_hosts(const struct cb_exec_spec *spec, struct cb_strvec *ou
     return 0;
 }
 
-int cb_network_files(struct cb_sandbox *sb, struct cb_error *err)
+int cb_network_texts(const struct cb_exec_spec *spec, struct cb_strbuf *hosts, struct cb_strbuf *resolv,
+                     struct cb_error *err)
 {
     cb_cleanup_strvec struct cb_strvec extra = CB_STRVEC_INIT;
-    cb_cleanup_strbuf struct cb_strbuf hosts = CB_STRBUF_INIT, resolv = CB_STRBUF_INIT;
     cb_cleanup_strbuf struct cb_strbuf ours = CB_STRBUF_INIT, upstream = CB_STRBUF_INIT;
-    const struct cb_exec_spec *spec = sb->spec;
-    const char *hostname = spec->hostname ? spec->hostname : "buildkitsandbox";
     int r = reachable_hosts(spec, &extra, err);
     if (r == 0)
-        r = cb_network_hosts(hostname, &extra, &hosts, err);
+        r = cb_network_hosts(cb_network_hostname(spec), &extra, hosts, err);
+    if (r < 0)
+        return r;
+    slurp_or_nothing("/etc/resolv.conf", &ours);
+    if (spec->network == CB_NETWORK_PRIVATE)
+        slurp_or_nothing(RESOLVED_UPSTREAM, &upstream);
+    cb_network_resolv(spec->network, ours.buf, upstream.len ? upstream.buf : NULL, resolv);
+    cb_network_dns(spec->dns, resolv);
+    return 0;
+}
+
+int cb_network_files(struct cb_sandbox *sb, struct cb_error *err)
+{
+    cb_cleanup_strbuf struct cb_strbuf hosts = CB_STRBUF_INIT, resolv = CB_STRBUF_INIT;
+    const char *hostname = cb_network_hostname(sb->spec);
+    int r = cb_network_texts(sb->spec, &hosts, &resolv, err);
     if (r < 0)
         return r;
     if (sethostname(hostname, strlen(hostname)) < 0 || setdomainname("(none)", 6) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "set the host name");
-    slurp_or_nothing("/etc/resolv.conf", &ours);
-    if (spec->network == CB_NETWORK_PRIVATE)
-        slurp_or_nothing(RESOLVED_UPSTREAM, &upstream);
-    cb_network_resolv(spec->network, ours.buf, upstream.len ? upstream.buf : NULL, &resolv);
-    cb_network_dns(spec->dns, &resolv);
     r = put_file(sb, "hosts", "/etc/hosts", &hosts, err);
     return r < 0 ? r : put_file(sb, "resolv.conf", "/etc/resolv.conf", &resolv, err);
 }

@@ -17,6 +17,10 @@ void cb_network_resolv(enum cb_network mode, const char *host, const char *upstr
 
 /* What --dns, --dns-search and --dns-option say instead of it. dns NULL: nothing. */
 void cb_network_dns(const struct cb_dns *dns, struct cb_strbuf *text);
+const char *cb_network_hostname(const struct cb_exec_spec *spec);
+/* Both files of a step, from this machine's. */
+int cb_network_texts(const struct cb_exec_spec *spec, struct cb_strbuf *hosts, struct cb_strbuf *resolv,
+                     struct cb_error *err) CB_WUR;
 
 /* pasta, serving one network namespace until it is stopped. */
 struct cb_pasta {

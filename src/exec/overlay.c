@@ -117,8 +117,7 @@ int cb_overlay_create(const struct cb_overlay *o, enum cb_overlay_how how, struc
 
 /* ---- mount(2) ---- */
 
-/* overlayfs takes directories of its own namespace only: the same directory once more, by the name it has there. */
-static int reopen(int fd)
+int cb_overlay_reopen(int fd)
 {
     char link[40], path[CB_MAX_PATH + 1];
     struct stat a, b;
@@ -150,7 +149,7 @@ static void reopened_done(struct reopened *r)
 
 static int reopen_into(struct reopened *all, int fd, struct cb_error *err)
 {
-    int again = reopen(fd);
+    int again = cb_overlay_reopen(fd);
     if (again < 0)
         return cb_error_sys(err, CB_ELOCAL, -again, "find a layer directory again in a mount namespace");
     all->fds[all->n++] = again;
@@ -214,7 +213,7 @@ int cb_overlay_mount_classic(const struct cb_overlay *o, int scratch, struct cb_
 {
     struct reopened all CB_CLEANUP(reopened_done) = { 0 };
     cb_cleanup_strbuf struct cb_strbuf data = CB_STRBUF_INIT;
-    cb_autoclose int dir = reopen(scratch);
+    cb_autoclose int dir = cb_overlay_reopen(scratch);
     cb_autoclose int point = -1;
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, -dir, "scratch directory");

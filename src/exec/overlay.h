@@ -33,3 +33,6 @@ int cb_overlay_create(const struct cb_overlay *o, enum cb_overlay_how how, struc
 /* The same in a mount namespace that is a copy of that one. scratch: a directory of that one too, where a mount point
  * "root" is made. The directories must be reachable by name. */
 int cb_overlay_mount_classic(const struct cb_overlay *o, int scratch, struct cb_error *err) CB_WUR;
+/* overlayfs, and whoever mounts, takes directories of its own mount namespace only: that directory once more (O_PATH),
+ * by the name it has there. A negative errno where it cannot be found. */
+int cb_overlay_reopen(int fd);

@@ -17,6 +17,7 @@
 #include "exec/mnt.h"
 #include "exec/overlay.h"
 #include "exec/subid.h"
+#include "exec/trial.h"
 #include "exec/userns.h"
 #include "util/alloc.h"
 #include "util/fs.h"
@@ -24,7 +25,6 @@
 
 #define UNPRIVILEGED_ID 65534
 #define PROBE_MEMORY (UINT64_C(64) << 20)
-#define STATUS_NOT_FOUND 127
 
 void cb_probes_done(struct cb_probes *p)
 {
@@ -58,7 +58,7 @@ static void probe_kernel(struct cb_probes *out)
 {
     struct utsname u;
     const char *release = uname(&u) == 0 ? u.release : "?";
-    add(out, "kernel", true,
+    add(out, "kernel", false,
         (struct finding){ cb_kernel_at_least(5, 12) ? CB_PROBE_OK : CB_PROBE_MISSING, cb_asprintf("Linux %s", release),
                           cb_strdup("use Linux 5.12 or newer") });
 }
@@ -67,7 +67,7 @@ static void probe_seccomp(struct cb_probes *out)
 {
     uint32_t action = SECCOMP_RET_ERRNO;
     bool ok = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-    add(out, "seccomp", true,
+    add(out, "seccomp", false,
         (struct finding){ ok ? CB_PROBE_OK : CB_PROBE_MISSING,
                           cb_strdup(ok ? "filters can be installed" : "no filters"),
                           cb_strdup("use a kernel with CONFIG_SECCOMP_FILTER") });
@@ -92,7 +92,7 @@ static int try_user_namespace(void)
 
 static void probe_namespaces(struct cb_probes *out, enum cb_id_mode mode)
 {
-    if (mode != CB_ID_REAL_ROOT) {
+    if (mode != CB_ID_REAL_ROOT && mode != CB_ID_CONTAINER_ROOT) {
         add(out, "user namespaces", true, (struct finding){ CB_PROBE_OK, cb_strdup("in use"), NULL });
         return;
     }
@@ -106,7 +106,7 @@ static void probe_namespaces(struct cb_probes *out, enum cb_id_mode mode)
 
 static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
 {
-    if (mode == CB_ID_REAL_ROOT) {
+    if (mode == CB_ID_REAL_ROOT || mode == CB_ID_CONTAINER_ROOT) {
         add(out, "subuid range", false, (struct finding){ CB_PROBE_OK, cb_strdup("not needed as root"), NULL });
         return;
     }
@@ -131,42 +131,6 @@ static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
 
 /* ---- trees ---- */
 
-/* A directory of three for one try, in the work directory. */
-struct place {
-    int parent, dir, upper, work, scratch;
-    char name[64];
-};
-
-static void place_done(struct place *p)
-{
-    const int fds[] = { p->dir, p->upper, p->work, p->scratch };
-    for (size_t i = 0; i < CB_COUNTOF(fds); i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-    }
-    if (p->name[0] && cb_fs_remove_tree(p->parent, p->name, NULL) < 0)
-        p->name[0] = '\0'; /* nothing to be done about it: it is a temporary name that the next gc takes */
-}
-
-static int place_subdir(const struct place *p, const char *name, int *fd, struct cb_error *err)
-{
-    if (mkdirat(p->dir, name, 0755) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "make a directory");
-    *fd = openat(p->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open a directory") : 0;
-}
-
-static int place_make(struct place *p, int work_dir, struct cb_error *err)
-{
-    *p = (struct place){ .parent = work_dir, .dir = -1, .upper = -1, .work = -1, .scratch = -1 };
-    int r = cb_fs_mkdtempat(work_dir, "probe-", p->name, 0755, &p->dir, err);
-    if (r == 0)
-        r = place_subdir(p, "upper", &p->upper, err);
-    if (r == 0)
-        r = place_subdir(p, "work", &p->work, err);
-    return r < 0 ? r : place_subdir(p, "scratch", &p->scratch, err);
-}
-
 /* A directory that was removed and made again must be marked opaque in the upper directory. */
 static bool marks_opaque(int merged, int upper, bool user_xattrs)
 {
@@ -180,9 +144,9 @@ static bool marks_opaque(int merged, int upper, bool user_xattrs)
 
 static int try_overlay(int work_dir, enum cb_id_mode mode, struct cb_error *err)
 {
-    struct place p CB_CLEANUP(place_done);
+    struct cb_trial_place p CB_CLEANUP(cb_trial_place_done);
     struct cb_overlay o CB_CLEANUP(cb_overlay_done) = { .user_xattrs = mode != CB_ID_REAL_ROOT };
-    int r = place_make(&p, work_dir, err);
+    int r = cb_trial_place_make(&p, work_dir, err);
     if (r == 0 && mkdirat(p.scratch, "a", 0755) < 0)
         r = cb_error_sys(err, CB_ELOCAL, errno, "make a directory");
     if (r == 0)
@@ -205,43 +169,74 @@ static void probe_overlay(struct cb_probes *out, int work_dir, enum cb_id_mode m
 {
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
     int r = try_overlay(work_dir, mode, &err);
-    bool denied = r < 0 && err.sys_errno == EPERM && mode == CB_ID_REAL_ROOT;
+    bool root = mode == CB_ID_REAL_ROOT || mode == CB_ID_CONTAINER_ROOT;
+    bool denied = r < 0 && err.sys_errno == EPERM && root;
     char *remedy = denied ? cb_privilege_remedy()
                           : cb_strdup("put the store (CBPUSH_ROOT) on ext4, xfs, btrfs or tmpfs; modprobe overlay");
-    add(out, "overlayfs", true,
+    add(out, "overlayfs", false,
         (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
                           cb_strdup(r < 0 ? cb_error_text(&err) : "works where the store is"), remedy });
 }
 
-/* Everything up to the moment at which a program would start: an empty root holds none, so the right answer is 127. */
-static int try_native(int work_dir, enum cb_id_mode mode, struct cb_error *err)
+/* ---- isolations: one that works is enough ---- */
+
+static char *native_remedy(enum cb_id_mode mode, const struct cb_error *err)
 {
-    static const char *const argv[] = { "/probe", NULL };
-    static const char *const env[] = { NULL };
-    struct place p CB_CLEANUP(place_done);
-    int status = 0, r = place_make(&p, work_dir, err);
-    if (r < 0)
-        return r;
-    struct cb_exec_spec spec = { .root = { .upper_fd = p.upper, .work_fd = p.work }, .id_mode = mode, .argv = argv,
-                                 .env = env, .cwd = "/", .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-                                 .scratch_fd = p.scratch };
-    r = cb_exec_run(&spec, &status, err);
-    if (r < 0 || status == STATUS_NOT_FOUND)
-        return r;
-    return cb_error_set(err, CB_ELOCAL, "a step that cannot start ended with status %d", status);
+    bool denied = err->sys_errno == EPERM || err->sys_errno == EACCES;
+    bool root = mode == CB_ID_REAL_ROOT || mode == CB_ID_CONTAINER_ROOT;
+    return root && denied ? cb_privilege_remedy() : cb_strdup("see the failures above");
 }
 
-static void probe_native(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+static bool probe_native(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
 {
+    static const struct cb_isolation native = { .kind = CB_ISOLATION_NATIVE };
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
-    int r = try_native(work_dir, mode, &err);
-    bool denied = err.sys_errno == EPERM || err.sys_errno == EACCES;
-    char *remedy = r == 0                        ? NULL
-                   : mode == CB_ID_REAL_ROOT && denied ? cb_privilege_remedy()
-                                                 : cb_strdup("see the failures above");
-    add(out, "native isolation", true,
+    int r = cb_trial_run(&native, work_dir, mode, &err);
+    add(out, "native isolation", false,
         (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
-                          cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"), remedy });
+                          cb_strdup(r < 0 ? cb_error_text(&err) : "a sandbox was made and removed"),
+                          r < 0 ? native_remedy(mode, &err) : NULL });
+    return r == 0;
+}
+
+static bool probe_oci(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+{
+    struct cb_isolation_wish w = { .kind = CB_ISOLATION_OCI, .work_dir_fd = work_dir, .id_mode = mode };
+    struct cb_isolation oci CB_CLEANUP(cb_isolation_done) = { 0 };
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    int found = cb_isolation_choose(&w, &oci, &err);
+    int r = found < 0 ? found : cb_trial_run(&oci, work_dir, mode, &err);
+    add(out, "oci isolation", false,
+        (struct finding){ found < 0 ? CB_PROBE_MISSING : r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
+                          r < 0 ? cb_strdup(cb_error_text(&err)) : cb_asprintf("%s, %s", oci.text, oci.runtime),
+                          found < 0 ? cb_strdup("apt-get install runc, or name one by --runtime")
+                                    : native_remedy(mode, &err) });
+    return r == 0;
+}
+
+static bool probe_chroot(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+{
+    static const struct cb_isolation by = { .kind = CB_ISOLATION_CHROOT };
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    int r = cb_trial_run(&by, work_dir, mode, &err);
+    add(out, "chroot isolation", false,
+        (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
+                          cb_strdup(r < 0 ? cb_error_text(&err)
+                                          : "steps see neither /proc nor /sys, share the network and the processes of "
+                                            "this machine or container, and are not kept from it"),
+                          cb_strdup("run as root, with the capabilities that Docker gives by default") });
+    return r == 0;
+}
+
+static void probe_isolations(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
+{
+    bool native = probe_native(out, work_dir, mode), oci = probe_oci(out, work_dir, mode);
+    bool chroot = probe_chroot(out, work_dir, mode);
+    const char *name = native ? "native" : oci ? "oci" : chroot ? "chroot" : NULL;
+    add(out, "isolation", true,
+        (struct finding){ name ? CB_PROBE_OK : CB_PROBE_BROKEN,
+                          name ? cb_asprintf("auto takes %s", name) : cb_strdup("nothing works: RUN is not possible here"),
+                          cb_strdup("see the failures above; builds without RUN work") });
 }
 
 /* ---- extras ---- */
@@ -289,7 +284,7 @@ int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, 
     probe_namespaces(out, mode);
     probe_ids(out, mode);
     probe_overlay(out, work_dir_fd, mode);
-    probe_native(out, work_dir_fd, mode);
+    probe_isolations(out, work_dir_fd, mode);
     probe_network(out);
     probe_memory(out);
     return 0;

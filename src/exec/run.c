@@ -185,6 +185,7 @@ static const char *stage_text(enum cb_stage stage)
         [CB_STAGE_GROUPS] = "set the supplementary groups",
         [CB_STAGE_GID] = "become the group",
         [CB_STAGE_UID] = "become the user",
+        [CB_STAGE_RUNTIME] = "start the OCI runtime",
     };
     size_t i = (size_t)stage;
     return i < CB_COUNTOF(texts) && texts[i] ? texts[i] : "start the step";
@@ -339,8 +340,14 @@ static int run_by(const struct cb_isolation_ops *ops, const struct cb_exec_spec 
 
 static const struct cb_isolation_ops *ops_of(const struct cb_exec_spec *spec)
 {
-    (void)spec;
-    return &cb_isolation_native;
+    switch (spec->isolation ? spec->isolation->kind : CB_ISOLATION_NATIVE) {
+    case CB_ISOLATION_OCI:
+        return &cb_isolation_oci;
+    case CB_ISOLATION_CHROOT:
+        return &cb_isolation_chroot;
+    default:
+        return &cb_isolation_native;
+    }
 }
 
 int cb_sandbox_run(const struct cb_exec_spec *spec, enum cb_overlay_how how, int *status, struct cb_error *err)

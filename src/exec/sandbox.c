@@ -23,7 +23,7 @@ void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec, con
     sb->targets.root = sb->targets.upper = -1;
     sb->cgroup = (struct cb_cgroup)CB_CGROUP_INIT;
     sb->child = (struct cb_child){ .root = -1, .proc = -1, .cgroup = -1, .null = -1, .empty = -1, .go_read = -1,
-                                   .go_write = -1, .report = -1, .std = { -1, -1, -1 } };
+                                   .go_write = -1, .report = -1, .std = { -1, -1, -1 }, .keep = { -1, -1, -1 } };
     sem_init(&sb->entered, 0, 0);
     sem_init(&sb->network, 0, 0);
     sem_init(&sb->ready, 0, 0);
@@ -73,6 +73,8 @@ void cb_sandbox_done(struct cb_sandbox *sb)
 {
     cb_sandbox_finish(sb);
     close_childs_ends(sb);
+    if (sb->ops->done)
+        sb->ops->done(sb);
     close_fd(&sb->go_write);
     close_fd(&sb->report_read);
     close_fd(&sb->out_read[0]);

@@ -31,8 +31,9 @@ struct cb_isolation_ops {
     int kill_signal;                  /* to the clone: every process of the step ends at once */
     /* The processes are gone; what was mounted is still there. May rewrite *res. May be NULL. */
     int (*end)(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_error *err);
+    void (*done)(struct cb_sandbox *sb); /* frees what it keeps in the sandbox. May be NULL */
 };
-extern const struct cb_isolation_ops cb_isolation_native;
+extern const struct cb_isolation_ops cb_isolation_native, cb_isolation_oci, cb_isolation_chroot;
 
 struct cb_sandbox {
     const struct cb_exec_spec *spec;
@@ -55,6 +56,8 @@ struct cb_sandbox {
     struct cb_strvec argv, env, candidates;
     char *cwd;
     struct cb_cgroup cgroup;
+    struct cb_chroot *chroot;   /* of these two isolations only */
+    struct cb_oci *oci;
     int go_write, report_read;
     int out_read[2];            /* of stdout and stderr, -1 where handed over */
     int master;                 /* of the pty, or -1 */
@@ -112,8 +115,11 @@ int cb_tree_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR;
 void cb_trees_done(struct cb_sandbox *sb);
 void cb_devices_done(struct cb_sandbox *sb);
 
-/* Helpers of several of them. */
+/* ---- helpers of several of them ---- */
 /* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */
 int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, uint64_t attrs, struct cb_error *err) CB_WUR;
+/* Indices into spec->mounts, outer ones first, as Docker mounts them, whatever order they were asked for in. */
+void cb_mounts_order(const struct cb_exec_spec *spec, size_t *order);
+int cb_mounts_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR; /* that one */
 /* A file in the stage. */
 int cb_stage_write(struct cb_sandbox *sb, const char *name, const char *text, size_t n, struct cb_error *err) CB_WUR;

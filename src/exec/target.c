@@ -230,7 +230,8 @@ static int walk_step(struct walk *w, struct cb_targets *t, const char *name, boo
         return 0;
     if (strcmp(name, "..") == 0)
         return walk_up(w, t->root);
-    w->refused = w->at.len == 0 && (strcmp(name, "proc") == 0 || strcmp(name, "sys") == 0);
+    w->refused = w->at.len == 0 && (strcmp(name, "proc") == 0 || strcmp(name, "sys") == 0 ||
+                                    (t->dev_refused && strcmp(name, "dev") == 0));
     if (w->refused)
         return -EPERM;
     bool last = walk_at_end(w);
@@ -244,6 +245,7 @@ static int walk_step(struct walk *w, struct cb_targets *t, const char *name, boo
     if (!last)
         return walk_down(w, name);
     *out = walk_take(w, name, want_dir);
+    cb_strbuf_addf(&w->at, "%s%s", w->at.len ? "/" : "", name);
     return *out < 0 ? *out : 1;
 }
 
@@ -259,7 +261,8 @@ static int walk_all(struct walk *w, struct cb_targets *t, bool want_dir, int *ou
     return r;
 }
 
-int cb_target_open(struct cb_targets *t, const char *path, bool want_dir, struct cb_error *err)
+int cb_target_locate(struct cb_targets *t, const char *path, bool want_dir, struct cb_strbuf *where,
+                     struct cb_error *err)
 {
     struct walk w CB_CLEANUP(walk_done) = { .at = CB_STRBUF_INIT, .rest = CB_STRBUF_INIT, .dir = -1 };
     int out = -1;
@@ -267,11 +270,21 @@ int cb_target_open(struct cb_targets *t, const char *path, bool want_dir, struct
         return cb_error_set(err, CB_ECONF, "mount target %.200s: not an absolute path of usual length", path);
     cb_strbuf_adds(&w.rest, path);
     int r = walk_all(&w, t, want_dir, &out);
-    if (r == 1)
+    if (r == 1) {
+        cb_strbuf_reset(where);
+        cb_strbuf_add(where, w.at.buf, w.at.len);
         return out;
+    }
     if (w.refused)
-        return cb_error_set(err, CB_ECONF, "mount target %s: nothing is mounted into /proc or /sys", path);
+        return cb_error_set(err, CB_ECONF, "mount target %s: nothing is mounted into /proc or /sys%s", path,
+                            t->dev_refused ? ", nor by a link into /dev" : "");
     return cb_error_sys(err, CB_ECONF, -r, "mount target %s", path);
+}
+
+int cb_target_open(struct cb_targets *t, const char *path, bool want_dir, struct cb_error *err)
+{
+    cb_cleanup_strbuf struct cb_strbuf where = CB_STRBUF_INIT;
+    return cb_target_locate(t, path, want_dir, &where, err);
 }
 
 int cb_target_open_top(struct cb_targets *t, const char *name, struct cb_error *err)

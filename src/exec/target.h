@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "util/error.h"
+#include "util/strbuf.h"
 
 enum cb_made_kind {
     CB_MADE_FILE,
@@ -27,12 +28,16 @@ struct cb_made {
 struct cb_targets {
     int root;          /* the merged root, attached in the calling thread's namespace; borrowed */
     int upper;         /* its upper directory; borrowed */
+    bool dev_refused;  /* /dev is not there yet: nothing is to be put into what will be hidden by it */
     struct cb_made *v;
     size_t n, cap;
 };
 
 /* O_PATH descriptor of path in the root, a directory if want_dir, else no directory. */
 int cb_target_open(struct cb_targets *t, const char *path, bool want_dir, struct cb_error *err) CB_WUR;
+/* The same, and where in the root it is: a normal form without links. */
+int cb_target_locate(struct cb_targets *t, const char *path, bool want_dir, struct cb_strbuf *where,
+                     struct cb_error *err) CB_WUR;
 /* The same for one of the kernel's own directories at the top, "proc" or "sys", to which the other refuses to lead. */
 int cb_target_open_top(struct cb_targets *t, const char *name, struct cb_error *err) CB_WUR;
 /* Everything is made and the step has not begun. */

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,7 +62,7 @@ char *cb_userns_remedy(int sys_errno)
         return cb_strdup("use a kernel with CONFIG_USER_NS");
     if (under_seccomp())
         return cb_strdup("let the outer container make user namespaces (docker run --security-opt seccomp=unconfined; "
-                         "in Kubernetes hostUsers: false)");
+                         "in Kubernetes hostUsers: false), or run in it as root: then --isolation=chroot works");
     return cb_strdup("allow user namespaces to ordinary users, or run as root");
 }
 
@@ -242,6 +244,13 @@ static int own_mounts(struct cb_error *err)
     return cb_error_sys(err, CB_ELOCAL, -r, "cannot mount in a user namespace (%s)", remedy);
 }
 
+static bool has_sys_admin(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { 0 };
+    return syscall(SYS_capget, &head, data) < 0 || (data[0].effective & 1u << CAP_SYS_ADMIN);
+}
+
 /* Root of a user namespace that somebody else made (a pod with hostUsers: false) is not the root of the machine. */
 static enum cb_id_mode mode_of_root(void)
 {
@@ -249,7 +258,7 @@ static enum cb_id_mode mode_of_root(void)
     cb_sysctl_read("/proc/self/uid_map", &map);
     uint32_t size = cb_id_map_size(map.buf);
     if (size == UINT32_MAX || size == 0)
-        return CB_ID_REAL_ROOT;
+        return has_sys_admin() ? CB_ID_REAL_ROOT : CB_ID_CONTAINER_ROOT;
     return size == 1 ? CB_ID_SINGLE : CB_ID_RANGE;
 }
 

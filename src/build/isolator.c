@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/isolator.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "util/alloc.h"
+
+struct cb_isolator {
+    struct cb_isolation_wish wish;
+    pthread_mutex_t mu;
+    bool chosen;
+    int code; /* of choosing; err goes with it */
+    struct cb_error err;
+    struct cb_isolation isolation;
+};
+
+struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int work_dir_fd, enum cb_id_mode mode,
+                                    struct cb_error *err)
+{
+    const char *usual = getenv("CBPUSH_ISOLATION");
+    struct cb_isolation_wish w = { .kind = CB_ISOLATION_AUTO, .runtime = runtime, .work_dir_fd = work_dir_fd,
+                                   .id_mode = mode };
+    if (!text && usual && *usual)
+        text = usual;
+    if (text && cb_isolation_parse(text, &w.kind, err) < 0)
+        return NULL;
+    if (runtime && w.kind != CB_ISOLATION_AUTO && w.kind != CB_ISOLATION_OCI) {
+        cb_error_set(err, CB_EUSAGE, "--runtime %s: isolation %s has no runtime, only oci has", runtime, text);
+        return NULL;
+    }
+    struct cb_isolator *i = CB_NEW(struct cb_isolator);
+    i->wish = w;
+    pthread_mutex_init(&i->mu, NULL);
+    return i;
+}
+
+void cb_isolator_free(struct cb_isolator *i)
+{
+    if (!i)
+        return;
+    cb_isolation_done(&i->isolation);
+    cb_error_done(&i->err);
+    pthread_mutex_destroy(&i->mu);
+    free(i);
+}
+
+static void tell(const struct cb_isolation *x, struct cb_progress *p, struct cb_step *step)
+{
+    const char *gap = x->refused ? "; " : "", *refused = x->refused ? x->refused : "";
+    cb_progress_debug(p, "isolation: %s%s%s", x->text, gap, refused);
+    if (x->kind != CB_ISOLATION_NATIVE && step)
+        cb_step_logf(step, "isolation: %s%s%s", x->text, gap, refused);
+}
+
+int cb_isolator_get(struct cb_isolator *i, struct cb_progress *p, struct cb_step *step,
+                    const struct cb_isolation **out, struct cb_error *err)
+{
+    *out = NULL;
+    if (!i)
+        return 0;
+    pthread_mutex_lock(&i->mu);
+    bool first = !i->chosen;
+    if (first)
+        i->code = cb_isolation_choose(&i->wish, &i->isolation, &i->err);
+    i->chosen = true;
+    int r = i->code < 0 ? cb_error_copy(err, &i->err) : 0;
+    if (r == 0 && first)
+        tell(&i->isolation, p, step);
+    pthread_mutex_unlock(&i->mu);
+    if (r == 0)
+        *out = i->isolation.kind == CB_ISOLATION_NATIVE ? NULL : &i->isolation;
+    return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* How the steps of this process are kept apart: decided at the first one that really runs, once. */
+
+#include "exec/exec.h"
+#include "progress/progress.h"
+
+struct cb_isolator;
+/* text: as --isolation says; NULL: CBPUSH_ISOLATION, else auto. runtime: as --runtime says, or NULL. NULL: -CB_EUSAGE.
+ * work_dir_fd and runtime are borrowed. */
+struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int work_dir_fd, enum cb_id_mode mode,
+                                    struct cb_error *err);
+void cb_isolator_free(struct cb_isolator *i);
+/* *out: borrowed, NULL for native. Told to the step that asks first unless it is native; debug lines tell it always.
+ * i may be NULL: native. */
+int cb_isolator_get(struct cb_isolator *i, struct cb_progress *p, struct cb_step *step,
+                    const struct cb_isolation **out, struct cb_error *err) CB_WUR;
