@@ -66,6 +66,7 @@ struct cb_child {
     const struct cb_ulimit *ulimits;
     size_t n_ulimits;
     bool chroot;           /* no namespaces: keep[0] becomes the root directory, and what we may not do is left out */
+    bool detached;         /* oci: the runtime leaves the container to us */
     int keep[3];           /* become descriptors 4 to 6 of the first process; -1: none */
     /* our own command line and environment in memory, which /proc/1 would show */
     char *args;

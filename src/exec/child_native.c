@@ -77,7 +77,7 @@ CB_AFTER_CLONE static void reap(pid_t step)
         _exit(124);
 }
 
-CB_AFTER_CLONE static CB_NORETURN void loop(pid_t step)
+CB_AFTER_CLONE static CB_NORETURN void init_loop(pid_t step)
 {
     static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGCONT };
     sigset_t all;
@@ -102,12 +102,6 @@ CB_AFTER_CLONE static void keep_what_init_needs(void)
     cb_child_control(PR_SET_DUMPABLE, 0, 0); /* the step's process has shared our memory, and with it this mark */
 }
 
-CB_AFTER_CLONE CB_NORETURN void cb_child_init(pid_t step)
-{
-    keep_what_init_needs();
-    loop(step);
-}
-
 CB_AFTER_CLONE void cb_child_native_main(struct cb_child *c)
 {
     cb_child_take_signals();
@@ -129,5 +123,6 @@ CB_AFTER_CLONE void cb_child_native_main(struct cb_child *c)
         cb_child_step(c);
     if (step < 0)
         cb_child_die(c, CB_STAGE_FORK, errno, NULL);
-    cb_child_init(step);
+    keep_what_init_needs();
+    init_loop(step);
 }

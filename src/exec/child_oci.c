@@ -3,9 +3,11 @@
  * ends them too, so nothing has to be deleted afterwards. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "exec/child_step.h"
@@ -21,9 +23,22 @@ CB_AFTER_CLONE static void own_proc(const struct cb_child *c)
         cb_child_die(c, CB_STAGE_PROC, -r, NULL);
 }
 
+/* crun takes either version of cgroups and refuses both at once: it is shown the first only, and uses neither. */
+CB_AFTER_CLONE static int hide_second_version(const struct cb_child *c)
+{
+    int target = open("/sys/fs/cgroup/unified", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int mnt = cb_mnt_clone(c->empty, "", false);
+    return mnt < 0 ? mnt : cb_mnt_move(mnt, target);
+}
+
 /* It makes no cgroups: limits are on ours. In a copy of the mounts, or ours could not be removed. */
 CB_AFTER_CLONE static void protect_cgroups(const struct cb_child *c)
 {
+    int hidden = hide_second_version(c);
+    if (hidden < 0)
+        cb_child_die(c, CB_STAGE_CGROUP, -hidden, NULL);
     if (unshare(CLONE_NEWNS) < 0)
         cb_child_die(c, CB_STAGE_CGROUP, errno, NULL);
     int fd = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -45,6 +60,55 @@ CB_AFTER_CLONE static CB_NORETURN void runtime(const struct cb_child *c)
     cb_child_die(c, CB_STAGE_RUNTIME, errno, c->candidates[0]);
 }
 
+/* The runtime starts the container and ends; what is left to us then is the container's own first process, the last of
+ * our children to end. A runtime that stays (runsc) is that itself. */
+struct watch {
+    pid_t runtime; /* 0: it has ended */
+    int last;      /* status of the last child that ended */
+};
+
+CB_AFTER_CLONE static int exit_status(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+CB_AFTER_CLONE static void reap(const struct cb_child *c, struct watch *w)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+        w->last = exit_status(status);
+        if (pid != w->runtime)
+            continue;
+        w->runtime = 0;
+        if (c->detached && w->last != 0)
+            cb_child_die(c, CB_STAGE_RUNTIME, 0, c->candidates[0]);
+        if (!c->detached)
+            _exit(w->last);
+    }
+    if (pid < 0 && errno == ECHILD)
+        _exit(w->last);
+}
+
+/* To all in the namespace: which of them is the container's first process need not be known. */
+CB_AFTER_CLONE static CB_NORETURN void watch_container(const struct cb_child *c, pid_t runtime)
+{
+    static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT };
+    struct watch w = { .runtime = runtime, .last = 124 };
+    sigset_t all;
+    siginfo_t info;
+    sigfillset(&all);
+    for (;;) {
+        int s = sigwaitinfo(&all, &info);
+        if (s == SIGCHLD)
+            reap(c, &w);
+        for (size_t i = 0; i < CB_COUNTOF(forwarded); i++) {
+            if (s == forwarded[i])
+                kill(-1, s);
+        }
+    }
+}
+
 CB_AFTER_CLONE void cb_child_oci_main(struct cb_child *c)
 {
     cb_child_take_signals();
@@ -61,5 +125,9 @@ CB_AFTER_CLONE void cb_child_oci_main(struct cb_child *c)
         runtime(c);
     if (pid < 0)
         cb_child_die(c, CB_STAGE_FORK, errno, NULL);
-    cb_child_init(pid);
+    for (int i = 0; i < 3; i++)
+        close(i);
+    cb_child_capabilities(UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_SYS_PTRACE);
+    cb_child_control(PR_SET_DUMPABLE, 0, 0);
+    watch_container(c, pid);
 }

@@ -25,7 +25,5 @@ void cb_child_forget(struct cb_child *c);
 
 /* Becomes the step's own process: its directory, user, capabilities, and its program. */
 CB_NORETURN void cb_child_step(const struct cb_child *c);
-/* The rest of a PID 1: reaps, forwards signals to `step` and ends with its status. */
-CB_NORETURN void cb_child_init(pid_t step);
 /* Permitted and effective become mask; inheritable always empty (G8). */
 int cb_child_capabilities(uint64_t mask);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -176,6 +174,9 @@ static void make_argv(struct cb_sandbox *sb)
         cb_strvec_push(v, "--ignore-cgroups"), cb_strvec_push(v, "--network=host");
     cb_strvec_push(v, "run");
     cb_strvec_pushf(v, "--bundle=%s", dir);
+    sb->child.detached = by->flavour != CB_OCI_RUNSC;
+    if (sb->child.detached)
+        cb_strvec_push(v, "--detach");
     if (sb->spec->tty)
         cb_strvec_push(v, "--console-socket=tty");
     cb_strvec_push(v, CONTAINER);
@@ -273,25 +274,22 @@ static const cb_sandbox_step steps[] = {
 
 /* ---- after ---- */
 
-static int fail(const struct cb_sandbox *sb, const char *text, struct cb_error *err)
-{
-    return cb_error_set(err, CB_ELOCAL, "%s: %s", sb->spec->isolation->text, text);
-}
-
-/* A runtime's own failure looks like a status of the step, but stands in its log. */
+/* What the runtime says in its log of its own failure: of the program that is not there, or of the sandbox. */
 static int end(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf log = CB_STRBUF_INIT;
+    bool failed = sb->child.detached ? res->failed && res->report.stage == CB_STAGE_RUNTIME : res->status != 0;
+    if (!failed || res->canceled || (res->failed && res->report.sys_errno))
+        return 0;
     cb_autoclose int fd = openat(sb->stage, "log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (res->failed || res->canceled || res->status == 0 || fd < 0 || cb_fd_slurp(fd, MAX_LOG, &log, NULL) < 0)
-        return 0;
+    if (fd < 0 || cb_fd_slurp(fd, MAX_LOG, &log, NULL) < 0)
+        cb_strbuf_reset(&log);
     cb_autofree char *text = cb_oci_log_error(log.buf, log.len);
-    if (!text)
-        return 0;
-    int e = cb_oci_program_error(text, sb->spec->argv[0]);
-    if (e == 0)
-        return fail(sb, text, err);
-    res->failed = true;
+    int e = text ? cb_oci_program_error(text, sb->spec->argv[0]) : 0;
+    if (e == 0 && (text || sb->child.detached))
+        return cb_error_set(err, CB_ELOCAL, "%s: %s", sb->spec->isolation->text,
+                            text ? text : "could not start the step, and does not say why");
+    res->failed = e != 0;
     res->report = (struct cb_report){ .stage = CB_STAGE_EXEC, .sys_errno = e };
     return 0;
 }

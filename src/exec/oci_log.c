@@ -5,32 +5,31 @@
 #include "exec/oci.h"
 #include "util/alloc.h"
 
-/* One JSON object a line: {"level":"error","msg":"…","time":"…"}. */
-static char *error_of(const char *line, size_t n)
+static char *error_of(const json_t *o)
 {
-    cb_autojson json_t *o = cb_json_parse(line, n, NULL);
-    const char *level = o ? json_string_value(json_object_get(o, "level")) : NULL;
-    const char *msg = o ? json_string_value(json_object_get(o, "msg")) : NULL;
+    const char *level = json_string_value(json_object_get(o, "level"));
+    const char *msg = json_string_value(json_object_get(o, "msg"));
     bool bad = cb_streq(level, "error") || cb_streq(level, "fatal");
     return bad && msg ? cb_strdup(msg) : NULL;
 }
 
+/* Objects {"level":"error","msg":"…","time":"…"} one behind the other; runc has one a line, crun several lines each. */
 char *cb_oci_log_error(const char *text, size_t n)
 {
     char *last = NULL;
-    while (n) {
-        const char *end = memchr(text, '\n', n);
-        size_t len = end ? (size_t)(end - text) : n;
-        char *found = error_of(text, len);
+    for (;;) {
+        json_error_t at;
+        cb_autojson json_t *o = json_loadb(text, n, JSON_DISABLE_EOF_CHECK, &at);
+        if (!o || at.position <= 0 || (size_t)at.position > n)
+            return last;
+        char *found = error_of(o);
         if (found) {
             free(last);
             last = found;
         }
-        len += end != NULL;
-        text += len;
-        n -= len;
+        text += at.position;
+        n -= (size_t)at.position;
     }
-    return last;
 }
 
 static bool says(const char *text, const char *what)
@@ -41,9 +40,10 @@ static bool says(const char *text, const char *what)
 int cb_oci_program_error(const char *error, const char *program)
 {
     bool about = program[0] == '\0' || strstr(error, program);
-    if (!about || !(says(error, "exec") || says(error, "stat ") || says(error, "open ")))
+    if (!about || !says(error, "exec"))
         return 0;
     if (says(error, "not found") || says(error, "no such file"))
         return ENOENT;
-    return says(error, "permission denied") || says(error, "is a directory") ? EACCES : 0;
+    return says(error, "permission denied") || says(error, "not executable") || says(error, "is a directory") ? EACCES
+                                                                                                             : 0;
 }
