@@ -75,10 +75,10 @@ static int remember(struct cb_sandbox *sb, struct cb_error *err)
     return sb->child.proc < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "/proc") : 0;
 }
 
+/* Not a thread with a working directory of its own: that is unshare(2), and nothing here depends on it. */
 static const cb_sandbox_step steps[] = {
-    cb_sandbox_own_directory, copy_root,     cb_rootfs_check, cb_chroot_dev,          cb_chroot_network,
-    cb_chroot_mounts,         open_terminal, remember,        cb_sandbox_make_cgroup, cb_sandbox_clone,
-    NULL,
+    copy_root, cb_rootfs_check, cb_chroot_dev,          cb_chroot_network, cb_chroot_mounts,
+    open_terminal, remember,    cb_sandbox_make_cgroup, cb_sandbox_clone,  NULL,
 };
 
 /* What a failed step did is of no use to anybody. */

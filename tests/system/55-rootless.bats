@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# The same without root: an ordinary user with a range of subordinate ids, and one that has none. The users exist only in
-# a mount namespace of the test. Run without root, the whole suite is rootless, and this file is skipped.
+# The same without root: an ordinary user with a range of subordinate ids, and one that has none. Run without root, the
+# whole suite is rootless, and this file is skipped.
 
 load helpers
 load build
