@@ -108,7 +108,8 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
 {
     const char *cwd = c->o->workdir ? c->o->workdir : c->config->working_dir;
     struct cb_exec_spec spec = {
-        .isolation = c->isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd }, .id_mode = c->env->id_mode,
+        .isolation = c->isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd },
+        .id_mode = c->env->id_mode,
         .argv = (const char *const *)c->argv.v, .env = (const char *const *)c->vars.v, .cwd = cwd && *cwd ? cwd : "/",
         .uid = c->user.uid, .gid = c->user.gid, .groups = c->user.groups, .n_groups = c->user.n_groups,
         .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,

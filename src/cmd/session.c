@@ -114,7 +114,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
         r = cb_session_store(s, p, c, err);
     if (r < 0)
         return r;
-    s->isolator = cb_isolator_new(c->isolation, c->runtime, cb_store_root_fd(s->store), (enum cb_id_mode)p->id_mode, err);
+    s->isolator =
+        cb_isolator_new(c->isolation, c->runtime, cb_store_root_fd(s->store), (enum cb_id_mode)p->id_mode, err);
     if (!s->isolator)
         return -CB_EUSAGE;
     s->progress = cb_progress_new(&po);

@@ -87,8 +87,7 @@ CB_AFTER_CLONE void cb_child_cgroup(const struct cb_child *c)
 
 /* ---- what it inherits ---- */
 
-/* To where they are to be, above what is closed. What they were may lie where another one goes, so all are copied first.
- */
+/* To where they are to be, above what is closed. Where one lies another may go, so all are copied first. */
 CB_AFTER_CLONE static unsigned keep_fds(struct cb_child *c)
 {
     unsigned next = KEPT_FD;

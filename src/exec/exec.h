@@ -2,10 +2,10 @@
 #pragma once
 /* One process on a root file system. It is given directories and mounts, not layers. Rules R16, R19–R22; DESIGN §7.
  *
- * `native` isolation, the default: a child in new mount, pid, ipc, uts and cgroup (and, if asked, net) namespaces; overlayfs over
- * the given lower directories; private /proc, tmpfs /dev with Docker's device nodes, read-only /sys, masked and
- * read-only paths; Docker's default capabilities and seccomp profile; no inherited descriptors; a PID 1 of ours that
- * reaps and forwards signals. As an ordinary user the whole program has entered a user namespace before
+ * `native` isolation, the default: a child in new mount, pid, ipc, uts and cgroup (and, if asked, net) namespaces;
+ * overlayfs over the given lower directories; private /proc, tmpfs /dev with Docker's device nodes, read-only /sys,
+ * masked and read-only paths; Docker's default capabilities and seccomp profile; no inherited descriptors; a PID 1 of
+ * ours that reaps and forwards signals. As an ordinary user the whole program has entered a user namespace before
  * (cb_userns_enter), so everything below is the same. */
 
 #include <stdbool.h>
@@ -25,9 +25,9 @@ enum cb_id_mode {
     CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk */
     CB_ID_CONTAINER_ROOT, /* no user namespace of ours and no CAP_SYS_ADMIN: trees are marked as for the others */
 };
-/* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens. As an ordinary user: enters a
- * new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one id.
- * -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
+/* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens. As an ordinary
+ * user: enters a new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or
+ * one id. -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
 int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err) CB_WUR;
 
 /* ---- how a step is kept apart ---- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* `oci`: the root is mounted by us, with everything that is mounted into it but /dev and /proc, on a tmpfs that only
- * this step's mount namespace has; a runtime starts the process on it by a config.json that we write from nothing (R21).
- * The network namespace and the cgroup are ours, so that the runtime needs neither; it runs below a PID 1 of ours. */
+ * this step's mount namespace has; a runtime starts the process on it by a config.json that we write from nothing
+ * (R21). The network namespace and the cgroup are ours, so that the runtime needs neither; it runs below a PID 1 of
+ * ours. */
 
 #include "exec/sandbox.h"
 #include "oci/json.h"

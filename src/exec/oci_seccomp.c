@@ -92,9 +92,10 @@ static void allow_mknod(json_t *rules, const char *name, unsigned at)
 
 static void refuse_as_missing(json_t *rules)
 {
-    static const char *const missing[] = { "clone3",         "process_vm_readv",  "process_vm_writev", "statmount",
-                                           "listmount",      "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
-                                           "open_tree_attr", "file_getattr",      "file_setattr" };
+    static const char *const missing[] = { "clone3",           "process_vm_readv",  "process_vm_writev",
+                                           "statmount",        "listmount",         "lsm_get_self_attr",
+                                           "lsm_set_self_attr", "lsm_list_modules", "open_tree_attr",
+                                           "file_getattr",     "file_setattr" };
     json_t *names = json_array();
     for (size_t i = 0; i < CB_COUNTOF(missing); i++)
         json_array_append_new(names, json_string(missing[i]));

@@ -207,7 +207,9 @@ static bool probe_oci(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
     int found = cb_isolation_choose(&w, &oci, &err);
     int r = found < 0 ? found : cb_trial_run(&oci, work_dir, mode, &err);
     add(out, "oci isolation", false,
-        (struct finding){ found < 0 ? CB_PROBE_MISSING : r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
+        (struct finding){ found < 0 ? CB_PROBE_MISSING
+                          : r < 0   ? CB_PROBE_BROKEN
+                                    : CB_PROBE_OK,
                           r < 0 ? cb_strdup(cb_error_text(&err)) : cb_asprintf("%s, %s", oci.text, oci.runtime),
                           found < 0 ? cb_strdup("apt-get install runc, or name one by --runtime")
                                     : native_remedy(mode, &err) });
@@ -222,8 +224,8 @@ static bool probe_chroot(struct cb_probes *out, int work_dir, enum cb_id_mode mo
     add(out, "chroot isolation", false,
         (struct finding){ r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK,
                           cb_strdup(r < 0 ? cb_error_text(&err)
-                                          : "steps see neither /proc nor /sys, share the network and the processes of "
-                                            "this machine or container, and are not kept from it"),
+                                          : "steps have no /proc and no /sys, and are not kept from this machine or "
+                                            "container"),
                           cb_strdup("run as root, with the capabilities that Docker gives by default") });
     return r == 0;
 }
@@ -235,7 +237,7 @@ static void probe_isolations(struct cb_probes *out, int work_dir, enum cb_id_mod
     const char *name = native ? "native" : oci ? "oci" : chroot ? "chroot" : NULL;
     add(out, "isolation", true,
         (struct finding){ name ? CB_PROBE_OK : CB_PROBE_BROKEN,
-                          name ? cb_asprintf("auto takes %s", name) : cb_strdup("nothing works: RUN is not possible here"),
+                          name ? cb_asprintf("auto takes %s", name) : cb_strdup("none works: no RUN is possible here"),
                           cb_strdup("see the failures above; builds without RUN work") });
 }
 
