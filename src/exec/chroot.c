@@ -20,16 +20,20 @@ static int check_mount(const struct cb_mount *m, struct cb_error *err)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "file system that is never on a disk");
     if (m->kind == CB_MOUNT_BIND && !m->readonly)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "mounts that are written to");
+    if (m->kind == CB_MOUNT_TREE)
+        return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "overlays");
     return 0;
 }
 
 static int check(const struct cb_exec_spec *spec, struct cb_error *err)
 {
-    int r = 0;
+    int r = cb_isolation_only_native(spec, "chroot", err);
     if (spec->network != CB_NETWORK_HOST)
         return cb_error_set(err, CB_ELOCAL, REFUSED, "network namespace, only --network=host");
     if (spec->readonly_root)
         return cb_error_set(err, CB_ELOCAL, REFUSED, "read-only root file system");
+    if (spec->limits && spec->limits->shm_size)
+        return cb_error_set(err, CB_ELOCAL, REFUSED, "/dev/shm of a size of its own");
     for (size_t i = 0; r == 0 && i < spec->n_mounts; i++)
         r = check_mount(&spec->mounts[i], err);
     return r;

@@ -79,3 +79,13 @@ int cb_isolation_choose(const struct cb_isolation_wish *w, struct cb_isolation *
         return cb_error_set(err, CB_EUSAGE, "--runtime %s: only isolation oci has a runtime", w->runtime);
     return kind == CB_ISOLATION_AUTO ? choose(w, out, err) : take(kind, w->runtime, out, err);
 }
+
+int cb_isolation_only_native(const struct cb_exec_spec *spec, const char *name, struct cb_error *err)
+{
+    const struct cb_cdi *cdi = spec->cdi;
+    if (spec->insecure)
+        return cb_error_set(err, CB_ELOCAL, "isolation %s has no --security=insecure: use native", name);
+    if (cdi && (cdi->n_nodes || cdi->n_mounts))
+        return cb_error_set(err, CB_ELOCAL, "isolation %s gives no devices: use native", name);
+    return 0;
+}

@@ -114,9 +114,9 @@ static int put_in_dev(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     const struct cb_mount *m = &sb->spec->mounts[i];
     if (m->kind == CB_MOUNT_BIND)
         return stage_bind(sb, i, err);
-    if (m->kind == CB_MOUNT_DATA)
-        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation oci mounts no secret into /dev: name another target",
-                            m->target);
+    if (m->kind != CB_MOUNT_TMPFS)
+        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation oci mounts neither secrets nor overlays into /dev: "
+                                            "name another target", m->target);
     add_dev_mount(sb->oci, m, "tmpfs", "tmpfs");
     return 0;
 }
@@ -304,7 +304,17 @@ static void done(struct cb_sandbox *sb)
     free(CB_TAKE(sb->oci));
 }
 
+static int check(const struct cb_exec_spec *spec, struct cb_error *err)
+{
+    const struct cb_limits *l = spec->limits;
+    for (size_t i = 0; l && i < l->n_ulimits; i++)
+        if (l->ulimits[i].soft > INT64_MAX || l->ulimits[i].hard > INT64_MAX)
+            return cb_error_set(err, CB_ELOCAL, "--ulimit %s: isolation oci cannot pass on that there is no limit: use "
+                                                "native", cb_ulimit_name(l->ulimits[i].resource));
+    return cb_isolation_only_native(spec, "oci", err);
+}
+
 const struct cb_isolation_ops cb_isolation_oci = {
-    .name = "oci", .steps = steps, .child = cb_child_oci_main, .clone_flags = CLONE_NEWPID, .kill_signal = SIGKILL,
+    .name = "oci", .check = check, .steps = steps, .child = cb_child_oci_main, .clone_flags = CLONE_NEWPID, .kill_signal = SIGKILL,
     .end = end, .done = done,
 };

@@ -94,12 +94,24 @@ static void add_rlimit(json_t *list, const char *type, uint64_t soft, uint64_t h
 }
 
 /* What native sets; said once more, because runtimes raise theirs. */
-static json_t *rlimits(void)
+static json_t *rlimits(const struct cb_limits *limits)
 {
     json_t *list = json_array();
     struct rlimit files;
-    add_rlimit(list, "RLIMIT_CORE", 0, 0);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max <= INT64_MAX)
+    bool core = false, nofile = false;
+    for (size_t i = 0; limits && i < limits->n_ulimits; i++) {
+        const struct cb_ulimit *u = &limits->ulimits[i];
+        char type[32] = "RLIMIT_";
+        const char *name = cb_ulimit_name(u->resource);
+        for (size_t n = strlen(type); *name && n + 1 < sizeof type; n++, name++)
+            type[n] = *name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A') : *name;
+        add_rlimit(list, type, u->soft, u->hard);
+        core = core || u->resource == RLIMIT_CORE;
+        nofile = nofile || u->resource == RLIMIT_NOFILE;
+    }
+    if (!core)
+        add_rlimit(list, "RLIMIT_CORE", 0, 0);
+    if (!nofile && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max <= INT64_MAX)
         add_rlimit(list, "RLIMIT_NOFILE", CB_MIN(files.rlim_max, SOFT_OPEN_FILES), files.rlim_max);
     return list;
 }
@@ -123,7 +135,7 @@ static int process(const struct cb_exec_spec *spec, json_t *o, struct cb_error *
     json_object_set_new(o, "terminal", json_boolean(spec->tty));
     json_object_set_new(o, "user", user(spec));
     json_object_set_new(o, "capabilities", capabilities(spec->uid));
-    json_object_set_new(o, "rlimits", rlimits());
+    json_object_set_new(o, "rlimits", rlimits(spec->limits));
     json_object_set_new(o, "noNewPrivileges", json_false());
     return r;
 }
@@ -145,10 +157,13 @@ static json_t *mounts(const struct cb_exec_spec *spec, const json_t *dev_mounts)
 {
     static const char *const proc[] = { "nosuid", "noexec", "nodev", NULL };
     static const char *const dev[] = { "nosuid", "strictatime", "mode=755", "size=65536k", NULL };
-    static const char *const shm[] = { "nosuid", "noexec", "nodev", "mode=1777", "size=67108864", NULL };
+    char shm_size[32] = "size=67108864";
+    const char *shm[] = { "nosuid", "noexec", "nodev", "mode=1777", shm_size, NULL };
     /* The group is not mapped where only one id is. */
     const char *pts[] = { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
                           spec->id_mode == CB_ID_SINGLE ? NULL : TTY_GROUP, NULL };
+    if (spec->limits && spec->limits->shm_size)
+        snprintf(shm_size, sizeof shm_size, "size=%llu", (unsigned long long)spec->limits->shm_size);
     json_t *a = json_array();
     json_array_append_new(a, mount("/proc", "proc", proc));
     json_array_append_new(a, mount("/dev", "tmpfs", dev));

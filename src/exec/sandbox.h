@@ -115,6 +115,9 @@ int cb_tree_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR;
 void cb_trees_done(struct cb_sandbox *sb);
 void cb_devices_done(struct cb_sandbox *sb);
 
+/* -CB_ELOCAL for what isolations other than native do not do. */
+int cb_isolation_only_native(const struct cb_exec_spec *spec, const char *name, struct cb_error *err) CB_WUR;
+
 /* ---- helpers of several of them ---- */
 /* Mounts `mnt` (taken, even on failure) on path in the root with these attributes added; the error names path. */
 int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, uint64_t attrs, struct cb_error *err) CB_WUR;
