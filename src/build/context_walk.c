@@ -81,7 +81,8 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
         link[n] = '\0';
         e.link = link;
     }
-    w->o->match->foreign = w->o->match->foreign || at->st.st_uid || at->st.st_gid;
+    w->o->match->foreign =
+        w->o->match->foreign || at->st.st_uid || at->st.st_gid || S_ISFIFO(at->st.st_mode);
     link_to_first(w, &at->st, &e, &target);
     struct cb_item *it = cb_match_add(w->o->match, at->rel, &e);
     it->path = cb_strdup(at->path);

@@ -23,7 +23,7 @@ struct cb_match {
     bool is_dir;
     bool wildcard;                   /* came from a pattern */
     bool partial;                    /* in the context: not all that is there is in it */
-    bool foreign;                    /* in the context: something does not belong to us */
+    bool foreign;                    /* in the context: something has another owner, or leads out of a tree (a FIFO) */
     struct cb_item *items;           /* in path order, the match itself first */
     size_t n, cap;
 };

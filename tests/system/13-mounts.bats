@@ -156,6 +156,13 @@ END
     assert_equal "$(cat "$rootfs/out")" $'0:0 755\n0:0 644'
 }
 
+@test "bind: a FIFO of the context leads nowhere" {
+    mkdir ctx/d && mkfifo ctx/d/p
+    step source=d,target=/d 'stat -c %F /d/p > /out; stat -c %i /d/p >> /out'
+    assert_equal "$(head -n 1 "$rootfs/out")" fifo
+    [ "$(tail -n 1 "$rootfs/out")" != "$(stat -c %i ctx/d/p)" ]
+}
+
 @test "bind: the cache follows what is shown, and only that" {
     write ctx/d/f <<<'1'
     dockerfile <<'END'
