@@ -97,6 +97,23 @@ int cb_export_local(const struct cb_export_options *o, const char *path, struct 
 int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
 
 /* ---- in ---- */
+/* An image of an OCI layout directory: by tag ("org.opencontainers.image.ref.name"), by digest, or the only one. */
+struct cb_layout_ref {
+    char *path;
+    char *tag;               /* or NULL */
+    struct cb_digest digest; /* or NONE */
+};
+/* "PATH[:TAG][@DIGEST]"; a part behind ':' that has a '/' belongs to the path. NULL and err (-CB_EUSAGE) where it is
+ * wrong. */
+struct cb_layout_ref *cb_layout_ref_new(const char *text, struct cb_error *err);
+void cb_layout_ref_free(struct cb_layout_ref *l);
+/* All of it verified and into the store. -CB_ENOTFOUND where the layout has no such image. */
+int cb_image_from_layout(struct cb_store *s, const struct cb_layout_ref *l, const struct cb_platform *platform,
+                         struct cb_image *out, struct cb_error *err) CB_WUR;
+/* A tar, compressed or not, unpacked below root_fd with all of the guards that layers have (A1–A10), but names have no
+ * whiteout meaning and owners are left out. source is taken. */
+int cb_image_unpack_tar(struct cb_blob_source *source, int root_fd, const struct cb_cancel *cancel,
+                        struct cb_error *err) CB_WUR;
 /* An OCI layout (directory or tar) or a docker-archive tar, all verified, into the store. Names it carries are
  * reported, and set in the store only by the caller (C7). */
 struct cb_import_result {

@@ -125,17 +125,28 @@ static int load_any(struct cb_importer *m, const struct cb_descriptor *d, struct
     return r;
 }
 
-int cb_import_oci(struct cb_importer *m, struct cb_error *err)
+int cb_import_oci_index(struct cb_importer *m, struct cb_index *idx, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_index idx cb_cleanup_index = { 0 };
     int r = check_layout(m, err);
     if (r < 0 || (r = cb_import_text(m, "index.json", &text, err)) < 0)
         return r;
-    if ((r = cb_index_parse(&idx, text.buf, text.len, CB_MT_OCI_INDEX, err)) < 0) {
+    if ((r = cb_index_parse(idx, text.buf, text.len, CB_MT_OCI_INDEX, err)) < 0)
         cb_error_wrap(err, "index.json");
+    return r;
+}
+
+int cb_import_oci_one(struct cb_importer *m, const struct cb_descriptor *d, struct cb_error *err)
+{
+    return take_one(m, d, 0, err);
+}
+
+int cb_import_oci(struct cb_importer *m, struct cb_error *err)
+{
+    struct cb_index idx cb_cleanup_index = { 0 };
+    int r = cb_import_oci_index(m, &idx, err);
+    if (r < 0)
         return r;
-    }
     for (size_t i = 0; i < idx.n_manifests; i++) {
         const struct cb_descriptor *d = &idx.manifests[i];
         struct cb_image img cb_cleanup_image = { 0 };

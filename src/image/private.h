@@ -169,4 +169,8 @@ int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const 
 /* Takes img (which is emptied) and copies name, which may be NULL. */
 void cb_import_add(struct cb_importer *m, struct cb_image *img, const char *name);
 int cb_import_oci(struct cb_importer *m, struct cb_error *err) CB_WUR;    /* import_oci.c */
+/* Its index.json, of a version that is known. */
+int cb_import_oci_index(struct cb_importer *m, struct cb_index *idx, struct cb_error *err) CB_WUR;
+/* What a descriptor names, and all below it. */
+int cb_import_oci_one(struct cb_importer *m, const struct cb_descriptor *d, struct cb_error *err) CB_WUR;
 int cb_import_docker(struct cb_importer *m, struct cb_error *err) CB_WUR; /* import_docker.c */

@@ -28,3 +28,4 @@
 #define CB_MAX_REFERENCE 512
 #define CB_MAX_ZSTD_WINDOWLOG 27        /* 128 MiB */
 #define CB_MAX_LOG_LINE (16u << 10)     /* longer lines of a step's output are split */
+#define CB_MAX_DOWNLOAD (UINT64_C(64) << 30) /* one file by http */
