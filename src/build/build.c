@@ -2,7 +2,6 @@
 #include "build/build.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "build/check.h"
@@ -32,29 +31,12 @@ void cb_build_result_done(struct cb_build_result *r)
 
 /* ---- reading the inputs ---- */
 
-static int slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err)
-{
-    cb_autoclose int fd = cb_path_openat(dirfd, path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_IN_ROOT);
-    struct stat st;
-    if (fd < 0)
-        return cb_error_sys(err, fd == -ENOENT ? CB_ENOTFOUND : CB_ECONF, -fd, "%s", path);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return cb_error_set(err, CB_ECONF, "%s is not a regular file", path);
-    if (cb_fd_slurp(fd, max, out, err) < 0) {
-        if (err)
-            err->code = CB_ECONF;
-        cb_error_wrap(err, "%s", path);
-        return -CB_ECONF;
-    }
-    return 0;
-}
-
 struct inputs {
     struct cb_strbuf dockerfile;
     char *name;                    /* as shown */
     bool in_context;               /* name is relative to the context, not to the working directory */
     struct cb_df_ignore *ignore;
-    int context_fd;
+    struct cb_main_context context;
 };
 
 static void inputs_done(struct inputs *in)
@@ -62,7 +44,7 @@ static void inputs_done(struct inputs *in)
     cb_strbuf_done(&in->dockerfile);
     free(in->name);
     cb_df_ignore_free(in->ignore);
-    cb_close_p(&in->context_fd);
+    cb_main_context_done(&in->context);
 }
 
 static int read_default(struct inputs *in, const char *context, struct cb_error *err)
@@ -70,7 +52,7 @@ static int read_default(struct inputs *in, const char *context, struct cb_error 
     static const char *const names[] = { "Dockerfile", "dockerfile", "Containerfile" };
     in->in_context = true;
     for (size_t i = 0; i < CB_COUNTOF(names); i++) {
-        int r = slurp_at(in->context_fd, names[i], CB_MAX_DOCKERFILE, &in->dockerfile, err);
+        int r = cb_slurp_at(in->context.fd, names[i], CB_MAX_DOCKERFILE, &in->dockerfile, err);
         if (r == -CB_ENOTFOUND)
             continue;
         in->name = cb_strdup(names[i]);
@@ -83,10 +65,10 @@ static int read_default(struct inputs *in, const char *context, struct cb_error 
 static int read_named(struct inputs *in, const char *path, struct cb_error *err)
 {
     in->name = cb_strdup(path);
-    int r = cb_file_slurp(path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+    int r = in->context.remote ? -CB_ENOTFOUND : cb_file_slurp(path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
     if (r == -CB_ENOTFOUND) {
         in->in_context = true;
-        r = slurp_at(in->context_fd, path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+        r = cb_slurp_at(in->context.fd, path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
     }
     if (r == -CB_ENOTFOUND)
         return cb_error_set(err, CB_ECONF, "%s: no such Dockerfile", path);
@@ -95,14 +77,21 @@ static int read_named(struct inputs *in, const char *path, struct cb_error *err)
     return r < 0 ? -CB_ECONF : 0;
 }
 
-static int read_dockerfile(struct inputs *in, const struct cb_build_options *o, struct cb_error *err)
+static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct cb_error *err)
 {
-    if (!o->dockerfile)
-        return read_default(in, o->context, err);
-    if (strcmp(o->dockerfile, "-"))
-        return read_named(in, o->dockerfile, err);
+    const char *file = b->o->dockerfile;
+    if (!file && !in->context.is_dockerfile)
+        return read_default(in, b->o->context, err);
+    if (file && strcmp(file, "-") && !cb_url_is_http(file))
+        return read_named(in, file, err);
     in->name = cb_strdup("Dockerfile");
     in->in_context = true;
+    if (!file) {
+        cb_strbuf_add(&in->dockerfile, in->context.dockerfile.buf, in->context.dockerfile.len);
+        return 0;
+    }
+    if (strcmp(file, "-"))
+        return cb_dockerfile_fetch(b->env, file, &in->dockerfile, err);
     return cb_fd_slurp(STDIN_FILENO, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 
@@ -113,13 +102,13 @@ static int read_ignore(struct inputs *in, const char *named, struct cb_error *er
     cb_autofree char *own = cb_asprintf("%s.dockerignore", in->name);
     const char *name = named ? named : own;
     int r = named ? cb_file_slurp(named, CB_MAX_DOCKERIGNORE, &text, err)
-            : in->in_context ? slurp_at(in->context_fd, own, CB_MAX_DOCKERIGNORE, &text, err)
+            : in->in_context ? cb_slurp_at(in->context.fd, own, CB_MAX_DOCKERIGNORE, &text, err)
                            : cb_file_slurp(own, CB_MAX_DOCKERIGNORE, &text, err);
     if (r == -CB_ENOTFOUND && named)
         return cb_error_set(err, CB_EUSAGE, "--ignorefile %s: no such file", named);
     if (r == -CB_ENOTFOUND) {
         name = ".dockerignore";
-        r = slurp_at(in->context_fd, name, CB_MAX_DOCKERIGNORE, &text, err);
+        r = cb_slurp_at(in->context.fd, name, CB_MAX_DOCKERIGNORE, &text, err);
     }
     if (r == -CB_ENOTFOUND)
         return 0;
@@ -130,19 +119,17 @@ static int read_ignore(struct inputs *in, const char *named, struct cb_error *er
     return r;
 }
 
-static int read_inputs(struct inputs *in, const struct cb_build_options *o, struct cb_build_result *res,
-                       struct cb_error *err)
+static int read_inputs(struct inputs *in, const struct cb_build *b, struct cb_error *err)
 {
-    in->context_fd = open(o->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (in->context_fd < 0)
-        return cb_error_sys(err, CB_EUSAGE, errno, "build context %s", o->context);
-    int r = read_dockerfile(in, o, err);
+    int r = cb_main_context_open(b->env, b->o, &in->context, err);
     if (r == 0)
-        r = read_ignore(in, o->ignorefile, err);
+        r = read_dockerfile(in, b, err);
+    if (r == 0 && !in->context.remote)
+        r = read_ignore(in, b->o->ignorefile, err);
     if (r < 0)
         return r;
-    res->dockerfile = cb_dockerfile_parse(in->name, in->dockerfile.buf, in->dockerfile.len, err);
-    return res->dockerfile ? 0 : cb_failed(err);
+    b->res->dockerfile = cb_dockerfile_parse(in->name, in->dockerfile.buf, in->dockerfile.len, err);
+    return b->res->dockerfile ? 0 : cb_failed(err);
 }
 
 /* ---- names ---- */
@@ -209,6 +196,8 @@ static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error
     const struct cb_build *b = arg;
     struct cb_find_options o = { .ref = &src->ref, .platform = &src->platform, .policy = b->o->pull };
     struct cb_found_image f = { 0 };
+    if (src->layout)
+        return cb_image_from_layout(b->env->store, src->layout, &src->platform, &src->image, err);
     int r = cb_build_resolve(b->env, &o, &f, err);
     if (r < 0)
         return r;
@@ -249,11 +238,12 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
     if (b->plan.needs_context) {
-        s->context = cb_context_open(b->o->context, in->ignore, err);
-        if (!s->context)
-            return cb_failed(err);
+        int fd = fcntl(in->context.fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+            return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
+        s->context = cb_context_from_fd(fd, in->ignore);
     }
-    return 0;
+    return cb_named_contexts_open(&b->plan, err);
 }
 
 static void show_context(struct cb_build *b, struct cb_step *step)
@@ -294,7 +284,7 @@ static void count_steps(struct cb_build *b)
 {
     for (size_t i = 0; i < b->plan.n; i++) {
         const struct cb_vertex *v = b->plan.vertices[i];
-        if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK)
+        if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK || v->implied)
             continue;
         b->res->step_list = cb_reallocarray(b->res->step_list, b->res->steps + 1, sizeof *b->res->step_list);
         b->res->step_list[b->res->n_step_list++] =
@@ -409,16 +399,16 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
                  struct cb_error *err)
 {
     struct cb_build b = { .own_env = *env, .o = o, .res = res, .epoch = INT64_MAX };
-    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
+    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context = CB_MAIN_CONTEXT_INIT };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     b.cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)env->cancel);
     b.own_env.cancel = b.cancel;
     b.env = &b.own_env;
     int r = check_options(&b, &e);
     if (r == 0)
-        r = read_inputs(&in, o, res, &e);
+        r = read_inputs(&in, &b, &e);
     if (r == 0)
-        r = cb_build_context_epoch(&b, in.ignore, &e);
+        r = cb_build_context_epoch(&b, in.context.fd, in.ignore, &e);
     if (r == 0)
         r = work(&b, &in, &e);
     if (r < 0)
@@ -446,9 +436,9 @@ int cb_build_check(const struct cb_build_env *env, const struct cb_build_options
                    struct cb_error *err)
 {
     struct cb_build b = { .env = env, .o = o, .res = res };
-    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
+    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context = CB_MAIN_CONTEXT_INIT };
     struct cb_check c = { .o = o, .plan = env ? &b.plan : NULL };
-    int r = read_inputs(&in, o, res, err), v = 0;
+    int r = read_inputs(&in, &b, err), v = 0;
     c.ignore = in.ignore;
     c.dockerfile = res->dockerfile;
     if (r == 0 && env)
@@ -460,11 +450,12 @@ int cb_build_check(const struct cb_build_env *env, const struct cb_build_options
     return r < 0 ? r : v;
 }
 
-int cb_build_outline(const struct cb_build_options *o, struct cb_build_result *res, struct cb_df_outline *out,
-                     struct cb_error *err)
+int cb_build_outline(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                     struct cb_df_outline *out, struct cb_error *err)
 {
-    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context_fd = -1 };
-    int r = read_inputs(&in, o, res, err);
+    struct cb_build b = { .env = env, .o = o, .res = res };
+    struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context = CB_MAIN_CONTEXT_INIT };
+    int r = read_inputs(&in, &b, err);
     struct cb_check c = { .o = o, .dockerfile = res->dockerfile };
     *out = (struct cb_df_outline){ 0 };
     if (r == 0)

@@ -17,6 +17,7 @@
 struct cb_build_env {
     struct cb_store *store;
     struct cb_registry *registry;
+    struct cb_http *http;              /* of ADD and contexts; carries no credentials there */
     struct cb_progress *progress;
     struct cb_pool *cpu;               /* short CPU jobs: hashing, compressing */
     const struct cb_cancel *cancel;
@@ -68,8 +69,12 @@ struct cb_build_ssh {
 };
 
 struct cb_build_options {
-    const char *context;               /* directory */
-    const char *dockerfile;            /* path as given, NULL: <context>/Dockerfile; "-": standard input */
+    /* A directory; "-": standard input, a tar or a Dockerfile; an http(s) URL of either; a git repository. */
+    const char *context;
+    /* Path as given, or a URL. NULL: <context>/Dockerfile; "-": standard input. Of a context that is fetched, a path is
+     * one in there. */
+    const char *dockerfile;
+    const struct cb_strmap *contexts;  /* --build-context: NAME or NAME::PLATFORM → value, names as cb_context_name */
     const char *target;                /* stage name or number, or NULL */
     const struct cb_strvec *tags;      /* references as typed */
     const struct cb_strvec *build_args; /* "K=V", already taken from the environment where bare */
@@ -106,6 +111,13 @@ struct cb_build_options {
     bool check_report_only;            /* violations are no errors, whatever the Dockerfile says */
     const struct cb_strvec *check_skip, *check_experimental; /* rules; may be NULL */
 };
+
+/* The name of a named context as it is looked up: of "docker.io/library/busybox:latest", "busybox". The platform behind
+ * "::" stays. Owned by the caller. */
+char *cb_context_name(const char *text);
+/* Whether a value can be a context at all, before anything is opened: a directory's path, a URL, a repository; with
+ * `named`, docker-image:// and oci-layout:// too. -CB_EUSAGE; what: how the message begins. */
+int cb_context_check(const char *what, const char *value, bool named, struct cb_error *err) CB_WUR;
 
 /* What came out. */
 struct cb_build_tag {
@@ -148,9 +160,11 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
  * NULL: nothing is opened but the files. */
 int cb_build_check(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                    struct cb_error *err) CB_WUR;
-/* What the target takes from outside. Reads the files only. */
-int cb_build_outline(const struct cb_build_options *o, struct cb_build_result *res, struct cb_df_outline *out,
-                     struct cb_error *err) CB_WUR;
+/* What the target takes from outside. Reads the files only; env may be NULL unless they have to be fetched. */
+int cb_build_outline(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                     struct cb_df_outline *out, struct cb_error *err) CB_WUR;
+/* Whether Dockerfile or context are not on this machine's file systems. */
+bool cb_build_fetches(const struct cb_build_options *o);
 
 /* An image of the store (manifest and config; maybe not its layers), and the repository that has the rest. */
 struct cb_found_image {

@@ -16,6 +16,11 @@ struct cb_context *cb_context_open(const char *path, const struct cb_df_ignore *
         cb_error_sys(err, CB_EUSAGE, errno, "build context %s", path);
         return NULL;
     }
+    return cb_context_from_fd(fd, ignore);
+}
+
+struct cb_context *cb_context_from_fd(int fd, const struct cb_df_ignore *ignore)
+{
     struct cb_context *c = CB_NEW(struct cb_context);
     c->fd = fd;
     c->ignore = ignore;

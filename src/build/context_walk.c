@@ -86,6 +86,7 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
     link_to_first(w, &at->st, &e, &target);
     struct cb_item *it = cb_match_add(w->o->match, at->rel, &e);
     it->path = cb_strdup(at->path);
+    it->context = w->o->c;
     it->target = target;
     it->is_socket = S_ISSOCK(at->st.st_mode);
     if (it->is_socket)

@@ -86,24 +86,26 @@ static int walk_dir(struct walk *w, int fd, struct cb_error *err)
     return r;
 }
 
-static int newest_time(const char *context, const struct cb_df_ignore *ignore, int64_t *out, struct cb_error *err)
+static int newest_time(int context_fd, const struct cb_df_ignore *ignore, int64_t *out, struct cb_error *err)
 {
     struct walk w = { .ignore = ignore, .path = CB_STRBUF_INIT };
-    int fd = open(context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(context_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return cb_error_sys(err, CB_EUSAGE, errno, "build context %s", context);
+        return cb_error_sys(err, CB_ELOCAL, errno, "read the build context");
     int r = walk_dir(&w, fd, err);
     cb_strbuf_done(&w.path);
     *out = w.newest;
     return r;
 }
 
-static int context_time(const struct cb_build *b, const struct cb_df_ignore *ignore, int64_t *out, struct cb_error *err)
+/* A repository that was fetched has the times of its commit on its files. */
+static int context_time(const struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore, int64_t *out,
+                        struct cb_error *err)
 {
     struct stat st;
-    cb_autofree char *git = cb_asprintf("%s/.git", b->o->context);
-    return lstat(git, &st) == 0 ? commit_time(b->o->context, b->env->cancel, out, err)
-                                : newest_time(b->o->context, ignore, out, err);
+    bool checkout = !cb_build_fetches(b->o) && fstatat(context_fd, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return checkout ? commit_time(b->o->context, b->env->cancel, out, err)
+                    : newest_time(context_fd, ignore, out, err);
 }
 
 /* An option, then --build-arg, then the environment. */
@@ -123,8 +125,8 @@ int cb_build_check_epoch(struct cb_build *b, struct cb_error *err)
     return !text || !strcmp(text, "context") ? 0 : parse(text, &b->epoch, err);
 }
 
-int cb_build_context_epoch(struct cb_build *b, const struct cb_df_ignore *ignore, struct cb_error *err)
+int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore, struct cb_error *err)
 {
     const char *text = epoch_text(b->o);
-    return text && !strcmp(text, "context") ? context_time(b, ignore, &b->epoch, err) : 0;
+    return text && !strcmp(text, "context") ? context_time(b, context_fd, ignore, &b->epoch, err) : 0;
 }

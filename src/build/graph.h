@@ -7,6 +7,7 @@
  * file system effect are no vertices. */
 
 #include "build/build.h"
+#include "build/fetch.h"
 
 struct cb_vertex;
 
@@ -16,6 +17,8 @@ enum cb_vertex_kind {
     CB_VERTEX_COPY,
     CB_VERTEX_MKDIR,
     CB_VERTEX_LINK, /* the layers of base, then those of from: COPY --link, whose COPY has no base */
+    CB_VERTEX_HTTP,
+    CB_VERTEX_GIT,
 };
 
 /* A parent image, resolved. One per distinct (reference, platform). */
@@ -25,6 +28,7 @@ struct cb_plan_source {
     struct cb_platform platform;
     struct cb_image image;       /* manifest and config; descriptor of the manifest */
     char *host, *repo;           /* where its blobs are; NULL: only in the store */
+    struct cb_layout_ref *layout; /* of an OCI layout on the disk, and ref is empty; or NULL */
     struct cb_df_span span;      /* of the first instruction that names it */
     struct cb_vertex *vertex;
     struct cb_step *step;        /* "[internal] load metadata for …" */
@@ -83,6 +87,30 @@ struct cb_mkdir_op {             /* WORKDIR */
     char *user;                  /* owner of what is made: USER, or NULL */
 };
 
+/* A named context that is a directory. */
+struct cb_plan_local {
+    char *name, *path;
+    struct cb_vertex *vertex;    /* all of it as a layer, where somebody needs that; or NULL */
+    struct cb_df_ignore *ignore; /* its own .dockerignore; these two are the solver's */
+    struct cb_context *context;
+};
+
+void cb_plan_local_free(struct cb_plan_local *l);
+
+/* HTTP, GIT: what is fetched becomes one layer on nothing, put together as a COPY puts it (v->copy). */
+struct cb_remote_op {
+    char *url;                   /* HTTP */
+    char *name;                  /* HTTP: what the file is called; an archive that is unpacked becomes a directory */
+    bool unpack;
+    bool as_root;                /* HTTP: what was unpacked is the root */
+    struct cb_git_ref git;       /* GIT */
+    struct cb_digest content;    /* HTTP: --checksum, or what the solver found */
+    bool pinned;                 /* content is --checksum: nobody has to be asked */
+    char *last_modified;         /* HTTP: found by the solver; NULL where pinned */
+    char *commit;                /* GIT: found by the solver */
+};
+void cb_remote_op_done(struct cb_remote_op *op);
+
 struct cb_vertex {
     enum cb_vertex_kind kind;
     unsigned id;                 /* index in the graph: inputs have smaller ones */
@@ -94,10 +122,13 @@ struct cb_vertex {
     bool from_scratch;           /* COPY --from of a stage that is empty */
     struct cb_vertex **inputs;   /* what else has to be there: RUN --mount=from=; none twice */
     size_t n_inputs, cap_inputs;
+    struct cb_plan_local *local; /* COPY from a named context instead of the main one; or NULL */
+    bool implied;                /* made for what a name stands for: no instruction's own step */
     struct cb_plan_source *source; /* SOURCE */
     struct cb_run_op run;
     struct cb_copy_op copy;
     struct cb_mkdir_op mkdir;
+    struct cb_remote_op remote;
     struct cb_step *step;
     bool no_cache;               /* no record of it is asked for */
     struct cb_solve_state *state; /* the solver's own; NULL in a plan */
@@ -116,6 +147,8 @@ struct cb_plan {
     size_t n_sources, cap_sources;
     struct cb_plan_source **parents; /* of each stage of the Dockerfile; NULL: another stage, scratch, or not asked */
     size_t n_parents;
+    struct cb_plan_local **locals;
+    size_t n_locals, cap_locals;
     struct cb_vertex *goal;      /* of the target stage; NULL: `FROM scratch` with nothing on it */
     struct cb_plan_source *base; /* the parent image at the bottom of the target stage's chain; NULL: scratch */
     struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */

@@ -21,13 +21,35 @@ struct cb_build {
     int64_t epoch;                 /* s; INT64_MAX: none */
 };
 
+/* ---- main_context.c ---- */
+/* Where files and the Dockerfile come from: the user's directory, or one of ours with what was fetched in it. */
+struct cb_main_context {
+    int fd;                        /* O_RDONLY|O_DIRECTORY */
+    bool remote;                   /* fetched: nothing but what is in there is read, and .dockerignore means nothing */
+    bool is_dockerfile;            /* it was no archive, but the Dockerfile itself: `dockerfile`; there are no files */
+    struct cb_strbuf dockerfile;
+    struct cb_store_tmp tmp;
+};
+#define CB_MAIN_CONTEXT_INIT { .fd = -1, .dockerfile = CB_STRBUF_INIT, .tmp = CB_STORE_TMP_INIT }
+int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_main_context *out,
+                         struct cb_error *err) CB_WUR;
+void cb_main_context_done(struct cb_main_context *c);
+/* A Dockerfile by URL (-f). */
+int cb_dockerfile_fetch(const struct cb_build_env *env, const char *url, struct cb_strbuf *out,
+                        struct cb_error *err) CB_WUR;
+/* The directories that named contexts are, each with its own .dockerignore. */
+int cb_named_contexts_open(struct cb_plan *plan, struct cb_error *err) CB_WUR;
+/* A small file of a directory that others wrote: links stay inside, only regular files. -CB_ENOTFOUND. */
+int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+
 /* ---- finish.c: config, manifest, names ---- */
 int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- epoch.c: SOURCE_DATE_EPOCH into b->epoch ---- */
 int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a number; -CB_EUSAGE */
-int cb_build_context_epoch(struct cb_build *b, const struct cb_df_ignore *ignore, struct cb_error *err) CB_WUR;
+int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore,
+                           struct cb_error *err) CB_WUR;
 
 /* ---- squash.c: solver.result becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;

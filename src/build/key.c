@@ -56,6 +56,23 @@ static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
     hash_strings(h, &op->below);
 }
 
+static void hash_http(struct cb_hasher *h, const struct cb_remote_op *op)
+{
+    cb_hasher_field(h, op->name);
+    cb_hasher_field_u64(h, (op->unpack ? 1u : 0u) | (op->as_root ? 2u : 0u));
+    cb_hasher_field_digest(h, &op->content);
+    cb_hasher_field(h, op->last_modified);
+}
+
+static void hash_git(struct cb_hasher *h, const struct cb_remote_op *op)
+{
+    const struct cb_git_ref *g = &op->git;
+    cb_hasher_field(h, op->commit);
+    cb_hasher_field(h, g->subdir);
+    cb_hasher_field(h, g->keep_git_dir || g->submodules ? g->url : NULL);
+    cb_hasher_field_u64(h, (g->keep_git_dir ? 1u : 0u) | (g->submodules ? 2u : 0u) | (g->mtime_checkout ? 4u : 0u));
+}
+
 static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)
 {
     struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
@@ -78,6 +95,12 @@ static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const str
         cb_hasher_field(h, v->mkdir.path);
         cb_hasher_field(h, v->mkdir.user);
         break;
+    case CB_VERTEX_HTTP:
+        hash_http(h, &v->remote);
+        break;
+    case CB_VERTEX_GIT:
+        hash_git(h, &v->remote);
+        break;
     case CB_VERTEX_SOURCE:
     case CB_VERTEX_LINK:
         break;
@@ -88,7 +111,7 @@ void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, 
                        const struct cb_digest *from, struct cb_digest *out)
 {
     static const char *const names[] = { "cbpush-source/1", "cbpush-run/2", "cbpush-copy/2", "cbpush-mkdir/1",
-                                         "cbpush-link/1" };
+                                         "cbpush-link/1",   "cbpush-http/1", "cbpush-git/1" };
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, names[v->kind]);
     hash_op(h, kb, v);
     cb_hasher_field_u64(h, (base ? 1u : 0u) | (from ? 2u : 0u) | (v->from_scratch ? 4u : 0u));

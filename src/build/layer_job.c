@@ -15,8 +15,8 @@ static int open_spool(const struct cb_layer_job *job, const struct cb_placed *x,
     return 0;
 }
 
-static int open_data(struct cb_solver *s, const struct cb_layer_job *job, const struct cb_placed *x,
-                     struct cb_blob_source **out, struct cb_error *err)
+static int open_data(const struct cb_layer_job *job, const struct cb_placed *x, struct cb_blob_source **out,
+                     struct cb_error *err)
 {
     switch (x->kind) {
     case CB_DATA_NONE:
@@ -28,7 +28,7 @@ static int open_data(struct cb_solver *s, const struct cb_layer_job *job, const 
         return open_spool(job, x, out, err);
     case CB_DATA_ITEM:
         return x->item->se ? cb_files_source(job->files, x->item->se, out, err)
-                           : cb_context_source(s->context, x->item, out, err);
+                           : cb_context_source(x->item->context, x->item, out, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "an entry without data");
 }
@@ -39,7 +39,7 @@ static int add_one(struct cb_solver *s, const struct cb_layer_job *job, struct c
     cb_autosource struct cb_blob_source *data = NULL;
     int r = cb_cancel_check(s->cancel, err);
     if (r == 0 && x->e.type == CB_ENTRY_FILE)
-        r = open_data(s, job, x, &data, err);
+        r = open_data(job, x, &data, err);
     if (r == 0)
         r = cb_layer_writer_add(w, &x->e, data, err);
     if (r < 0)

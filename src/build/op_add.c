@@ -132,7 +132,7 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     if (r == 0)
         r = spool_open(x->s, x->spool, err);
     if (r == 0)
-        r = cb_context_source(x->s->context, it, &ro.source, err);
+        r = cb_context_source(it->context, it, &ro.source, err);
     if (r < 0)
         return r;
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
@@ -149,12 +149,12 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     return r;
 }
 
-static bool is_archive(struct cb_solver *s, const struct cb_item *it)
+static bool is_archive(const struct cb_item *it)
 {
     if (it->e.type != CB_ENTRY_FILE || !it->path)
         return false;
     cb_autoclose int fd =
-        cb_path_openat(cb_context_fd(s->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+        cb_path_openat(cb_context_fd(it->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     return fd >= 0 && cb_layer_is_archive(fd);
 }
 
@@ -167,8 +167,8 @@ int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selec
         struct cb_selection one = { .v = &sel->v[i], .n = 1 };
         const struct cb_item *first = &sel->v[i].items[0];
         cb_placer_set(p, CB_PLACE_COPY);
-        r = is_archive(s, first) ? extract_match(&x, first, v->copy.dest, err)
-                                 : cb_placer_selection(p, &one, v->copy.dest, err);
+        r = is_archive(first) ? extract_match(&x, first, v->copy.dest, err)
+                              : cb_placer_selection(p, &one, v->copy.dest, err);
     }
     cb_placer_set(p, CB_PLACE_COPY);
     return r;

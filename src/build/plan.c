@@ -19,11 +19,6 @@ int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err)
     return r;
 }
 
-int plan_not_yet(const char *what, struct cb_error *err)
-{
-    return cb_error_set(err, CB_ECONF, "%s is understood, but this version of cbpush cannot execute it yet", what);
-}
-
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind)
 {
     struct cb_plan *plan = p->plan;
@@ -69,6 +64,20 @@ static int stage_platform(struct planner *p, struct plan_stage *st, struct cb_er
         return cb_error_wrap(err, "--platform=%s", st->df->from.platform);
     }
     return 0;
+}
+
+/* A named context may stand for a stage. */
+static int replace_stage(struct planner *p, struct plan_stage *st, struct cb_error *err)
+{
+    struct plan_source_name name = { st->df->from.stage_name, &st->platform, st->df->from.span };
+    struct plan_named *n = NULL;
+    int r = name.text ? plan_named(p, &name, &n, err) : 0;
+    if (r == 0 && n) {
+        st->replaced = true;
+        st->base_stage = NULL;
+        plan_named_base(st, n);
+    }
+    return r < 0 ? plan_error(p, st->df->from.span, err) : 0;
 }
 
 static int read_from(struct planner *p, struct plan_stage *st, struct cb_error *err)
@@ -119,6 +128,11 @@ static int stage_of(struct plan_stage *st, const char *name, struct plan_stage *
 
 static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err);
 
+static size_t instructions(const struct plan_stage *st)
+{
+    return st->replaced ? 0 : st->df->n;
+}
+
 static int reach_from(struct planner *p, struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
 {
     struct plan_stage *other = NULL;
@@ -130,6 +144,10 @@ static int reach_from(struct planner *p, struct plan_stage *st, const struct cb_
         return r;
     if (other)
         return reach(p, other, err);
+    struct plan_named *named = NULL;
+    r = plan_named(p, &name, &named, err);
+    if (r < 0 || named)
+        return r;
     return plan_source(p, &name, err) ? 0 : cb_failed(err);
 }
 
@@ -148,10 +166,17 @@ static int reach_mounts(struct planner *p, struct plan_stage *st, const struct c
 static int reach_base(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
     struct plan_source_name name = { st->base_text, &st->platform, st->df->from.span };
+    struct plan_named *named = NULL;
     if (st->base_stage)
         return reach(p, st->base_stage, err);
-    if (!strcmp(st->base_text, "scratch"))
+    if (st->replaced || !strcmp(st->base_text, "scratch"))
         return 0;
+    if (plan_named(p, &name, &named, err) < 0)
+        return plan_error(p, st->df->from.span, err);
+    if (named) {
+        plan_named_base(st, named);
+        return 0;
+    }
     st->source = plan_source(p, &name, err);
     return st->source ? 0 : plan_error(p, st->df->from.span, err);
 }
@@ -161,8 +186,10 @@ static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err)
     if (st->reachable)
         return 0;
     st->reachable = true;
-    int r = reach_base(p, st, err);
-    for (size_t i = 0; r == 0 && i < st->df->n; i++) {
+    int r = replace_stage(p, st, err);
+    if (r == 0)
+        r = reach_base(p, st, err);
+    for (size_t i = 0; r == 0 && i < instructions(st); i++) {
         r = reach_from(p, st, &st->df->instructions[i], err);
         if (r == 0)
             r = reach_mounts(p, st, &st->df->instructions[i], err);
@@ -200,6 +227,19 @@ static int plan_other(struct planner *p, struct plan_stage *other, struct cb_err
     return r < 0 ? r : plan_stage_now(p, other, err);
 }
 
+int plan_copy_named(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_plan_local **local,
+                    struct cb_error *err)
+{
+    struct plan_source_name name = { i->from, &st->p->target, i->span };
+    struct plan_stage *other = NULL;
+    struct plan_named *named = NULL;
+    int r = stage_of(st, i->from, &other, err);
+    if (r == 0 && !other)
+        r = plan_named(st->p, &name, &named, err);
+    *local = named ? named->local : NULL;
+    return r;
+}
+
 int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex **from, bool *scratch,
               struct cb_error *err)
 {
@@ -217,7 +257,15 @@ int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct c
         *scratch = !other->top;
         return 0;
     }
-    struct cb_plan_source *s = plan_source(p, &name, err);
+    struct plan_named *named = NULL;
+    r = plan_named(p, &name, &named, err);
+    if (r == 0 && named && !named->source) {
+        *from = named->local ? plan_local_vertex(p, named->local) : named->vertex;
+        *scratch = !*from;
+    }
+    if (r < 0 || (named && !named->source))
+        return r;
+    struct cb_plan_source *s = named ? named->source : plan_source(p, &name, err);
     r = s ? plan_resolve(p, before, err) : cb_failed(err);
     if (r == 0)
         *from = plan_source_vertex(p, s);
@@ -291,6 +339,9 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
         cb_image_config_copy(&st->config, &st->source->image.config);
         st->top = plan_source_vertex(p, st->source);
     } else {
+        st->top = st->base_vertex;
+        if (st->top)
+            plan_history(st, st->top->note, st->top);
         cb_platform_copy(&st->config.platform, &st->platform);
     }
     if (!cb_env_get(&st->config.env, "PATH"))
@@ -308,11 +359,11 @@ static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_er
         return r;
     begin_stage(p, st);
     r = take_triggers(st, &t, err);
-    st->steps = 1 + count_steps(t.v, t.n) + count_steps(st->df->instructions, st->df->n);
+    st->steps = 1 + count_steps(t.v, t.n) + count_steps(st->df->instructions, instructions(st));
     st->step = 1;
     if (r == 0)
         r = run_triggers(st, &t, err);
-    for (size_t i = 0; r == 0 && i < st->df->n; i++)
+    for (size_t i = 0; r == 0 && i < instructions(st); i++)
         r = run_instruction(st, &st->df->instructions[i], err);
     triggers_done(&t);
     return r;
@@ -438,6 +489,7 @@ static void planner_done(struct planner *p)
         free_history(st->history, st->n_history);
     }
     free(p->stages);
+    plan_named_done(p);
     cb_strvec_done(&p->globals);
     cb_platform_done(&p->target);
     cb_platform_done(&p->host);
@@ -487,6 +539,7 @@ static void vertex_free(struct cb_vertex *v)
     free(v->copy.chmod);
     free(v->mkdir.path);
     free(v->mkdir.user);
+    cb_remote_op_done(&v->remote);
     free(v);
 }
 
@@ -503,8 +556,12 @@ void cb_plan_done(struct cb_plan *p)
         free(s->text);
         free(s->host);
         free(s->repo);
+        cb_layout_ref_free(s->layout);
         free(s);
     }
+    for (size_t i = 0; i < p->n_locals; i++)
+        cb_plan_local_free(p->locals[i]);
+    free(p->locals);
     free(p->vertices);
     free(p->sources);
     free(p->parents);

@@ -5,26 +5,6 @@
 #include "util/encode.h"
 #include "util/path.h"
 
-static bool is_remote(const char *s)
-{
-    return cb_starts_with(s, "http://") || cb_starts_with(s, "https://") || cb_starts_with(s, "git@") ||
-           cb_starts_with(s, "git://") || cb_starts_with(s, "ssh://");
-}
-
-static int check_copy(const struct cb_df_instruction *i, struct cb_error *err)
-{
-    const char *name = cb_df_kind_name(i->kind);
-    const struct { bool set; const char *flag; } flags[] = {
-        { i->keep_git_dir_set, "--keep-git-dir" },
-    };
-    for (size_t k = 0; k < CB_COUNTOF(flags); k++)
-        if (flags[k].set) {
-            cb_autofree char *what = cb_asprintf("%s %s", name, flags[k].flag);
-            return plan_not_yet(what, err);
-        }
-    return 0;
-}
-
 static bool is_heredoc_word(const struct cb_df_instruction *i, size_t word)
 {
     for (size_t k = 0; k < i->n_heredocs; k++)
@@ -64,9 +44,7 @@ static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i,
     int r = plan_expand(st, word, &text, err);
     if (r < 0)
         return r;
-    if (i->kind == CB_DF_ADD && is_remote(text))
-        return plan_not_yet("ADD of a URL or git repository", err);
-    if (is_remote(text))
+    if (i->kind == CB_DF_COPY && plan_is_remote(text))
         return cb_error_set(err, CB_ECONF, "COPY takes no URL: ADD does");
     if (i->checksum)
         return cb_error_set(err, CB_ECONF, "--checksum is for URLs and git repositories, and %s is of the build "
@@ -154,11 +132,12 @@ static int copy_heredoc(struct plan_stage *st, const struct cb_df_heredoc *h, st
 static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_copy_op *op,
                       struct cb_error *err)
 {
+    bool given = op->sources.n > 0;
     int r = 0;
-    for (size_t k = 0; r == 0 && k + 1 < i->words.n; k++)
+    for (size_t k = 0; r == 0 && !given && k + 1 < i->words.n; k++)
         if (!is_heredoc_word(i, k))
             r = copy_source(st, i, i->words.v[k], op, err);
-    for (size_t k = 0; r == 0 && k < i->n_heredocs; k++)
+    for (size_t k = 0; r == 0 && !given && k < i->n_heredocs; k++)
         r = copy_heredoc(st, &i->heredocs[k], op, err);
     return r < 0 ? r : copy_dest(st, i->words.v[i->words.n - 1], op, err);
 }
@@ -188,27 +167,38 @@ static int copy_history(struct plan_stage *st, const struct cb_df_instruction *i
     return r;
 }
 
-int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+int plan_copy_from(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_copy_source *src,
+                   struct cb_error *err)
 {
-    struct cb_vertex *from = NULL;
-    bool scratch = false;
-    int r = check_copy(i, err);
-    if (r == 0 && i->from)
-        r = plan_from(st, i, &from, &scratch, err);
-    if (r < 0)
-        return r;
     struct cb_vertex *v = plan_add_step(st, i, CB_VERTEX_COPY);
-    v->from = from;
-    v->from_scratch = scratch;
-    r = copy_flags(st, i, &v->copy, err);
+    v->from = src->from;
+    v->from_scratch = src->scratch;
+    v->local = src->local;
+    if (src->path)
+        cb_strvec_push(&v->copy.sources, src->path);
+    int r = copy_flags(st, i, &v->copy, err);
     if (r == 0)
         r = copy_words(st, i, &v->copy, err);
     if (r < 0)
         return r;
-    if (!i->from && v->copy.sources.n)
+    if (!src->from && !src->scratch && !src->local && v->copy.sources.n)
         st->p->plan->needs_context = true;
     if (i->link)
         v = link_to_base(st, v);
     st->top = v;
     return copy_history(st, i, v, err);
+}
+
+int plan_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err)
+{
+    struct plan_copy_source src = { 0 };
+    bool remote = false;
+    int r = i->kind == CB_DF_ADD ? plan_has_remote(st, i, &remote, err) : 0;
+    if (r == 0 && remote)
+        return plan_add_remote(st, i, err);
+    if (r == 0 && i->from)
+        r = plan_copy_named(st, i, &src.local, err);
+    if (r == 0 && i->from && !src.local)
+        r = plan_from(st, i, &src.from, &src.scratch, err);
+    return r < 0 ? r : plan_copy_from(st, i, &src, err);
 }

@@ -14,7 +14,9 @@ struct plan_stage {
     size_t index;
     char *base_text;               /* expanded */
     struct plan_stage *base_stage; /* or */
-    struct cb_plan_source *source; /* or neither: scratch */
+    struct cb_plan_source *source; /* or */
+    struct cb_vertex *base_vertex; /* a named context without a configuration; or none of them: scratch */
+    bool replaced;                 /* a named context stands for the whole stage: its instructions do not count */
     struct cb_platform platform;
     bool reachable, done, cmd_set, no_cache;
     struct cb_image_config config; /* as it is after the instructions so far */
@@ -31,6 +33,8 @@ struct planner {
     const struct cb_dockerfile *df;
     struct cb_plan *plan;
     struct plan_stage *stages;
+    struct plan_named **named;     /* contexts that were asked for so far */
+    size_t n_named, cap_named;
     struct cb_strvec globals;      /* "K=V": ARGs before the first FROM, and the automatic platform ones */
     struct cb_platform target, host;
     struct cb_df_span failed;      /* of the instruction that an error was put to */
@@ -38,8 +42,6 @@ struct planner {
 
 /* Wraps err with "Dockerfile:12" and remembers the span; only the first time, where the fault is. */
 int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err);
-/* "RUN --mount is not executed by this version of cbpush". */
-int plan_not_yet(const char *what, struct cb_error *err);
 
 /* ---- plan_scope.c ---- */
 int plan_global_args(struct planner *p, struct cb_error *err) CB_WUR;
@@ -83,6 +85,44 @@ void plan_mount_done(struct cb_run_mount *m);
 int plan_allowed(const struct plan_stage *st, const struct cb_df_instruction *i, struct cb_run_op *op,
                  struct cb_error *err) CB_WUR;
 int plan_no_cache(struct planner *p, struct cb_error *err) CB_WUR;
+
+/* Where a COPY gets things from, if not from the main context: another result (or an empty one), a directory. */
+struct plan_copy_source {
+    struct cb_vertex *from;
+    bool scratch;
+    struct cb_plan_local *local;
+    const char *path;              /* the one source, whatever the words are; or NULL */
+};
+int plan_copy_from(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_copy_source *src,
+                   struct cb_error *err) CB_WUR;
+
+/* ---- plan_remote.c: ADD of URLs and repositories ---- */
+bool plan_is_remote(const char *text);
+/* Whether some source of an ADD is one. -CB_ECONF for one that is never fetched, and for flags that need one. */
+int plan_has_remote(struct plan_stage *st, const struct cb_df_instruction *i, bool *remote,
+                    struct cb_error *err) CB_WUR;
+int plan_add_remote(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_error *err) CB_WUR;
+/* One vertex for each thing that is fetched. op is taken, whatever comes of it; name: of its step. */
+struct cb_vertex *plan_remote_vertex(struct planner *p, enum cb_vertex_kind kind, struct cb_remote_op *op,
+                                     const char *name);
+
+/* ---- plan_named.c: --build-context ---- */
+struct plan_named {
+    char *key;                     /* name and platform as they were asked for */
+    struct cb_plan_source *source; /* an image, or */
+    struct cb_vertex *vertex;      /* something that is fetched, or */
+    struct cb_plan_local *local;   /* a directory; or none of them: scratch */
+};
+/* *out NULL: there is no context of that name. */
+struct plan_source_name;
+int plan_named(struct planner *p, const struct plan_source_name *name, struct plan_named **out,
+               struct cb_error *err) CB_WUR;
+/* The whole directory as a result. */
+struct cb_vertex *plan_local_vertex(struct planner *p, struct cb_plan_local *local);
+/* What stands for a stage, or is its base: sets source, base_vertex. */
+void plan_named_base(struct plan_stage *st, struct plan_named *n);
+void plan_named_done(struct planner *p);
+
 /* The next numbered step of the stage, on top of what it has; the caller makes it the top. */
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind);
 
@@ -101,7 +141,11 @@ int plan_resolve(struct planner *p, size_t from, struct cb_error *err) CB_WUR;
 /* ---- plan.c, for them ---- */
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind);
 void plan_history(struct plan_stage *st, const char *created_by, struct cb_vertex *v);
-/* What COPY --from names: a stage (planned now if it is not yet), or an image. *from NULL and *scratch for an empty
+/* The directory that COPY --from names, where it is one; else *local is NULL. */
+int plan_copy_named(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_plan_local **local,
+                    struct cb_error *err) CB_WUR;
+/* What COPY --from names: a stage (planned now if it is not yet), a named
+ * context, or an image. *from NULL and *scratch for an empty
  * stage. */
 int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex **from, bool *scratch,
               struct cb_error *err) CB_WUR;

@@ -8,11 +8,13 @@
 
 #include "build/graph.h"
 
+struct cb_context;
 struct cb_item {
     char *rel;                       /* below the match; "" is the match itself */
     struct cb_entry e; /* path = rel; link of a HARDLINK: rel of another item of the match; strings owned */
     const struct cb_stack_entry *se; /* in another result, else NULL */
-    char *path;                      /* in the context: where to open it, without links */
+    char *path;                      /* in a context: where to open it, without links */
+    struct cb_context *context;      /* that one */
     size_t target;                   /* HARDLINK in the context: index of the item it is a name of */
     bool is_socket;                  /* in the context: becomes an empty FILE */
     bool on_the_way;                 /* a directory that is not meant itself, but something below it is */
@@ -38,9 +40,10 @@ void cb_selection_done(struct cb_selection *s);
 void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out);
 
 /* ---- the context ---- */
-struct cb_context;
 /* path: a directory. ignore may be NULL (kept by the caller until free). */
 struct cb_context *cb_context_open(const char *path, const struct cb_df_ignore *ignore, struct cb_error *err);
+/* The same of a directory that is open; fd is taken. */
+struct cb_context *cb_context_from_fd(int fd, const struct cb_df_ignore *ignore);
 void cb_context_free(struct cb_context *c);
 CB_DEFINE_CLEANUP(struct cb_context *, cb_context_free)
 /* Finds and hashes. A plain source that is not there is -CB_ECONF with what could be meant. */

@@ -75,6 +75,8 @@ static const struct cb_op *const ops[] = {
     [CB_VERTEX_COPY] = &cb_op_copy,
     [CB_VERTEX_MKDIR] = &cb_op_mkdir,
     [CB_VERTEX_LINK] = &cb_op_link,
+    [CB_VERTEX_HTTP] = &cb_op_http,
+    [CB_VERTEX_GIT] = &cb_op_git,
 };
 
 static void vertex_job(void *arg);
@@ -235,6 +237,7 @@ void cb_solve_done(struct cb_solver *s)
         for (size_t k = 0; st->mounts && k < s->plan->vertices[i]->run.n_mounts; k++)
             cb_selection_done(&st->mounts[k]);
         free(st->mounts);
+        cb_http_file_free(st->file);
         free(st->layers);
         free(st->dependents);
         free(st);

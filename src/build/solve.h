@@ -19,8 +19,9 @@ struct cb_solver;
 struct cb_solve_state {
     struct cb_solver *solver;
     struct cb_digest key;
-    struct cb_selection selection;  /* COPY from the context: what it names */
+    struct cb_selection selection;  /* COPY from a context: what it names */
     struct cb_selection *mounts;    /* RUN: what each bind of the context shows; one for each mount, or NULL */
+    struct cb_http_file *file;      /* HTTP: what was downloaded to know its digest; or NULL */
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */
@@ -78,9 +79,18 @@ bool cb_solver_added_layer(const struct cb_vertex *v);
 struct cb_op {
     int (*execute)(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err);
 };
-extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir, cb_op_link;
+extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir, cb_op_link, cb_op_http, cb_op_git;
 
 void cb_seals_free(struct cb_seal *x);
+
+/* Finds out what the HTTP and GIT vertices of the plan are now, several at once: keys are made from that. *failed is
+ * the one that could not be told. */
+int cb_remotes_resolve(struct cb_solver *s, struct cb_vertex **failed, struct cb_error *err) CB_WUR;
+int cb_http_resolve(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err) CB_WUR; /* op_http.c */
+void cb_http_file_free(struct cb_http_file *f);
+/* Puts what a directory holds into a layer on v's (empty) result, as v->copy says; dirfd is taken. mtime: of all files,
+ * or INT64_MAX. */
+int cb_remote_place(struct cb_solver *s, struct cb_vertex *v, int dirfd, int64_t mtime, struct cb_error *err) CB_WUR;
 
 /* ---- for the ops ---- */
 /* The first failure stops everything. e is emptied. */

@@ -27,9 +27,10 @@ static int source_layers(struct cb_solver *s, struct cb_vertex *v, struct cb_err
 
 static int select_context(struct cb_solver *s, struct cb_vertex *v, struct cb_digest *out, struct cb_error *err)
 {
-    if (v->copy.sources.n && !s->context)
+    struct cb_context *context = v->local ? v->local->context : s->context;
+    if (v->copy.sources.n && !context)
         return cb_error_set(err, CB_EINTERNAL, "no build context is open");
-    int r = v->copy.sources.n ? cb_context_select(s->context, &v->copy, s->env, &v->state->selection, err) : 0;
+    int r = v->copy.sources.n ? cb_context_select(context, &v->copy, s->env, &v->state->selection, err) : 0;
     cb_selection_digest(&v->state->selection, out);
     return r;
 }
@@ -161,9 +162,13 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
 {
     struct cb_error local cb_cleanup_error = CB_ERROR_INIT;
     for (size_t i = 0; i < s->plan->n; i++) {
+        s->plan->vertices[i]->state = CB_NEW(struct cb_solve_state);
+        s->plan->vertices[i]->state->solver = s;
+    }
+    if (cb_remotes_resolve(s, &s->failed, &local) < 0)
+        return cb_error_move(err, &local);
+    for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        v->state = CB_NEW(struct cb_solve_state);
-        v->state->solver = s;
         if (make_key(s, v, &local) < 0) {
             s->failed = v;
             cb_step_error(v->step, cb_error_text(&local));

@@ -3,13 +3,6 @@
 #include "cmd/build_input.h"
 #include "cmd/build_report.h"
 
-static int check_context(const char *context, struct cb_error *err)
-{
-    if (!strcmp(context, "-") || strstr(context, "://") || cb_starts_with(context, "git@"))
-        return cb_error_set(err, CB_EUSAGE, "context %s: this version builds from a directory only", context);
-    return 0;
-}
-
 static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struct cb_error *err)
 {
     int r = 0;
@@ -25,9 +18,7 @@ static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struc
 static int open_session(struct cb_session *s, const struct build_input *in, const struct cb_process *p,
                         struct cb_error *err)
 {
-    int r = check_context(in->o.context, err);
-    if (r == 0)
-        r = cb_session_open(s, p, &in->cli.common, "Building", err);
+    int r = cb_session_open(s, p, &in->cli.common, "Building", err);
     if (r == 0)
         r = name_hosts(s, &in->cli.tags, err);
     for (size_t i = 0; r == 0 && i < in->n_outputs; i++)
@@ -67,8 +58,8 @@ static int call(struct build_input *in, const struct build_call *c, const struct
                 struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
-    if (c->kind != BUILD_CALL_CHECK)
-        return check_context(in->o.context, err) < 0 ? -CB_EUSAGE : build_call_run(c, NULL, &in->o, status, err);
+    if (c->kind != BUILD_CALL_CHECK && !cb_build_fetches(&in->o))
+        return build_call_run(c, NULL, &in->o, status, err);
     if (!in->cli.common.progress)
         in->cli.common.progress = "quiet";
     int r = open_session(&s, in, p, err);
@@ -122,7 +113,9 @@ const struct cb_verb cb_verb_build = {
     .name = "build",
     .summary = "build an image from a Dockerfile, and push it",
     .operands = "[OPTIONS] [CONTEXT]",
-    .details = "CONTEXT is a directory, by default the current one.\n\n"
+    .details = "CONTEXT is a directory, by default the current one; an http(s) URL of a tar or of a Dockerfile; a git\n"
+               "repository (https://HOST/X.git[#REF[:DIR]], ssh://…, git@HOST:X); or - for a tar or a Dockerfile on\n"
+               "standard input.\n\n"
                "--push alone pushes to every name given by -t. Without -t, the word after --push is the name to build\n"
                "and push, unless it reads as a path: ., .., or something that begins with ./ ../ / ~ or -.",
     .options = build_opts,

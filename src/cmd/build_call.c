@@ -68,11 +68,12 @@ static int check(const struct build_call *c, const struct cb_build_env *env, str
     return r;
 }
 
-static int outline(const struct build_call *c, const struct cb_build_options *o, struct cb_error *err)
+static int outline(const struct build_call *c, const struct cb_build_env *env, const struct cb_build_options *o,
+                   struct cb_error *err)
 {
     struct cb_build_result res = { 0 };
     struct cb_df_outline out;
-    int r = cb_build_outline(o, &res, &out, err);
+    int r = cb_build_outline(env, o, &res, &out, err);
     if (r == 0 && c->kind == BUILD_CALL_TARGETS)
         (c->json ? cb_targets_print_json : cb_targets_print)(res.dockerfile);
     else if (r == 0 && c->json)
@@ -92,5 +93,5 @@ int build_call_run(const struct build_call *c, const struct cb_build_env *env, c
         return check(c, env, &own, status, err);
     if (c->kind == BUILD_CALL_TARGETS)
         own.target = NULL;
-    return outline(c, &own, err);
+    return outline(c, env, &own, err);
 }

@@ -16,7 +16,9 @@ static bool push_takes(const char *word, void *arg)
 #define AT(field) offsetof(struct build_options, field)
 const struct cb_opt build_opts[] = {
     { "tag", 't', CB_OPT_LIST, AT(tags), "NAME[:TAG]", "name of the image (several)", NULL },
-    { "file", 'f', CB_OPT_STRING, AT(file), "FILE", "the Dockerfile; - is standard input", NULL },
+    { "file", 'f', CB_OPT_STRING, AT(file), "FILE", "the Dockerfile, or its URL; - is standard input", NULL },
+    { "build-context", 0, CB_OPT_LIST, AT(contexts), "NAME=VALUE",
+      "what NAME stands for in FROM and --from: a directory, URL, docker-image://, oci-layout://", NULL },
     { "push", 0, CB_OPT_MAYBE, AT(push), "NAME", "push to every name; --push NAME also names it", push_takes },
     { "target", 0, CB_OPT_STRING, AT(target), "STAGE", "build this stage", NULL },
     { "build-arg", 0, CB_OPT_LIST, AT(build_args), "K[=V]", "value of an ARG; K alone: from the environment", NULL },
@@ -62,7 +64,8 @@ void build_input_done(struct build_input *in)
 {
     struct build_options *c = &in->cli;
     struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs,
-                                        &c->add_host, &c->secrets, &c->ssh, &in->operands, &in->args, &in->hosts };
+                                        &c->add_host, &c->secrets, &c->ssh, &c->contexts, &in->operands, &in->args,
+                                        &in->hosts };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->n_outputs; i++)
@@ -71,6 +74,7 @@ void build_input_done(struct build_input *in)
     build_secrets_done(&in->secrets);
     cb_strmap_done(&in->labels);
     cb_strmap_done(&in->annotations);
+    cb_strmap_done(&in->contexts);
     cb_platform_done(&in->platform);
     limit_options_done(&c->limits);
     limit_values_done(&in->limits);
@@ -214,9 +218,14 @@ int build_input_take(struct build_input *in, struct cb_error *err)
         r = image_options_take(&in->cli.image, &in->image, o, err);
     if (r == 0)
         r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
+    if (r == 0)
+        r = build_take_contexts(in, err);
+    o->contexts = &in->contexts;
     o->context = in->operands.n ? in->operands.v[0] : ".";
     o->dockerfile = in->cli.file;
     o->target = in->cli.target;
+    if (r == 0)
+        r = build_check_context(o, err);
     o->tags = &in->cli.tags;
     o->build_args = &in->args;
     o->labels = &in->labels;

@@ -13,7 +13,7 @@
 struct build_options {
     struct cb_common common;
     const char *call, *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
-    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh;
+    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh, contexts;
     bool no_cache, quiet, check;
     struct limit_options limits;
     struct image_options image;
@@ -26,7 +26,7 @@ struct build_options {
 struct build_input {
     struct build_options cli;
     struct cb_strvec operands, args, hosts;
-    struct cb_strmap labels, annotations;
+    struct cb_strmap labels, annotations, contexts;
     struct limit_values limits;
     struct image_values image;
     struct cb_output *outputs;
@@ -43,3 +43,9 @@ int build_input_take(struct build_input *in, struct cb_error *err) CB_WUR; /* -C
 void build_input_done(struct build_input *in);
 /* Builds what was taken, reports, writes the files for scripts. *status as of a verb. */
 int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err) CB_WUR;
+
+/* ---- build_context.c: all -CB_EUSAGE ---- */
+/* --build-context NAME=VALUE, names as they are looked up. */
+int build_take_contexts(struct build_input *in, struct cb_error *err) CB_WUR;
+/* CONTEXT and -f: whether they can go together, and what is never fetched. */
+int build_check_context(const struct cb_build_options *o, struct cb_error *err) CB_WUR;

@@ -117,19 +117,6 @@ refused_by()
     assert_contains "$output" cut.tgz
 }
 
-@test "what is understood but not executed yet is refused, by line" {
-    touch ctx/a
-    local i instructions=(
-        'ADD https://example.com/x /x'
-        'ADD https://github.com/o/r.git /x'
-        'ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://example.com/x /x'
-    )
-    for i in "${instructions[@]}"; do
-        refused_by $'FROM busybox\nENV A=1\n'"$i"$'\n' 3 'cannot execute it yet'
-    done
-    assert_nothing_made
-}
-
 @test "a file that is no Dockerfile, or none at all" {
     rm -f ctx/Dockerfile
     refused 5

@@ -3,6 +3,7 @@
 /* A plan as text, and parent images that no registry has. A case's first lines may say how it is built:
  *
  *     #> show=vchs target=x arg=K=V label=K=V network=none platform=linux/arm64 allow=security.insecure
+ *     context=NAME=VALUE
  *
  * show: v vertices, c configuration, h history, s parents. */
 
@@ -81,6 +82,10 @@ static inline CB_UNUSED int fake_resolve(void *arg, struct cb_plan_source *src, 
 {
     struct fake_resolver *f = arg;
     f->calls++;
+    if (src->layout) {
+        fill_image(&src->image, &fake_images[1], &src->platform);
+        return 0;
+    }
     for (size_t i = 0; i < CB_COUNTOF(fake_images); i++)
         if (!strcmp(fake_images[i].repo, src->ref.repo)) {
             fill_image(&src->image, &fake_images[i], &src->platform);
@@ -170,9 +175,27 @@ static inline CB_UNUSED void dump_copy(struct cb_strbuf *o, const struct cb_copy
     dump_list(o, "below", &c->below);
 }
 
+static inline CB_UNUSED void dump_remote(struct cb_strbuf *o, const struct cb_vertex *v)
+{
+    const struct cb_remote_op *r = &v->remote;
+    const struct cb_git_ref *g = &r->git;
+    char digest[CB_DIGEST_TEXT_MAX];
+    dump_text(o, "url", v->kind == CB_VERTEX_HTTP ? r->url : g->url);
+    dump_text(o, "name", r->name);
+    if (r->pinned)
+        dump_text(o, "checksum", cb_digest_text(&r->content, digest));
+    if (r->unpack)
+        cb_strbuf_adds(o, r->as_root ? "  unpack as root\n" : "  unpack\n");
+    dump_text(o, "ref", g->ref);
+    dump_text(o, "commit", g->checksum);
+    dump_text(o, "subdir", g->subdir);
+    if (g->keep_git_dir)
+        cb_strbuf_adds(o, "  keep .git\n");
+}
+
 static inline CB_UNUSED void dump_vertex(struct cb_strbuf *o, const struct cb_vertex *v)
 {
-    static const char *const kinds[] = { "source", "run", "copy", "mkdir", "link" };
+    static const char *const kinds[] = { "source", "run", "copy", "mkdir", "link", "http", "git" };
     cb_strbuf_addf(o, "%u %s", v->id, kinds[v->kind]);
     if (v->base)
         cb_strbuf_addf(o, " on %u", v->base->id);
@@ -182,11 +205,15 @@ static inline CB_UNUSED void dump_vertex(struct cb_strbuf *o, const struct cb_ve
         cb_strbuf_adds(o, " from scratch");
     for (size_t i = 0; i < v->n_inputs; i++)
         cb_strbuf_addf(o, " and %u", v->inputs[i]->id);
+    if (v->local)
+        cb_strbuf_addf(o, " from %s", v->local->path);
     cb_strbuf_addf(o, " :%u-%u %s\n", v->span.first, v->span.last, v->name);
     if (v->kind == CB_VERTEX_RUN)
         dump_run(o, &v->run);
     if (v->kind == CB_VERTEX_COPY)
         dump_copy(o, &v->copy);
+    if (v->kind == CB_VERTEX_HTTP || v->kind == CB_VERTEX_GIT)
+        dump_remote(o, v);
     if (v->kind == CB_VERTEX_MKDIR) {
         dump_text(o, "path", v->mkdir.path);
         dump_text(o, "user", v->mkdir.user);

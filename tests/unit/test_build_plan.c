@@ -10,7 +10,7 @@
 struct planned {
     struct cb_build_options o;
     struct cb_strvec args, devices;
-    struct cb_strmap labels;
+    struct cb_strmap labels, contexts;
     struct cb_platform platform;
     char *target;
     char show[8];
@@ -28,6 +28,7 @@ static void planned_done(struct planned *p)
     cb_dockerfile_free(p->df);
     cb_strvec_done(&p->args);
     cb_strmap_done(&p->labels);
+    cb_strmap_done(&p->contexts);
     cb_platform_done(&p->platform);
     cb_error_done(&p->err);
     free(p->target);
@@ -53,6 +54,10 @@ static void take_word(struct planned *p, const char *word)
     } else if (cb_starts_with(word, "allow=")) {
         p->o.allow.host_network = p->o.allow.host_network || !strcmp(v, "network.host");
         p->o.allow.insecure = p->o.allow.insecure || !strcmp(v, "security.insecure");
+    } else if (cb_starts_with(word, "context=")) {
+        const char *eq = strchr(v, '=');
+        cb_autofree char *key = cb_strndup(v, (size_t)(eq - v));
+        cb_strmap_set(&p->contexts, key, eq + 1);
     } else if (cb_starts_with(word, "network=")) {
         assert_int_equal(cb_network_parse(v, &p->o.network, NULL), 0);
     } else if (cb_starts_with(word, "platform=")) {
@@ -83,6 +88,7 @@ static void plan(struct planned *p, const char *text)
     take_options(p, text);
     p->o.build_args = &p->args;
     p->o.labels = &p->labels;
+    p->o.contexts = &p->contexts;
     p->o.platform = &p->platform;
     p->o.target = p->target;
     p->df = cb_dockerfile_parse("Dockerfile", text, strlen(text), &p->err);
