@@ -77,8 +77,8 @@ static void test_limits(void **state)
 {
     (void)state;
     struct build_input in;
-    accept(&in, "-m 512m --memory-swap 1g --cpus 1.5 -c 512 --cpuset-cpus 0-1 --cpuset-mems 0 --shm-size 2g --cgroup-parent /x "
-                "--ulimit nofile=1 --ulimit core=0:1");
+    accept(&in, "-m 512m --memory-swap 1g --cpus 1.5 -c 512 --cpuset-cpus 0-1 --cpuset-mems 0 --shm-size 2g "
+                "--cgroup-parent /x --ulimit nofile=1 --ulimit core=0:1");
     const struct cb_limits *l = in.o.limits;
     assert_true(l->memory == UINT64_C(512) << 20 && l->memory_swap == INT64_C(1) << 30);
     assert_true(l->cpu_period == 100000 && l->cpu_quota == 150000 && l->cpu_shares == 512);
@@ -141,8 +141,8 @@ static void test_image(void **state)
 {
     (void)state;
     struct build_input in;
-    accept(&in, "--no-cache-filter a,b --no-cache-filter c --env X=1 --unsetenv Y --squash --timestamp 5 --format docker "
-                "--compression-level 9 --jobs 0 --os linux --arch arm --variant v6");
+    accept(&in, "--no-cache-filter a,b --no-cache-filter c --env X=1 --unsetenv Y --squash --timestamp 5 "
+                "--format docker --compression-level 9 --jobs 0 --os linux --arch arm --variant v6");
     assert_int_equal(in.o.no_cache_filter->n, 3);
     assert_true(in.o.squash && in.o.exact_times && in.o.docker_types && in.o.jobs == 64);
     assert_string_equal(in.o.epoch, "5");
@@ -153,7 +153,8 @@ static void test_image(void **state)
     assert_true(in.o.squash && in.o.no_cache);
     build_input_done(&in);
     accept(&in, "--layers --load");
-    assert_true(!in.o.squash && in.o.n_outputs == 1 && in.o.outputs[0].type == CB_OUTPUT_DOCKER && !in.o.outputs[0].dest);
+    assert_true(!in.o.squash && in.o.n_outputs == 1);
+    assert_true(in.o.outputs[0].type == CB_OUTPUT_DOCKER && !in.o.outputs[0].dest);
     assert_int_equal(in.o.compression_level, INT_MIN);
     build_input_done(&in);
     refuse("--timestamp 1 --source-date-epoch 2", "contradict");

@@ -45,14 +45,16 @@ static int set_up(void **state)
     cb_strvec_push(&dirs, low);
     cb_strvec_push(&dirs, high);
     cb_strvec_push(&dirs, "/nonexistent");
-    put("low/v.json", "{\"cdiVersion\":\"0.6.0\",\"kind\":\"v.com/gpu\",\"containerEdits\":{\"env\":[\"ALL=1\"]},\"devices\":["
-                      "{\"name\":\"b\",\"containerEdits\":{\"env\":[\"B=low\"]}},"
-                      "{\"name\":\"a\",\"annotations\":{\"org.mobyproject.buildkit.device.class\":\"fast\"},\"containerEdits\":{"
-                      "\"env\":[\"A=x=y\"],\"deviceNodes\":[{\"path\":\"/dev/a\",\"hostPath\":\"/dev/null\",\"type\":\"c\","
-                      "\"major\":1,\"minor\":3,\"fileMode\":432,\"uid\":0,\"gid\":44,\"permissions\":\"rw\"},"
+    put("low/v.json", "{\"cdiVersion\":\"0.6.0\",\"kind\":\"v.com/gpu\",\"containerEdits\":{\"env\":[\"ALL=1\"]},"
+                      "\"devices\":[{\"name\":\"b\",\"containerEdits\":{\"env\":[\"B=low\"]}},"
+                      "{\"name\":\"a\",\"annotations\":{\"org.mobyproject.buildkit.device.class\":\"fast\"},"
+                      "\"containerEdits\":{\"env\":[\"A=x=y\"],\"deviceNodes\":[{\"path\":\"/dev/a\","
+                      "\"hostPath\":\"/dev/null\",\"type\":\"c\",\"major\":1,\"minor\":3,"
+                      "\"fileMode\":432,\"uid\":0,\"gid\":44,\"permissions\":\"rw\"},"
                       "{\"path\":\"/dev/plain\"}],\"mounts\":[{\"hostPath\":\"/lib\",\"containerPath\":\"/opt/lib\","
                       "\"options\":[\"ro\"]}],\"hooks\":[]}}]}");
-    put("high/w.json", "{\"kind\":\"v.com/gpu\",\"devices\":[{\"name\":\"b\",\"containerEdits\":{\"env\":[\"B=high\"]}}]}");
+    put("high/w.json", "{\"kind\":\"v.com/gpu\",\"devices\":["
+                       "{\"name\":\"b\",\"containerEdits\":{\"env\":[\"B=high\"]}}]}");
     return 0;
 }
 
@@ -120,17 +122,18 @@ static void refused(void **state)
         "{\"hooks\":[{\"hookName\":\"createRuntime\",\"path\":\"/bin/true\"}]}",
         "{\"additionalGids\":[5]}", "{\"intelRdt\":{\"closID\":\"x\"}}", "{\"env\":[\"novalue\"]}",
         "{\"env\":[\"=x\"]}", "{\"env\":\"A=1\"}", "{\"deviceNodes\":[{\"path\":\"dev/x\"}]}", "{\"deviceNodes\":[{}]}",
-        "{\"deviceNodes\":[{\"path\":\"/dev/x\",\"type\":\"p\"}]}", "{\"deviceNodes\":[{\"path\":\"/dev/x\",\"major\":-1}]}",
+        "{\"deviceNodes\":[{\"path\":\"/dev/x\",\"type\":\"p\"}]}",
+        "{\"deviceNodes\":[{\"path\":\"/dev/x\",\"major\":-1}]}",
         "{\"mounts\":[{\"hostPath\":\"/x\",\"containerPath\":\"y\"}]}", "{\"mounts\":[{\"containerPath\":\"/y\"}]}",
         "{\"mounts\":[{\"hostPath\":\"/x\",\"containerPath\":\"/y\",\"type\":\"tmpfs\"}]}", "{\"mounts\":[1]}",
     };
     for (size_t i = 0; i < 2 * CB_COUNTOF(bad); i++) {
         struct cb_cdi c cb_cleanup_cdi;
         struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
-        cb_autofree char *own = cb_asprintf("{\"kind\":\"x.com/y\",\"devices\":[{\"name\":\"d\",\"containerEdits\":%s}]}",
-                                            bad[i / 2]);
-        cb_autofree char *all = cb_asprintf("{\"kind\":\"x.com/y\",\"containerEdits\":%s,\"devices\":[{\"name\":\"d\"}]}",
-                                            bad[i / 2]);
+        cb_autofree char *own = cb_asprintf(
+            "{\"kind\":\"x.com/y\",\"devices\":[{\"name\":\"d\",\"containerEdits\":%s}]}", bad[i / 2]);
+        cb_autofree char *all = cb_asprintf(
+            "{\"kind\":\"x.com/y\",\"containerEdits\":%s,\"devices\":[{\"name\":\"d\"}]}", bad[i / 2]);
         put("low/bad.json", i % 2 ? all : own);
         assert_int_equal(find(&c, "x.com/y=d", &err), -CB_ECONF);
         if (!strstr(cb_error_text(&err), "low/bad.json"))

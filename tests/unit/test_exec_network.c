@@ -105,7 +105,8 @@ static void expect_dns(const struct cb_dns *dns, const char *text, const char *w
 static void dns_options(void **state)
 {
     (void)state;
-    static const char text[] = "# x\nnameserver 192.0.2.1\nnameserver\t::1\nsearch lan\noptions edns0\nsortlist 1.2.3.4\n";
+    static const char text[] = "# x\nnameserver 192.0.2.1\nnameserver\t::1\nsearch lan\noptions edns0\n"
+                               "sortlist 1.2.3.4\n";
     struct cb_strvec one = CB_STRVEC_INIT, dot = CB_STRVEC_INIT, none = CB_STRVEC_INIT;
     cb_strvec_push(&one, "a");
     cb_strvec_push(&one, "b");
