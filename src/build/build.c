@@ -15,7 +15,10 @@
 
 void cb_build_result_done(struct cb_build_result *r)
 {
-    cb_image_done(&r->image);
+    cb_descriptor_done(&r->desc);
+    for (size_t i = 0; i < r->n_images; i++)
+        cb_image_done(&r->images[i]);
+    free(r->images);
     for (size_t i = 0; i < r->n_tags; i++)
         free(r->tags[i].name);
     free(r->tags);
@@ -202,6 +205,7 @@ static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error
     if (r < 0)
         return r;
     src->image = f.image;
+    src->top = f.top;
     src->host = f.host;
     src->repo = f.repo;
     return 0;
@@ -232,8 +236,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->o = b->o;
     s->plan = &b->plan;
     s->cancel = b->cancel;
-    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times,
-                                  .arch = b->plan.config.platform.arch, .hosts = b->o->extra_hosts,
+    s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times, .hosts = b->o->extra_hosts,
                                   .single_id = b->env->id_mode == CB_ID_SINGLE };
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
@@ -268,14 +271,29 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
     return r;
 }
 
+static int push_rest(struct cb_build *b, struct cb_error *err)
+{
+    struct cb_build_result *res = b->res;
+    struct cb_push_part *v = cb_calloc(res->n_images + 1, sizeof *v);
+    struct cb_push_set set = { .v = v };
+    for (; set.n < res->n_images; set.n++)
+        v[set.n] = (struct cb_push_part){ &res->images[set.n].desc, &res->images[set.n].manifest,
+                                          b->solver.images[set.n].layers };
+    if (res->n_images > 1)
+        v[set.n++] = (struct cb_push_part){ .desc = &res->desc };
+    int r = cb_pusher_finish(b->pusher, &set, res, err);
+    free(v);
+    return r;
+}
+
 static int push(struct cb_build *b, bool all_hit, struct cb_error *err)
 {
     int64_t t = cb_time_monotonic();
     int r = 0;
     if (b->pusher && all_hit)
-        r = cb_pusher_current(b->pusher, &b->res->image, &b->res->was_current, err);
+        r = cb_pusher_current(b->pusher, &b->res->desc, &b->res->was_current, err);
     if (r == 0 && b->pusher && !b->res->was_current)
-        r = cb_pusher_finish(b->pusher, &b->res->image, b->solver.result, b->solver.n_result, b->res, err);
+        r = push_rest(b, err);
     b->res->t_push = cb_time_monotonic() - t;
     return r;
 }
@@ -284,7 +302,7 @@ static void count_steps(struct cb_build *b)
 {
     for (size_t i = 0; i < b->plan.n; i++) {
         const struct cb_vertex *v = b->plan.vertices[i];
-        if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK || v->implied)
+        if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK || v->implied || v->state->vertex != v)
             continue;
         b->res->step_list = cb_reallocarray(b->res->step_list, b->res->steps + 1, sizeof *b->res->step_list);
         b->res->step_list[b->res->n_step_list++] =
@@ -366,6 +384,8 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
     b->res->failed = v->span;
     if (v->kind == CB_VERTEX_RUN)
         keep_log(b, v);
+    if (b->plan.n_images > 1)
+        cb_build_wrap_platform(err, &v->platform);
     if (v->span.first)
         cb_error_wrap(err, "%s:%u", b->res->dockerfile->name, v->span.first);
 }
@@ -388,6 +408,10 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     int r = cb_build_check_epoch(b, err);
     if (r == 0)
         r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
+    if (r == 0)
+        r = cb_build_check_outputs(b->o, err);
+    if (r == 0)
+        r = cb_annotations_check(b->o, err);
     if (r == 0)
         r = parse_tags(b, err);
     if (r == 0 && wants_push(b->o) && b->n_pushed == 0)

@@ -39,10 +39,28 @@ struct cb_output {
     bool compression_set;
     int level;                         /* INT_MIN: default */
     bool docker_types;                 /* oci-mediatypes=false */
+    int platform_split;                /* LOCAL, TAR: a directory for each platform; -1: where there are several */
 };
 /* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local; - is type=tar). -CB_EUSAGE. */
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err) CB_WUR;
 void cb_output_done(struct cb_output *o);
+
+/* Where an annotation goes. The descriptor of a manifest stands in the index, that of the index in an OCI layout. */
+enum cb_annotation_level {
+    CB_ANNOTATE_MANIFEST, CB_ANNOTATE_INDEX, CB_ANNOTATE_MANIFEST_DESCRIPTOR, CB_ANNOTATE_INDEX_DESCRIPTOR,
+};
+struct cb_annotation {
+    enum cb_annotation_level level;
+    struct cb_platform platform;       /* os NULL: every one */
+    char *key, *value;
+};
+struct cb_annotations {
+    struct cb_annotation *v;
+    size_t n, cap;
+};
+/* buildx's "[LEVEL[\[PLATFORM]][,…]:]KEY=VALUE", added once for each level; no level: the manifest. -CB_EUSAGE. */
+int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_error *err) CB_WUR;
+void cb_annotations_done(struct cb_annotations *a);
 
 enum cb_pull_policy {
     CB_PULL_MISSING, /* a name in the store wins */
@@ -79,14 +97,15 @@ struct cb_build_options {
     const struct cb_strvec *tags;      /* references as typed */
     const struct cb_strvec *build_args; /* "K=V", already taken from the environment where bare */
     const struct cb_strmap *labels;
-    const struct cb_strmap *annotations;
+    const struct cb_annotations *annotations;
     const struct cb_output *outputs;
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every tag */
     bool no_cache;
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     enum cb_pull_policy pull;
-    const struct cb_platform *platform; /* NULL: the host's */
+    const struct cb_platform *platforms; /* each once; several make an index */
+    size_t n_platforms;                /* 0: the host's */
     enum cb_network network;           /* of RUN */
     const struct cb_strvec *extra_hosts;
     const struct cb_build_secret *secrets;
@@ -136,7 +155,9 @@ struct cb_build_step {                 /* of the graph */
     int64_t ns;                        /* how long it took; 0 where it was not run */
 };
 struct cb_build_result {
-    struct cb_image image;
+    struct cb_descriptor desc;         /* what the names stand for: the manifest, or the index of several platforms */
+    struct cb_image *images;           /* one a platform, in the order asked for */
+    size_t n_images;
     struct cb_build_tag *tags;
     size_t n_tags;
     struct cb_build_blob *blobs;
@@ -169,6 +190,7 @@ bool cb_build_fetches(const struct cb_build_options *o);
 /* An image of the store (manifest and config; maybe not its layers), and the repository that has the rest. */
 struct cb_found_image {
     struct cb_image image;
+    struct cb_digest top;              /* what the reference named: maybe an index */
     char *host, *repo;                 /* NULL: only what the store knows of its layers */
 };
 void cb_found_image_done(struct cb_found_image *f);
@@ -186,9 +208,13 @@ int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_option
 enum { CB_NEED_TOC = 1, CB_NEED_TREE = 2, CB_NEED_BLOB = 4 };
 int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_found_image *f, unsigned needs,
                           struct cb_step *step, struct cb_error *err) CB_WUR;
-/* Pushes an image of the store: `push` verb. host/repo origins come from the store's layer rows. */
-int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
-                        struct cb_build_result *res, struct cb_error *err) CB_WUR;
+/* Blobs of all that is below it, which may be an index; what is no image has to be there. */
+int cb_build_fetch_tree(const struct cb_build_env *env, const struct cb_image_tree *tree, struct cb_step *step,
+                        struct cb_error *err) CB_WUR;
+/* Pushes an image of the store, or an index with everything that it lists: `push` verb. host/repo origins come from the
+ * store's layer rows. */
+int cb_build_push_tree(const struct cb_build_env *env, const struct cb_image_tree *tree,
+                       const struct cb_reference *target, struct cb_build_result *res, struct cb_error *err) CB_WUR;
 
 /* One container of an image, to its end: the `run` verb. What it changes is dropped. */
 struct cb_run_options {

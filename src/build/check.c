@@ -80,7 +80,7 @@ static void prepare(struct parents *p, const struct cb_check *c, struct cb_df_li
     p->plan = c->plan;
     p->v = cb_calloc(c->dockerfile->n_stages + 1, sizeof *p->v);
     p->build = platform_text(&host);
-    p->target = platform_text(o->platform ? o->platform : &host);
+    p->target = platform_text(o->n_platforms ? &o->platforms[0] : &host);
     *lo = (struct cb_df_lint_options){
         .check = o->build_args ? cb_env_get(o->build_args, "BUILDKIT_DOCKERFILE_CHECK") : NULL,
         .skip = o->check_skip, .experimental = o->check_experimental, .report_only = o->check_report_only,

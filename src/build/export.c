@@ -31,42 +31,124 @@ int cb_build_compression(const struct cb_build_options *o, enum cb_compression *
     return agree(o, *c, *level, err);
 }
 
-static int export_file(const struct cb_output *o, const struct cb_export_options *x, struct cb_error *err)
+int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err)
+{
+    for (size_t i = 0; o->n_platforms > 1 && i < o->n_outputs; i++) {
+        const struct cb_output *x = &o->outputs[i];
+        if (x->type == CB_OUTPUT_DOCKER)
+            return cb_error_set(err, CB_EUSAGE, "output %s: a docker archive holds no index of several platforms: use "
+                                                "type=oci, or build one platform", x->dest);
+        if (x->platform_split == 0)
+            return cb_error_set(err, CB_EUSAGE, "output %s: platform-split=false: the files of several platforms "
+                                                "cannot be in one directory", x->dest);
+    }
+    return 0;
+}
+
+/* ---- several platforms as files ---- */
+
+struct export {
+    struct cb_build *b;
+    const struct cb_output *o;
+    struct cb_export_options *x; /* one an image */
+    struct cb_image_tree tree;
+    char **dirs;                 /* "linux_amd64", parallel to x, in order; NULL: everything at the top */
+};
+
+static char *split_name(const struct cb_platform *p)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_platform(&sb, p);
+    for (char *c = sb.buf; *c; c++)
+        *c = *c == '/' ? '_' : *c;
+    return cb_strbuf_detach(&sb, NULL);
+}
+
+/* A tar is in the order of its names. */
+static void split(struct export *e)
+{
+    size_t n = e->b->plan.n_images;
+    e->dirs = cb_calloc(n, sizeof *e->dirs);
+    for (size_t i = 0; i < n; i++) {
+        struct cb_export_options x = e->x[i];
+        cb_autofree char *name = split_name(&e->b->plan.images[i].platform);
+        size_t k = i;
+        for (; k > 0 && strcmp(e->dirs[k - 1], name) > 0; k--) {
+            e->x[k] = e->x[k - 1];
+            e->dirs[k] = e->dirs[k - 1];
+        }
+        e->x[k] = x;
+        e->dirs[k] = CB_TAKE(name);
+    }
+}
+
+static int export_dirs(const struct export *e, struct cb_error *err)
+{
+    int r = 0;
+    if (!e->dirs)
+        return cb_export_local(&e->x[0], e->o->dest, err);
+    for (size_t i = 0; r == 0 && i < e->b->plan.n_images; i++) {
+        cb_autofree char *path = cb_asprintf("%s/%s", e->o->dest, e->dirs[i]);
+        r = cb_export_local(&e->x[i], path, err);
+    }
+    return r;
+}
+
+static int export_tar(const struct export *e, int fd, struct cb_error *err)
+{
+    return e->dirs ? cb_export_tar_split(e->x, (const char *const *)e->dirs, e->b->plan.n_images, fd, err)
+                   : cb_export_tar(&e->x[0], fd, err);
+}
+
+/* ---- one output ---- */
+
+static int export_file(const struct export *e, struct cb_error *err)
 {
     struct cb_out_file f;
-    int r = cb_out_file_open(&f, o->dest, err);
-    if (r == 0 && o->type == CB_OUTPUT_OCI)
-        r = cb_export_oci_tar(x, f.fd, err);
-    else if (r == 0 && o->type == CB_OUTPUT_DOCKER)
-        r = cb_export_docker_tar(x, f.fd, err);
+    int r = cb_out_file_open(&f, e->o->dest, err);
+    if (r == 0 && e->o->type == CB_OUTPUT_OCI)
+        r = cb_export_oci_tar(&e->x[0], f.fd, err);
+    else if (r == 0 && e->o->type == CB_OUTPUT_DOCKER)
+        r = cb_export_docker_tar(&e->x[0], f.fd, err);
     else if (r == 0)
-        r = cb_export_tar(x, f.fd, err);
+        r = export_tar(e, f.fd, err);
     return cb_out_file_close(&f, r, err);
 }
 
-static int write_output(const struct cb_output *o, const struct cb_export_options *x, struct cb_step *step,
-                        struct cb_error *err)
+static int write_output(const struct export *e, struct cb_step *step, struct cb_error *err)
 {
-    if (o->type == CB_OUTPUT_LOCAL)
-        return cb_export_local(x, o->dest, err);
-    if (o->type == CB_OUTPUT_DOCKER && !o->dest)
-        return cb_build_load(x, step, err);
-    return o->type == CB_OUTPUT_OCI && o->as_dir ? cb_export_oci_dir(x, o->dest, err) : export_file(o, x, err);
+    if (e->o->type == CB_OUTPUT_LOCAL)
+        return export_dirs(e, err);
+    if (e->o->type == CB_OUTPUT_DOCKER && !e->o->dest)
+        return cb_build_load(&e->x[0], step, err);
+    return e->o->type == CB_OUTPUT_OCI && e->o->as_dir ? cb_export_oci_dir(&e->x[0], e->o->dest, err)
+                                                       : export_file(e, err);
 }
 
-static int export_one(struct cb_build *b, const struct cb_output *o, const struct cb_export_options *x,
-                      struct cb_error *err)
+static bool is_files(const struct cb_output *o)
+{
+    return o->type == CB_OUTPUT_LOCAL || o->type == CB_OUTPUT_TAR;
+}
+
+static int need_layers(const struct export *e, struct cb_step *step, struct cb_error *err)
+{
+    unsigned needs = is_files(e->o) ? CB_NEED_TOC | CB_NEED_DATA : CB_NEED_BLOB;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->b->plan.n_images; i++)
+        r = cb_slots_need(e->b->slots, e->b->solver.images[i].layers, e->b->solver.images[i].n, needs, step, err);
+    return r;
+}
+
+static int run_export(struct export *e, struct cb_error *err)
 {
     static const char *const what[] = { "image", "OCI layout", "docker archive", "directory", "tar archive" };
-    const char *dest = o->dest ? o->dest : "of this machine's engine";
-    cb_autofree char *name = cb_asprintf("exporting to %s %s", what[o->type], dest);
-    struct cb_step *step = cb_step_new(b->env->progress, name);
-    bool files = o->type == CB_OUTPUT_LOCAL || o->type == CB_OUTPUT_TAR;
-    unsigned needs = files ? CB_NEED_TOC | CB_NEED_DATA : CB_NEED_BLOB;
+    const char *dest = e->o->dest ? e->o->dest : "of this machine's engine";
+    cb_autofree char *name = cb_asprintf("exporting to %s %s", what[e->o->type], dest);
+    struct cb_step *step = cb_step_new(e->b->env->progress, name);
     cb_step_begin(step);
-    int r = cb_slots_need(b->slots, b->solver.result, b->solver.n_result, needs, step, err);
+    int r = need_layers(e, step, err);
     if (r == 0)
-        r = write_output(o, x, step, err);
+        r = write_output(e, step, err);
     if (r < 0) {
         cb_error_wrap(err, "output %s", dest);
         cb_step_error(step, cb_error_text(err));
@@ -76,13 +158,38 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
     return r;
 }
 
+/* common: names and times. */
+static int export_one(struct cb_build *b, const struct cb_output *o, const struct cb_export_options *common,
+                      struct cb_error *err)
+{
+    size_t n = b->plan.n_images;
+    struct export e = { .b = b, .o = o, .x = cb_calloc(n, sizeof *e.x) };
+    for (size_t i = 0; i < n; i++) {
+        e.x[i] = *common;
+        e.x[i].image = &b->res->images[i];
+    }
+    if (is_files(o) && (n > 1 ? o->platform_split != 0 : o->platform_split > 0))
+        split(&e);
+    int r = n > 1 ? cb_image_tree_load(b->env->store, &b->res->desc, &e.tree, err) : 0;
+    if (n > 1)
+        e.x[0].tree = &e.tree;
+    if (r == 0)
+        r = run_export(&e, err);
+    for (size_t i = 0; e.dirs && i < n; i++)
+        free(e.dirs[i]);
+    free(e.dirs);
+    free(e.x);
+    cb_image_tree_done(&e.tree);
+    return r;
+}
+
 int cb_build_export(struct cb_build *b, struct cb_error *err)
 {
     char **names = cb_calloc(b->n_tags + 1, sizeof *names);
     for (size_t i = 0; i < b->n_tags; i++)
         names[i] = cb_reference_text(&b->tags[i]);
-    struct cb_export_options x = { .store = b->env->store, .image = &b->res->image, .names = (const char *const *)names,
-                                   .n_names = b->n_tags, .clamp_mtime = b->epoch, .cancel = b->env->cancel };
+    struct cb_export_options x = { .store = b->env->store, .names = (const char *const *)names, .n_names = b->n_tags,
+                                   .clamp_mtime = b->epoch, .cancel = b->env->cancel };
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->o->n_outputs; i++)
         if (b->o->outputs[i].type != CB_OUTPUT_IMAGE)

@@ -32,31 +32,33 @@ static void base_history(struct cb_image_config *c, const struct cb_image_config
 }
 
 /* The one layer that others were merged into belongs to the last entry. */
-static bool made_layer(const struct cb_build *b, size_t i)
+static bool made_layer(const struct cb_build *b, size_t index, size_t i)
 {
-    const struct cb_vertex *v = b->plan.history[i].vertex;
-    size_t below = b->plan.base ? b->plan.base->image.manifest.n_layers : 0;
+    const struct cb_plan_image *p = &b->plan.images[index];
+    const struct cb_vertex *v = p->history[i].vertex;
+    size_t below = p->base ? p->base->image.manifest.n_layers : 0;
     if (b->o->squash_all)
-        return i + 1 == b->plan.n_history && b->solver.n_result > 0;
+        return i + 1 == p->n_history && b->solver.images[index].n > 0;
     if (b->o->squash)
-        return i + 1 == b->plan.n_history && b->solver.n_result > below;
+        return i + 1 == p->n_history && b->solver.images[index].n > below;
     return v && cb_solver_added_layer(v);
 }
 
 /* Times are those of the steps' records, so that an unchanged build makes the same bytes; entries without a step share
  * the time of the step before them. */
-static void own_history(struct cb_build *b, struct cb_image_config *c)
+static void own_history(struct cb_build *b, size_t index, struct cb_image_config *c)
 {
+    const struct cb_plan_image *p = &b->plan.images[index];
     int64_t created = UNKNOWN;
-    if (b->plan.base && b->plan.base->image.config.created)
-        (void)cb_time_parse(b->plan.base->image.config.created, &created);
-    for (size_t i = 0; i < b->plan.n_history; i++) {
-        const struct cb_plan_history *h = &b->plan.history[i];
+    if (p->base && p->base->image.config.created)
+        (void)cb_time_parse(p->base->image.config.created, &created);
+    for (size_t i = 0; i < p->n_history; i++) {
+        const struct cb_plan_history *h = &p->history[i];
         if (h->vertex && h->vertex->state->created && h->vertex->state->created > created)
             created = h->vertex->state->created;
         if (b->epoch != INT64_MAX)
             created = b->epoch * CB_SECOND;
-        add_history(c, h->created_by, created, !made_layer(b, i));
+        add_history(c, h->created_by, created, !made_layer(b, index, i));
     }
     if (created != UNKNOWN) {
         struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -82,12 +84,13 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
     return 0;
 }
 
-static int layer_values(struct cb_build *b, struct cb_image_config *c, struct cb_layer *v, struct cb_error *err)
+static int layer_values(struct cb_build *b, const struct cb_solved *made, struct cb_image_config *c, struct cb_layer *v,
+                        struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < b->solver.n_result; i++) {
-        cb_image_config_add_diff_id(c, cb_slot_diff_id(b->solver.result[i]));
-        r = layer_value(b, b->solver.result[i], &v[i], err);
+    for (size_t i = 0; r == 0 && i < made->n; i++) {
+        cb_image_config_add_diff_id(c, cb_slot_diff_id(made->layers[i]));
+        r = layer_value(b, made->layers[i], &v[i], err);
     }
     return r;
 }
@@ -100,24 +103,76 @@ static bool docker_types(const struct cb_build *b)
     return docker;
 }
 
-int cb_build_commit(struct cb_build *b, struct cb_error *err)
+static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, struct cb_error *err)
 {
+    const struct cb_plan_image *p = &b->plan.images[index];
+    const struct cb_solved *made = &b->solver.images[index];
     struct cb_image_config c cb_cleanup_image_config = { 0 };
-    size_t n = b->solver.n_result;
-    cb_image_config_copy(&c, &b->plan.config);
-    struct cb_layer *v = cb_calloc(n + 1, sizeof *v);
-    if (b->plan.base)
-        base_history(&c, &b->plan.base->image.config, b->plan.base->image.manifest.n_layers,
-                     b->o->squash_all && b->plan.n_history > 0);
-    own_history(b, &c);
-    int r = layer_values(b, &c, v, err);
-    struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = n, .annotations = b->o->annotations,
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    cb_image_config_copy(&c, &p->config);
+    struct cb_layer *v = cb_calloc(made->n + 1, sizeof *v);
+    if (p->base)
+        base_history(&c, &p->base->image.config, p->base->image.manifest.n_layers,
+                     b->o->squash_all && p->n_history > 0);
+    own_history(b, index, &c);
+    cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
+    int r = layer_values(b, made, &c, v, err);
+    struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = made->n, .annotations = &annotations,
                                    .docker_types = docker_types(b) };
     if (r == 0)
-        r = cb_image_commit(b->env->store, &o, &b->res->image, err);
-    for (size_t i = 0; i < n; i++)
+        r = cb_image_commit(b->env->store, &o, out, err);
+    for (size_t i = 0; i < made->n; i++)
         cb_layer_done(&v[i]);
     free(v);
+    if (r == 0)
+        cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST_DESCRIPTOR, &p->platform, &out->desc.annotations);
+    return r;
+}
+
+/* As an index lists it: for the platform that was asked for, whatever the parent says of itself, but for the version of
+ * its system. */
+static void describe(const struct cb_plan_image *p, const struct cb_image *image, struct cb_descriptor *out)
+{
+    cb_descriptor_copy(out, &image->desc);
+    cb_platform_copy(out->platform, &p->platform);
+    free(out->platform->os_version);
+    out->platform->os_version = cb_strdup_or_null(image->config.platform.os_version);
+}
+
+static int commit_index(struct cb_build *b, struct cb_error *err)
+{
+    size_t n = b->plan.n_images;
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    struct cb_descriptor *v = cb_calloc(n, sizeof *v);
+    struct cb_commit_index_options o = { .manifests = v, .n = n, .annotations = &annotations,
+                                         .docker_types = docker_types(b) };
+    for (size_t i = 0; i < n; i++)
+        describe(&b->plan.images[i], &b->res->images[i], &v[i]);
+    cb_annotations_of(b->o->annotations, CB_ANNOTATE_INDEX, NULL, &annotations);
+    int r = cb_image_commit_index(b->env->store, &o, &b->res->desc, err);
+    for (size_t i = 0; i < n; i++)
+        cb_descriptor_done(&v[i]);
+    free(v);
+    if (r == 0)
+        cb_annotations_of(b->o->annotations, CB_ANNOTATE_INDEX_DESCRIPTOR, NULL, &b->res->desc.annotations);
+    return r;
+}
+
+int cb_build_commit(struct cb_build *b, struct cb_error *err)
+{
+    size_t n = b->plan.n_images;
+    int r = 0;
+    b->res->images = cb_calloc(n, sizeof *b->res->images);
+    b->res->n_images = n;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = commit_image(b, i, &b->res->images[i], err);
+        if (r < 0 && n > 1)
+            cb_build_wrap_platform(err, &b->plan.images[i].platform);
+    }
+    if (r == 0 && n == 1)
+        cb_descriptor_copy(&b->res->desc, &b->res->images[0].desc);
+    else if (r == 0)
+        r = commit_index(b, err);
     if (r < 0)
         cb_error_wrap(err, "commit the image");
     return r;
@@ -126,7 +181,7 @@ int cb_build_commit(struct cb_build *b, struct cb_error *err)
 static int set_name(struct cb_build *b, const char *name, struct cb_error *err)
 {
     struct cb_descriptor old cb_cleanup_descriptor = { 0 };
-    const struct cb_descriptor *new = &b->res->image.desc;
+    const struct cb_descriptor *new = &b->res->desc;
     if (cb_store_name_get(b->env->store, name, &old, NULL) == 0 && cb_digest_eq(&old.digest, &new->digest))
         return 0;
     return cb_store_name_set(b->env->store, name, new, err);

@@ -29,6 +29,7 @@ struct cb_plan_source {
     struct cb_image image;       /* manifest and config; descriptor of the manifest */
     char *host, *repo;           /* where its blobs are; NULL: only in the store */
     struct cb_layout_ref *layout; /* of an OCI layout on the disk, and ref is empty; or NULL */
+    struct cb_digest top;        /* what the name stood for: maybe an index */
     struct cb_df_span span;      /* of the first instruction that names it */
     struct cb_vertex *vertex;
     struct cb_step *step;        /* "[internal] load metadata for …" */
@@ -114,6 +115,7 @@ void cb_remote_op_done(struct cb_remote_op *op);
 struct cb_vertex {
     enum cb_vertex_kind kind;
     unsigned id;                 /* index in the graph: inputs have smaller ones */
+    struct cb_platform platform; /* of what it works on: for which a RUN's programs are made */
     struct cb_df_span span;
     char *name;                  /* "[builder 2/4] RUN pip install …" */
     char *note;                  /* the instruction: "RUN pip install …" */
@@ -140,20 +142,29 @@ struct cb_plan_history {
     struct cb_vertex *vertex;    /* NULL: configuration only */
 };
 
-struct cb_plan {
-    struct cb_vertex **vertices; /* topological */
-    size_t n, cap;
-    struct cb_plan_source **sources;
-    size_t n_sources, cap_sources;
-    struct cb_plan_source **parents; /* of each stage of the Dockerfile; NULL: another stage, scratch, or not asked */
-    size_t n_parents;
-    struct cb_plan_local **locals;
-    size_t n_locals, cap_locals;
+/* What comes out for one platform. */
+struct cb_plan_image {
+    struct cb_platform platform; /* as asked for */
     struct cb_vertex *goal;      /* of the target stage; NULL: `FROM scratch` with nothing on it */
     struct cb_plan_source *base; /* the parent image at the bottom of the target stage's chain; NULL: scratch */
     struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */
     struct cb_plan_history *history; /* on top of the base's own, all stages of the chain, in order */
     size_t n_history, cap_history;
+};
+
+/* One graph for all platforms. What does not depend on the platform stands in it once for each of them: the solver
+ * finds by its keys that it is the same. */
+struct cb_plan {
+    struct cb_vertex **vertices; /* topological */
+    size_t n, cap;
+    struct cb_plan_source **sources;
+    size_t n_sources, cap_sources;
+    struct cb_plan_image *images; /* one a platform, in the order asked for */
+    size_t n_images;
+    struct cb_plan_source **parents; /* of each stage of the Dockerfile; NULL: another stage, scratch, or not asked */
+    size_t n_parents;
+    struct cb_plan_local **locals;
+    size_t n_locals, cap_locals;
     bool needs_context;          /* some COPY, ADD or mount reads it */
 };
 
@@ -170,3 +181,5 @@ struct cb_plan_options {
 int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,
                  struct cb_error *err) CB_WUR;
 void cb_plan_done(struct cb_plan *p);
+/* Puts "linux/arm64: " before an error that concerns one of several platforms. */
+void cb_build_wrap_platform(struct cb_error *err, const struct cb_platform *platform);

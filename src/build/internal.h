@@ -42,7 +42,14 @@ int cb_named_contexts_open(struct cb_plan *plan, struct cb_error *err) CB_WUR;
 /* A small file of a directory that others wrote: links stay inside, only regular files. -CB_ENOTFOUND. */
 int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 
-/* ---- finish.c: config, manifest, names ---- */
+/* ---- annotation.c ---- */
+/* Those of a level; for a manifest or its descriptor, those of its platform win. platform NULL: an index. */
+void cb_annotations_of(const struct cb_annotations *a, enum cb_annotation_level level,
+                       const struct cb_platform *platform, struct cb_strmap *out);
+/* -CB_EUSAGE for one that would go nowhere. */
+int cb_annotations_check(const struct cb_build_options *o, struct cb_error *err) CB_WUR;
+
+/* ---- finish.c: config, manifest, index, names ---- */
 int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
@@ -51,13 +58,15 @@ int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a 
 int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore,
                            struct cb_error *err) CB_WUR;
 
-/* ---- squash.c: solver.result becomes the parent's layers and one more; nothing without --squash ---- */
+/* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- load.c: to docker or podman, whichever is in PATH ---- */
 int cb_build_load(const struct cb_export_options *x, struct cb_step *step, struct cb_error *err) CB_WUR;
 
 /* ---- export.c ---- */
+/* What an output cannot hold. -CB_EUSAGE. */
+int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err) CB_WUR;
 int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
 /* The compression that new layers are made with: that of the outputs that say one. -CB_EUSAGE where they differ, or
  * where it needs other media types. */
@@ -68,7 +77,17 @@ int cb_build_compression(const struct cb_build_options *o, enum cb_compression *
 /* A slot for each of an image's layers, lowest first; free() the array. NULL: layers and diff ids do not match. */
 struct cb_slot **cb_build_slots(struct cb_slots *slots, const struct cb_found_image *f, struct cb_error *err);
 
-/* ---- pusher.c: one image to any number of tags; each (host, repository) is one push ---- */
+/* ---- pusher.c: an image or an index to any number of tags; each (host, repository) is one push ---- */
+struct cb_push_part {
+    const struct cb_descriptor *desc;   /* of a manifest or an index in the store */
+    const struct cb_manifest *manifest; /* NULL: an index, of parts before it */
+    struct cb_slot **layers;            /* parallel to those of the manifest; NULL: their blobs are in the store */
+};
+/* Lowest first: the last one is what the tags will stand for. Borrows all. */
+struct cb_push_set {
+    struct cb_push_part *v;
+    size_t n;
+};
 struct cb_pusher;
 struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n,
                                 struct cb_error *err);
@@ -78,9 +97,8 @@ void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int l
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
-/* Whether every tag is this image already; then there is nothing to do. */
-int cb_pusher_current(struct cb_pusher *p, const struct cb_image *image, bool *current,
-                      struct cb_error *err) CB_WUR;
-/* The rest: blobs, config, manifest, then the tags. image's manifest and config are in the store. */
-int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
-                     struct cb_build_result *res, struct cb_error *err) CB_WUR;
+/* Whether every tag is this already; then there is nothing to do. */
+int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err) CB_WUR;
+/* The rest: blobs, configs, manifests by digest, then the tags. Manifests and configs are in the store. */
+int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
+                     struct cb_error *err) CB_WUR;

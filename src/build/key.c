@@ -25,8 +25,9 @@ static void hash_mounts(struct cb_hasher *h, const struct cb_run_op *op)
     }
 }
 
-static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_run_op *op)
+static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_vertex *v)
 {
+    const struct cb_run_op *op = &v->run;
     hash_strings(h, &op->argv);
     hash_strings(h, &op->key_env);
     cb_hasher_field(h, op->cwd);
@@ -34,7 +35,7 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     cb_hasher_field_u64(h, op->network == CB_NETWORK_NONE);
     cb_hasher_field(h, op->script);
     cb_hasher_field(h, op->script_path);
-    cb_hasher_field(h, kb->arch);
+    cb_hasher_field(h, v->platform.arch);
     hash_strings(h, kb->hosts);
     cb_hasher_field_u64(h, kb->single_id);
     hash_mounts(h, op);
@@ -86,7 +87,7 @@ static void hash_op(struct cb_hasher *h, const struct cb_key_base *kb, const str
 {
     switch (v->kind) {
     case CB_VERTEX_RUN:
-        hash_run(h, kb, &v->run);
+        hash_run(h, kb, v);
         break;
     case CB_VERTEX_COPY:
         hash_copy(h, &v->copy);
@@ -135,7 +136,7 @@ void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v,
                         size_t n, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-content/2");
-    hash_run(h, kb, &v->run);
+    hash_run(h, kb, v);
     for (size_t i = 0; i < n; i++) {
         struct cb_digest d;
         if (cb_slot_content(layers[i], &d))
@@ -147,6 +148,6 @@ void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v,
 void cb_key_run_hint(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = begin(kb, "cbpush-run-hint/2");
-    hash_run(h, kb, &v->run);
+    hash_run(h, kb, v);
     cb_hasher_finish(h, out);
 }

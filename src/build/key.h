@@ -11,7 +11,6 @@
 struct cb_key_base {
     int64_t clamp_mtime;            /* SOURCE_DATE_EPOCH, or INT64_MAX */
     bool exact_mtime;               /* older times become it too */
-    const char *arch;               /* RUN */
     const struct cb_strvec *hosts;  /* RUN: --add-host, or NULL */
     bool single_id;                 /* RUN: owners cannot be on the disk */
 };

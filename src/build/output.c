@@ -113,13 +113,15 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     /* Newer times are always clamped to the epoch; a parent's layers are never compressed again. */
     if (!strcmp(key, "rewrite-timestamp") || (!strcmp(key, "force-compression") && !strcmp(v, "false")))
         return parse_bool(key, v, &flag, err);
-    if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes"))
+    if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);
     if (!strcmp(key, "push"))
         o->push = flag;
     else if (!strcmp(key, "tar"))
         o->as_dir = !flag;
+    else if (!strcmp(key, "platform-split"))
+        o->platform_split = flag;
     else
         o->docker_types = !flag;
     return r;
@@ -144,6 +146,8 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
     if (file && (o->push || o->names.n))
         return cb_error_set(err, CB_EUSAGE, "--output %s: push and name are for type=image", spec);
+    if (o->platform_split >= 0 && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: platform-split= is for local and tar", spec);
     if (o->as_dir && o->type != CB_OUTPUT_OCI)
         return cb_error_set(err, CB_EUSAGE, "--output %s: tar= is for oci", spec);
     if (o->dest && !strcmp(o->dest, "-") && (o->type == CB_OUTPUT_LOCAL || o->as_dir))
@@ -175,7 +179,7 @@ static int take_fields(struct cb_output *out, const char *spec, struct cb_strvec
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err)
 {
     struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
-    *out = (struct cb_output){ .level = INT_MIN, .type = CB_OUTPUT_LOCAL };
+    *out = (struct cb_output){ .level = INT_MIN, .type = CB_OUTPUT_LOCAL, .platform_split = -1 };
     if (!*spec)
         return cb_error_set(err, CB_EUSAGE, "--output is empty");
     if (!strchr(spec, '=')) {

@@ -11,12 +11,27 @@
 
 int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err)
 {
+    return plan_error_for(p, &p->target, span, err);
+}
+
+int plan_error_for(struct planner *p, const struct cb_platform *platform, struct cb_df_span span,
+                   struct cb_error *err)
+{
     int r = cb_failed(err);
     if (p->failed.first)
         return r;
     p->failed = span;
+    if (p->plan->n_images > 1)
+        cb_build_wrap_platform(err, platform);
     cb_error_wrap(err, "%s:%u", p->df->name, span.first);
     return r;
+}
+
+void cb_build_wrap_platform(struct cb_error *err, const struct cb_platform *platform)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_platform(&text, platform);
+    cb_error_wrap(err, "%s", text.buf);
 }
 
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind)
@@ -215,8 +230,6 @@ static struct plan_stage *find_target(struct planner *p, struct cb_error *err)
 
 /* ---- stages ---- */
 
-static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err);
-
 /* A stage that only a trigger of a parent names is not reached before that parent is known. */
 static int plan_other(struct planner *p, struct plan_stage *other, struct cb_error *err)
 {
@@ -348,7 +361,7 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
         cb_env_set(&st->config.env, "PATH", DEFAULT_PATH);
 }
 
-static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err)
+int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
     struct triggers t = { 0 };
     if (st->done)
@@ -369,154 +382,40 @@ static int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_er
     return r;
 }
 
-/* ---- the result ---- */
+/* ---- what is to be planned ---- */
 
-/* That of the stages below it first. */
-static void take_history(struct cb_plan *plan, struct plan_stage *st)
+int plan_begin(struct planner *p, struct cb_error *err)
 {
-    struct plan_stage **chain = NULL;
-    size_t n = 0, cap = 0;
-    for (; st; st = st->base_stage) {
-        CB_GROW(chain, n, cap);
-        chain[n++] = st;
-    }
-    while (n-- > 0)
-        for (size_t i = 0; i < chain[n]->n_history; i++) {
-            CB_GROW(plan->history, plan->n_history, plan->cap_history);
-            plan->history[plan->n_history++] = chain[n]->history[i];
-            chain[n]->history[i] = (struct cb_plan_history){ 0 };
-        }
-    free(chain);
-}
-
-static void forget_parent(struct cb_image_config *c)
-{
-    for (size_t i = 0; i < c->n_history; i++) {
-        free(c->history[i].created);
-        free(c->history[i].created_by);
-        free(c->history[i].author);
-        free(c->history[i].comment);
-    }
-    c->n_history = c->n_diff_ids = 0;
-    free(c->created);
-    c->created = NULL;
-}
-
-/* --env, --unsetenv, --unsetlabel: of the image only, as Buildah has them. */
-static void change_image(struct cb_image_config *c, const struct cb_build_options *o)
-{
-    for (size_t i = 0; o->unset_labels && i < o->unset_labels->n; i++)
-        (void)cb_strmap_remove(&c->labels, o->unset_labels->v[i]);
-    for (size_t i = 0; o->env && i < o->env->n; i++) {
-        const char *eq = strchrnul(o->env->v[i], '=');
-        cb_autofree char *key = cb_strndup(o->env->v[i], (size_t)(eq - o->env->v[i]));
-        cb_env_set(&c->env, key, *eq ? eq + 1 : "");
-    }
-    for (size_t i = 0; o->unset_env && i < o->unset_env->n; i++)
-        cb_env_remove(&c->env, o->unset_env->v[i]);
-}
-
-static void take_result(struct planner *p, struct plan_stage *target)
-{
-    struct cb_plan *plan = p->plan;
-    const struct cb_strmap *labels = p->o->build->labels;
-    const struct plan_stage *bottom = target;
-    while (bottom->base_stage)
-        bottom = bottom->base_stage;
-    plan->base = bottom->source;
-    plan->goal = target->top;
-    cb_image_config_copy(&plan->config, &target->config);
-    forget_parent(&plan->config);
-    change_image(&plan->config, p->o->build);
-    for (size_t i = 0; labels && i < labels->n; i++)
-        cb_strmap_set(&plan->config.labels, labels->v[i].key, labels->v[i].value);
-    if (bottom->source)
-        plan->config.created = cb_strdup_or_null(bottom->source->image.config.created);
-    take_history(plan, target);
-}
-
-static int plan_all(struct planner *p, struct cb_error *err)
-{
-    for (size_t i = 0; i < p->df->n_stages; i++) {
+    int r = plan_global_args(p, err);
+    for (size_t i = 0; r == 0 && i < p->df->n_stages; i++) {
         p->stages[i] = (struct plan_stage){ .p = p, .df = &p->df->stages[i], .index = i };
-        int r = read_from(p, &p->stages[i], err);
-        if (r < 0)
-            return r;
+        r = read_from(p, &p->stages[i], err);
     }
-    struct plan_stage *target = find_target(p, err);
-    if (!target)
+    if (r < 0)
+        return r;
+    p->goal = find_target(p, err);
+    if (!p->goal)
         return cb_failed(err);
-    int r = plan_no_cache(p, err);
+    r = plan_no_cache(p, err);
     if (r == 0)
-        r = reach(p, target, err);
+        r = reach(p, p->goal, err);
     for (size_t i = 0; r == 0 && p->o->parents_only && !p->o->build->target && i < p->df->n_stages; i++)
         r = reach(p, &p->stages[i], err);
-    if (r == 0)
-        r = plan_resolve(p, 0, err);
-    if (r < 0 || p->o->parents_only)
-        return r;
-    r = plan_stage_now(p, target, err);
-    if (r == 0)
-        take_result(p, target);
     return r;
 }
 
-/* They stay when the stages go. */
-static void keep_parents(struct planner *p)
-{
-    p->plan->parents = cb_calloc(p->df->n_stages + 1, sizeof(struct cb_plan_source *));
-    p->plan->n_parents = p->df->n_stages;
-    for (size_t i = 0; i < p->df->n_stages; i++)
-        p->plan->parents[i] = p->stages[i].source;
-}
-
-static void free_history(struct cb_plan_history *h, size_t n)
+void plan_history_free(struct cb_plan_history *h, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         free(h[i].created_by);
     free(h);
 }
 
-static void planner_done(struct planner *p)
-{
-    for (size_t i = 0; i < p->df->n_stages; i++) {
-        struct plan_stage *st = &p->stages[i];
-        free(st->base_text);
-        cb_platform_done(&st->platform);
-        cb_image_config_done(&st->config);
-        cb_strvec_done(&st->args);
-        cb_strvec_done(&st->declared);
-        free_history(st->history, st->n_history);
-    }
-    free(p->stages);
-    plan_named_done(p);
-    cb_strvec_done(&p->globals);
-    cb_platform_done(&p->target);
-    cb_platform_done(&p->host);
-}
-
-int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,
-                 struct cb_error *err)
-{
-    struct planner p = { .o = o, .df = o->dockerfile, .plan = out };
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    p.stages = cb_calloc(p.df->n_stages + 1, sizeof *p.stages);
-    cb_platform_host(&p.host);
-    cb_platform_copy(&p.target, o->build->platform ? o->build->platform : &p.host);
-    int r = plan_global_args(&p, &e);
-    if (r == 0)
-        r = plan_all(&p, &e);
-    keep_parents(&p);
-    planner_done(&p);
-    if (failed)
-        *failed = p.failed;
-    return r < 0 ? cb_error_move(err, &e) : 0;
-}
-
 static void vertex_free(struct cb_vertex *v)
 {
     free(v->name);
     free(v->note);
+    cb_platform_done(&v->platform);
     cb_strvec_done(&v->run.argv);
     cb_strvec_done(&v->run.env);
     cb_strvec_done(&v->run.key_env);
@@ -565,7 +464,11 @@ void cb_plan_done(struct cb_plan *p)
     free(p->vertices);
     free(p->sources);
     free(p->parents);
-    cb_image_config_done(&p->config);
-    free_history(p->history, p->n_history);
+    for (size_t i = 0; i < p->n_images; i++) {
+        cb_platform_done(&p->images[i].platform);
+        cb_image_config_done(&p->images[i].config);
+        plan_history_free(p->images[i].history, p->images[i].n_history);
+    }
+    free(p->images);
     *p = (struct cb_plan){ 0 };
 }

@@ -2,7 +2,7 @@
 #pragma once
 /* What the parts of the planner share: plan.c (stages, parents, order), plan_scope.c (variables), plan_config.c
  * (instructions that only change the configuration), plan_step.c, plan_run.c and plan_copy.c (those that make a
- * vertex). */
+ * vertex), plan_make.c (the whole: one planner a platform). */
 
 #include "build/graph.h"
 
@@ -35,6 +35,8 @@ struct planner {
     struct plan_stage *stages;
     struct plan_named **named;     /* contexts that were asked for so far */
     size_t n_named, cap_named;
+    size_t index;                  /* of the platform: its image in the plan */
+    struct plan_stage *goal;       /* the target stage */
     struct cb_strvec globals;      /* "K=V": ARGs before the first FROM, and the automatic platform ones */
     struct cb_platform target, host;
     struct cb_df_span failed;      /* of the instruction that an error was put to */
@@ -42,6 +44,9 @@ struct planner {
 
 /* Wraps err with "Dockerfile:12" and remembers the span; only the first time, where the fault is. */
 int plan_error(struct planner *p, struct cb_df_span span, struct cb_error *err);
+/* The same where it concerns another platform than the planner's own. */
+int plan_error_for(struct planner *p, const struct cb_platform *platform, struct cb_df_span span,
+                   struct cb_error *err);
 
 /* ---- plan_scope.c ---- */
 int plan_global_args(struct planner *p, struct cb_error *err) CB_WUR;
@@ -138,7 +143,13 @@ struct cb_vertex *plan_source_vertex(struct planner *p, struct cb_plan_source *s
 /* Resolves the sources from index `from` on, several at once. */
 int plan_resolve(struct planner *p, size_t from, struct cb_error *err) CB_WUR;
 
-/* ---- plan.c, for them ---- */
+/* ---- plan.c, for plan_make.c ---- */
+/* Variables, what each FROM says, and which stages are needed; nothing is resolved yet. Sets goal. */
+int plan_begin(struct planner *p, struct cb_error *err) CB_WUR;
+int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err) CB_WUR;
+void plan_history_free(struct cb_plan_history *h, size_t n);
+
+/* ---- plan.c, for the others ---- */
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind);
 void plan_history(struct plan_stage *st, const char *created_by, struct cb_vertex *v);
 /* The directory that COPY --from names, where it is one; else *local is NULL. */

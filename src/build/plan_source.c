@@ -41,6 +41,7 @@ struct cb_vertex *plan_source_vertex(struct planner *p, struct cb_plan_source *s
         v->note = cb_asprintf("FROM %s", s->text);
         v->name = cb_strdup(v->note);
         v->step = s->step;
+        cb_platform_copy(&v->platform, &s->image.config.platform);
         s->vertex = v;
     }
     return s->vertex;
@@ -53,22 +54,35 @@ struct group {
     size_t left;
 };
 
+/* One name, for one platform or several, one after the other. */
 struct job {
     struct group *group;
-    struct cb_plan_source *source;
+    struct cb_plan_source **v;
+    size_t n;
 };
 
-static void resolve_one(void *arg)
+static void resolve_source(const struct group *g, struct cb_plan_source *s)
 {
-    struct job *j = arg;
-    struct cb_plan_source *s = j->source;
-    struct group *g = j->group;
     cb_step_begin(s->step);
     s->result = g->o->resolve(g->o->resolve_arg, s, &s->err);
     if (s->result < 0)
         cb_step_error(s->step, cb_error_text(&s->err));
     else
         cb_step_done(s->step);
+    }
+}
+
+/* What the name stood for when it was asked for the first platform is what the others get: a tag that moves meanwhile
+ * must not mix two images. */
+static void resolve_one(void *arg)
+{
+    struct job *j = arg;
+    struct group *g = j->group;
+    for (size_t i = 0; i < j->n; i++) {
+        if (i > 0 && j->v[0]->host && cb_digest_is_set(&j->v[0]->top))
+            j->v[i]->ref.digest = j->v[0]->top;
+        resolve_source(g, j->v[i]);
+    }
     pthread_mutex_lock(&g->mu);
     if (--g->left == 0)
         pthread_cond_signal(&g->cond);
@@ -87,29 +101,62 @@ static void run_all(struct group *g, struct job *jobs, size_t n)
     pthread_mutex_unlock(&g->mu);
 }
 
+/* Sources from index `from` on, those of one name together; returns the number of jobs. */
+static size_t make_jobs(struct planner *p, size_t from, struct group *g, struct job *jobs)
+{
+    struct cb_plan_source **all = p->plan->sources;
+    size_t n = 0;
+    for (size_t i = from; i < p->plan->n_sources; i++) {
+        size_t k = 0;
+        while (k < n && strcmp(jobs[k].v[0]->text, all[i]->text) != 0)
+            k++;
+        if (k == n)
+            jobs[n++] = (struct job){ .group = g };
+        jobs[k].v = cb_reallocarray(jobs[k].v, jobs[k].n + 1, sizeof(struct cb_plan_source *));
+        jobs[k].v[jobs[k].n++] = all[i];
+    }
+    return n;
+}
+
+static void make_steps(struct planner *p, size_t from)
+{
+    for (size_t i = from; i < p->plan->n_sources; i++) {
+        struct cb_plan_source *s = p->plan->sources[i];
+        struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_adds(&name, "[");
+        if (p->plan->n_images > 1) {
+            cb_strbuf_add_platform(&name, &s->platform);
+            cb_strbuf_addch(&name, ' ');
+        }
+        cb_strbuf_addf(&name, "internal] load metadata for %s", s->text);
+        s->step = cb_step_new(p->o->progress, name.buf);
+    }
+}
+
 int plan_resolve(struct planner *p, size_t from, struct cb_error *err)
 {
+    struct group g = { .o = p->o };
     size_t n = p->plan->n_sources - from;
-    struct group g = { .o = p->o, .left = n };
     if (n == 0)
         return 0;
     struct job *jobs = cb_calloc(n, sizeof *jobs);
-    for (size_t i = 0; i < n; i++) {
-        struct cb_plan_source *s = p->plan->sources[from + i];
-        cb_autofree char *name = cb_asprintf("[internal] load metadata for %s", s->text);
-        s->step = cb_step_new(p->o->progress, name);
-        jobs[i] = (struct job){ &g, s };
-    }
+    make_steps(p, from);
+    g.left = make_jobs(p, from, &g, jobs);
+    size_t n_jobs = g.left;
     pthread_mutex_init(&g.mu, NULL);
     pthread_cond_init(&g.cond, NULL);
-    run_all(&g, jobs, n);
+    run_all(&g, jobs, n_jobs);
     pthread_cond_destroy(&g.cond);
     pthread_mutex_destroy(&g.mu);
+    for (size_t i = 0; i < n_jobs; i++)
+        free(jobs[i].v);
     free(jobs);
-    for (size_t i = from; i < p->plan->n_sources; i++)
-        if (p->plan->sources[i]->result < 0) {
-            cb_error_move(err, &p->plan->sources[i]->err);
-            return plan_error(p, p->plan->sources[i]->span, err);
+    for (size_t i = from; i < p->plan->n_sources; i++) {
+        struct cb_plan_source *s = p->plan->sources[i];
+        if (s->result < 0) {
+            cb_error_move(err, &s->err);
+            return plan_error_for(p, &s->platform, s->span, err);
         }
+    }
     return 0;
 }

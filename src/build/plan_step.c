@@ -3,16 +3,53 @@
 #include "util/alloc.h"
 #include "util/path.h"
 
+static const char *variable(const struct plan_stage *st, const char *name)
+{
+    const char *v = cb_env_get(&st->config.env, name);
+    return v ? v : cb_env_get(&st->args, name);
+}
+
+/* "->arm64": for what a stage builds, where it can know that by TARGETPLATFORM or its parts and runs elsewhere. */
+static void add_target(struct cb_strbuf *sb, const struct plan_stage *st)
+{
+    const struct cb_platform *is = &st->platform, *to = &st->p->target;
+    static const char *const names[] = { "TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT" };
+    bool knows = false;
+    for (size_t i = 0; i < CB_COUNTOF(names); i++)
+        knows = knows || variable(st, names[i]);
+    if (!knows || cb_platform_eq(is, to))
+        return;
+    cb_strbuf_adds(sb, "->");
+    if (!cb_streq(is->os, to->os)) {
+        cb_strbuf_add_platform(sb, to);
+        return;
+    }
+    cb_strbuf_addf(sb, "%s%s%s", to->arch, to->variant ? "/" : "", to->variant ? to->variant : "");
+}
+
+/* "linux/amd64->arm64 " where several platforms are built. */
+static char *platform_label(const struct plan_stage *st)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (st->p->plan->n_images > 1) {
+        cb_strbuf_add_platform(&sb, &st->platform);
+        add_target(&sb, st);
+        cb_strbuf_addch(&sb, ' ');
+    }
+    return cb_strbuf_detach(&sb, NULL);
+}
+
 /* "[builder 2/4] RUN make" */
 static char *step_name(const struct plan_stage *st, const char *note)
 {
+    cb_autofree char *platform = platform_label(st);
     const char *name = st->df->from.stage_name;
     cb_autofree char *label = name                         ? cb_asprintf("%s ", name)
                               : st->p->df->n_stages > 1 ? cb_asprintf("stage-%zu ", st->index)
                                                            : cb_strdup("");
     char total[16];
     int width = snprintf(total, sizeof total, "%u", st->steps);
-    return cb_asprintf("[%s%*u/%s] %s", label, width, st->step, total, note);
+    return cb_asprintf("[%s%s%*u/%s] %s", platform, label, width, st->step, total, note);
 }
 
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind)
@@ -24,7 +61,8 @@ struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instru
     v->name = step_name(st, i->original);
     v->base = st->top;
     v->no_cache = st->no_cache;
-    v->step = cb_step_new(st->p->o->progress, v->name);
+    cb_platform_copy(&v->platform, st->config.platform.arch ? &st->config.platform : &st->platform);
+    cb_platform_normalize(&v->platform);
     return v;
 }
 

@@ -173,12 +173,12 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s)
 
 /* ---- the end ---- */
 
-int cb_pusher_current(struct cb_pusher *p, const struct cb_image *image, bool *current, struct cb_error *err)
+int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
 {
     *current = p->n > 0;
     for (size_t i = 0; *current && i < p->n; i++)
         for (size_t k = 0; *current && k < p->targets[i].n; k++) {
-            int r = cb_push_tag_current(p->targets[i].push, &image->desc, p->targets[i].tags[k]->tag, current, err);
+            int r = cb_push_tag_current(p->targets[i].push, desc, p->targets[i].tags[k]->tag, current, err);
             if (r < 0)
                 return r;
         }
@@ -204,25 +204,72 @@ static int remember_layer(struct cb_pusher *p, const struct target *t, struct cb
     return cb_store_layer_put(p->env->store, &origin, err);
 }
 
+static size_t layers_of(const struct cb_push_part *part)
+{
+    return part->layers ? part->manifest->n_layers : 0;
+}
+
 /* Where its blobs are now: the next build mounts them from there. */
-static int remember_origin(struct cb_pusher *p, const struct target *t, struct cb_slot *const *layers, size_t n,
-                           struct cb_error *err)
+static int remember_origins(struct cb_pusher *p, const struct target *t, const struct cb_push_set *set,
+                            struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = remember_layer(p, t, layers[i], err);
+    for (size_t i = 0; i < set->n; i++)
+        for (size_t k = 0; r == 0 && k < layers_of(&set->v[i]); k++)
+            r = remember_layer(p, t, set->v[i].layers[k], err);
     return r;
 }
 
-static int move_tags(struct target *t, const struct cb_image *image, const struct cb_strbuf *body,
+static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < layers_of(part); i++) {
+        struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+        r = cb_slot_encoding(part->layers[i], p->compression, p->level, &e, err);
+        if (r == 0)
+            r = add_slot(p, part->layers[i], &e, err);
+    }
+    for (size_t i = 0; r == 0 && !part->layers && i < part->manifest->n_layers; i++)
+        r = add_blob(p, NULL, &part->manifest->layers[i], err);
+    return r;
+}
+
+static int add_rest(struct cb_pusher *p, const struct cb_push_set *set, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < set->n; i++) {
+        if (!set->v[i].manifest)
+            continue;
+        r = add_layers(p, &set->v[i], err);
+        if (r == 0)
+            r = add_blob(p, NULL, &set->v[i].manifest->config, err);
+    }
+    return r;
+}
+
+/* ---- manifests ---- */
+
+/* What an index lists goes by its digest, before the index. */
+static int put_parts(struct cb_pusher *p, const struct target *t, const struct cb_push_set *set, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i + 1 < set->n; i++) {
+        struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+        r = cb_store_blob_get(p->env->store, &set->v[i].desc->digest, CB_MAX_MANIFEST, &body, err);
+        if (r == 0)
+            r = cb_push_manifest(t->push, set->v[i].desc, body.buf, body.len, err);
+    }
+    return r;
+}
+
+static int move_tags(struct target *t, const struct cb_descriptor *desc, const struct cb_strbuf *body,
                      struct cb_build_result *res, struct cb_error *err)
 {
     int r = 0;
     res->tags = cb_reallocarray(res->tags, res->n_tags + t->n + 1, sizeof *res->tags);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         struct cb_build_tag tag = { .name = cb_reference_text(t->tags[i]), .pushed = true };
-        r = cb_push_tag(t->push, &image->desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved,
-                        err);
+        r = cb_push_tag(t->push, desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved, err);
         if (r < 0)
             free(tag.name);
         else
@@ -231,34 +278,24 @@ static int move_tags(struct target *t, const struct cb_image *image, const struc
     return r;
 }
 
-static int add_rest(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
+/* All blobs and manifests everywhere, then the tags: none moves before everything under it is known to be there. */
+static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                     struct cb_error *err)
 {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
-        r = cb_slot_encoding(layers[i], p->compression, p->level, &e, err);
-        if (r == 0)
-            r = add_slot(p, layers[i], &e, err);
-    }
-    return r < 0 ? r : add_blob(p, NULL, &image->manifest.config, err);
-}
-
-/* All blobs everywhere, then the tags: none moves before every blob under it is known to be there. */
-static int push_all(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
-                    struct cb_build_result *res, struct cb_error *err)
-{
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = add_rest(p, image, layers, n, err);
+    const struct cb_descriptor *top = set->v[set->n - 1].desc;
+    int r = add_rest(p, set, err);
     if (r == 0)
-        r = cb_store_blob_get(p->env->store, &image->desc.digest, CB_MAX_MANIFEST, &body, err);
+        r = cb_store_blob_get(p->env->store, &top->digest, CB_MAX_MANIFEST, &body, err);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
+    for (size_t i = 0; r == 0 && i < p->n; i++)
+        r = put_parts(p, &p->targets[i], set, err);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
-        r = move_tags(&p->targets[i], image, &body, res, err);
+        r = move_tags(&p->targets[i], top, &body, res, err);
         report_blobs(&p->targets[i], res);
         if (r == 0)
-            r = remember_origin(p, &p->targets[i], layers, n, err);
+            r = remember_origins(p, &p->targets[i], set, err);
     }
     return r;
 }
@@ -271,12 +308,12 @@ static int early_failure(struct cb_pusher *p, struct cb_error *err)
     return r;
 }
 
-int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct cb_slot *const *layers, size_t n,
-                     struct cb_build_result *res, struct cb_error *err)
+int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
+                     struct cb_error *err)
 {
     int r = early_failure(p, err);
     if (r == 0)
-        r = push_all(p, image, layers, n, res, err);
+        r = push_all(p, set, res, err);
     if (r < 0)
         cb_error_wrap(err, "push");
     for (size_t i = 0; i < p->n; i++) {
@@ -285,43 +322,5 @@ int cb_pusher_finish(struct cb_pusher *p, const struct cb_image *image, struct c
         else if (p->targets[i].begun)
             cb_step_error(p->targets[i].step, cb_error_text(err));
     }
-    return r;
-}
-
-/* ---- the `push` verb ---- */
-
-static void report_current(const struct cb_reference *target, struct cb_build_result *res)
-{
-    res->was_current = true;
-    res->tags = CB_NEW(struct cb_build_tag);
-    res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
-    res->n_tags = 1;
-}
-
-static int push_image(struct cb_pusher *p, const struct cb_image *image, const struct cb_reference *target,
-                      struct cb_build_result *res, struct cb_error *err)
-{
-    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(p->env);
-    struct cb_found_image f = { .image = *image }; /* borrowed */
-    bool current = false;
-    int r = cb_pusher_current(p, image, &current, err);
-    if (r == 0 && current)
-        report_current(target, res);
-    if (r < 0 || current)
-        return r;
-    struct cb_slot **v = cb_build_slots(slots, &f, err);
-    r = v ? cb_pusher_finish(p, image, v, image->manifest.n_layers, res, err) : -CB_EVERIFY;
-    free(v);
-    return r;
-}
-
-int cb_build_push_image(const struct cb_build_env *env, const struct cb_image *image, const struct cb_reference *target,
-                        struct cb_build_result *res, struct cb_error *err)
-{
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, &e);
-    int r = p ? push_image(p, image, target, res, &e) : cb_failed(&e);
-    if (r < 0)
-        cb_error_move(err, &e);
     return r;
 }

@@ -18,8 +18,9 @@ static int keep(const struct cb_build_env *env, const struct cb_digest *d, const
 }
 
 static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref,
-                         const struct cb_platform *platform, struct cb_image *out, struct cb_error *err)
+                         const struct cb_platform *platform, struct cb_found_image *found, struct cb_error *err)
 {
+    struct cb_image *out = &found->image;
     struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT,
                                                  .config_body = CB_STRBUF_INIT };
     struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
@@ -32,6 +33,7 @@ static int from_registry(const struct cb_build_env *env, const struct cb_referen
         r = keep(env, &x.top.digest, &x.index_body, err);
     if (r < 0)
         return r;
+    found->top = x.top.digest;
     out->desc = x.desc;
     out->manifest = x.manifest;
     out->config = x.config;
@@ -42,12 +44,22 @@ static int from_registry(const struct cb_build_env *env, const struct cb_referen
 }
 
 static int by_name(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_platform *platform,
-                   struct cb_image *out, struct cb_error *err)
+                   struct cb_found_image *out, struct cb_error *err)
 {
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     cb_autofree char *name = cb_reference_text(ref);
     int r = cb_store_name_get(env->store, name, &d, err);
-    return r < 0 ? r : cb_image_load(env->store, &d, platform, out, err);
+    if (r < 0)
+        return r;
+    out->top = d.digest;
+    return cb_image_load(env->store, &d, platform, &out->image, err);
+}
+
+/* A plain manifest in the store under the name may be another platform's: then the registry may know better. */
+static bool serves(const struct cb_found_image *f, const struct cb_platform *platform)
+{
+    const struct cb_platform *is = &f->image.config.platform;
+    return !is->arch || cb_platform_match(platform, is) > 0;
 }
 
 void cb_found_image_done(struct cb_found_image *f)
@@ -65,18 +77,30 @@ int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_option
     *out = (struct cb_found_image){ 0 };
     cb_reference_copy(&ref, o->ref);
     cb_reference_default_tag(&ref);
+    struct cb_found_image other cb_cleanup_found_image = { 0 };
     bool ask = o->policy == CB_PULL_ALWAYS || o->policy == CB_PULL_NEWER;
-    if (!ask && by_name(env, &ref, o->platform, &out->image, NULL) == 0)
-        return 0;
+    if (!ask && by_name(env, &ref, o->platform, out, NULL) == 0) {
+        if (o->policy == CB_PULL_NEVER || serves(out, o->platform))
+            return 0;
+        other = *out;
+        *out = (struct cb_found_image){ 0 };
+    }
     cb_found_image_done(out);
     if (o->policy == CB_PULL_NEVER) {
         cb_autofree char *text = cb_reference_text(&ref);
         return cb_error_set(err, CB_ENOTFOUND, "%s is not in the local store, and --pull=never forbids to fetch it",
                             text);
     }
-    int r = from_registry(env, &ref, o->platform, &out->image, err);
-    if (r == -CB_ENET && o->policy == CB_PULL_NEWER && by_name(env, &ref, o->platform, &out->image, NULL) == 0)
+    int r = from_registry(env, &ref, o->platform, out, err);
+    if (r == -CB_ENET && o->policy == CB_PULL_NEWER && by_name(env, &ref, o->platform, out, NULL) == 0)
         return 0;
+    if (r < 0 && r != -CB_ECANCELED && other.image.manifest.media_type) {
+        if (err)
+            cb_error_done(err);
+        *out = other;
+        other = (struct cb_found_image){ 0 };
+        return 0;
+    }
     if (r < 0)
         return r;
     out->host = cb_strdup(ref.host);

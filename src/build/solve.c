@@ -34,10 +34,10 @@ static void tell_layers(struct cb_solver *s, const struct cb_vertex *v, size_t f
         cb_slot_on_ready(v->state->layers[i], s->on_layer, s->on_layer_arg);
 }
 
-/* Those that are known before anything runs: of the topmost vertex of the goal's chain that is done. */
-static void tell_known(struct cb_solver *s)
+/* Those that are known before anything runs: of the topmost vertex of a goal's chain that is done. */
+static void tell_known(struct cb_solver *s, const struct cb_plan_image *image)
 {
-    const struct cb_vertex *v = s->plan->goal;
+    const struct cb_vertex *v = image->goal;
     while (v && !v->state->done)
         v = v->base;
     if (v)
@@ -148,7 +148,7 @@ static void mark_cached(struct cb_solver *s)
 {
     for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        if (v->kind != CB_VERTEX_SOURCE && (v->state->done || !v->state->needed))
+        if (v->kind != CB_VERTEX_SOURCE && v->state->vertex == v && (v->state->done || !v->state->needed))
             cb_step_cached(v->step);
     }
 }
@@ -160,7 +160,7 @@ static void run_all(struct cb_solver *s)
     pthread_mutex_lock(&s->mu);
     for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        if (v->state->needed && !v->state->done && v->state->waiting == 0)
+        if (v->state->vertex == v && v->state->needed && !v->state->done && v->state->waiting == 0)
             ready[n++] = v;
     }
     for (size_t i = 0; i < n; i++)
@@ -181,21 +181,31 @@ static int first_failure(struct cb_solver *s, struct cb_error *err)
 }
 
 /* Empty differences are dropped from the result; the others must be made. */
-static int settle(struct cb_solver *s, const struct cb_solve_state *goal, struct cb_error *err)
+static int settle(struct cb_solver *s, const struct cb_solve_state *goal, struct cb_solved *out, struct cb_error *err)
 {
     int r = 0;
-    s->result = cb_calloc(goal->n_layers + 1, sizeof(struct cb_slot *));
+    out->layers = cb_calloc(goal->n_layers + 1, sizeof(struct cb_slot *));
     for (size_t i = 0; r == 0 && i < goal->n_layers; i++) {
         bool empty = false;
         r = cb_slot_wait(goal->layers[i], &empty, err);
         if (r == 0 && !empty)
-            s->result[s->n_result++] = goal->layers[i];
+            out->layers[out->n++] = goal->layers[i];
     }
-    if (r == 0 && s->n_result > CB_MAX_LAYERS)
-        r = cb_error_set(err, CB_ECONF, "the image would have %zu layers: more than %d", s->n_result, CB_MAX_LAYERS);
+    if (r == 0 && out->n > CB_MAX_LAYERS)
+        r = cb_error_set(err, CB_ECONF, "the image would have %zu layers: more than %d", out->n, CB_MAX_LAYERS);
     if (r == 0)
         r = cb_slots_settle(s->slots, err);
     return r < 0 ? r : cb_cancel_check(s->cancel, err);
+}
+
+static int settle_all(struct cb_solver *s, struct cb_error *err)
+{
+    const struct cb_plan *p = s->plan;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->n_images; i++)
+        if (p->images[i].goal)
+            r = settle(s, p->images[i].goal->state, &s->images[i], err);
+    return r;
 }
 
 bool cb_solver_added_layer(const struct cb_vertex *v)
@@ -209,14 +219,14 @@ bool cb_solver_added_layer(const struct cb_vertex *v)
 
 int cb_solve(struct cb_solver *s, struct cb_error *err)
 {
-    if (!s->plan->goal)
-        return 0;
+    s->images = cb_calloc(s->plan->n_images, sizeof *s->images);
     mark_cached(s);
-    tell_known(s);
+    for (size_t i = 0; i < s->plan->n_images; i++)
+        tell_known(s, &s->plan->images[i]);
     expect_trees(s);
     run_all(s);
     int r = first_failure(s, err);
-    if (r == 0 && (r = settle(s, s->plan->goal->state, err)) < 0) {
+    if (r == 0 && (r = settle_all(s, err)) < 0) {
         int first = first_failure(s, err);
         r = first < 0 ? first : r;
     }
@@ -228,19 +238,16 @@ void cb_solve_done(struct cb_solver *s)
     cb_pool_free(CB_TAKE(s->steps));
     cb_pool_free(CB_TAKE(s->seals));
     cb_seals_free(CB_TAKE(s->seal_list));
-    free(CB_TAKE(s->result));
-    for (size_t i = 0; s->plan && i < s->plan->n; i++) {
-        struct cb_solve_state *st = CB_TAKE(s->plan->vertices[i]->state);
-        if (!st)
-            continue;
-        cb_selection_done(&st->selection);
-        for (size_t k = 0; st->mounts && k < s->plan->vertices[i]->run.n_mounts; k++)
-            cb_selection_done(&st->mounts[k]);
-        free(st->mounts);
-        cb_http_file_free(st->file);
-        free(st->layers);
-        free(st->dependents);
-        free(st);
+    for (size_t i = 0; s->images && i < s->plan->n_images; i++)
+        free(s->images[i].layers);
+    free(CB_TAKE(s->images));
+    cb_hashmap_free(CB_TAKE(s->by_key));
+    /* Whose state it is comes before those that share it. */
+    for (size_t i = s->plan ? s->plan->n : 0; i-- > 0;) {
+        struct cb_vertex *v = s->plan->vertices[i];
+        struct cb_solve_state *st = CB_TAKE(v->state);
+        if (st && st->vertex == v)
+            cb_solve_state_free(st);
     }
     cb_error_done(&s->error);
     if (s->open) {

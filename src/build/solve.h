@@ -9,6 +9,7 @@
 #include "build/key.h"
 #include "build/select.h"
 #include "build/slot.h"
+#include "util/hashmap.h"
 
 #define CB_SECOND INT64_C(1000000000) /* ns */
 
@@ -18,6 +19,7 @@ struct cb_solver;
  * done nothing in it changes. */
 struct cb_solve_state {
     struct cb_solver *solver;
+    struct cb_vertex *vertex;       /* whose state it is; later vertices of the same key share it, and are not run */
     struct cb_digest key;
     struct cb_selection selection;  /* COPY from a context: what it names */
     struct cb_selection *mounts;    /* RUN: what each bind of the context shows; one for each mount, or NULL */
@@ -35,6 +37,12 @@ struct cb_solve_state {
     size_t n_dependents, cap_dependents;
 };
 
+/* What came out for an image of the plan: its layers, made, none empty. */
+struct cb_solved {
+    struct cb_slot **layers;
+    size_t n;
+};
+
 struct cb_solver {
     /* set by the caller */
     const struct cb_build_env *env;
@@ -46,7 +54,7 @@ struct cb_solver {
     enum cb_compression compression;
     int level;
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
-    /* Told of every layer of the goal as soon as it is known, lowest first where it can be; may be NULL. */
+    /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
 
@@ -57,8 +65,8 @@ struct cb_solver {
     pthread_mutex_t mu;
     pthread_cond_t cond;
     unsigned active;                /* vertices that are queued or running */
-    struct cb_slot **result;        /* of the goal when it is solved: made, none empty */
-    size_t n_result;
+    struct cb_hashmap *by_key;      /* key → the first vertex that has it */
+    struct cb_solved *images;       /* parallel to the plan's, when they are solved */
     struct cb_error error;          /* the first failure */
     struct cb_vertex *failed;
 };
@@ -66,7 +74,7 @@ struct cb_solver {
 void cb_solve_open(struct cb_solver *s);
 /* Keys and records only: what would have to run. *all_hit: nothing. */
 int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err) CB_WUR;
-/* 0: result holds the layers of the goal. */
+/* 0: images holds the layers of every goal. */
 int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
 /* Waits for all that still runs: nothing calls on_layer after it. */
 void cb_solve_done(struct cb_solver *s);
@@ -82,6 +90,7 @@ struct cb_op {
 extern const struct cb_op cb_op_run, cb_op_copy, cb_op_mkdir, cb_op_link, cb_op_http, cb_op_git;
 
 void cb_seals_free(struct cb_seal *x);
+void cb_solve_state_free(struct cb_solve_state *st);
 
 /* Finds out what the HTTP and GIT vertices of the plan are now, several at once: keys are made from that. *failed is
  * the one that could not be told. */

@@ -7,6 +7,14 @@
 
 /* ---- keys ---- */
 
+static bool is_base(const struct cb_plan *p, const struct cb_plan_source *src)
+{
+    for (size_t i = 0; i < p->n_images; i++)
+        if (p->images[i].base == src)
+            return true;
+    return false;
+}
+
 static int source_layers(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     const struct cb_plan_source *src = v->source;
@@ -16,7 +24,7 @@ static int source_layers(struct cb_solver *s, struct cb_vertex *v, struct cb_err
         return cb_error_wrap(err, "%s", src->text);
     for (size_t i = 0; i < img->manifest.n_layers; i++) {
         struct cb_slot_parent p = { .desc = &img->manifest.layers[i], .host = src->host, .repo = src->repo,
-                                    .preferred = src == s->plan->base };
+                                    .preferred = is_base(s->plan, src) };
         cb_state_push_layer(v->state, cb_slots_parent(s->slots, &img->config.diff_ids[i], &p));
     }
     int64_t created = 0;
@@ -137,6 +145,7 @@ static void add_dependent(struct cb_vertex *input, struct cb_vertex *v)
 static void need(struct cb_solver *s, struct cb_vertex *v)
 {
     struct cb_solve_state *st = v->state;
+    v = st->vertex;
     if (st->needed)
         return;
     st->needed = true;
@@ -158,27 +167,76 @@ static void need(struct cb_solver *s, struct cb_vertex *v)
     }
 }
 
+void cb_solve_state_free(struct cb_solve_state *st)
+{
+    cb_selection_done(&st->selection);
+    for (size_t k = 0; st->mounts && k < st->vertex->run.n_mounts; k++)
+        cb_selection_done(&st->mounts[k]);
+    free(st->mounts);
+    cb_http_file_free(st->file);
+    free(st->layers);
+    free(st->dependents);
+    free(st);
+}
+
+/* The same step on the same things is one step, whichever stages and platforms it stands in. Parents stay apart: their
+ * keys leave out where they come from. */
+static void share(struct cb_solver *s, struct cb_vertex *v)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    if (v->kind == CB_VERTEX_SOURCE)
+        return;
+    cb_digest_text(&v->state->key, text);
+    struct cb_vertex *first = cb_hashmap_get(s->by_key, text);
+    if (!first) {
+        cb_hashmap_put(s->by_key, text, v);
+        return;
+    }
+    cb_solve_state_free(v->state);
+    v->state = first->state;
+}
+
+static int prepare_vertex(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+{
+    int r = make_key(s, v, err);
+    if (r == 0)
+        share(s, v);
+    if (v->state->vertex == v && !v->step)
+        v->step = cb_step_new(s->env->progress, v->name);
+    return r;
+}
+
+/* True where nothing has to be done for it. */
+static bool need_image(struct cb_solver *s, struct cb_plan_image *image)
+{
+    for (struct cb_vertex *v = image->goal; v; v = v->base)
+        v->state->on_goal_chain = true;
+    if (image->goal)
+        need(s, image->goal);
+    return !image->goal || image->goal->state->done;
+}
+
 int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
 {
     struct cb_error local cb_cleanup_error = CB_ERROR_INIT;
+    s->by_key = cb_hashmap_new();
     for (size_t i = 0; i < s->plan->n; i++) {
         s->plan->vertices[i]->state = CB_NEW(struct cb_solve_state);
         s->plan->vertices[i]->state->solver = s;
+        s->plan->vertices[i]->state->vertex = s->plan->vertices[i];
     }
     if (cb_remotes_resolve(s, &s->failed, &local) < 0)
         return cb_error_move(err, &local);
     for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        if (make_key(s, v, &local) < 0) {
+        if (prepare_vertex(s, v, &local) < 0) {
             s->failed = v;
             cb_step_error(v->step, cb_error_text(&local));
             return cb_error_move(err, &local);
         }
     }
-    for (struct cb_vertex *v = s->plan->goal; v; v = v->base)
-        v->state->on_goal_chain = true;
-    if (s->plan->goal)
-        need(s, s->plan->goal);
-    *all_hit = !s->plan->goal || s->plan->goal->state->done;
+    *all_hit = true;
+    for (size_t i = 0; i < s->plan->n_images; i++)
+        *all_hit = need_image(s, &s->plan->images[i]) && *all_hit;
     return 0;
 }

@@ -10,19 +10,21 @@ struct item {
 };
 struct squash {
     struct cb_build *b;
+    struct cb_solved *made;     /* of one platform */
     struct cb_step *step;
     size_t kept;                /* layers below, which stay */
     struct cb_stack *all, *below;
     struct item *v;
     size_t n, cap;
     struct cb_layer *layers;
+    size_t n_layers;
     struct cb_files *files;
 };
 
 static void squash_done(struct squash *q)
 {
     cb_files_free(q->files);
-    for (size_t i = 0; q->layers && i < q->b->solver.n_result; i++)
+    for (size_t i = 0; q->layers && i < q->n_layers; i++)
         cb_layer_done(&q->layers[i]);
     free(q->layers);
     free(q->v);
@@ -102,12 +104,12 @@ static void collect(struct squash *q)
 
 static int open_files(struct squash *q, struct cb_error *err)
 {
-    const struct cb_solver *s = &q->b->solver;
     const struct cb_stack_entry **wanted = cb_calloc(q->n + 1, sizeof *wanted);
     size_t n = 0;
-    q->layers = cb_calloc(s->n_result + 1, sizeof *q->layers);
-    for (size_t i = 0; i < s->n_result; i++)
-        cb_slot_layer(s->result[i], &q->layers[i]);
+    q->n_layers = q->made->n;
+    q->layers = cb_calloc(q->n_layers + 1, sizeof *q->layers);
+    for (size_t i = 0; i < q->n_layers; i++)
+        cb_slot_layer(q->made->layers[i], &q->layers[i]);
     for (size_t i = 0; i < q->n; i++)
         if (q->v[i].from)
             wanted[n++] = q->v[i].from;
@@ -159,35 +161,34 @@ static int write_layer(struct squash *q, struct cb_slot **out, struct cb_error *
 
 static int merge(struct squash *q, struct cb_error *err)
 {
-    struct cb_solver *s = &q->b->solver;
+    struct cb_slots *slots = q->b->slots;
+    struct cb_solved *m = q->made;
     struct cb_slot *one = NULL;
-    int r = cb_slots_need(s->slots, s->result, s->n_result, CB_NEED_TOC, q->step, err);
+    int r = cb_slots_need(slots, m->layers, m->n, CB_NEED_TOC, q->step, err);
     if (r == 0)
-        r = cb_slots_need(s->slots, s->result + q->kept, s->n_result - q->kept, CB_NEED_DATA, q->step, err);
+        r = cb_slots_need(slots, m->layers + q->kept, m->n - q->kept, CB_NEED_DATA, q->step, err);
     if (r < 0)
         return r;
-    q->all = cb_slots_stack(s->slots, s->result, s->n_result);
-    q->below = cb_slots_stack(s->slots, s->result, q->kept);
+    q->all = cb_slots_stack(slots, m->layers, m->n);
+    q->below = cb_slots_stack(slots, m->layers, q->kept);
     collect(q);
     r = q->n ? open_files(q, err) : 0;
     if (r == 0 && q->n)
         r = write_layer(q, &one, err);
     if (r < 0)
         return r;
-    s->n_result = q->kept;
+    m->n = q->kept;
     if (one)
-        s->result[s->n_result++] = one;
+        m->layers[m->n++] = one;
     return 0;
 }
 
-int cb_build_squash(struct cb_build *b, struct cb_error *err)
+static int squash_image(struct cb_build *b, size_t index, struct cb_error *err)
 {
-    const struct cb_build_options *o = b->o;
-    struct squash q CB_CLEANUP(squash_done) = { .b = b };
-    if (!o->squash && !o->squash_all)
-        return 0;
-    q.kept = !o->squash_all && b->plan.base ? b->plan.base->image.manifest.n_layers : 0;
-    if (b->solver.n_result <= q.kept + 1)
+    const struct cb_plan_source *base = b->plan.images[index].base;
+    struct squash q CB_CLEANUP(squash_done) = { .b = b, .made = &b->solver.images[index] };
+    q.kept = !b->o->squash_all && base ? base->image.manifest.n_layers : 0;
+    if (q.made->n <= q.kept + 1)
         return 0;
     q.step = cb_step_new(b->env->progress, "squashing layers");
     cb_step_begin(q.step);
@@ -198,5 +199,13 @@ int cb_build_squash(struct cb_build *b, struct cb_error *err)
     } else {
         cb_step_done(q.step);
     }
+    return r;
+}
+
+int cb_build_squash(struct cb_build *b, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && (b->o->squash || b->o->squash_all) && i < b->plan.n_images; i++)
+        r = squash_image(b, i, err);
     return r;
 }

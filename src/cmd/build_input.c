@@ -23,11 +23,12 @@ const struct cb_opt build_opts[] = {
     { "target", 0, CB_OPT_STRING, AT(target), "STAGE", "build this stage", NULL },
     { "build-arg", 0, CB_OPT_LIST, AT(build_args), "K[=V]", "value of an ARG; K alone: from the environment", NULL },
     { "label", 0, CB_OPT_LIST, AT(labels), "K=V", "label of the image", NULL },
-    { "annotation", 0, CB_OPT_LIST, AT(annotations), "K=V", "annotation of the manifest", NULL },
+    { "annotation", 0, CB_OPT_LIST, AT(annotations), "[TYPE:]K=V",
+      "annotation of the manifest, index, manifest-descriptor, index-descriptor", NULL },
     { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
     { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, newer, missing, never)",
       NULL },
-    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
+    { "platform", 0, CB_OPT_LIST, AT(platforms), "OS/ARCH[,…]", "platform of the result; several make an index", NULL },
     { "network", 0, CB_OPT_STRING, AT(network), "MODE", "network of RUN: host (default), none, private", NULL },
     { "secret", 0, CB_OPT_LIST, AT(secrets), "id=ID[,src=FILE|,env=VAR]", "what RUN --mount=type=secret may read",
       NULL },
@@ -64,8 +65,8 @@ void build_input_done(struct build_input *in)
 {
     struct build_options *c = &in->cli;
     struct cb_strvec *const lists[] = { &c->tags, &c->build_args, &c->labels, &c->annotations, &c->outputs,
-                                        &c->add_host, &c->secrets, &c->ssh, &c->contexts, &in->operands, &in->args,
-                                        &in->hosts };
+                                        &c->add_host, &c->secrets, &c->ssh, &c->contexts, &c->platforms, &in->operands,
+                                        &in->args, &in->hosts };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->n_outputs; i++)
@@ -73,9 +74,9 @@ void build_input_done(struct build_input *in)
     free(in->outputs);
     build_secrets_done(&in->secrets);
     cb_strmap_done(&in->labels);
-    cb_strmap_done(&in->annotations);
+    cb_annotations_done(&in->annotations);
     cb_strmap_done(&in->contexts);
-    cb_platform_done(&in->platform);
+    cb_platforms_free(in->platforms, in->n_platforms);
     limit_options_done(&c->limits);
     limit_values_done(&in->limits);
     image_options_done(&c->image);
@@ -145,39 +146,24 @@ static int take_hosts(struct build_input *in, struct cb_error *err)
     return 0;
 }
 
-/* buildx's "[TYPE[,TYPE…]:]KEY=VALUE": ours are on the manifest. */
 static int take_annotations(struct build_input *in, struct cb_error *err)
 {
-    static const char *const others[] = { "index", "manifest-descriptor", "index-descriptor", "manifest[", "index[",
-                                          "manifest-descriptor[", "index-descriptor[", "manifest," };
-    struct cb_strvec plain cb_cleanup_strvec = CB_STRVEC_INIT;
-    for (size_t i = 0; i < in->cli.annotations.n; i++) {
-        const char *word = in->cli.annotations.v[i], *colon = strchr(word, ':'), *eq = strchr(word, '=');
-        bool typed = colon && (!eq || colon < eq);
-        for (size_t k = 0; typed && k < CB_COUNTOF(others); k++) {
-            size_t n = strlen(others[k]);
-            if (!strncmp(word, others[k], n) && (word[n] == ':' || word[n] == ',' || strchr("[,", others[k][n - 1])))
-                return cb_error_set(err, CB_EUSAGE, "--annotation %s: this version annotates the manifest only", word);
-        }
-        cb_strvec_push(&plain, typed && cb_starts_with(word, "manifest:") ? colon + 1 : word);
-    }
-    return take_map(&plain, "annotation", &in->annotations, err);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < in->cli.annotations.n; i++)
+        r = cb_annotation_parse(&in->annotations, in->cli.annotations.v[i], err);
+    return r;
 }
 
 static int take_rest(struct build_input *in, struct cb_error *err)
 {
     cb_autofree char *parts = image_options_platform(&in->cli.image);
-    const char *platform = in->cli.platform ? in->cli.platform : parts ? parts : getenv("DOCKER_DEFAULT_PLATFORM");
-    int r = 0;
-    if (in->cli.platform && parts)
+    const char *usual = parts ? parts : getenv("DOCKER_DEFAULT_PLATFORM");
+    if (in->cli.platforms.n && parts)
         return cb_error_set(err, CB_EUSAGE, "--platform says the same as --os, --arch and --variant: give one or "
                                             "the others");
-    if (platform && strchr(platform, ','))
-        return cb_error_set(err, CB_EUSAGE, "--platform %s: this version builds one platform at a time", platform);
-    if (platform && *platform) {
-        r = cb_platform_parse(&in->platform, platform, err);
-        in->o.platform = &in->platform;
-    }
+    if (!in->cli.platforms.n && usual && *usual)
+        cb_strvec_push(&in->cli.platforms, usual);
+    int r = cb_platforms_parse(&in->cli.platforms, &in->platforms, &in->n_platforms, err);
     in->o.network = CB_NETWORK_HOST;
     if (r == 0 && in->cli.network)
         r = cb_network_parse(in->cli.network, &in->o.network, err);
@@ -230,6 +216,8 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->build_args = &in->args;
     o->labels = &in->labels;
     o->annotations = &in->annotations;
+    o->platforms = in->platforms;
+    o->n_platforms = in->n_platforms;
     o->outputs = in->outputs;
     o->n_outputs = in->n_outputs;
     o->extra_hosts = &in->hosts;

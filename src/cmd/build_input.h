@@ -12,8 +12,8 @@
 
 struct build_options {
     struct cb_common common;
-    const char *call, *file, *target, *push, *pull, *platform, *network, *iidfile, *metadata_file;
-    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh, contexts;
+    const char *call, *file, *target, *push, *pull, *network, *iidfile, *metadata_file;
+    struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh, contexts, platforms;
     bool no_cache, quiet, check;
     struct limit_options limits;
     struct image_options image;
@@ -26,12 +26,14 @@ struct build_options {
 struct build_input {
     struct build_options cli;
     struct cb_strvec operands, args, hosts;
-    struct cb_strmap labels, annotations, contexts;
+    struct cb_strmap labels, contexts;
+    struct cb_annotations annotations;
     struct limit_values limits;
     struct image_values image;
     struct cb_output *outputs;
     size_t n_outputs;
-    struct cb_platform platform;
+    struct cb_platform *platforms;
+    size_t n_platforms;
     struct build_secrets secrets;
     struct cb_build_options o;
 };

@@ -86,9 +86,10 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autojson json_t *o = json_object();
     const struct cb_build_result *res = r->res;
-    put_digest(o, "containerimage.config.digest", &res->image.manifest.config.digest);
-    json_object_set_new(o, "containerimage.descriptor", cb_descriptor_to_json(&res->image.desc));
-    put_digest(o, "containerimage.digest", &res->image.desc.digest);
+    if (res->n_images == 1)
+        put_digest(o, "containerimage.config.digest", &res->images[0].manifest.config.digest);
+    json_object_set_new(o, "containerimage.descriptor", cb_descriptor_to_json(&res->desc));
+    put_digest(o, "containerimage.digest", &res->desc.digest);
     if (res->n_tags)
         json_object_set_new(o, "image.name", names_json(res));
     if (res->dockerfile && res->dockerfile->n_warnings && wants_warnings())
@@ -121,12 +122,30 @@ static void print_pushed(const struct cb_build_result *res)
                 n[CB_BLOB_UPLOADED], size, n[CB_BLOB_MOUNTED], n[CB_BLOB_COPIED], n[CB_BLOB_PRESENT]);
 }
 
+/* One line an image of an index. */
+static void print_platforms(const struct cb_build_result *res)
+{
+    for (size_t i = 0; i < res->n_images; i++) {
+        struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
+        char digest[CB_DIGEST_TEXT_MAX];
+        const struct cb_image *image = &res->images[i];
+        cb_autofree char *size = cb_size_text(image_size(image));
+        cb_strbuf_add_platform(&platform, &image->config.platform);
+        fprintf(stderr, "  platform  %-14s %s, %s in %zu layers\n", platform.buf,
+                cb_digest_text(&image->desc.digest, digest), size, image->manifest.n_layers);
+    }
+}
+
 static void print_summary(const struct cb_build_result *res)
 {
     char digest[CB_DIGEST_TEXT_MAX];
-    cb_autofree char *size = cb_size_text(image_size(&res->image));
-    fprintf(stderr, "\n  digest    %s\n", cb_digest_text(&res->image.desc.digest, digest));
-    fprintf(stderr, "  size      %s in %zu layers\n", size, res->image.manifest.n_layers);
+    fprintf(stderr, "\n  digest    %s\n", cb_digest_text(&res->desc.digest, digest));
+    if (res->n_images == 1) {
+        cb_autofree char *size = cb_size_text(image_size(&res->images[0]));
+        fprintf(stderr, "  size      %s in %zu layers\n", size, res->images[0].manifest.n_layers);
+    } else {
+        print_platforms(res);
+    }
     if (res->steps)
         fprintf(stderr, "  steps     %u, %u of them cached\n", res->steps, res->cached);
     for (size_t i = 0; i < res->n_tags; i++)
@@ -137,7 +156,9 @@ static void print_summary(const struct cb_build_result *res)
 int cb_report_success(const struct cb_report *r, struct cb_error *err)
 {
     char id[CB_DIGEST_TEXT_MAX];
-    const char *text = cb_digest_text(&r->res->image.manifest.config.digest, id);
+    const struct cb_build_result *res = r->res;
+    const struct cb_digest *d = res->n_images == 1 ? &res->images[0].manifest.config.digest : &res->desc.digest;
+    const char *text = cb_digest_text(d, id);
     int e = 0;
     if (r->iidfile)
         e = cb_report_write_n(r->iidfile, text, strlen(text), err);

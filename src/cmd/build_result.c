@@ -46,7 +46,7 @@ static int write_names(const char *path, const struct cb_build_result *res, bool
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     char digest[CB_DIGEST_TEXT_MAX];
-    cb_digest_text(&res->image.desc.digest, digest);
+    cb_digest_text(&res->desc.digest, digest);
     for (size_t i = 0; i < res->n_tags; i++) {
         const char *name = res->tags[i].name;
         size_t n = with_tag ? strlen(name) : (size_t)(tag_of(name) - name);
@@ -58,7 +58,7 @@ static int write_names(const char *path, const struct cb_build_result *res, bool
 int result_files_write(const struct result_options *o, const struct cb_build_result *res, struct cb_error *err)
 {
     char digest[CB_DIGEST_TEXT_MAX], hex[CB_DIGEST_TEXT_MAX];
-    cb_digest_text(&res->image.desc.digest, digest);
+    cb_digest_text(&res->desc.digest, digest);
     cb_digest_hex(&res->image.manifest.config.digest, hex);
     int r = o->iidfile_raw ? cb_report_write(o->iidfile_raw, hex, err) : 0;
     if (r == 0 && o->digest_file)

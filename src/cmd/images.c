@@ -23,13 +23,48 @@ static const struct cb_opt images_table[] = {
 
 struct image_row {
     char *name, *id, *size, *age;
-    struct cb_digest manifest, config;
+    struct cb_digest digest, config;
     uint64_t bytes;
-    const char *created;
+    struct cb_strvec platforms;   /* of an index */
 };
 
-static void make_row(struct image_row *row, const struct cb_store_name *n, const struct cb_image *i, bool digests)
+static bool seen(const struct cb_image_tree *t, size_t part, const struct cb_digest *d)
 {
+    for (size_t i = 0; i < part; i++)
+        for (size_t k = 0; k < t->v[i].image.manifest.n_layers; k++)
+            if (cb_digest_eq(&t->v[i].image.manifest.layers[k].digest, d))
+                return true;
+    return false;
+}
+
+/* Of all that is below the name, each layer once. */
+static uint64_t tree_size(const struct cb_image_tree *t)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct cb_manifest *m = &t->v[i].image.manifest;
+        n += m->config.size;
+        for (size_t k = 0; k < m->n_layers; k++)
+            n += seen(t, i, &m->layers[k].digest) ? 0 : m->layers[k].size;
+    }
+    return n;
+}
+
+static void list_platforms(struct image_row *row, const struct cb_image_tree *t)
+{
+    for (size_t i = 0; t->v[t->n - 1].is_index && i < t->n; i++) {
+        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+        const struct cb_image *image = &t->v[i].image;
+        if (!t->v[i].is_image)
+            continue;
+        cb_strbuf_add_platform(&text, image->desc.platform ? image->desc.platform : &image->config.platform);
+        cb_strvec_push(&row->platforms, text.buf);
+    }
+}
+
+static void make_row(struct image_row *row, const struct cb_store_name *n, const struct cb_image_tree *t, bool digests)
+{
+    const struct cb_image *i = cb_image_tree_pick(t, NULL);
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT, age cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_reference ref cb_cleanup_reference = { 0 };
     char id[16], text[CB_DIGEST_TEXT_MAX];
@@ -38,17 +73,16 @@ static void make_row(struct image_row *row, const struct cb_store_name *n, const
         cb_strbuf_add_familiar(&name, &ref);
     else
         cb_strbuf_adds(&name, n->name ? n->name : "<none>");
-    row->bytes = i->manifest.config.size;
-    for (size_t k = 0; k < i->manifest.n_layers; k++)
-        row->bytes += i->manifest.layers[k].size;
+    row->bytes = tree_size(t);
+    list_platforms(row, t);
     if (i->config.created && cb_time_parse(i->config.created, &created))
         cb_time_format_ago(&age, created, cb_time_now());
     cb_short_id(id, &i->manifest.config.digest);
     row->name = cb_strbuf_detach(&name, NULL);
-    row->id = cb_strdup(digests ? cb_digest_text(&i->desc.digest, text) : id);
+    row->id = cb_strdup(digests ? cb_digest_text(&n->desc.digest, text) : id);
     row->size = cb_size_text(row->bytes);
     row->age = cb_strbuf_detach(&age, NULL);
-    row->manifest = i->desc.digest;
+    row->digest = n->desc.digest;
     row->config = i->manifest.config.digest;
 }
 
@@ -58,6 +92,7 @@ static void row_done(struct image_row *row)
     free(row->id);
     free(row->size);
     free(row->age);
+    cb_strvec_done(&row->platforms);
 }
 
 static json_t *row_json(const struct image_row *row)
@@ -65,10 +100,26 @@ static json_t *row_json(const struct image_row *row)
     char text[CB_DIGEST_TEXT_MAX];
     json_t *o = json_object();
     json_object_set_new(o, "name", json_string(row->name));
-    json_object_set_new(o, "digest", json_string(cb_digest_text(&row->manifest, text)));
+    json_object_set_new(o, "digest", json_string(cb_digest_text(&row->digest, text)));
     json_object_set_new(o, "id", json_string(cb_digest_text(&row->config, text)));
     json_object_set_new(o, "size", json_integer((json_int_t)row->bytes));
+    json_t *platforms = json_array();
+    for (size_t i = 0; i < row->platforms.n; i++)
+        json_array_append_new(platforms, json_string(row->platforms.v[i]));
+    if (row->platforms.n)
+        json_object_set(o, "platforms", platforms);
+    json_decref(platforms);
     return o;
+}
+
+/* Other tools leave out of an index what they did not copy: then the part that serves here stands for it. */
+static int load_tree(struct cb_session *s, const struct cb_descriptor *desc, struct cb_image_tree *out)
+{
+    struct cb_image image cb_cleanup_image = { 0 };
+    if (cb_image_tree_load(s->store, desc, out, NULL) == 0)
+        return 0;
+    int r = cb_image_load(s->store, desc, NULL, &image, NULL);
+    return r < 0 ? r : cb_image_tree_load(s->store, &image.desc, out, NULL);
 }
 
 static int list(struct cb_session *s, const struct images_options *o, struct cb_error *err)
@@ -79,11 +130,11 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     if (r == 0 && !o->quiet && !o->json)
         printf("%-44s  %-12s  %-18s  %s\n", "NAME", "IMAGE ID", "CREATED", "SIZE");
     for (size_t i = 0; r == 0 && i < names.n; i++) {
-        struct cb_image image cb_cleanup_image = { 0 };
-        struct image_row row = { 0 };
-        if (cb_image_load(s->store, &names.v[i].desc, NULL, &image, NULL) < 0)
+        struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
+        struct image_row row = { .platforms = CB_STRVEC_INIT };
+        if (load_tree(s, &names.v[i].desc, &tree) < 0 || !cb_image_tree_pick(&tree, NULL))
             continue;
-        make_row(&row, &names.v[i], &image, o->digests);
+        make_row(&row, &names.v[i], &tree, o->digests);
         if (o->json)
             json_array_append_new(all, row_json(&row));
         else if (o->quiet)

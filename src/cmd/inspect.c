@@ -9,15 +9,35 @@
 
 struct inspect_options {
     struct cb_common common;
+    const char *platform;
     bool raw, config, no_trunc;
 };
 #define AT(field) offsetof(struct inspect_options, field)
 
-static int load(struct cb_session *s, const char *what, struct cb_image *image, char **name, struct cb_error *err)
+struct found {
+    struct cb_descriptor desc;  /* what the name stands for */
+    struct cb_image image;      /* of an index, the one for the platform */
+    char *name;
+};
+
+static void found_done(struct found *f)
 {
-    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    int r = cb_store_find(s->store, what, &desc, name, err);
-    return r < 0 ? r : cb_image_load(s->store, &desc, NULL, image, err);
+    cb_descriptor_done(&f->desc);
+    cb_image_done(&f->image);
+    free(f->name);
+}
+
+static int load(struct cb_session *s, const char *what, const struct inspect_options *o, struct found *f,
+                struct cb_error *err)
+{
+    struct cb_platform p cb_cleanup_platform = { 0 };
+    int r = o->platform ? cb_platform_parse(&p, o->platform, err) : 0;
+    if (r == 0)
+        r = cb_store_find(s->store, what, &f->desc, &f->name, err);
+    if (r < 0 || (o->raw && !o->platform))
+        return r;
+    r = cb_image_load(s->store, &f->desc, o->platform ? &p : NULL, &f->image, err);
+    return r < 0 && !o->platform ? cb_error_wrap(err, "%s (--platform chooses another)", what) : r;
 }
 
 static int print_blob(struct cb_session *s, const struct cb_digest *d, struct cb_error *err)
@@ -38,17 +58,20 @@ static json_t *blob_json(struct cb_session *s, const struct cb_digest *d)
     return j ? j : json_null();
 }
 
-static void inspect(struct cb_session *s, const struct cb_image *i, const char *name)
+static void inspect(struct cb_session *s, const struct found *f)
 {
+    const struct cb_image *i = &f->image;
     struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
     char text[CB_DIGEST_TEXT_MAX];
     uint64_t size = i->manifest.config.size;
     cb_autojson json_t *o = json_object();
     for (size_t k = 0; k < i->manifest.n_layers; k++)
         size += i->manifest.layers[k].size;
-    if (name)
-        json_object_set_new(o, "Name", json_string(name));
-    json_object_set_new(o, "Digest", json_string(cb_digest_text(&i->desc.digest, text)));
+    if (f->name)
+        json_object_set_new(o, "Name", json_string(f->name));
+    json_object_set_new(o, "Digest", json_string(cb_digest_text(&f->desc.digest, text)));
+    if (cb_mt_is_index(f->desc.media_type))
+        json_object_set_new(o, "Index", blob_json(s, &f->desc.digest));
     json_object_set_new(o, "Id", json_string(cb_digest_text(&i->manifest.config.digest, text)));
     json_object_set_new(o, "Size", json_integer((json_int_t)size));
     json_object_set_new(o, "Manifest", blob_json(s, &i->desc.digest));
@@ -62,26 +85,28 @@ static int run_inspect(const struct cb_process *p, const struct cb_verb *self, i
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_image image cb_cleanup_image = { 0 };
-    cb_autofree char *name = NULL;
+    struct found f CB_CLEANUP(found_done) = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)
         r = cb_session_store(&s, p, &o.common, err);
     if (r == 0 && !a.done)
-        r = load(&s, a.operands.v[0], &image, &name, err);
+        r = load(&s, a.operands.v[0], &o, &f, err);
     if (r == 0 && !a.done && o.raw)
-        r = print_blob(&s, &image.desc.digest, err);
+        r = print_blob(&s, o.platform ? &f.image.desc.digest : &f.desc.digest, err);
     else if (r == 0 && !a.done && o.config)
-        r = print_blob(&s, &image.manifest.config.digest, err);
+        r = print_blob(&s, &f.image.manifest.config.digest, err);
     else if (r == 0 && !a.done)
-        inspect(&s, &image, name);
+        inspect(&s, &f);
     cb_strvec_done(&a.operands);
     return r;
 }
 
 static const struct cb_opt inspect_table[] = {
-    { "raw", 0, CB_OPT_FLAG, AT(raw), NULL, "the manifest, byte for byte", NULL },
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "which image of an index; default that of this machine",
+      NULL },
+    { "raw", 0, CB_OPT_FLAG, AT(raw), NULL, "the manifest (of an index the index, without --platform), byte for byte",
+      NULL },
     { "config", 0, CB_OPT_FLAG, AT(config), NULL, "the image configuration, byte for byte", NULL },
     CB_OPT_COMMON_STORE(inspect_options),
     CB_OPT_END,
@@ -129,20 +154,22 @@ static int run_history(const struct cb_process *p, const struct cb_verb *self, i
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_image image cb_cleanup_image = { 0 };
+    struct found f CB_CLEANUP(found_done) = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)
         r = cb_session_store(&s, p, &o.common, err);
     if (r == 0 && !a.done)
-        r = load(&s, a.operands.v[0], &image, NULL, err);
+        r = load(&s, a.operands.v[0], &o, &f, err);
     if (r == 0 && !a.done)
-        history(&image, o.no_trunc);
+        history(&f.image, o.no_trunc);
     cb_strvec_done(&a.operands);
     return r;
 }
 
 static const struct cb_opt history_table[] = {
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "which image of an index; default that of this machine",
+      NULL },
     { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole lines", NULL },
     CB_OPT_COMMON_STORE(inspect_options),
     CB_OPT_END,

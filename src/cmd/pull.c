@@ -111,22 +111,35 @@ static const struct cb_opt push_options_table[] = {
     CB_OPT_END,
 };
 
+/* For the report. */
+static void take_images(struct cb_image_tree *tree, struct cb_build_result *res)
+{
+    res->images = cb_calloc(tree->n, sizeof *res->images);
+    for (size_t i = 0; i < tree->n; i++)
+        if (tree->v[i].is_image) {
+            res->images[res->n_images++] = tree->v[i].image;
+            tree->v[i].image = (struct cb_image){ 0 };
+        }
+}
+
 static int push_image(struct cb_session *s, const struct push_options *o, const char *name,
                       const struct cb_reference *ref, struct cb_error *err)
 {
-    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
     struct cb_build_result res = { 0 };
-    int r = cb_store_find(s->store, name, &desc, NULL, err);
+    int r = cb_store_find(s->store, name, &res.desc, NULL, err);
     if (r == 0)
-        r = cb_image_load(s->store, &desc, NULL, &res.image, err);
+        r = cb_image_tree_load(s->store, &res.desc, &tree, err);
     if (r == 0)
-        r = cb_build_push_image(&s->env, &res.image, ref, &res, err);
+        r = cb_build_push_tree(&s->env, &tree, ref, &res, err);
+    if (r == 0)
+        take_images(&tree, &res);
     cb_progress_finish(s->progress, r < 0);
     if (r == 0) {
         char digest[CB_DIGEST_TEXT_MAX];
         struct cb_report rep = { .res = &res, .quiet = o->quiet };
         r = cb_report_success(&rep, err);
-        printf("%s\n", cb_digest_text(&res.image.desc.digest, digest));
+        printf("%s\n", cb_digest_text(&res.desc.digest, digest));
         if (r == 0 && o->digest_file)
             r = cb_report_write(o->digest_file, digest, err);
     }

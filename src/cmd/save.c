@@ -7,13 +7,15 @@
 
 struct save_options {
     struct cb_common common;
-    const char *output, *format, *input, *name;
+    const char *output, *format, *input, *name, *platform;
     bool quiet;
 };
 #define AT(field) offsetof(struct save_options, field)
 static const struct cb_opt save_table[] = {
     { "output", 'o', CB_OPT_STRING, AT(output), "FILE", "write there instead of to standard output", NULL },
     { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "docker-archive (default), oci-archive, oci-dir", NULL },
+    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH",
+      "of an index only this image; without it OCI formats take all, docker-archive that of this machine", NULL },
     CB_OPT_COMMON_PROGRESS(save_options),
     CB_OPT_COMMON_REGISTRY(save_options),
     CB_OPT_COMMON_STORE(save_options),
@@ -29,16 +31,22 @@ static int write_archive(const struct cb_export_options *x, const char *path, bo
     return cb_out_file_close(&f, r, err);
 }
 
-static int write_image(struct cb_session *s, const struct save_options *o, const struct cb_image *image,
-                       const char *name, struct cb_error *err)
+static bool is_docker(const struct save_options *o)
+{
+    return !o->format || !strcmp(o->format, "docker-archive");
+}
+
+static int write_tree(struct cb_session *s, const struct save_options *o, const struct cb_image_tree *tree,
+                      const char *name, struct cb_error *err)
 {
     const char *format = o->format ? o->format : "docker-archive";
     const char *names[] = { name };
-    struct cb_export_options x = { .store = s->store, .image = image, .names = names, .n_names = name ? 1 : 0,
-                                   .clamp_mtime = INT64_MAX, .cancel = s->process->cancel };
+    struct cb_export_options x = { .store = s->store, .image = &tree->v[tree->n - 1].image, .tree = tree,
+                                   .names = names, .n_names = name ? 1 : 0, .clamp_mtime = INT64_MAX,
+                                   .cancel = s->process->cancel };
     if (!strcmp(format, "oci-dir"))
         return cb_export_oci_dir(&x, o->output, err);
-    return write_archive(&x, o->output ? o->output : "-", !strcmp(format, "docker-archive"), err);
+    return write_archive(&x, o->output ? o->output : "-", is_docker(o), err);
 }
 
 static int check_format(const struct save_options *o, struct cb_error *err)
@@ -52,19 +60,35 @@ static int check_format(const struct save_options *o, struct cb_error *err)
     return 0;
 }
 
+/* The image that was asked for, or the only one that the format can hold; else everything. */
+static int choose(struct cb_session *s, const struct save_options *o, struct cb_descriptor *desc, struct cb_error *err)
+{
+    struct cb_platform platform cb_cleanup_platform = { 0 };
+    struct cb_image image cb_cleanup_image = { 0 };
+    int r = o->platform ? cb_platform_parse(&platform, o->platform, err) : 0;
+    if (r < 0 || !cb_mt_is_index(desc->media_type) || !(o->platform || is_docker(o)))
+        return r;
+    r = cb_image_load(s->store, desc, o->platform ? &platform : NULL, &image, err);
+    if (r == 0)
+        cb_descriptor_copy(desc, &image.desc);
+    return r;
+}
+
 static int save(struct cb_session *s, const struct save_options *o, const char *what, struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    struct cb_found_image f cb_cleanup_found_image = { 0 };
+    struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
     cb_autofree char *name = NULL;
     int r = check_format(o, err);
     if (r == 0)
         r = cb_store_find(s->store, what, &desc, &name, err);
     if (r == 0)
-        r = cb_image_load(s->store, &desc, NULL, &f.image, err);
+        r = choose(s, o, &desc, err);
     if (r == 0)
-        r = cb_build_fetch_layers(&s->env, &f, CB_NEED_BLOB, NULL, err);
-    return r < 0 ? r : write_image(s, o, &f.image, name, err);
+        r = cb_image_tree_load(s->store, &desc, &tree, err);
+    if (r == 0)
+        r = cb_build_fetch_tree(&s->env, &tree, NULL, err);
+    return r < 0 ? r : write_tree(s, o, &tree, name, err);
 }
 
 static int run_save(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,

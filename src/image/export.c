@@ -80,20 +80,43 @@ static int by_digest(const void *a, const void *b)
     return cb_digest_cmp(&((const struct cb_descriptor *)a)->digest, &((const struct cb_descriptor *)b)->digest);
 }
 
-void cb_export_list(const struct cb_image *i, struct cb_export_list *out)
+const struct cb_descriptor *cb_export_top(const struct cb_export_options *o)
 {
-    size_t n = 0;
-    struct cb_descriptor *v = cb_calloc(i->manifest.n_layers + 2, sizeof *v);
-    v[n++] = i->desc;
-    v[n++] = i->manifest.config;
+    return o->tree ? &o->tree->v[o->tree->n - 1].image.desc : &o->image->desc;
+}
+
+static void list_add(struct cb_export_list *l, const struct cb_descriptor *d)
+{
+    CB_GROW(l->v, l->n, l->cap);
+    l->v[l->n++] = *d;
+}
+
+static void list_image(struct cb_export_list *l, const struct cb_image *i)
+{
+    list_add(l, &i->desc);
+    list_add(l, &i->manifest.config);
     for (size_t k = 0; k < i->manifest.n_layers; k++)
-        v[n++] = i->manifest.layers[k];
-    qsort(v, n, sizeof *v, by_digest);
+        list_add(l, &i->manifest.layers[k]);
+}
+
+void cb_export_list(const struct cb_export_options *o, struct cb_export_list *out)
+{
+    struct cb_export_list l = { 0 };
     size_t kept = 0;
-    for (size_t k = 0; k < n; k++)
-        if (kept == 0 || !cb_digest_eq(&v[kept - 1].digest, &v[k].digest))
-            v[kept++] = v[k];
-    *out = (struct cb_export_list){ v, kept };
+    if (!o->tree)
+        list_image(&l, o->image);
+    for (size_t i = 0; o->tree && i < o->tree->n; i++) {
+        if (o->tree->v[i].is_index)
+            list_add(&l, &o->tree->v[i].image.desc);
+        else
+            list_image(&l, &o->tree->v[i].image);
+    }
+    qsort(l.v, l.n, sizeof *l.v, by_digest);
+    for (size_t k = 0; k < l.n; k++)
+        if (kept == 0 || !cb_digest_eq(&l.v[kept - 1].digest, &l.v[k].digest))
+            l.v[kept++] = l.v[k];
+    l.n = kept;
+    *out = l;
 }
 
 static int add_blob(struct cb_tar_out *t, struct cb_store *s, const struct cb_descriptor *d, struct cb_error *err)
@@ -111,7 +134,7 @@ static int add_blob(struct cb_tar_out *t, struct cb_store *s, const struct cb_de
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err)
 {
     struct cb_export_list list;
-    cb_export_list(o->image, &list);
+    cb_export_list(o, &list);
     enum cb_digest_alg alg = CB_DIGEST_NONE;
     int r = cb_tar_out_dir(t, "blobs", err);
     for (size_t i = 0; r == 0 && i < list.n; i++) {
@@ -137,12 +160,12 @@ static void name_entry(struct cb_descriptor *d, const char *name)
         cb_strmap_set(&d->annotations, CB_ANN_REF_NAME, ref.tag);
 }
 
-static void add_entry(struct cb_index *idx, const struct cb_image *i, const char *name)
+static void add_entry(struct cb_index *idx, const struct cb_descriptor *top, const char *name)
 {
     idx->manifests = cb_reallocarray(idx->manifests, idx->n_manifests + 1, sizeof *idx->manifests);
     struct cb_descriptor *d = &idx->manifests[idx->n_manifests++];
     *d = (struct cb_descriptor){ 0 };
-    cb_descriptor_copy(d, &i->desc);
+    cb_descriptor_copy(d, top);
     cb_strmap_remove(&d->annotations, CB_ANN_IMAGE_NAME);
     cb_strmap_remove(&d->annotations, CB_ANN_REF_NAME);
     if (name)
@@ -161,7 +184,7 @@ static bool is_replaced(const struct cb_descriptor *old, const struct cb_export_
                  : tag && cb_reference_parse(&ref, o->names[i], NULL) == 0 && cb_streq(tag, ref.tag))
             return true;
     }
-    return !full && !tag && cb_digest_eq(&old->digest, &o->image->desc.digest);
+    return !full && !tag && cb_digest_eq(&old->digest, &cb_export_top(o)->digest);
 }
 
 void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, const struct cb_index *onto)
@@ -176,9 +199,9 @@ void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, c
         cb_descriptor_copy(d, &onto->manifests[i]);
     }
     for (size_t i = 0; i < o->n_names; i++)
-        add_entry(&idx, o->image, o->names[i]);
+        add_entry(&idx, cb_export_top(o), o->names[i]);
     if (o->n_names == 0)
-        add_entry(&idx, o->image, NULL);
+        add_entry(&idx, cb_export_top(o), NULL);
     if (onto)
         cb_strmap_copy(&idx.annotations, &onto->annotations);
     cb_index_print(out, &idx);

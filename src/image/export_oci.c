@@ -72,7 +72,7 @@ static int put_blobs(const struct cb_export_options *o, int root, struct cb_erro
     cb_autoclose int blobs = -1;
     struct cb_export_list list;
     int r = open_dir(root, "blobs", &blobs, err);
-    cb_export_list(o->image, &list);
+    cb_export_list(o, &list);
     for (size_t i = 0; r == 0 && i < list.n; i++)
         r = put_blob(o, blobs, &list.v[i], err);
     free(list.v);

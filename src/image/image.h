@@ -20,6 +20,25 @@ void cb_image_done(struct cb_image *i);
 int cb_image_load(struct cb_store *s, const struct cb_descriptor *desc, const struct cb_platform *platform,
                   struct cb_image *out, struct cb_error *err) CB_WUR;
 
+/* Everything below a descriptor of the store. Lowest first, the last is what it was asked for; each once. */
+struct cb_image_part {
+    struct cb_image image; /* an index: desc alone; no image: desc and manifest alone */
+    bool is_index;
+    bool is_image;         /* it can be run: not an attestation or another artifact */
+};
+struct cb_image_tree {
+    struct cb_image_part *v;
+    size_t n, cap;
+};
+void cb_image_tree_done(struct cb_image_tree *t);
+#define cb_cleanup_image_tree CB_CLEANUP(cb_image_tree_done)
+/* -CB_ENOTFOUND where a manifest or config is not in the store; layers need not be. */
+int cb_image_tree_load(struct cb_store *s, const struct cb_descriptor *desc, struct cb_image_tree *out,
+                       struct cb_error *err) CB_WUR;
+/* The image of the tree that serves the platform best (NULL: the host's), or the first one; NULL where there is
+ * none. */
+const struct cb_image *cb_image_tree_pick(const struct cb_image_tree *t, const struct cb_platform *platform);
+
 /* ---- reading a layer in: one pass for blob, table and tree ---- */
 struct cb_layer_intake {
     struct cb_store *store;
@@ -73,6 +92,15 @@ struct cb_commit_options {
     const struct cb_strmap *annotations; /* or NULL */
     bool docker_types;                   /* Docker's media types instead of OCI's */
 };
+/* Writes the index of these manifests, as they are described: platform and annotations too. */
+struct cb_commit_index_options {
+    const struct cb_descriptor *manifests;
+    size_t n;
+    const struct cb_strmap *annotations; /* or NULL */
+    bool docker_types;
+};
+int cb_image_commit_index(struct cb_store *s, const struct cb_commit_index_options *o, struct cb_descriptor *out,
+                          struct cb_error *err) CB_WUR;
 /* Writes config and manifest blobs; layers need not be in the store. */
 int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struct cb_image *out, struct cb_error *err)
     CB_WUR;
@@ -81,6 +109,8 @@ int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struc
 struct cb_export_options {
     struct cb_store *store;
     const struct cb_image *image; /* every layer blob in the store */
+    /* OCI: what is written instead of the image, maybe an index with all that it lists; or NULL */
+    const struct cb_image_tree *tree;
     const char *const *names;     /* canonical references, may be empty */
     size_t n_names;
     int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
@@ -95,6 +125,10 @@ int cb_export_docker_tar(const struct cb_export_options *o, int fd, struct cb_er
 /* The flattened tree. Into a directory that is empty or absent (files; owners and devices if root), or as one tar. */
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
 int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
+/* Several images as one tar, each below a directory of its own: dirs is parallel to v, which is in the order of the
+ * names of the directories. */
+int cb_export_tar_split(const struct cb_export_options *v, const char *const *dirs, size_t n, int fd,
+                        struct cb_error *err) CB_WUR;
 
 /* ---- in ---- */
 /* An image of an OCI layout directory: by tag ("org.opencontainers.image.ref.name"), by digest, or the only one. */

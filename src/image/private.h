@@ -130,13 +130,15 @@ void cb_tar_out_done(struct cb_tar_out *t);
 int cb_tar_out_dir(struct cb_tar_out *t, const char *path, struct cb_error *err) CB_WUR;
 int cb_tar_out_text(struct cb_tar_out *t, const char *path, struct cb_slice text, struct cb_error *err) CB_WUR;
 int cb_tar_out_finish(struct cb_tar_out *t, struct cb_error *err) CB_WUR;
-/* The directories and blobs of an image: manifest, config, layers, each once, sorted. */
+/* The directories and blobs of an image or tree: manifests, configs, layers, each once, sorted. */
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err) CB_WUR;
 struct cb_export_list {
     struct cb_descriptor *v; /* shallow: borrowed from the image */
-    size_t n;
+    size_t n, cap;
 };
-void cb_export_list(const struct cb_image *i, struct cb_export_list *out); /* sorted by digest, each once; free v */
+void cb_export_list(const struct cb_export_options *o, struct cb_export_list *out); /* sorted, each once; free v */
+/* Of what a name stands for. */
+const struct cb_descriptor *cb_export_top(const struct cb_export_options *o);
 /* index.json with one entry for each name. */
 void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, const struct cb_index *onto);
 #define CB_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"

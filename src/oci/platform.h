@@ -7,6 +7,7 @@
 
 #include "util/error.h"
 #include "util/strbuf.h"
+#include "util/strvec.h"
 
 struct cb_platform { /* owns its strings; NULL where absent */
     char *os;
@@ -20,6 +21,10 @@ void cb_platform_done(struct cb_platform *p);
 void cb_platform_copy(struct cb_platform *dst, const struct cb_platform *src);
 /* "os/arch[/variant]"; a lone "linux" takes the host's architecture, a lone "arm64" the host's system. Normalised. */
 int cb_platform_parse(struct cb_platform *out, const char *text, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+/* Lists with commas, one after the other, each platform once; "local" is the host's. *out: cb_platforms_free. */
+int cb_platforms_parse(const struct cb_strvec *lists, struct cb_platform **out, size_t *n,
+                       struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+void cb_platforms_free(struct cb_platform *v, size_t n);
 void cb_platform_host(struct cb_platform *out);
 void cb_platform_normalize(struct cb_platform *p);
 bool cb_platform_eq(const struct cb_platform *a, const struct cb_platform *b);

@@ -257,6 +257,24 @@ static inline CB_UNUSED void dump_config(struct cb_strbuf *o, const struct cb_im
     dump_health(o, c->healthcheck);
 }
 
+static inline CB_UNUSED void dump_image(struct cb_strbuf *o, const struct cb_plan *p, const struct cb_plan_image *image,
+                                        const char *show)
+{
+    if (p->n_images > 1) {
+        struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_add_platform(&platform, &image->platform);
+        cb_strbuf_addf(o, "image %s\n", platform.buf);
+    }
+    if (strchr(show, 'v') && image->goal)
+        cb_strbuf_addf(o, "goal %u%s\n", image->goal->id, p->needs_context ? ", context" : "");
+    if (strchr(show, 'c'))
+        dump_config(o, &image->config);
+    for (size_t i = 0; strchr(show, 'h') && i < image->n_history; i++) {
+        const struct cb_plan_history *h = &image->history[i];
+        cb_strbuf_addf(o, "history %d %s\n", h->vertex ? (int)h->vertex->id : -1, h->created_by);
+    }
+}
+
 static inline CB_UNUSED void dump_plan(struct cb_strbuf *o, const struct cb_plan *p, const char *show)
 {
     for (size_t i = 0; strchr(show, 's') && i < p->n_sources; i++) {
@@ -266,12 +284,6 @@ static inline CB_UNUSED void dump_plan(struct cb_strbuf *o, const struct cb_plan
     }
     for (size_t i = 0; strchr(show, 'v') && i < p->n; i++)
         dump_vertex(o, p->vertices[i]);
-    if (strchr(show, 'v') && p->goal)
-        cb_strbuf_addf(o, "goal %u%s\n", p->goal->id, p->needs_context ? ", context" : "");
-    if (strchr(show, 'c'))
-        dump_config(o, &p->config);
-    for (size_t i = 0; strchr(show, 'h') && i < p->n_history; i++) {
-        const struct cb_plan_history *h = &p->history[i];
-        cb_strbuf_addf(o, "history %d %s\n", h->vertex ? (int)h->vertex->id : -1, h->created_by);
-    }
+    for (size_t i = 0; i < p->n_images; i++)
+        dump_image(o, p, &p->images[i], show);
 }

@@ -36,7 +36,8 @@ static void set(char **field, const char *text)
 
 static void step_init(struct step *s, enum cb_vertex_kind kind)
 {
-    *s = (struct step){ .kb = { .clamp_mtime = INT64_MAX, .arch = "amd64" }, .v.kind = kind, .has_base = true };
+    *s = (struct step){ .kb = { .clamp_mtime = INT64_MAX }, .v.kind = kind, .has_base = true };
+    set(&s->v.platform.arch, "amd64");
     s->base = digest("base");
     s->from = digest("from");
     s->has_from = kind == CB_VERTEX_COPY;
@@ -61,6 +62,7 @@ static void step_done(struct step *s)
 {
     struct cb_vertex *v = &s->v;
     cb_strvec_done(&s->hosts);
+    cb_platform_done(&v->platform);
     cb_strvec_done(&v->run.argv);
     cb_strvec_done(&v->run.env);
     cb_strvec_done(&v->run.key_env);
@@ -100,7 +102,7 @@ static void change_user_empty(struct step *s) { set(&s->v.run.user, ""); }
 static void change_network_none(struct step *s) { s->v.run.network = CB_NETWORK_NONE; }
 static void change_script(struct step *s) { set(&s->v.run.script, "#!/bin/sh"); }
 static void change_script_path(struct step *s) { set(&s->v.run.script_path, "/dev/pipes/X"); }
-static void change_arch(struct step *s) { s->kb.arch = "arm64"; }
+static void change_arch(struct step *s) { set(&s->v.platform.arch, "arm64"); }
 static void change_single_id(struct step *s) { s->kb.single_id = true; }
 static void change_hosts(struct step *s) { cb_strvec_push(&s->hosts, "a 1.2.3.4"); }
 static void change_epoch(struct step *s) { s->kb.clamp_mtime = 0; }

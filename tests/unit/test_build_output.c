@@ -38,6 +38,8 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_addf(o, " level %d", x->level);
     if (x->docker_types)
         cb_strbuf_adds(o, " docker-types");
+    if (x->platform_split >= 0)
+        cb_strbuf_addf(o, " split %d", x->platform_split);
 }
 
 static void test_grammar(void **state)
@@ -48,6 +50,9 @@ static void test_grammar(void **state)
         { "./a/b", "local to ./a/b" },
         { "-", "tar to -" },
         { "type=local,dest=out", "local to out" },
+        { "type=local,dest=out,platform-split=false", "local to out split 0" },
+        { "type=tar,dest=out,platform-split=true", "tar to out split 1" },
+        { "type=oci,dest=out,platform-split=true", NULL },
         { "type=tar,dest=-", "tar to -" },
         { "type=tar,dest=a.tar", "tar to a.tar" },
         { "dest=a.tar,type=oci", "oci to a.tar" },

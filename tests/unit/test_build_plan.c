@@ -9,9 +9,9 @@
 
 struct planned {
     struct cb_build_options o;
-    struct cb_strvec args, devices;
+    struct cb_strvec args, devices, platforms;
     struct cb_strmap labels, contexts;
-    struct cb_platform platform;
+    struct cb_platform *parsed;
     char *target;
     char show[8];
     struct fake_resolver resolver;
@@ -29,7 +29,8 @@ static void planned_done(struct planned *p)
     cb_strvec_done(&p->args);
     cb_strmap_done(&p->labels);
     cb_strmap_done(&p->contexts);
-    cb_platform_done(&p->platform);
+    cb_platforms_free(p->parsed, p->o.n_platforms);
+    cb_strvec_done(&p->platforms);
     cb_error_done(&p->err);
     free(p->target);
     cb_strvec_done(&p->devices);
@@ -61,8 +62,8 @@ static void take_word(struct planned *p, const char *word)
     } else if (cb_starts_with(word, "network=")) {
         assert_int_equal(cb_network_parse(v, &p->o.network, NULL), 0);
     } else if (cb_starts_with(word, "platform=")) {
-        cb_platform_done(&p->platform);
-        assert_int_equal(cb_platform_parse(&p->platform, v, NULL), 0);
+        cb_strvec_done(&p->platforms);
+        cb_strvec_push(&p->platforms, v);
     } else {
         fail_msg("what is %s?", word);
     }
@@ -84,12 +85,13 @@ static void take_options(struct planned *p, const char *text)
 static void plan(struct planned *p, const char *text)
 {
     *p = (struct planned){ .show = "vc" };
-    assert_int_equal(cb_platform_parse(&p->platform, "linux/amd64", NULL), 0);
+    cb_strvec_push(&p->platforms, "linux/amd64");
     take_options(p, text);
+    assert_int_equal(cb_platforms_parse(&p->platforms, &p->parsed, &p->o.n_platforms, NULL), 0);
     p->o.build_args = &p->args;
     p->o.labels = &p->labels;
     p->o.contexts = &p->contexts;
-    p->o.platform = &p->platform;
+    p->o.platforms = p->parsed;
     p->o.target = p->target;
     p->df = cb_dockerfile_parse("Dockerfile", text, strlen(text), &p->err);
     if (!p->df)
@@ -182,9 +184,9 @@ static void test_expose_all(void **state)
     struct planned p;
     plan(&p, "FROM busybox\nEXPOSE 1-65535 80 80/udp 1-65535/udp\n");
     assert_int_equal(p.r, 0);
-    assert_int_equal(p.plan.config.exposed_ports.n, 2 * 65535);
-    for (size_t i = 1; i < p.plan.config.exposed_ports.n; i++)
-        assert_true(strcmp(p.plan.config.exposed_ports.v[i - 1], p.plan.config.exposed_ports.v[i]) < 0);
+    assert_int_equal(p.plan.images[0].config.exposed_ports.n, 2 * 65535);
+    for (size_t i = 1; i < p.plan.images[0].config.exposed_ports.n; i++)
+        assert_true(strcmp(p.plan.images[0].config.exposed_ports.v[i - 1], p.plan.images[0].config.exposed_ports.v[i]) < 0);
     planned_done(&p);
 }
 
@@ -200,9 +202,9 @@ static void test_long_chain(void **state)
     plan(&p, text.buf);
     assert_int_equal(p.r, 0);
     assert_int_equal(p.plan.n, 3000);
-    assert_int_equal(p.plan.n_history, 2999);
-    assert_string_equal(p.plan.history[2998].created_by, "RUN /bin/sh -c 2999");
-    assert_ptr_equal(p.plan.history[2998].vertex, p.plan.goal);
+    assert_int_equal(p.plan.images[0].n_history, 2999);
+    assert_string_equal(p.plan.images[0].history[2998].created_by, "RUN /bin/sh -c 2999");
+    assert_ptr_equal(p.plan.images[0].history[2998].vertex, p.plan.images[0].goal);
     planned_done(&p);
 }
 
@@ -217,7 +219,7 @@ static void test_platform_args(void **state)
     plan(&p, "#> platform=linux/arm/v7 target=x\nFROM --platform=$BUILDPLATFORM busybox AS x\n"
              "ARG BUILDPLATFORM\nARG BUILDARCH\nARG TARGETVARIANT\nARG TARGETSTAGE\nRUN x\n");
     assert_int_equal(p.r, 0);
-    const struct cb_strvec *env = &p.plan.goal->run.env;
+    const struct cb_strvec *env = &p.plan.images[0].goal->run.env;
     assert_string_equal(cb_env_get(env, "BUILDPLATFORM"), text.buf);
     assert_string_equal(cb_env_get(env, "BUILDARCH"), host.arch);
     assert_string_equal(cb_env_get(env, "TARGETVARIANT"), "v7");
@@ -232,18 +234,18 @@ static void test_parent_is_kept(void **state)
     struct planned p;
     plan(&p, "FROM rich AS a\nFROM a\nRUN x\n");
     assert_int_equal(p.r, 0);
-    assert_non_null(p.plan.base);
-    assert_string_equal(p.plan.base->repo, "library/rich");
-    assert_int_equal(p.plan.base->image.config.n_diff_ids, 2);
+    assert_non_null(p.plan.images[0].base);
+    assert_string_equal(p.plan.images[0].base->repo, "library/rich");
+    assert_int_equal(p.plan.images[0].base->image.config.n_diff_ids, 2);
     /* What the solver and the commit fill in. */
-    assert_int_equal(p.plan.config.n_diff_ids, 0);
-    assert_int_equal(p.plan.config.n_history, 0);
-    assert_string_equal(p.plan.config.created, "2020-01-01T00:00:00Z");
+    assert_int_equal(p.plan.images[0].config.n_diff_ids, 0);
+    assert_int_equal(p.plan.images[0].config.n_history, 0);
+    assert_string_equal(p.plan.images[0].config.created, "2020-01-01T00:00:00Z");
     planned_done(&p);
     plan(&p, "FROM scratch\nLABEL a=b\n");
     assert_int_equal(p.r, 0);
-    assert_null(p.plan.goal);
-    assert_null(p.plan.base);
+    assert_null(p.plan.images[0].goal);
+    assert_null(p.plan.images[0].base);
     planned_done(&p);
 }
 
@@ -254,7 +256,7 @@ static void test_null_error(void **state)
                                          "FROM busybox AS a\nCOPY --from=missing / /\n", "FROM ${x:?no}\n" };
     struct cb_platform platform cb_cleanup_platform = { 0 };
     assert_int_equal(cb_platform_parse(&platform, "linux/amd64", NULL), 0);
-    struct cb_build_options o = { .platform = &platform };
+    struct cb_build_options o = { .platforms = &platform, .n_platforms = 1 };
     for (size_t i = 0; i < CB_COUNTOF(texts); i++) {
         struct fake_resolver resolver = { 0 };
         struct cb_plan out = { 0 };

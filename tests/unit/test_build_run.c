@@ -67,7 +67,7 @@ static char *image_text(struct build_fixture *b, const struct result *x)
 {
     struct fixture *f = &b->f;
     struct cb_strbuf o = CB_STRBUF_INIT;
-    const struct cb_image_config *c = &x->r.image.config;
+    const struct cb_image_config *c = &x->r.images[0].config;
     for (size_t i = 0; i < c->n_diff_ids; i++) {
         CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
         ok(cb_store_toc_get(f->s, &c->diff_ids[i], &toc, &f->err));
@@ -88,7 +88,7 @@ static void assert_image_at(struct build_fixture *b, const struct result *x, con
 
 static bool same_image(const struct result *x, const struct result *y)
 {
-    return cb_digest_eq(&x->r.image.desc.digest, &y->r.image.desc.digest);
+    return cb_digest_eq(&x->r.desc.digest, &y->r.desc.digest);
 }
 
 static void assert_cached(const struct result *x, unsigned steps, unsigned cached)
@@ -107,7 +107,7 @@ static void test_layers_and_history(void **state)
                             "COPY <<E /e\ntext\nE\nCMD [\"x\"]\n",
                             .tag = "app:1");
     assert_image(&x, "-- 0\nd w 755 0:0\n-- 1\nd w 755 0:0\nf w/a 644 0:0 3\n-- 2\nf e 644 0:0 5\n");
-    const struct cb_image_config *c = &x.r.image.config;
+    const struct cb_image_config *c = &x.r.images[0].config;
     static const bool empty[] = { false, false, true, true, false, true };
     assert_int_equal(c->n_history, CB_COUNTOF(empty));
     for (size_t i = 0; i < c->n_history; i++) {
@@ -123,7 +123,7 @@ static void test_layers_and_history(void **state)
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     struct fixture *f = &b->f;
     ok(cb_store_name_get(f->s, "docker.io/library/app:1", &d, &f->err));
-    assert_true(cb_digest_eq(&d.digest, &x.r.image.desc.digest));
+    assert_true(cb_digest_eq(&d.digest, &x.r.desc.digest));
     done(&x);
 }
 
@@ -131,10 +131,10 @@ static void test_nothing_at_all(void **state)
 {
     struct build_fixture *b = *state;
     struct result x = BUILT("FROM scratch\nLABEL a=b\n");
-    assert_int_equal(x.r.image.config.n_diff_ids, 0);
-    assert_int_equal(x.r.image.config.n_history, 1);
-    assert_true(x.r.image.config.history[0].empty_layer);
-    assert_string_equal(cb_strmap_get(&x.r.image.config.labels, "a"), "b");
+    assert_int_equal(x.r.images[0].config.n_diff_ids, 0);
+    assert_int_equal(x.r.images[0].config.n_history, 1);
+    assert_true(x.r.images[0].config.history[0].empty_layer);
+    assert_string_equal(cb_strmap_get(&x.r.images[0].config.labels, "a"), "b");
     done(&x);
 }
 
@@ -163,9 +163,9 @@ static void test_on_an_image_of_the_store(void **state)
     struct result x = BUILT("FROM base\nWORKDIR /base/own\nCOPY a /base/\n");
     assert_image(&x, "-- 0\nd base 755 0:0\nf base/a 644 0:0 3\n-- 1\nd base 755 0:0\nd base/own 755 7:8\n"
                      "-- 2\nd base 755 0:0\nf base/a 644 0:0 3\n");
-    assert_int_equal(x.r.image.config.n_history, 5);
-    assert_string_equal(cb_env_get(&x.r.image.config.env, "A"), "1");
-    assert_true(cb_digest_eq(&x.r.image.manifest.layers[0].digest, &base.r.image.manifest.layers[0].digest));
+    assert_int_equal(x.r.images[0].config.n_history, 5);
+    assert_string_equal(cb_env_get(&x.r.images[0].config.env, "A"), "1");
+    assert_true(cb_digest_eq(&x.r.images[0].manifest.layers[0].digest, &base.r.images[0].manifest.layers[0].digest));
     done(&base);
     done(&x);
 }
@@ -208,7 +208,7 @@ static void test_what_changed(void **state)
     y = BUILT(usual);
     assert_int_equal(y.r.cached, 1);
     assert_false(same_image(&x, &y));
-    assert_true(cb_digest_eq(&x.r.image.config.diff_ids[0], &y.r.image.config.diff_ids[0]));
+    assert_true(cb_digest_eq(&x.r.images[0].config.diff_ids[0], &y.r.images[0].config.diff_ids[0]));
     done(&y);
     /* Its mode. */
     put(b, "b", "b");
@@ -232,7 +232,7 @@ static void test_content_hits(void **state)
     put(b, "a", "aaa");
     struct result x = BUILT("FROM scratch\nCOPY a /x/\n");
     struct result y = BUILT("FROM scratch\nCOPY <<E /first\n1\nE\nCOPY a /x/a\n");
-    assert_true(cb_digest_eq(&x.r.image.config.diff_ids[0], &y.r.image.config.diff_ids[1]));
+    assert_true(cb_digest_eq(&x.r.images[0].config.diff_ids[0], &y.r.images[0].config.diff_ids[1]));
     assert_cached(&y, 2, 1);
     done(&x);
     done(&y);
@@ -249,7 +249,7 @@ static void test_stage_that_comes_out_the_same(void **state)
     put(b, "noise", "2");
     struct result y = BUILT(text);
     assert_cached(&y, 3, 2);
-    assert_true(cb_digest_eq(&x.r.image.config.diff_ids[0], &y.r.image.config.diff_ids[0]));
+    assert_true(cb_digest_eq(&x.r.images[0].config.diff_ids[0], &y.r.images[0].config.diff_ids[0]));
     done(&x);
     done(&y);
 }
@@ -260,13 +260,13 @@ static void test_bytes_that_are_gone(void **state)
     put(b, "a", "aaa");
     put(b, "b", "b");
     struct result x = BUILT(usual, .tag = "x");
-    cb_autofree char *blob = blob_file(&b->f, &x.r.image.manifest.layers[1].digest);
+    cb_autofree char *blob = blob_file(&b->f, &x.r.images[0].manifest.layers[1].digest);
     assert_int_equal(unlink(blob), 0);
     struct result y = BUILT(usual);
     assert_true(y.r.cached < 4);
     assert_int_equal(access(blob, F_OK), 0);
     for (size_t i = 0; i < 2; i++)
-        assert_true(cb_digest_eq(&x.r.image.config.diff_ids[i], &y.r.image.config.diff_ids[i]));
+        assert_true(cb_digest_eq(&x.r.images[0].config.diff_ids[i], &y.r.images[0].config.diff_ids[i]));
     done(&x);
     done(&y);
 }
@@ -307,11 +307,11 @@ static void test_records_that_do_not_fit(void **state)
     closedir(top);
     assert_int_equal(replaced, 1);
     struct result y = BUILT("FROM scratch\nCOPY a /a\nCOPY b /b\n");
-    assert_int_equal(y.r.image.config.n_diff_ids, 1); /* what the records say, but one layer a step */
+    assert_int_equal(y.r.images[0].config.n_diff_ids, 1); /* what the records say, but one layer a step */
     size_t layers = 0;
-    for (size_t i = 0; i < y.r.image.config.n_history; i++)
-        layers += !y.r.image.config.history[i].empty_layer;
-    assert_int_equal(layers, y.r.image.config.n_diff_ids);
+    for (size_t i = 0; i < y.r.images[0].config.n_history; i++)
+        layers += !y.r.images[0].config.history[i].empty_layer;
+    assert_int_equal(layers, y.r.images[0].config.n_diff_ids);
     done(&x);
     done(&y);
 }
@@ -328,7 +328,7 @@ static void test_reproducible(void **state)
     assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
     struct result y = BUILT(usual, .no_cache = true);
     assert_true(same_image(&x, &y));
-    assert_string_equal(x.r.image.config.created, "1970-01-12T13:46:40Z");
+    assert_string_equal(x.r.images[0].config.created, "1970-01-12T13:46:40Z");
     done(&x);
     done(&y);
     assert_int_equal(setenv("SOURCE_DATE_EPOCH", "soon", 1), 0);
@@ -426,7 +426,7 @@ static void test_long_chain(void **state)
     assert_cached(&x, 500, 0);
     assert_cached(&y, 500, 500);
     assert_true(same_image(&x, &y));
-    assert_int_equal(y.r.image.config.n_diff_ids, 250);
+    assert_int_equal(y.r.images[0].config.n_diff_ids, 250);
     /* Only the last step is asked again where only that changed. */
     cb_strbuf_adds(&text, "COPY a /last\n");
     struct result z = BUILT(text.buf);

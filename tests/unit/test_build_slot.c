@@ -354,8 +354,8 @@ static void test_empty_ones_do_not_count(void **state)
     struct cb_slot *empty = pending(b, t), *full = cb_slots_made(t, &m.layer, m.toc);
     cb_slot_complete(empty, NULL, NULL, NULL);
     struct cb_slot *with[] = { empty, full, empty }, *without[] = { full }, *twice[] = { full, full };
-    struct cb_vertex v = { .kind = CB_VERTEX_RUN };
-    struct cb_key_base kb = { .clamp_mtime = INT64_MAX, .arch = "amd64" };
+    struct cb_vertex v = { .kind = CB_VERTEX_RUN, .platform.arch = (char *)(uintptr_t) "amd64" };
+    struct cb_key_base kb = { .clamp_mtime = INT64_MAX };
     struct cb_digest a, c, d, hint;
     cb_key_run_content(&kb, &v, with, 3, &a);
     cb_key_run_content(&kb, &v, without, 1, &c);

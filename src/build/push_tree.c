@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images of the store, each maybe an index of several: the `push` verb, and the blobs that `save` needs. */
+#include "build/failed.h"
+#include "build/internal.h"
+#include "util/alloc.h"
+
+/* The slots of what is an image; NULL where the manifest is no image. */
+static int part_slots(struct cb_slots *slots, const struct cb_image_part *part, struct cb_slot ***out,
+                      struct cb_error *err)
+{
+    *out = NULL;
+    if (!part->is_image)
+        return 0;
+    *out = cb_build_slots(slots, &(struct cb_found_image){ .image = part->image }, err); /* borrowed */
+    return *out ? 0 : -CB_EVERIFY;
+}
+
+static int fetch_part(const struct cb_build_env *env, const struct cb_image_part *part, struct cb_step *step,
+                      struct cb_error *err)
+{
+    CB_AUTO(cb_slots_free) struct cb_slots *slots = cb_slots_new(env);
+    struct cb_slot **v = NULL;
+    int r = part_slots(slots, part, &v, err);
+    if (r == 0 && v)
+        r = cb_slots_need(slots, v, part->image.manifest.n_layers, CB_NEED_BLOB, step, err);
+    free(v);
+    return r;
+}
+
+int cb_build_fetch_tree(const struct cb_build_env *env, const struct cb_image_tree *tree, struct cb_step *step,
+                        struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < tree->n; i++)
+        r = fetch_part(env, &tree->v[i], step, err);
+    return r;
+}
+
+/* ---- push ---- */
+
+static void report_current(const struct cb_reference *target, struct cb_build_result *res)
+{
+    res->was_current = true;
+    res->tags = CB_NEW(struct cb_build_tag);
+    res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
+    res->n_tags = 1;
+}
+
+/* Each image has slots of its own: one layer may be in two of them under different encodings. */
+static int push_parts(struct cb_pusher *p, const struct cb_image_tree *tree, struct cb_build_result *res,
+                      const struct cb_build_env *env, struct cb_error *err)
+{
+    struct cb_push_set set = { .v = cb_calloc(tree->n, sizeof *set.v) };
+    struct cb_slots **slots = cb_calloc(tree->n, sizeof(struct cb_slots *));
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < tree->n; i++) {
+        struct cb_push_part *part = &set.v[set.n++];
+        part->desc = &tree->v[i].image.desc;
+        part->manifest = tree->v[i].is_index ? NULL : &tree->v[i].image.manifest;
+        slots[i] = cb_slots_new(env);
+        r = part_slots(slots[i], &tree->v[i], &part->layers, err);
+    }
+    if (r == 0)
+        r = cb_pusher_finish(p, &set, res, err);
+    for (size_t i = 0; i < set.n; i++) {
+        free(set.v[i].layers);
+        cb_slots_free(slots[i]);
+    }
+    free(slots);
+    free(set.v);
+    return r;
+}
+
+int cb_build_push_tree(const struct cb_build_env *env, const struct cb_image_tree *tree,
+                       const struct cb_reference *target, struct cb_build_result *res, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    bool current = false;
+    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, &e);
+    int r = p ? cb_pusher_current(p, &tree->v[tree->n - 1].image.desc, &current, &e) : cb_failed(&e);
+    if (r == 0 && current)
+        report_current(target, res);
+    else if (r == 0)
+        r = push_parts(p, tree, res, env, &e);
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}

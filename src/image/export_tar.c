@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The files of an image as one tar; of several, each below a directory of its own. */
+#include "image/private.h"
+#include "util/alloc.h"
+
+struct flat {
+    const struct cb_export_options *o;
+    const char *dir;                     /* "" or "linux_arm64": what every path stands below */
+    struct cb_stack *stack;
+    struct cb_hashmap *first;            /* address of the bytes' entry → the first path that has them */
+    const struct cb_stack_entry **files; /* which is written with its bytes */
+    size_t n_files;
+};
+
+static const char *data_key(char buf[static 32], const struct cb_entry *data)
+{
+    snprintf(buf, 32, "%p", (const void *)data);
+    return buf;
+}
+
+/* The first path in order carries the bytes, the others become links to it, whatever the layers did. */
+static void plan(struct flat *f)
+{
+    size_t n = cb_stack_count(f->stack);
+    f->files = cb_calloc(n + 1, sizeof *f->files);
+    f->first = cb_hashmap_new();
+    for (size_t i = 0; i < n; i++) {
+        const struct cb_stack_entry *e = cb_stack_at(f->stack, i);
+        char key[32];
+        if (e->data && !cb_hashmap_get(f->first, data_key(key, e->data))) {
+            cb_hashmap_put(f->first, key, (void *)(uintptr_t)e->e->path);
+            f->files[f->n_files++] = e;
+        }
+    }
+}
+
+/* Below the directory; owned. */
+static char *below(const struct flat *f, const char *path)
+{
+    return cb_asprintf("%s%s%s", f->dir, *f->dir && *path ? "/" : "", path);
+}
+
+static int put_entry(struct flat *f, struct cb_tar_out *t, struct cb_entry e, struct cb_blob_source *data,
+                     struct cb_error *err)
+{
+    cb_autofree char *path = below(f, e.path);
+    cb_autofree char *link = e.type == CB_ENTRY_HARDLINK ? below(f, e.link) : NULL;
+    e.path = path;
+    if (link)
+        e.link = link;
+    return cb_layer_writer_add(t->w, &e, data, err);
+}
+
+/* A hard link to what has no bytes: the thing itself once more. */
+static int add_special_link(struct flat *f, struct cb_tar_out *t, const struct cb_stack_entry *se,
+                            struct cb_error *err)
+{
+    const struct cb_entry *to = cb_toc_find(cb_stack_toc(f->stack, se->layer), se->e->link);
+    if (!to || to->type == CB_ENTRY_FILE || to->type == CB_ENTRY_HARDLINK || to->type == CB_ENTRY_DIR)
+        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which no layer holds", se->e->path,
+                            se->e->link);
+    struct cb_entry e = *to;
+    e.path = se->e->path;
+    return put_entry(f, t, e, NULL, err);
+}
+
+static int add_entry(struct flat *f, struct cb_files *files, struct cb_tar_out *t, const struct cb_stack_entry *se,
+                     struct cb_error *err)
+{
+    char key[32];
+    struct cb_entry e = *se->e;
+    if (!se->data && e.type == CB_ENTRY_HARDLINK)
+        return add_special_link(f, t, se, err);
+    if (!se->data)
+        return put_entry(f, t, e, NULL, err);
+    const char *first = cb_hashmap_get(f->first, data_key(key, se->data));
+    if (strcmp(first, e.path) != 0) {
+        e.type = CB_ENTRY_HARDLINK;
+        e.link = first;
+        return put_entry(f, t, e, NULL, err);
+    }
+    cb_autosource struct cb_blob_source *src = NULL;
+    int r = cb_files_source(files, se, &src, err);
+    if (r < 0)
+        return r;
+    e.type = CB_ENTRY_FILE;
+    e.link = NULL;
+    e.size = se->data->size;
+    return put_entry(f, t, e, src, err);
+}
+
+static int write_flat(struct flat *f, const struct cb_layer *layers, struct cb_tar_out *t, struct cb_error *err)
+{
+    struct cb_files_options fo = {
+        .store = f->o->store,
+        .stack = f->stack,
+        .layers = layers,
+        .wanted = f->files,
+        .n_wanted = f->n_files,
+        .cancel = f->o->cancel,
+    };
+    CB_AUTO(cb_files_free) struct cb_files *files = NULL;
+    int r = cb_files_open(&fo, &files, err);
+    if (r == 0 && *f->dir)
+        r = cb_tar_out_dir(t, f->dir, err);
+    for (size_t i = 0; r == 0 && i < cb_stack_count(f->stack); i++)
+        r = add_entry(f, files, t, cb_stack_at(f->stack, i), err);
+    return r;
+}
+
+static int write_image(const struct cb_export_options *o, const char *dir, struct cb_tar_out *t, struct cb_error *err)
+{
+    CB_AUTO(cb_stack_unref) struct cb_stack *stack = NULL;
+    int r = cb_image_stack(o->store, o->image, o->cancel, &stack, err);
+    if (r < 0)
+        return r;
+    struct flat f = { .o = o, .dir = dir, .stack = stack };
+    struct cb_layer *layers = cb_image_layers(o->image);
+    plan(&f);
+    r = write_flat(&f, layers, t, err);
+    cb_image_layers_free(layers, o->image->config.n_diff_ids);
+    cb_hashmap_free(f.first);
+    free(f.files);
+    return r;
+}
+
+int cb_export_tar_split(const struct cb_export_options *v, const char *const *dirs, size_t n, int fd,
+                        struct cb_error *err)
+{
+    struct cb_tar_out t cb_cleanup_tar_out = { 0 };
+    int r = cb_tar_out_open(&t, fd, &v[0], err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = write_image(&v[i], dirs[i], &t, err);
+    if (r == 0)
+        r = cb_tar_out_finish(&t, err);
+    if (r < 0)
+        cb_error_wrap(err, "export the files as tar");
+    return r;
+}
+
+int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err)
+{
+    static const char *const none = "";
+    return cb_export_tar_split(o, &none, 1, fd, err);
+}
