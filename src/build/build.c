@@ -6,6 +6,7 @@
 
 #include "build/check.h"
 #include "build/failed.h"
+#include "build/foreign.h"
 #include "build/internal.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -323,6 +324,8 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         b->solver.on_layer_arg = b->pusher;
     }
     if (r == 0)
+        r = cb_foreign_check(&b->solver, err);
+    if (r == 0)
         r = cb_solve(&b->solver, err);
     if (r == 0)
         r = cb_build_squash(b, err);
@@ -366,10 +369,13 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
 
 /* ---- failure ---- */
 
-static void keep_log(struct cb_build *b, const struct cb_vertex *v)
+/* Of a step that did not even start nothing is shown. */
+static void keep_log(struct cb_build *b, const struct cb_vertex *v, const struct cb_error *err)
 {
     struct cb_strbuf log cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *last = cb_step_last_lines(v->step);
+    if (!*last && err->code != CB_ESTEP)
+        return;
     const char *end = *last && !cb_ends_with(last, "\n") ? "\n" : "";
     cb_strbuf_addf(&log, "------\n > %s:\n%s%s------\n", v->name, last, end);
     b->res->failed_log = cb_strbuf_detach(&log, NULL);
@@ -383,7 +389,7 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
         return;
     b->res->failed = v->span;
     if (v->kind == CB_VERTEX_RUN)
-        keep_log(b, v);
+        keep_log(b, v, err);
     if (b->plan.n_images > 1)
         cb_build_wrap_platform(err, &v->platform);
     if (v->span.first)

@@ -68,6 +68,7 @@ struct cb_run_op {
     size_t n_mounts;
     bool insecure;
     struct cb_strvec devices;    /* CDI names behind '!' (required) or '?' */
+    char *interpreter;           /* of a foreign platform: has to be in the root; NULL in a plan */
 };
 
 struct cb_copy_op {

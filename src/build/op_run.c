@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "build/failed.h"
+#include "build/foreign.h"
 #include "build/rootfs.h"
 #include "build/run_mounts.h"
 #include "build/run_device.h"
@@ -283,6 +284,8 @@ static int execute_run(struct cb_solver *s, struct cb_vertex *v, struct cb_error
         return 0;
     }
     int r = cb_run_root_open(&root, s->slots, st->layers, st->n_layers, v->step, err);
+    if (r == 0)
+        r = cb_foreign_check_root(&root, &v->platform, v->run.interpreter, err);
     if (r < 0)
         return r;
     st->created = cb_time_now();

@@ -428,6 +428,7 @@ static void vertex_free(struct cb_vertex *v)
     free(v->run.mounts);
     free(v->inputs);
     cb_strvec_done(&v->run.devices);
+    free(v->run.interpreter);
     cb_strvec_done(&v->copy.sources);
     cb_strvec_done(&v->copy.file_names);
     cb_strvec_done(&v->copy.file_bodies);

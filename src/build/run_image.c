@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "build/internal.h"
+#include "build/foreign.h"
 #include "build/rootfs.h"
 #include "util/alloc.h"
 #include "util/path.h"
@@ -167,7 +168,12 @@ int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_ima
     struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct container c = { .env = env, .o = o, .config = &f->image.config };
-    int r = prepare(&c, &root, slots, f, &e);
+    cb_autofree char *interpreter = NULL;
+    int r = cb_foreign_check_platform(env, &c.config->platform, &interpreter, &e);
+    if (r == 0)
+        r = prepare(&c, &root, slots, f, &e);
+    if (r == 0)
+        r = cb_foreign_check_root(&root, &c.config->platform, interpreter, &e);
     cb_progress_finish(env->progress, r < 0);
     if (r == 0)
         r = start(&c, &root, status, &e);

@@ -201,7 +201,7 @@ static int prepare_vertex(struct cb_solver *s, struct cb_vertex *v, struct cb_er
     int r = make_key(s, v, err);
     if (r == 0)
         share(s, v);
-    if (v->state->vertex == v && !v->step)
+    if (v->state->vertex == v && !v->step && v->kind != CB_VERTEX_LINK)
         v->step = cb_step_new(s->env->progress, v->name);
     return r;
 }

@@ -189,3 +189,18 @@ void cb_probes_done(struct cb_probes *p);
 /* Tries for real, in children; leaves nothing. work_dir_fd: where trees would be (overlay on that file system is
  * tried). */
 int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, struct cb_error *err) CB_WUR;
+
+/* ---- programs of other architectures ---- */
+enum cb_foreign_state {
+    CB_FOREIGN_NOT,
+    CB_FOREIGN_IN_ROOT,    /* by an interpreter that the root of the step has to hold */
+    CB_FOREIGN_RUNS,       /* by the processor itself, or by an interpreter that the kernel holds open */
+};
+struct cb_foreign {
+    enum cb_foreign_state state;
+    char *interpreter;     /* IN_ROOT: its absolute path */
+    char *detail;          /* what is the matter; NULL where it runs */
+};
+void cb_foreign_done(struct cb_foreign *f);
+/* Tries for real, in a root of its own below work_dir_fd. arch: as in a platform. */
+int cb_exec_probe_foreign(int work_dir_fd, const char *arch, struct cb_foreign *out, struct cb_error *err) CB_WUR;

@@ -14,6 +14,7 @@
 
 #include "exec/cgroup.h"
 #include "exec/exec.h"
+#include "exec/foreign.h"
 #include "exec/mnt.h"
 #include "exec/overlay.h"
 #include "exec/subid.h"
@@ -276,6 +277,18 @@ static void probe_memory(struct cb_probes *out)
                           cb_strdup("systemd-run --user --scope -p Delegate=yes cbpush … (only for --memory)") });
 }
 
+static void probe_foreign(struct cb_probes *out, int work_dir)
+{
+    struct cb_strbuf list cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_foreign_list(work_dir, &list);
+    add(out, "other platforms", false,
+        (struct finding){ list.len ? CB_PROBE_OK : CB_PROBE_MISSING,
+                          list.len ? cb_asprintf("RUN works for %s", list.buf)
+                                   : cb_strdup("RUN works for this machine's own only"),
+                          cb_strdup("apt-get install qemu-user-static, or docker run --privileged --rm "
+                                    "tonistiigi/binfmt --install all (only for RUN of other platforms)") });
+}
+
 int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, struct cb_error *err)
 {
     struct stat st;
@@ -289,5 +302,6 @@ int cb_exec_probe(int work_dir_fd, enum cb_id_mode mode, struct cb_probes *out, 
     probe_isolations(out, work_dir_fd, mode);
     probe_network(out);
     probe_memory(out);
+    probe_foreign(out, work_dir_fd);
     return 0;
 }
