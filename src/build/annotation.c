@@ -68,7 +68,7 @@ int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_e
         return cb_error_set(err, CB_EUSAGE, "--annotation %s: write [TYPE:]KEY=VALUE", spec);
     cb_autofree char *key = cb_strndup(start, (size_t)(eq - start));
     int r = colon ? 0 : add(to, NULL, key, eq + 1, err);
-    for (const char *t = spec; r == 0 && colon && t < colon; t += strcspn(t, ",:") + 1) {
+    for (const char *t = spec; r == 0 && colon && t <= colon; t += strcspn(t, ",:") + 1) {
         cb_autofree char *target = cb_strndup(t, strcspn(t, ",:"));
         r = add(to, target, key, eq + 1, err);
     }

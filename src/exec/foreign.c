@@ -13,6 +13,7 @@
 #include "exec/foreign.h"
 #include "oci/platform.h"
 #include "util/alloc.h"
+#include "util/fd.h"
 #include "util/fs.h"
 
 #define BINFMT_DIR "/proc/sys/fs/binfmt_misc"
@@ -64,6 +65,15 @@ static bool runs(int dirfd)
     return status == 0;
 }
 
+/* Not worth a sync. */
+static int write_program(int dirfd, const struct cb_strbuf *program, struct cb_error *err)
+{
+    cb_autoclose int fd = openat(dirfd, "program", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (fd < 0 || fchmod(fd, 0755) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "write a program to try");
+    return cb_fd_write_all(fd, program->buf, program->len, err);
+}
+
 static int try_program(int work_dir_fd, const struct cb_strbuf *program, bool *ok, struct cb_error *err)
 {
     char name[64] = "";
@@ -71,7 +81,7 @@ static int try_program(int work_dir_fd, const struct cb_strbuf *program, bool *o
     int r = cb_fs_mkdtempat(work_dir_fd, "probe-", name, 0755, &dir, err);
     if (r < 0)
         return r;
-    r = cb_fs_write_file(dir, "program", program->buf, program->len, 0755, err);
+    r = write_program(dir, program, err);
     *ok = r == 0 && runs(dir);
     int e = cb_fs_remove_tree(work_dir_fd, name, r < 0 ? NULL : err);
     return r < 0 ? r : e;

@@ -146,7 +146,7 @@ refused_by()
     refused 2 --network=fast
     refused 2 --no-cache=maybe
     refused 2 extra
-    refused 2 --platform linux/amd64,linux/arm64
+    refused 2 --platform linux/amd64,
     run cbpush build --push
     assert_status 2
     run cbpush build -t BusyBox ctx

@@ -72,6 +72,61 @@ static void test_refuses(void **state)
     }
 }
 
+static void test_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lists[3];
+        const char *expected; /* NULL: refused */
+    } t[] = {
+        { { NULL }, "" },
+        { { "linux/amd64" }, "linux/amd64 " },
+        { { "linux/amd64,linux/arm64" }, "linux/amd64 linux/arm64 " },
+        { { "linux/arm64,linux/amd64", "s390x" }, "linux/arm64 linux/amd64 linux/s390x " },
+        { { " linux/amd64 , linux/arm64/v8\t" }, "linux/amd64 linux/arm64 " },
+        { { "linux/arm,linux/arm/v7,linux/arm64,linux/arm64/v8", "linux/aarch64" }, "linux/arm/v7 linux/arm64 " },
+        { { "linux/amd64/v2,linux/amd64" }, "linux/amd64/v2 linux/amd64 " },
+        { { "linux/amd64,", NULL }, NULL },
+        { { "" }, NULL },
+        { { "linux/amd64,,linux/arm64" }, NULL },
+        { { "linux/amd64", "all" }, NULL },
+        { { "linux/amd64 linux/arm64" }, NULL },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(t); i++) {
+        struct cb_strvec lists cb_cleanup_strvec = CB_STRVEC_INIT;
+        struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+        struct cb_platform *v = NULL;
+        size_t n = 0;
+        for (size_t k = 0; k < 3 && t[i].lists[k]; k++)
+            cb_strvec_push(&lists, t[i].lists[k]);
+        int r = cb_platforms_parse(&lists, &v, &n, &err);
+        assert_int_equal(r, t[i].expected ? 0 : -CB_EUSAGE);
+        for (size_t k = 0; k < n; k++) {
+            cb_strbuf_add_platform(&got, &v[k]);
+            cb_strbuf_addch(&got, ' ');
+        }
+        if (t[i].expected)
+            assert_string_equal(got.buf, t[i].expected);
+        cb_platforms_free(v, n);
+    }
+}
+
+static void test_local(void **state)
+{
+    (void)state;
+    struct cb_strvec lists cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_cleanup_platform struct cb_platform host = { 0 };
+    struct cb_platform *v = NULL;
+    size_t n = 0;
+    cb_strvec_push(&lists, "local,linux/mips64le,local");
+    assert_int_equal(cb_platforms_parse(&lists, &v, &n, NULL), 0);
+    cb_platform_host(&host);
+    assert_int_equal(n, 2);
+    assert_true(cb_platform_eq(&v[0], &host));
+    cb_platforms_free(v, n);
+}
+
 static int match(const char *want, const char *have)
 {
     cb_cleanup_platform struct cb_platform w = { 0 }, h = { 0 };
@@ -173,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),       cmocka_unit_test(test_one_word),      cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_lists),       cmocka_unit_test(test_local),
         cmocka_unit_test(test_match_order), cmocka_unit_test(test_match_partial), cmocka_unit_test(test_copy_and_eq),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
