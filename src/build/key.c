@@ -25,6 +25,13 @@ static void hash_mounts(struct cb_hasher *h, const struct cb_run_op *op)
     }
 }
 
+static void hash_platform(struct cb_hasher *h, const struct cb_platform *p)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_platform(&text, p);
+    cb_hasher_field(h, text.buf);
+}
+
 static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const struct cb_vertex *v)
 {
     const struct cb_run_op *op = &v->run;
@@ -35,7 +42,7 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     cb_hasher_field_u64(h, op->network == CB_NETWORK_NONE);
     cb_hasher_field(h, op->script);
     cb_hasher_field(h, op->script_path);
-    cb_hasher_field(h, v->platform.arch);
+    hash_platform(h, &v->platform);
     hash_strings(h, kb->hosts);
     cb_hasher_field_u64(h, kb->single_id);
     hash_mounts(h, op);

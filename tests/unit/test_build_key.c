@@ -103,6 +103,8 @@ static void change_network_none(struct step *s) { s->v.run.network = CB_NETWORK_
 static void change_script(struct step *s) { set(&s->v.run.script, "#!/bin/sh"); }
 static void change_script_path(struct step *s) { set(&s->v.run.script_path, "/dev/pipes/X"); }
 static void change_arch(struct step *s) { set(&s->v.platform.arch, "arm64"); }
+static void change_os(struct step *s) { set(&s->v.platform.os, "windows"); }
+static void change_variant(struct step *s) { set(&s->v.platform.variant, "v3"); }
 static void change_single_id(struct step *s) { s->kb.single_id = true; }
 static void change_hosts(struct step *s) { cb_strvec_push(&s->hosts, "a 1.2.3.4"); }
 static void change_epoch(struct step *s) { s->kb.clamp_mtime = 0; }
@@ -192,8 +194,8 @@ static void test_run(void **state)
 {
     (void)state;
     static const struct change yes[] = { C(argv_word), C(env_value), C(env_more), C(cwd), C(user), C(user_empty),
-                                         C(network_none), C(script), C(script_path), C(arch), C(single_id), C(hosts),
-                                         C(epoch), C(base), C(no_base), C(mount), C(mount_twice), C(mount_type),
+                                         C(network_none), C(script), C(script_path), C(arch), C(os), C(variant),
+                                         C(single_id), C(hosts), C(epoch), C(base), C(no_base), C(mount), C(mount_twice), C(mount_type),
                                          C(mount_target), C(mount_source), C(mount_id), C(mount_env), C(mount_kind),
                                          C(mount_ro), C(mount_required), C(mount_sharing), C(mount_fresh),
                                          C(mount_mode), C(mount_uid), C(mount_gid), C(mount_size), C(shown) };
