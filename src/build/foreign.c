@@ -16,8 +16,8 @@ static int refuse(const struct cb_platform *platform, const char *why, struct cb
     if (!cb_streq(platform->os, host.os))
         return cb_error_set(err, CB_ELOCAL, "programs of %s cannot run here (%s)", want.buf, have.buf);
     return cb_error_set(err, CB_ELOCAL,
-                        "programs of %s run here (%s) by an emulator only, and %s: apt-get install qemu-user-static, or "
-                        "docker run --privileged --rm tonistiigi/binfmt --install %s", want.buf, have.buf, why,
+                        "programs of %s run here (%s) by an emulator only, and %s: apt-get install qemu-user-static, "
+                        "or docker run --privileged --rm tonistiigi/binfmt --install %s", want.buf, have.buf, why,
                         platform->arch);
 }
 

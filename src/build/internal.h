@@ -98,7 +98,8 @@ void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int l
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
 /* Whether every tag is this already; then there is nothing to do. */
-int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err) CB_WUR;
+int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current,
+                      struct cb_error *err) CB_WUR;
 /* The rest: blobs, configs, manifests by digest, then the tags. Manifests and configs are in the store. */
 int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                      struct cb_error *err) CB_WUR;

@@ -27,7 +27,8 @@ static const struct machine {
     { "ppc64le", EM_PPC64, true, false, 2, { 0x01, 0, 0, 0x38, 0, 0, 0x60, 0x38, 0x02, 0, 0, 0x44 }, 12 },
     { "s390x", EM_S390, true, true, 0, { 0xa7, 0x29, 0, 0, 0x0a, 0x01 }, 6 },
     { "loong64", 258, true, false, 0x43, { 0x0b, 0x74, 0x81, 0x02, 0x04, 0, 0x80, 0x02, 0, 0, 0x2b, 0 }, 12 },
-    { "mips64le", EM_MIPS, true, false, EF_MIPS_ARCH_64R2, { 0xc2, 0x13, 0x02, 0x24, 0, 0, 0x04, 0x24, 0x0c, 0, 0, 0 }, 12 },
+    { "mips64le", EM_MIPS, true, false, EF_MIPS_ARCH_64R2,
+      { 0xc2, 0x13, 0x02, 0x24, 0, 0, 0x04, 0x24, 0x0c, 0, 0, 0 }, 12 },
 };
 
 static void put(struct cb_strbuf *out, const struct machine *m, uint64_t value, size_t bytes)

@@ -195,7 +195,8 @@ static void test_run(void **state)
     (void)state;
     static const struct change yes[] = { C(argv_word), C(env_value), C(env_more), C(cwd), C(user), C(user_empty),
                                          C(network_none), C(script), C(script_path), C(arch), C(os), C(variant),
-                                         C(single_id), C(hosts), C(epoch), C(base), C(no_base), C(mount), C(mount_twice), C(mount_type),
+                                         C(single_id), C(hosts), C(epoch), C(base), C(no_base),
+                                         C(mount), C(mount_twice), C(mount_type),
                                          C(mount_target), C(mount_source), C(mount_id), C(mount_env), C(mount_kind),
                                          C(mount_ro), C(mount_required), C(mount_sharing), C(mount_fresh),
                                          C(mount_mode), C(mount_uid), C(mount_gid), C(mount_size), C(shown) };

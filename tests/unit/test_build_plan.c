@@ -185,8 +185,9 @@ static void test_expose_all(void **state)
     plan(&p, "FROM busybox\nEXPOSE 1-65535 80 80/udp 1-65535/udp\n");
     assert_int_equal(p.r, 0);
     assert_int_equal(p.plan.images[0].config.exposed_ports.n, 2 * 65535);
-    for (size_t i = 1; i < p.plan.images[0].config.exposed_ports.n; i++)
-        assert_true(strcmp(p.plan.images[0].config.exposed_ports.v[i - 1], p.plan.images[0].config.exposed_ports.v[i]) < 0);
+    const struct cb_strvec *ports = &p.plan.images[0].config.exposed_ports;
+    for (size_t i = 1; i < ports->n; i++)
+        assert_true(strcmp(ports->v[i - 1], ports->v[i]) < 0);
     planned_done(&p);
 }
 

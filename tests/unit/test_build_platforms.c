@@ -85,7 +85,8 @@ static void test_own_platform_wins(void **state)
     assert_int_equal(cb_platform_parse(&arm64, "linux/arm64", NULL), 0);
     for (size_t i = 0; i < CB_COUNTOF(specs); i++)
         assert_int_equal(cb_annotation_parse(&a, specs[i], NULL), 0);
-    cb_autofree char *one = map_text(&a, CB_ANNOTATE_MANIFEST, &amd64), *two = map_text(&a, CB_ANNOTATE_MANIFEST, &arm64);
+    cb_autofree char *one = map_text(&a, CB_ANNOTATE_MANIFEST, &amd64);
+    cb_autofree char *two = map_text(&a, CB_ANNOTATE_MANIFEST, &arm64);
     cb_autofree char *index = map_text(&a, CB_ANNOTATE_INDEX, NULL);
     assert_string_equal(one, "a=own b=all ");
     assert_string_equal(two, "a=all b=other ");
@@ -125,7 +126,8 @@ static struct built build(struct build_fixture *b, const char *dockerfile, struc
         ok(cb_annotation_parse(&x.annotations, how.annotation, &f->err));
     struct cb_build_options o = { .context = ctx, .compression = CB_COMPRESSION_GZIP, .compression_level = INT_MIN,
                                   .pull = CB_PULL_NEVER, .platforms = x.platforms, .n_platforms = x.n, .tags = &tags,
-                                  .annotations = &x.annotations, .outputs = how.output, .n_outputs = how.output ? 1 : 0 };
+                                  .annotations = &x.annotations, .outputs = how.output,
+                                  .n_outputs = how.output ? 1 : 0 };
     cb_error_done(&f->err);
     x.code = cb_build_run(&b->env, &o, &x.r, &f->err);
     return x;
@@ -189,8 +191,8 @@ static void test_index(void **state)
 static void test_again(void **state)
 {
     struct build_fixture *b = *state;
-    static const char text[] = "FROM --platform=linux/s390x scratch AS a\nCOPY file /a\nFROM scratch\nCOPY --from=a / /\n"
-                               "FROM scratch\nCOPY --from=1 / /\nCOPY --from=a / /\n";
+    static const char text[] = "FROM --platform=linux/s390x scratch AS a\nCOPY file /a\n"
+                               "FROM scratch\nCOPY --from=a / /\nFROM scratch\nCOPY --from=1 / /\nCOPY --from=a / /\n";
     struct built x = BUILD(text, .platforms = "linux/arm64,linux/amd64,linux/386");
     struct built y = BUILD(text, .platforms = "linux/arm64,linux/amd64,linux/386");
     assert_int_equal(x.code, 0);
@@ -224,8 +226,10 @@ static void test_refused(void **state)
         { { "linux/amd64,linux/arm64", NULL, &merged }, "FROM scratch\n", "platform-split", -CB_EUSAGE },
         { { "linux/amd64", "index:a=b", NULL }, "FROM scratch\n", "makes no index", -CB_EUSAGE },
         { { "linux/amd64", "index-descriptor:a=b", NULL }, "FROM scratch\n", "makes no index", -CB_EUSAGE },
-        { { "linux/amd64", "manifest[linux/arm64]:a=b", NULL }, "FROM scratch\n", "linux/arm64 is not built", -CB_EUSAGE },
-        { { "linux/amd64,linux/arm64", NULL, NULL }, "FROM scratch\nARG TARGETARCH\nCOPY file /\nCOPY x-$TARGETARCH /\n",
+        { { "linux/amd64", "manifest[linux/arm64]:a=b", NULL }, "FROM scratch\n", "linux/arm64 is not built",
+          -CB_EUSAGE },
+        { { "linux/amd64,linux/arm64", NULL, NULL },
+          "FROM scratch\nARG TARGETARCH\nCOPY file /\nCOPY x-$TARGETARCH /\n",
           "Dockerfile:4: linux/amd64: ", -CB_ECONF },
         { { "linux/amd64,windows/amd64", NULL, NULL },
           "FROM scratch AS linux\nFROM scratch AS windows\nCOPY file /\nRUN [\"/file\"]\nFROM scratch\n"
