@@ -69,7 +69,6 @@ static void resolve_source(const struct group *g, struct cb_plan_source *s)
         cb_step_error(s->step, cb_error_text(&s->err));
     else
         cb_step_done(s->step);
-    }
 }
 
 /* What the name stood for when it was asked for the first platform is what the others get: a tag that moves meanwhile

@@ -229,7 +229,8 @@ static int take(struct executor_options *x, struct build_input *in, struct cb_er
     if (r < 0)
         return r;
     take_outputs(x, b);
-    b->platform = x->platform;
+    if (x->platform)
+        cb_strvec_push(&b->platforms, x->platform);
     b->image.squash = x->single;
     b->image.epoch = x->reproducible ? "0" : NULL;
     if (b->image.level && !strcmp(b->image.level, "-1"))
