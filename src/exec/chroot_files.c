@@ -194,7 +194,7 @@ static int put_bind(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_e
     if (fstat(m->source_fd, &st) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation chroot copies files and directories only", m->target);
+        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation chroot shows files and directories only", m->target);
     int r = spot_open(sb, &s, m->target, S_ISDIR(st.st_mode), err);
     if (r == 0)
         r = S_ISDIR(st.st_mode) ? put_bind_dir(sb, &s, m, &st, err) : put_bind_file(&s, m, &st, err);

@@ -374,6 +374,34 @@ mounts()
     each_isolation mounts
 }
 
+run_mounts()
+{
+    rm -rf out
+    cbpush build --no-cache --progress plain "$@" -o out ctx >mounts.log 2>&1 || { cat mounts.log >&2; return 1; }
+    assert_equal "$(cat out/seen)" $'from the stage\nfrom the context\ntmpfs'
+    [ ! -e out/mnt ] && [ ! -e out/t ]
+    printf 'FROM busybox\nRUN --mount=type=secret,id=s cat /run/secrets/s >/leak\n' >secret.df
+    printf 'FROM busybox\nRUN --mount=type=cache,target=/c echo x >>/c/x && cat /c/x >/x\n' >cache.df
+    run cbpush build --no-cache --progress plain "$@" --secret id=s,src=secret.df -f secret.df -t x ctx
+    [[ $* == *chroot* ]] || assert_status 0
+    [[ $* != *chroot* ]] || assert_status 6
+    run cbpush build --no-cache --progress plain "$@" -f cache.df -t x ctx
+    [[ $* == *chroot* ]] || assert_status 0
+    [[ $* != *chroot* ]] || { assert_status 6 && assert_contains "$output" 'use native or oci'; }
+}
+
+@test "RUN --mount: read-only binds and tmpfs everywhere, the rest where it can be kept" {
+    echo 'from the context' >ctx/file
+    cat >ctx/Dockerfile <<'END'
+FROM busybox AS stage
+RUN mkdir /s && echo 'from the stage' >/s/file
+FROM busybox
+RUN --mount=type=bind,from=stage,source=/s,target=/mnt/stage --mount=type=bind,source=file,target=/mnt/file \
+    --mount=type=tmpfs,target=/t cat /mnt/stage/file /mnt/file >/seen && echo tmpfs >/t/x && cat /t/x >>/seen
+END
+    each_isolation run_mounts
+}
+
 terminal()
 {
     script -qec "$(printf '%q ' "$CBPUSH" run -it "$@" "$image" sh -c 'test -t 0 && test -t 1 && stty size && echo tty-ok; exit 3')" \
