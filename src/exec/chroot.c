@@ -18,10 +18,8 @@ static int check_mount(const struct cb_mount *m, struct cb_error *err)
 {
     if (m->kind == CB_MOUNT_DATA)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "file system that is never on a disk");
-    if (m->kind == CB_MOUNT_BIND && !m->readonly)
+    if ((m->kind == CB_MOUNT_BIND || m->kind == CB_MOUNT_TREE) && !m->readonly)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "mounts that are written to");
-    if (m->kind == CB_MOUNT_TREE)
-        return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "overlays");
     return 0;
 }
 

@@ -155,13 +155,14 @@ int cb_chroot_network(struct cb_sandbox *sb, struct cb_error *err)
     return r < 0 ? r : put_text(sb, "/etc/resolv.conf", &resolv, err);
 }
 
-/* ---- binds and tmpfs ---- */
+/* ---- mounts ---- */
 
-static int put_bind_file(const struct spot *s, const struct cb_mount *m, const struct stat *st, struct cb_error *err)
+static int put_file(const struct spot *s, const struct cb_mount *m, int source, const struct stat *st,
+                    struct cb_error *err)
 {
     char path[40];
     uint64_t copied = 0;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", m->source_fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", source);
     cb_autoclose int in = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (in < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
@@ -173,34 +174,55 @@ static int put_bind_file(const struct spot *s, const struct cb_mount *m, const s
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target) : 0;
 }
 
-static int put_bind_dir(struct cb_sandbox *sb, const struct spot *s, const struct cb_mount *m, const struct stat *st,
-                        struct cb_error *err)
+static int put_dir(const struct spot *s, const struct cb_mount *m, int source, const struct stat *st,
+                   struct cb_error *err)
 {
-    cb_autoclose int in = openat(m->source_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cb_autoclose int in = openat(source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
     cb_autoclose int out = spot_mkdir(s, m->target, err);
-    int r = out < 0 ? out : cb_tree_copy_plain(in, out, sb->spec->cancel, err);
+    int r = out < 0 ? out : cb_tree_copy_plain(in, out, NULL, err);
     if (r < 0)
         return cb_error_wrap(err, "mount %s", m->target);
     r = cb_tree_set_attrs(out, st);
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target) : 0;
 }
 
-static int put_bind(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_error *err)
+static int put_copy(struct cb_sandbox *sb, const struct cb_mount *m, int source, struct cb_error *err)
 {
     struct spot s CB_CLEANUP(spot_done) = SPOT_INIT;
     struct stat st;
-    if (fstat(m->source_fd, &st) < 0)
+    if (fstat(source, &st) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
         return cb_error_set(err, CB_ELOCAL, "mount %s: isolation chroot shows files and directories only", m->target);
     int r = spot_open(sb, &s, m->target, S_ISDIR(st.st_mode), err);
     if (r == 0)
-        r = S_ISDIR(st.st_mode) ? put_bind_dir(sb, &s, m, &st, err) : put_bind_file(&s, m, &st, err);
+        r = S_ISDIR(st.st_mode) ? put_dir(&s, m, source, &st, err) : put_file(&s, m, source, &st, err);
     if (r == 0)
         spot_is_ours(sb, &s);
     return r;
+}
+
+/* The layers of another root, put together beside ours. */
+static int put_tree(struct cb_sandbox *sb, size_t i, struct cb_error *err)
+{
+    const struct cb_mount *m = &sb->spec->mounts[i];
+    char name[32];
+    snprintf(name, sizeof name, "tree-%zu", i);
+    if (mkdirat(sb->spec->root.work_fd, name, 0755) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "mount %s", m->target);
+    cb_autoclose int tree = openat(sb->spec->root.work_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (tree < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "mount %s", m->target);
+    const struct cb_tree_copy copy = { .lower_fds = m->tree->lower_fds, .n_lower = m->tree->n_lower, .to = tree,
+                                       .user_xattrs = sb->spec->id_mode != CB_ID_REAL_ROOT,
+                                       .cancel = sb->spec->cancel };
+    int r = cb_tree_copy(&copy, err);
+    cb_autoclose int shown = r < 0 ? -1 : cb_path_openat(tree, m->sub, O_PATH, 0, CB_RESOLVE_IN_ROOT);
+    if (r == 0 && shown < 0)
+        r = cb_error_sys(err, CB_ECONF, -shown, "mount %s: its source /%s", m->target, m->sub);
+    return r < 0 ? r : put_copy(sb, m, shown, err);
 }
 
 /* On the disk, and gone with the root. */
@@ -215,14 +237,28 @@ static int put_tmpfs(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_
     return fchmod(fd, m->mode ? m->mode : 01777) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "mount %s", m->target) : 0;
 }
 
+static int put_mount(struct cb_sandbox *sb, size_t i, struct cb_error *err)
+{
+    const struct cb_mount *m = &sb->spec->mounts[i];
+    switch (m->kind) {
+    case CB_MOUNT_TMPFS:
+        return put_tmpfs(sb, m, err);
+    case CB_MOUNT_TREE:
+        return put_tree(sb, i, err);
+    case CB_MOUNT_BIND:
+        return put_copy(sb, m, m->source_fd, err);
+    case CB_MOUNT_DATA:
+        break;
+    }
+    return cb_error_set(err, CB_EINTERNAL, "mount of an unknown kind");
+}
+
 int cb_chroot_mounts(struct cb_sandbox *sb, struct cb_error *err)
 {
     cb_autofree size_t *order = cb_calloc(sb->spec->n_mounts + 1, sizeof *order);
     int r = 0;
     cb_mounts_order(sb->spec, order);
-    for (size_t i = 0; r == 0 && i < sb->spec->n_mounts; i++) {
-        const struct cb_mount *m = &sb->spec->mounts[order[i]];
-        r = m->kind == CB_MOUNT_TMPFS ? put_tmpfs(sb, m, err) : put_bind(sb, m, err);
-    }
+    for (size_t i = 0; r == 0 && i < sb->spec->n_mounts; i++)
+        r = put_mount(sb, order[i], err);
     return r;
 }

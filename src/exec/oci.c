@@ -115,8 +115,8 @@ static int put_in_dev(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     if (m->kind == CB_MOUNT_BIND)
         return stage_bind(sb, i, err);
     if (m->kind != CB_MOUNT_TMPFS)
-        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation oci mounts neither secrets nor overlays into /dev: "
-                                            "name another target", m->target);
+        return cb_error_set(err, CB_ELOCAL, "mount %s: isolation oci mounts no secret and no stage into /dev: name "
+                                            "another target", m->target);
     add_dev_mount(sb->oci, m, "tmpfs", "tmpfs");
     return 0;
 }
@@ -315,6 +315,6 @@ static int check(const struct cb_exec_spec *spec, struct cb_error *err)
 }
 
 const struct cb_isolation_ops cb_isolation_oci = {
-    .name = "oci", .check = check, .steps = steps, .child = cb_child_oci_main, .clone_flags = CLONE_NEWPID, .kill_signal = SIGKILL,
-    .end = end, .done = done,
+    .name = "oci", .check = check, .steps = steps, .child = cb_child_oci_main, .clone_flags = CLONE_NEWPID,
+    .kill_signal = SIGKILL, .end = end, .done = done,
 };
