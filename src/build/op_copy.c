@@ -211,7 +211,7 @@ static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_err
     int64_t now = cb_time_now();
     int r = cb_solver_stack(s, v->base, v->step, &base, err);
     if (r == 0 && v->mkdir.user)
-        r = cb_stack_user(base, v->mkdir.user, false, &user, err);
+        r = cb_stack_user(base, v->mkdir.user, true, &user, err);
     if (r < 0)
         return r;
     struct cb_placer_options o = { .base = base, .chown = true, .uid = user.uid, .gid = user.gid,

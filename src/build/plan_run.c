@@ -22,11 +22,17 @@ static void heredoc_run(struct plan_stage *st, const struct cb_df_instruction *i
     cb_strvec_push(&op->argv, text.buf);
 }
 
+/* A script is run as it is, but told of as what the shell runs, as BuildKit does. */
 static void run_history(struct plan_stage *st, const struct cb_vertex *v, struct cb_vertex *of)
 {
+    struct cb_strvec words cb_cleanup_strvec = CB_STRVEC_INIT;
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_strbuf_adds(&sb, "RUN ");
     plan_args_note(st, &sb);
+    if (v->run.script)
+        plan_shell(st, &words);
+    for (size_t k = 0; k < words.n; k++)
+        cb_strbuf_addf(&sb, "%s ", words.v[k]);
     for (size_t k = 0; k < v->run.argv.n; k++)
         cb_strbuf_addf(&sb, "%s%s", k ? " " : "", v->run.argv.v[k]);
     plan_history(st, sb.buf, of);

@@ -150,13 +150,7 @@ static void split(const char *entry, char **key, const char **value)
     *value = *eq ? eq + 1 : "";
 }
 
-static void set_unless_there(struct cb_strvec *out, const char *key, const char *value)
-{
-    if (!cb_env_get(out, key))
-        cb_env_set(out, key, value);
-}
-
-/* One that is given stands in both spellings; of two the lower-case one. */
+/* One that is given stands in both spellings, whatever ENV says; of two the lower-case one. */
 static void add_proxies(const struct plan_stage *st, struct cb_strvec *out)
 {
     for (size_t i = 0; proxy_args[i]; i += 2) {
@@ -164,8 +158,8 @@ static void add_proxies(const struct plan_stage *st, struct cb_strvec *out)
         const char *value = lower ? lower : upper;
         if (!value || !*value)
             continue;
-        set_unless_there(out, proxy_args[i], value);
-        set_unless_there(out, proxy_args[i + 1], value);
+        cb_env_set(out, proxy_args[i], value);
+        cb_env_set(out, proxy_args[i + 1], value);
     }
 }
 
@@ -176,7 +170,8 @@ void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strv
         cb_autofree char *key = NULL;
         const char *value;
         split(st->args.v[i], &key, &value);
-        set_unless_there(out, key, value);
+        if (!cb_env_get(&st->config.env, key))
+            cb_env_set(out, key, value);
     }
     if (with_proxies)
         add_proxies(st, out);

@@ -73,8 +73,6 @@ static int do_workdir(struct plan_stage *st, const struct cb_df_instruction *i, 
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *text = NULL;
     int r = plan_expand(st, i->words.n ? i->words.v[0] : "", &text, err);
-    if (r == 0 && !*text)
-        r = cb_error_set(err, CB_ECONF, "WORKDIR is empty: write an absolute path");
     if (r < 0)
         return r;
     const char *old = st->config.working_dir && *st->config.working_dir ? st->config.working_dir : "/";
