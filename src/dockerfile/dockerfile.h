@@ -39,7 +39,8 @@ struct cb_df_heredoc {
 };
 
 /* RUN --mount, options as given; values unexpanded: those that hold a '$' are yet to be checked (a switch counts as
- * unsaid, a type as bind). Unknown keys, contradictions and missing targets are parse errors. */
+ * unsaid, a type as bind). Unknown keys, contradictions and a target of "/" are parse errors. Without a target, bind,
+ * cache and tmpfs mounts have the empty one: relative, so the working directory. */
 enum cb_df_mount_type { CB_DF_MOUNT_BIND, CB_DF_MOUNT_CACHE, CB_DF_MOUNT_TMPFS, CB_DF_MOUNT_SECRET, CB_DF_MOUNT_SSH };
 struct cb_df_mount {
     char *text;      /* as written */

@@ -213,12 +213,11 @@ static bool is_root(const char *path)
     return path[0] == '/' && path[strspn(path, "/.")] == '\0' && !strstr(path, "...");
 }
 
-static int check_places(const struct cb_df_mount *m, struct cb_error *err)
+static int check_places(struct cb_df_mount *m, struct cb_error *err)
 {
-    const char *type = type_names[m->type];
     bool file = m->type == CB_DF_MOUNT_SECRET || m->type == CB_DF_MOUNT_SSH;
     if (!m->target && !file)
-        return cb_df_fail(err, "a %s mount needs a place: add target=…", type);
+        m->target = cb_strdup("");
     if (m->target && is_root(m->target))
         return cb_df_fail(err, "target=%s: a mount cannot cover the root directory", CB_DF_SHOW(m->target));
     if (m->type != CB_DF_MOUNT_SECRET)
