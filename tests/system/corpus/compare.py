@@ -83,7 +83,7 @@ def main():
     if sys.argv[1:] == ["--names"]:
         return check_names()
     where = (runner.load_parents(sys.argv[1]), sys.argv[2])
-    return sum(compare(path, where, len(os.sched_getaffinity(0))) for path in sys.argv[3:])
+    return sum(compare(path, where, 2 * len(os.sched_getaffinity(0))) for path in sys.argv[3:])
 
 
 if __name__ == "__main__":
