@@ -46,9 +46,6 @@ static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i,
         return r;
     if (i->kind == CB_DF_COPY && plan_is_remote(text))
         return cb_error_set(err, CB_ECONF, "COPY takes no URL: ADD does");
-    if (i->checksum)
-        return cb_error_set(err, CB_ECONF, "--checksum is for URLs and git repositories, and %s is of the build "
-                                           "context", text);
     if (i->parents)
         return parents_source(text, op, err);
     cb_strvec_take(&op->sources, clean_source(text));

@@ -123,8 +123,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
     s->cpu = cb_pool_new("cpu", cb_cpu_count());
     r = open_network(s, err);
     s->env = (struct cb_build_env){ .store = s->store, .registry = s->registry, .http = s->http,
-                                    .progress = s->progress, .cpu = s->cpu, .cancel = p->cancel, .id_mode = (enum cb_id_mode)p->id_mode,
-                                    .isolator = s->isolator };
+                                    .progress = s->progress, .cpu = s->cpu, .cancel = p->cancel,
+                                    .id_mode = (enum cb_id_mode)p->id_mode, .isolator = s->isolator };
     return r;
 }
 
