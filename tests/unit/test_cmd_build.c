@@ -147,7 +147,7 @@ static void test_image(void **state)
     assert_true(in.o.squash && in.o.exact_times && in.o.docker_types && in.o.jobs == 64);
     assert_string_equal(in.o.epoch, "5");
     assert_int_equal(in.o.compression_level, 9);
-    assert_string_equal(in.platform.variant, "v6");
+    assert_string_equal(in.platforms[0].variant, "v6");
     build_input_done(&in);
     accept(&in, "--layers=false");
     assert_true(in.o.squash && in.o.no_cache);
