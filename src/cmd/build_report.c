@@ -162,7 +162,7 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
     int e = 0;
     if (r->iidfile)
         e = cb_report_write_n(r->iidfile, text, strlen(text), err);
-    if (e == 0)
+    if (e == 0 && r->results)
         e = result_files_write(r->results, r->res, err);
     if (e == 0 && r->metadata_file)
         e = write_metadata(r, err);

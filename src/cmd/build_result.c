@@ -59,7 +59,7 @@ int result_files_write(const struct result_options *o, const struct cb_build_res
 {
     char digest[CB_DIGEST_TEXT_MAX], hex[CB_DIGEST_TEXT_MAX];
     cb_digest_text(&res->desc.digest, digest);
-    cb_digest_hex(res->n_images > 1 ? &res->desc.digest : &res->images[0].manifest.config.digest, hex);
+    cb_digest_hex(res->n_images == 1 ? &res->images[0].manifest.config.digest : &res->desc.digest, hex);
     int r = o->iidfile_raw ? cb_report_write(o->iidfile_raw, hex, err) : 0;
     if (r == 0 && o->digest_file)
         r = cb_report_write(o->digest_file, digest, err);
