@@ -191,6 +191,17 @@ int cb_opt_parse(struct cb_opt_parse *p, struct cb_error *err)
     return 0;
 }
 
+#define LEFT_COLUMNS 28
+
+/* Of characters, which are not all one byte. */
+static size_t columns(const char *s)
+{
+    size_t n = 0;
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
 static void print_table(const struct cb_opt *t)
 {
     for (; t->name; t++) {
@@ -206,10 +217,11 @@ static void print_table(const struct cb_opt *t)
             cb_strbuf_addf(&left, "[=%s]", t->arg);
         else if (needs_value(t))
             cb_strbuf_addf(&left, " %s", t->arg);
-        if (left.len > 28)
-            printf("  %s\n  %-28s  %s\n", left.buf, "", t->help);
+        size_t used = columns(left.buf);
+        if (used > LEFT_COLUMNS)
+            printf("  %s\n  %*s  %s\n", left.buf, LEFT_COLUMNS, "", t->help);
         else
-            printf("  %-28s  %s\n", left.buf, t->help);
+            printf("  %s%*s  %s\n", left.buf, (int)(LEFT_COLUMNS - used), "", t->help);
     }
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The system tests. usage: run.sh [BATS-OPTION…] [FILE…]   TAP on standard output.
 # CBPUSH=program to test (default: ./cbpush, else build/cbpush); CBPUSH_TEST_CACHE=where base images are kept;
-# CBPUSH_TEST_TIMEOUT=seconds a test (300).
+# CBPUSH_TEST_TIMEOUT=seconds a test (300); CBPUSH_TEST_JOBS=files at a time (as many as processors).
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 
@@ -37,4 +37,38 @@ case $last in
     *.bats) ;;
     *) set -- "$@" "$here"/[0-9][0-9]-*.bats ;;
 esac
-exec bats --tap --jobs 1 "$@"
+
+jobs=${CBPUSH_TEST_JOBS:-$(nproc 2>/dev/null || echo 1)}
+only_files=1
+for argument; do
+    case $argument in
+        *.bats) ;;
+        *) only_files=0 ;;
+    esac
+done
+if [ "$only_files" -eq 0 ] || [ "$jobs" -le 1 ] || [ $# -eq 1 ]; then
+    exec bats --tap --jobs 1 "$@"
+fi
+
+# Files side by side, each with a program of its own: what a test leaves behind is told by the program's path. Each
+# file's lines come out in one piece, numbered over all.
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# What takes longest begins first.
+ls -S "$@" >"$work/files"
+printf '1..%s\n' "$(bats --count "$@")"
+: >"$work/lock"
+: >"$work/status"
+CBPUSH_TEST_WORK=$work
+export CBPUSH_TEST_WORK
+# shellcheck disable=SC2016 # the other shell expands it
+xargs -P "$jobs" -n 1 sh -c '
+    dir=$(mktemp -d "$CBPUSH_TEST_WORK/XXXXXX") || exit 2
+    cp "$CBPUSH" "$dir/cbpush" || exit 2
+    CBPUSH=$dir/cbpush bats --tap --jobs 1 "$1" >"$dir/tap" 2>&1 || echo failed >>"$CBPUSH_TEST_WORK/status"
+    flock "$CBPUSH_TEST_WORK/lock" sed "/^1\.\.[0-9]*$/d" "$dir/tap"
+    rm -f "$dir/cbpush"' sh <"$work/files" |
+    awk '/^(not )?ok [0-9]+/ { n++; sub(/ok [0-9]+/, "ok " n) } { print; fflush() }'
+[ ! -s "$work/status" ]
