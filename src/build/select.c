@@ -128,7 +128,7 @@ void cb_filter_done(struct cb_filter *f)
 
 bool cb_filter_leaves_out(const struct cb_filter *f, const char *rel)
 {
-    return cb_df_ignored(f->exclude, rel) || cb_df_ignored(f->parents, rel);
+    return f && (cb_df_ignored(f->exclude, rel) || cb_df_ignored(f->parents, rel));
 }
 
 bool cb_filter_may_take(const struct cb_filter *f, const char *rel)

@@ -77,7 +77,7 @@ struct cb_filter {
 int cb_filter_open(struct cb_filter *f, const struct cb_copy_op *op, const char *below, struct cb_error *err) CB_WUR;
 void cb_filter_done(struct cb_filter *f);
 #define cb_cleanup_filter CB_CLEANUP(cb_filter_done)
-bool cb_filter_leaves_out(const struct cb_filter *f, const char *rel);
+bool cb_filter_leaves_out(const struct cb_filter *f, const char *rel); /* NULL: nothing */
 /* For a walker at a directory that is left out: might something below it be meant? */
 bool cb_filter_may_take(const struct cb_filter *f, const char *rel);
 /* Length of the components in front of the first that has a wildcard, with their slash. */
