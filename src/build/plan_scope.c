@@ -46,11 +46,19 @@ static void set_platform_args(struct planner *p, const char *prefix, const struc
     }
 }
 
+/* As BuildKit names it: what --target says, else the last stage. */
+static const char *target_stage(const struct planner *p)
+{
+    const char *target = p->o->build->target;
+    const char *last = p->df->n_stages ? p->df->stages[p->df->n_stages - 1].from.stage_name : NULL;
+    return target && *target ? target : last ? last : "default";
+}
+
 int plan_global_args(struct planner *p, struct cb_error *err)
 {
     set_platform_args(p, "BUILD", &p->host);
     set_platform_args(p, "TARGET", &p->target);
-    cb_env_set(&p->globals, "TARGETSTAGE", p->o->build->target ? p->o->build->target : "default");
+    cb_env_set(&p->globals, "TARGETSTAGE", target_stage(p));
     for (size_t i = 0; i < p->df->n_global_args; i++) {
         const struct cb_df_instruction *in = &p->df->global_args[i];
         for (size_t k = 0; k < in->n_pairs; k++) {

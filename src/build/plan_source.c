@@ -61,10 +61,25 @@ struct job {
     size_t n;
 };
 
+/* A lone manifest has no index that would have to have the platform: it is taken, as buildx does. The checks of the
+ * Dockerfile tell so, but they look at one platform. */
+static void check_platform(const struct cb_plan_source *s)
+{
+    struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, have cb_cleanup_strbuf = CB_STRBUF_INIT;
+    const struct cb_platform *is = &s->image.config.platform;
+    if (!is->arch || cb_platform_match(&s->platform, is) > 0)
+        return;
+    cb_strbuf_add_platform(&want, &s->platform);
+    cb_strbuf_add_platform(&have, is);
+    cb_step_warn(s->step, "%s is for %s, and %s was asked for", s->text, have.buf, want.buf);
+}
+
 static void resolve_source(const struct group *g, struct cb_plan_source *s)
 {
     cb_step_begin(s->step);
     s->result = g->o->resolve(g->o->resolve_arg, s, &s->err);
+    if (s->result == 0 && g->o->build->n_platforms > 1)
+        check_platform(s);
     if (s->result < 0)
         cb_step_error(s->step, cb_error_text(&s->err));
     else

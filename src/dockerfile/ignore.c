@@ -149,6 +149,10 @@ struct cb_df_ignore *cb_df_ignore_from_patterns(const struct cb_strvec *patterns
 {
     CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *ig = CB_NEW(struct cb_df_ignore);
     for (size_t i = 0; i < patterns->n; i++) {
+        const char *p = patterns->v[i] + strspn(patterns->v[i], " \t");
+        /* Only a file's reader takes a leading slash away: as it stands it is in front of no relative path. */
+        if (p[*p == '!'] == '/')
+            continue;
         if (cb_slice_trim(CB_SLICE(patterns->v[i])).len > 0 && add_rule(ig, CB_SLICE(patterns->v[i]), 0, err) < 0)
             return NULL;
     }

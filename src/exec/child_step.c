@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -10,6 +11,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -182,13 +184,47 @@ CB_AFTER_CLONE static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-CB_AFTER_CLONE static void enter_cwd(const struct cb_child *c)
+CB_AFTER_CLONE static int open_dir(int root, const char *path)
 {
     struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                             .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* What WORKDIR names may be gone, and is made again, as runtimes do; nothing leads out of the root. */
+CB_AFTER_CLONE static int make_cwd(int root, const char *cwd)
+{
+    char path[PATH_MAX];
+    int dir = open_dir(root, "/");
+    for (size_t n = 0, end; cwd[n] && dir >= 0; n = end) {
+        while (cwd[n] == '/')
+            n++;
+        for (end = n; cwd[end] && cwd[end] != '/'; end++)
+            ;
+        if (end == n)
+            break;
+        if (end >= sizeof path) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        memcpy(path, cwd, end);
+        path[end] = '\0';
+        int next = open_dir(root, path);
+        if (next < 0 && errno == ENOENT && mkdirat(dir, path + n, 0755) == 0)
+            next = open_dir(root, path);
+        close(dir);
+        dir = next;
+    }
+    return dir;
+}
+
+CB_AFTER_CLONE static void enter_cwd(const struct cb_child *c)
+{
     struct statfs fs;
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd = (int)syscall(SYS_openat2, root, c->cwd, &how, sizeof how);
+    int fd = open_dir(root, c->cwd);
+    if (fd < 0 && errno == ENOENT)
+        fd = make_cwd(root, c->cwd);
     if (fd < 0 || fstatfs(fd, &fs) < 0)
         cb_child_die(c, CB_STAGE_CWD, errno, c->cwd);
     if (fs.f_type == PROC_SUPER_MAGIC)

@@ -112,7 +112,7 @@ struct cb_exec_spec {
     enum cb_id_mode id_mode;
     const char *const *argv;   /* argv[0] looked up in env's PATH inside the root unless it has a '/' */
     const char *const *env;    /* complete; nothing of ours is inherited */
-    const char *cwd;           /* absolute, inside the root; must exist (C10) */
+    const char *cwd;           /* absolute, inside the root; made, root's and 0755, where it is not there */
     uint32_t uid, gid;         /* with CB_ID_SINGLE only 0:0 can be had, and groups are left as they are */
     const uint32_t *groups;
     size_t n_groups;

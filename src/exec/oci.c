@@ -144,10 +144,13 @@ static bool leads_into_proc(const struct cb_sandbox *sb, int fd)
     return !name || (strncmp(name, proc, n) == 0 && (name[n] == '\0' || name[n] == '/'));
 }
 
-/* C10: runtimes make a working directory that is not there, and follow where it leads. */
+/* C10: runtimes make a working directory that is not there, too, but follow where it leads. */
 static int check_cwd(struct cb_sandbox *sb, struct cb_error *err)
 {
-    cb_autoclose int fd = cb_path_openat(sb->root, sb->spec->cwd, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_IN_ROOT);
+    cb_cleanup_strbuf struct cb_strbuf clean = CB_STRBUF_INIT;
+    cb_path_clean(&clean, sb->spec->cwd);
+    bool in_proc = cb_starts_with(clean.buf, "/proc/"); /* which is not mounted yet */
+    cb_autoclose int fd = in_proc ? -ENOENT : cb_path_mkdirs(sb->root, clean.buf, 0755, CB_RESOLVE_IN_ROOT);
     if (fd < 0)
         return cb_error_sys(err, CB_ECONF, -fd, "working directory %s", sb->spec->cwd);
     if (leads_into_proc(sb, fd))

@@ -99,7 +99,7 @@ static void without_an_init(void **state)
     expect_out("1\n");
     run_script(&spec, "exec nosuch");
     assert_int_equal(fx.status, 127);
-    spec.cwd = "/nowhere";
+    spec.cwd = "/etc/passwd";
     run_script(&spec, "true");
     assert_int_equal(fx.result, -CB_ECONF);
 }
@@ -210,10 +210,13 @@ static void working_directory(void **state)
     spec.cwd = "/etc/";
     run_script(&spec, "pwd; ls");
     expect_out("/etc\nhosts\npasswd\nresolv.conf\n");
-    spec.cwd = "/nowhere";
+    spec.cwd = "/no//where/";
+    run_script(&spec, "pwd; stat -c '%a %u:%g' /no /no/where");
+    expect_out("/no/where\n755 0:0\n755 0:0\n");
+    spec.cwd = "/etc/passwd/x";
     run_script(&spec, "true");
     assert_int_equal(fx.result, -CB_ECONF);
-    assert_non_null(strstr(fx.error.msg, "working directory /nowhere"));
+    assert_non_null(strstr(fx.error.msg, "working directory /etc/passwd/x"));
     spec.cwd = "etc";
     run_script(&spec, "true");
     assert_int_equal(fx.result, -CB_ECONF);
