@@ -22,6 +22,7 @@ struct cb_seal {
     int upper_fd;
     struct cb_slot **below;        /* borrowed from the state, without the slot */
     size_t n_below;
+    struct cb_owner_table *owners; /* what the disk cannot hold, or NULL */
 };
 
 void cb_seals_free(struct cb_seal *x)
@@ -30,6 +31,7 @@ void cb_seals_free(struct cb_seal *x)
         struct cb_seal *next = x->next;
         cb_close_p(&x->upper_fd);
         cb_store_tmp_done(&x->tmp);
+        cb_owner_table_free(x->owners);
         free(x);
         x = next;
     }
@@ -48,7 +50,8 @@ static int write_difference(struct cb_seal *x, struct cb_layer *layer, struct cb
     struct cb_layer_write_options wo = cb_solver_write_options(s, sink);
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     struct cb_diff_options d = { .upper_fd = x->upper_fd, .userxattr = s->env->id_mode != CB_ID_REAL_ROOT,
-                                 .single_id = s->env->id_mode == CB_ID_SINGLE, .lower = lower };
+                                 .single_id = s->env->id_mode == CB_ID_SINGLE, .owners = x->owners,
+                                 .lower = lower };
     size_t n = 0;
     if (!w)
         return cb_failed(err);
@@ -136,6 +139,7 @@ static void seal_run(void *arg)
     struct cb_seal *x = arg;
     int r = x->slot ? make_layer(x) : 0;
     cb_close_p(&x->upper_fd);
+    cb_owner_table_free(CB_TAKE(x->owners));
     if (r == 0)
         record(x);
 }
@@ -221,6 +225,8 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         r = prepare_process(&p, root, err);
     if (r < 0)
         return r;
+    if (s->env->id_mode == CB_ID_SINGLE)
+        root->owners = cb_owner_table_new(p.user.uid, p.user.gid);
     struct cb_exec_spec spec = {
         .isolation = isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd },
         .id_mode = s->env->id_mode,
@@ -229,7 +235,7 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .network = op->network, .extra_hosts = s->o->extra_hosts, .mounts = p.mounts.list, .n_mounts = p.mounts.n,
         .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output,
         .on_output_arg = v->step, .cancel = s->cancel, .scratch_fd = root->scratch_fd, .dns = &s->o->dns,
-        .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi,
+        .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi, .owners = root->owners,
     };
     r = cb_exec_run(&spec, &status, err);
     return r < 0 ? r : judge(s, v, status, err);
@@ -249,6 +255,7 @@ static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_ro
         cb_state_push_layer(st, slot);
         x->upper_fd = CB_TAKE_FD(root->upper_fd);
         x->tmp = root->tmp;
+        x->owners = CB_TAKE(root->owners);
         root->tmp = (struct cb_store_tmp)CB_STORE_TMP_INIT;
     }
     x->below = st->layers;

@@ -61,6 +61,7 @@ void cb_run_root_done(struct cb_run_root *r)
     cb_close_p(&r->upper_fd);
     cb_close_p(&r->work_fd);
     cb_close_p(&r->scratch_fd);
+    cb_owner_table_free(CB_TAKE(r->owners));
     cb_store_tmp_done(&r->tmp);
 }
 

@@ -12,6 +12,7 @@ struct cb_run_root {
     int upper_fd, work_fd, scratch_fd;
     struct cb_slot *const *layers; /* borrowed */
     size_t n_layers;
+    struct cb_owner_table *owners; /* given to the step to fill, or NULL */
 };
 #define CB_RUN_ROOT_INIT { .tmp = CB_STORE_TMP_INIT, .upper_fd = -1, .work_fd = -1, .scratch_fd = -1 }
 /* Brings the trees, several at once. */

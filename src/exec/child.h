@@ -63,6 +63,7 @@ struct cb_child {
     size_t n_groups;
     bool set_groups;       /* false where the user namespace forbids it */
     const struct sock_fprog *filter; /* NULL: none */
+    const struct sock_fprog *notify; /* of notify.h; its listener goes out through keep[0]. NULL: none */
     const struct cb_ulimit *ulimits;
     size_t n_ulimits;
     bool chroot;           /* no namespaces: keep[0] becomes the root directory, and what we may not do is left out */

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -310,6 +311,26 @@ CB_AFTER_CLONE static CB_NORETURN void execute(const struct cb_child *c)
     cb_child_die(c, CB_STAGE_EXEC, best, NULL);
 }
 
+/* Where there cannot be a listener (an older kernel, or one of an outer container) the step does without. */
+CB_AFTER_CLONE static void install_notifier(const struct cb_child *c)
+{
+    int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, c->notify);
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } u = { 0 };
+    char byte = 0;
+    struct iovec iov = { &byte, 1 };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.room, .msg_controllen = sizeof u.room };
+    if (fd < 0)
+        return;
+    u.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+    memcpy(CMSG_DATA(&u.head), &fd, sizeof fd);
+    if (syscall(SYS_sendmsg, c->keep[0], &m, MSG_NOSIGNAL) != 1)
+        cb_child_die(c, CB_STAGE_SECCOMP, errno, NULL);
+    close(fd);
+}
+
 CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
 {
     setsid();
@@ -321,6 +342,8 @@ CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
     reset_signals();
     umask(022);
     set_ulimits(c);
+    if (c->notify)
+        install_notifier(c);
     /* Without no_new_privs (RUN sudo has to work) the filter needs CAP_SYS_ADMIN, so it comes first. */
     if (c->filter && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0 &&
         !(c->chroot && errno == EACCES))

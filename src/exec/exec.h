@@ -16,13 +16,14 @@
 #include "exec/limits.h"
 #include "util/cancel.h"
 #include "util/error.h"
+#include "util/owner_table.h"
 #include "util/strvec.h"
 
 /* ---- being root in a user namespace ---- */
 enum cb_id_mode {
     CB_ID_REAL_ROOT,   /* no user namespace of ours */
     CB_ID_RANGE,       /* uid 0 = the user, 1… = its subuid range */
-    CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk */
+    CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk; notify.h */
     CB_ID_CONTAINER_ROOT, /* no user namespace of ours and no CAP_SYS_ADMIN: trees are marked as for the others */
 };
 /* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens. As an ordinary
@@ -113,7 +114,7 @@ struct cb_exec_spec {
     const char *const *argv;   /* argv[0] looked up in env's PATH inside the root unless it has a '/' */
     const char *const *env;    /* complete; nothing of ours is inherited */
     const char *cwd;           /* absolute, inside the root; made, root's and 0755, where it is not there */
-    uint32_t uid, gid;         /* with CB_ID_SINGLE only 0:0 can be had, and groups are left as they are */
+    uint32_t uid, gid;         /* with CB_ID_SINGLE all are 0:0 in truth, and groups are left as they are */
     const uint32_t *groups;
     size_t n_groups;
     const char *hostname;      /* NULL: "buildkitsandbox" */
@@ -140,6 +141,7 @@ struct cb_exec_spec {
     /* All capabilities, no seccomp filter, nothing hidden or read-only in /proc and /sys, the machine's loop, fuse, kvm
      * and tun devices. Only ever on the word of whoever runs cbpush. */
     bool insecure;
+    struct cb_owner_table *owners; /* CB_ID_SINGLE, native: receives the owners that the step gave; or NULL */
     const struct cb_cdi *cdi;  /* devices and mounts of the machine, or NULL; its environment is the caller's to add */
 };
 /* Runs to the end. *status: exit code, or 128 + signal. Every process of the step is gone on return (P35). Start-up

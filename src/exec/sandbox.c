@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "exec/mnt.h"
+#include "exec/notify.h"
 #include "exec/userns.h"
 #include "util/alloc.h"
 #include "util/thread.h"
@@ -81,6 +82,7 @@ void cb_sandbox_done(struct cb_sandbox *sb)
     close_fd(&sb->out_read[1]);
     close_fd(&sb->master);
     close_fd(&sb->pidfd);
+    cb_notify_done(sb);
     cb_overlay_done(&sb->overlay);
     free(sb->binds);
     cb_strvec_done(&sb->argv);
@@ -180,6 +182,8 @@ static void *thread_main(void *arg)
     if (sb->code < 0)
         sem_post(&sb->entered);
     sem_post(&sb->ready);
+    if (sb->code == 0)
+        cb_notify_serve(sb);
     while (sem_wait(&sb->finish) < 0 && errno == EINTR)
         ;
     return NULL;

@@ -58,6 +58,7 @@ struct cb_sandbox {
     struct cb_cgroup cgroup;
     struct cb_chroot *chroot;   /* of these two isolations only */
     struct cb_oci *oci;
+    struct cb_notifier *notifier; /* notify.h; NULL: the kernel answers every call */
     int go_write, report_read;
     int out_read[2];            /* of stdout and stderr, -1 where handed over */
     int master;                 /* of the pty, or -1 */

@@ -123,18 +123,29 @@ static int is_unchanged(const struct node *n, const struct cb_entry *e, bool *sa
 
 /* ---- entries ---- */
 
-static struct cb_entry describe(const struct walk *w, enum cb_entry_type type, const struct stat *st,
-                                const struct cb_stack_entry *lower)
+/* The owner where the disk has none. */
+static void find_owner(const struct walk *w, const struct node *n, struct cb_entry *e)
 {
-    struct cb_entry e = { .path = w->path.buf, .type = type };
-    e.mode = st->st_mode & 07777;
-    e.uid = st->st_uid;
-    e.gid = st->st_gid;
-    e.mtime = st->st_mtim.tv_sec;
-    if (w->o->single_id) {
-        e.uid = lower ? lower->e->uid : 0;
-        e.gid = lower ? lower->e->gid : 0;
+    const struct cb_entry *lower = n->lower ? n->lower->e : NULL;
+    uint32_t owner[2] = { lower ? lower->uid : 0, lower ? lower->gid : 0 };
+    if (w->o->owners) {
+        if (!lower)
+            owner[0] = owner[1] = CB_OWNER_KEEP;
+        cb_owner_table_get(w->o->owners, n->dirfd, n->name, e->path, owner);
     }
+    e->uid = owner[0];
+    e->gid = owner[1];
+}
+
+static struct cb_entry describe(const struct walk *w, enum cb_entry_type type, const struct node *n, const char *path)
+{
+    struct cb_entry e = { .path = path, .type = type };
+    e.mode = n->st.st_mode & 07777;
+    e.uid = n->st.st_uid;
+    e.gid = n->st.st_gid;
+    e.mtime = n->st.st_mtim.tv_sec;
+    if (w->o->single_id)
+        find_owner(w, n, &e);
     return e;
 }
 
@@ -142,9 +153,9 @@ static int list_level(struct walk *w, struct level *l, struct cb_error *err)
 {
     cb_cleanup_xattrs struct cb_xattrs x = CB_XATTRS_INIT;
     cb_autofree char *path = cb_strndup(w->path.buf, l->path_len);
-    struct cb_entry e = describe(w, CB_ENTRY_DIR, &l->st, l->lower);
+    const struct node n = { .dirfd = l->fd, .name = "", .st = l->st, .lower = l->lower };
+    struct cb_entry e = describe(w, CB_ENTRY_DIR, &n, path);
     int r = cb_xattrs_read(&x, l->fd) < 0 ? fail(w, "read attributes above", err) : 0;
-    e.path = path;
     e.xattrs = x.v;
     e.n_xattrs = x.n;
     if (r == 0)
@@ -186,7 +197,7 @@ static int on_special(struct walk *w, const struct node *n, struct cb_error *err
 {
     enum cb_entry_type type = S_ISCHR(n->st.st_mode) ? CB_ENTRY_CHAR
                               : S_ISBLK(n->st.st_mode) ? CB_ENTRY_BLOCK : CB_ENTRY_FIFO;
-    struct cb_entry e = describe(w, type, &n->st, n->lower);
+    struct cb_entry e = describe(w, type, n, w->path.buf);
     if (type != CB_ENTRY_FIFO) {
         e.dev_major = major(n->st.st_rdev);
         e.dev_minor = minor(n->st.st_rdev);
@@ -201,7 +212,7 @@ static int on_symlink(struct walk *w, const struct node *n, struct cb_error *err
     if (len < 0)
         return fail(w, "read link", err);
     text[len] = '\0';
-    struct cb_entry e = describe(w, CB_ENTRY_SYMLINK, &n->st, n->lower);
+    struct cb_entry e = describe(w, CB_ENTRY_SYMLINK, n, w->path.buf);
     e.link = text;
     return add_unless_same(w, n, &e, err);
 }
@@ -244,7 +255,7 @@ static int add_file(struct walk *w, const struct node *n, struct cb_entry *e, st
 static int on_file(struct walk *w, const struct node *n, struct cb_error *err)
 {
     cb_cleanup_xattrs struct cb_xattrs x = CB_XATTRS_INIT;
-    struct cb_entry e = describe(w, CB_ENTRY_FILE, &n->st, n->lower);
+    struct cb_entry e = describe(w, CB_ENTRY_FILE, n, w->path.buf);
     int r = 0;
     if (overlay_mark(w, n->fd, "metacopy"))
         r = cb_error_set(err, CB_EINTERNAL, "%s: overlay with metacopy, its data is elsewhere", w->path.buf);
@@ -278,7 +289,7 @@ static int add_dir(struct walk *w, const struct node *n, const struct cb_entry *
 static int on_dir(struct walk *w, const struct node *n, struct level *down, struct cb_error *err)
 {
     cb_cleanup_xattrs struct cb_xattrs x = CB_XATTRS_INIT;
-    struct cb_entry e = describe(w, CB_ENTRY_DIR, &n->st, n->lower);
+    struct cb_entry e = describe(w, CB_ENTRY_DIR, n, w->path.buf);
     int r = 0;
     if (overlay_mark(w, n->fd, "redirect"))
         return cb_error_set(err, CB_EINTERNAL, "%s: overlay with redirect_dir, its files are elsewhere", w->path.buf);

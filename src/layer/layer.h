@@ -12,6 +12,7 @@
 #include "oci/blob_io.h"
 #include "oci/mediatype.h"
 #include "util/cancel.h"
+#include "util/owner_table.h"
 #include "util/thread.h"
 
 struct cb_layer_encoding {
@@ -106,6 +107,7 @@ struct cb_diff_options {
     bool userxattr;                   /* user.overlay.* instead of trusted.overlay.* */
     /* ownership cannot be on the disk: what `lower` has keeps its owner, new files are 0:0 */
     bool single_id;
+    const struct cb_owner_table *owners; /* single_id: what chown(2) asked for, or NULL */
     const struct cb_stack *lower;     /* entries equal to it in all but access time are left out; NULL: not known */
 };
 /* Feeds what changed to the writer, sorted; hard links inside the upper directory are kept as such. Overlay's private
