@@ -214,6 +214,17 @@ static int prepare_process(struct process *p, struct cb_run_root *root, struct c
     return r;
 }
 
+/* Whose chowns are recorded, and what USER is where there is one id. */
+static void use_one_id(struct cb_run_root *root, const struct process *p)
+{
+    const struct cb_user *u = &p->user;
+    root->owners = cb_owner_table_new(u->uid, u->gid);
+    if (u->uid || u->gid)
+        cb_step_warn(p->v->step, "USER %s: only one id is mapped here, so the step runs as root of its own and sees "
+                     "itself as 0:0; what it makes is %u:%u in the layer (a range in /etc/subuid and /etc/subgid gives "
+                     "it the user)", p->v->run.user, u->uid, u->gid);
+}
+
 static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
 {
     struct process p CB_CLEANUP(process_done) = { .s = s, .v = v, .script_fd = -1,
@@ -226,7 +237,7 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     if (r < 0)
         return r;
     if (s->env->id_mode == CB_ID_SINGLE)
-        root->owners = cb_owner_table_new(p.user.uid, p.user.gid);
+        use_one_id(root, &p);
     struct cb_exec_spec spec = {
         .isolation = isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd },
         .id_mode = s->env->id_mode,

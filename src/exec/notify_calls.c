@@ -52,6 +52,7 @@ static const struct cb_notify_row rows[] = {
     { "getresgid32", cb_notify_getres, CB_IDS_GROUP, false },
     { "getgroups", cb_notify_getgroups, 0, true },
     { "getgroups32", cb_notify_getgroups, 0, false },
+    { "capset", cb_notify_capset, 0, false },
     { "execve", cb_notify_exec, 0, false },
     { "execveat", cb_notify_exec, 0, false },
 };

@@ -19,6 +19,7 @@ struct ids {
     uint32_t id[2][N_IDS];   /* users, groups */
     uint32_t *groups;        /* NULL: as they are */
     size_t n_groups;
+    bool own_caps;           /* it has set its capabilities since: they no longer hang on its user */
 };
 
 static void ids_free(struct ids *x)
@@ -117,7 +118,8 @@ static bool may_set(const struct cb_notifier *n, const struct cb_notify_call *c,
 {
     uint64_t caps;
     unsigned cap = c->arg & CB_IDS_GROUP ? CAP_SETGID : CAP_SETUID;
-    return (!x || x->id[0][EFFECTIVE] == 0) && cb_notify_status(n, c->tid, "CapEff:", 16, &caps) && (caps >> cap & 1);
+    bool as_user = !x || x->own_caps || x->id[0][EFFECTIVE] == 0;
+    return as_user && cb_notify_status(n, c->tid, "CapEff:", 16, &caps) && (caps >> cap & 1);
 }
 
 static bool among(uint32_t id, const uint32_t old[static N_IDS], bool saved)
@@ -279,6 +281,14 @@ void cb_notify_getgroups(struct cb_notifier *n, const struct cb_notify_call *c, 
         r->error = EINVAL;
     for (size_t i = 0; room && i < x->n_groups && !r->error && cb_notify_valid(n, c); i++)
         r->error = write_id(c, c->args[1] + i * step, x->groups[i]);
+}
+
+void cb_notify_capset(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r)
+{
+    struct ids *x = find(n, c->tid);
+    if (x)
+        x->own_caps = true;
+    r->kernel = true;
 }
 
 /* Everything in its root is 0:0 to stat(2): a new program that did not belong to 0 would not find its own files. */

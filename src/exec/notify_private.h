@@ -74,5 +74,6 @@ void cb_notify_setgroups(struct cb_notifier *n, const struct cb_notify_call *c, 
 void cb_notify_get(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r);
 void cb_notify_getres(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r);
 void cb_notify_getgroups(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r);
+void cb_notify_capset(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r);
 void cb_notify_exec(struct cb_notifier *n, const struct cb_notify_call *c, struct cb_notify_reply *r);
 void cb_notify_ids_free(struct cb_hashmap *ids);

@@ -98,14 +98,6 @@ END
     assert_equal "$(mode_of /many/2)" '600 2:2'
 }
 
-@test "one id: another USER cannot be had, and that is said with the remedy" {
-    printf 'FROM busybox\nUSER nobody\nRUN id\n' >ctx/Dockerfile
-    chown -R "$USER_ID" ctx
-    run as_user '' "$CBPUSH" build --progress plain -t x ctx
-    [ "$status" -eq 6 ] || [ "$status" -eq 5 ] || rig_fail "exit status $status: $output"
-    assert_contains "$output" subuid
-}
-
 @test "the sandbox is the same without root" {
     local range
     for range in "$RANGE" ''; do
