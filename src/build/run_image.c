@@ -148,6 +148,9 @@ static int prepare(struct container *c, struct cb_run_root *root, struct cb_slot
         r = cb_run_root_open(root, slots, c->layers, f->image.manifest.n_layers, step, err);
     if (r == 0)
         r = cb_run_root_user(root, slots, user, step, &c->user, err);
+    if (r == 0 && c->env->id_mode == CB_ID_SINGLE && (c->user.uid || c->user.gid))
+        cb_progress_note(c->env->progress, true, "warning: user %s: only one id is mapped here, so it runs as root of "
+                         "its own (a range in /etc/subuid and /etc/subgid gives it the user)", user);
     if (r == 0)
         r = make_argv(c, err);
     if (r == 0)

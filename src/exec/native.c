@@ -3,7 +3,6 @@
 #include <sched.h>
 #include <signal.h>
 
-#include "exec/notify.h"
 #include "exec/sandbox.h"
 
 static const cb_sandbox_step steps[] = {

@@ -64,7 +64,8 @@ bool cb_notify_start(const struct cb_notifier *n, const char *tid, uint64_t *out
 static int transfer(pid_t tid, uint64_t at, void *buf, size_t n, bool write)
 {
     struct iovec here = { buf, n }, there = { (void *)(uintptr_t)at, n }; /* NOLINT: an address of the other process */
-    ssize_t got = write ? process_vm_writev(tid, &here, 1, &there, 1, 0) : process_vm_readv(tid, &here, 1, &there, 1, 0);
+    ssize_t got = write ? process_vm_writev(tid, &here, 1, &there, 1, 0)
+                        : process_vm_readv(tid, &here, 1, &there, 1, 0);
     return got < 0 ? errno : (size_t)got == n ? 0 : EFAULT;
 }
 
@@ -181,7 +182,10 @@ static void serve_one(struct cb_notifier *n, const struct seccomp_notif *q)
 void cb_notify_serve(struct cb_sandbox *sb)
 {
     struct cb_notifier *n = sb->notifier;
-    if (!n || !wait_for(sb, n->pair[0]))
+    if (!n)
+        return;
+    close(CB_TAKE_FD(n->pair[1])); /* the child's copy is the last: its end is seen */
+    if (!wait_for(sb, n->pair[0]))
         return;
     n->listener = receive_listener(n->pair[0]);
     if (n->listener < 0)

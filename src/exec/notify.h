@@ -12,19 +12,9 @@
  *
  * What the step does meanwhile (rename, another thread writing the path) can make a record wrong, as it could before
  * the call. Nothing is touched that the step cannot reach itself: paths are resolved below its root, in its mount
- * namespace, without the links of /proc. */
+ * namespace, without the links of /proc. The thread's part stands in sandbox.h. */
 
 #include <linux/filter.h>
 
-#include "util/error.h"
-
-struct cb_sandbox;
-struct cb_notifier;
-
-/* Which calls come to us; NULL where this libseccomp or kernel has no notification. Constant, made on first use. */
+/* Which calls come to us; NULL where this libseccomp has no notification. Constant, made on first use. */
 const struct sock_fprog *cb_notify_filter(void);
-/* A step of the thread, right before the clone; does nothing in other id modes. */
-int cb_notify_prepare(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
-/* In the thread: answers until the step's processes are gone. Its root and working directory are the step's then. */
-void cb_notify_serve(struct cb_sandbox *sb);
-void cb_notify_done(struct cb_sandbox *sb);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which calls come to us, of every architecture that the profile allows. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <seccomp.h>

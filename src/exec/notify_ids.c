@@ -8,7 +8,7 @@
 #include "exec/notify_private.h"
 #include "util/alloc.h"
 
-#define MAX_GROUPS 65536
+#define MAX_GROUPS 1024   /* of a thread; we keep them */
 #define MAX_THREADS 4096 /* before those that are gone are looked for */
 #define KEEP CB_OWNER_KEEP
 

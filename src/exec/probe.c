@@ -123,7 +123,7 @@ static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
                           cb_strdup("apt-get install uidmap") });
     char *detail = ok ? cb_asprintf("%u ids are mapped", cb_id_map_size(map.buf))
                    : ranges.n ? cb_asprintf("%s has a range, but newuidmap could not map it", owner)
-                              : cb_asprintf("%s has none: one id is mapped, steps run as root only", owner);
+                              : cb_asprintf("%s has none: one id is mapped, other users are only made believe", owner);
     enum cb_probe_state state = ok ? CB_PROBE_OK : ranges.n ? CB_PROBE_BROKEN : CB_PROBE_MISSING;
     char *remedy = cb_asprintf("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s; "
                                "apt-get install uidmap", owner);

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "exec/mnt.h"
-#include "exec/notify.h"
 #include "exec/userns.h"
 #include "util/alloc.h"
 #include "util/thread.h"

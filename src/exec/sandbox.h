@@ -110,6 +110,12 @@ int cb_sandbox_make_cgroup(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_sandbox_wait_network(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_sandbox_clone(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 
+/* notify.c, with CB_ID_SINGLE only: right before the clone; until the step's processes are gone, with the step's root
+ * directory as the thread's from then on; at the end. */
+int cb_notify_prepare(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
+void cb_notify_serve(struct cb_sandbox *sb);
+void cb_notify_done(struct cb_sandbox *sb);
+
 /* mounts_tree.c: the overlays of CB_MOUNT_TREE, made by cb_mounts_clone and shown by cb_mounts_attach. */
 int cb_trees_create(struct cb_sandbox *sb, struct cb_error *err) CB_WUR;
 int cb_tree_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR;

@@ -10,10 +10,10 @@
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/hashmap.h"
-#include "util/limits.h"
 
 #define KEY_MAX (2 * MAX_HANDLE_SZ + 32)
-#define MAX_ROWS (CB_MAX_LAYER_ENTRIES / 10) /* a step can chown and remove for ever */
+#define ROW_BYTES 256
+#define MAX_BYTES (UINT64_C(1) << 30) /* a step can chown and remove for ever */
 
 struct row {
     uint32_t id[2]; /* user, group */
@@ -23,6 +23,7 @@ struct row {
 struct cb_owner_table {
     struct cb_hashmap *inodes, *paths; /* → struct row */
     uint32_t id[2];
+    uint64_t bytes;                    /* about */
 };
 
 struct cb_owner_table *cb_owner_table_new(uint32_t uid, uint32_t gid)
@@ -75,7 +76,7 @@ static bool make_key(char key[static KEY_MAX], int dirfd, const char *name)
     return true;
 }
 
-static struct row *row_of(struct cb_hashmap *m, const char *key)
+static struct row *row_of(struct cb_owner_table *t, struct cb_hashmap *m, const char *key)
 {
     struct row *row = cb_hashmap_get(m, key);
     if (row)
@@ -83,6 +84,7 @@ static struct row *row_of(struct cb_hashmap *m, const char *key)
     row = CB_NEW(struct row);
     row->id[0] = row->id[1] = CB_OWNER_KEEP;
     cb_hashmap_put(m, key, row);
+    t->bytes += ROW_BYTES + strlen(key);
     return row;
 }
 
@@ -96,13 +98,16 @@ bool cb_owner_table_put(struct cb_owner_table *t, int fd, const char *path, uint
 {
     char key[KEY_MAX];
     const uint32_t id[2] = { uid, gid };
-    if (cb_hashmap_size(t->inodes) + cb_hashmap_size(t->paths) > MAX_ROWS || !make_key(key, fd, ""))
+    if (t->bytes > MAX_BYTES || !make_key(key, fd, ""))
         return false;
-    struct row *row = row_of(t->inodes, key);
+    struct row *row = row_of(t, t->inodes, key);
     set(row, id);
-    free(row->path);
-    row->path = cb_strdup(path);
-    set(row_of(t->paths, path), id);
+    if (!row->path || strcmp(row->path, path) != 0) {
+        free(row->path);
+        row->path = cb_strdup(path);
+        t->bytes += strlen(path);
+    }
+    set(row_of(t, t->paths, path), id);
     return true;
 }
 

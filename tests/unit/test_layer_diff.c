@@ -64,6 +64,8 @@ static int setup(void **state)
 
 /* ---- diffs as tables ---- */
 
+static struct cb_owner_table *owners; /* for the next diff */
+
 static int diff_dir(const char *dir, const struct cb_stack *lower, bool userxattr, bool single_id, struct cb_toc **toc)
 {
     struct cb_layer_write_options o = { .compression = CB_COMPRESSION_NONE, .clamp_mtime = INT64_MAX };
@@ -73,7 +75,8 @@ static int diff_dir(const char *dir, const struct cb_stack *lower, bool userxatt
     cb_autoclose int fd = open(at(dir, ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(fd >= 0);
     size_t n = 0;
-    struct cb_diff_options d = { .upper_fd = fd, .userxattr = userxattr, .single_id = single_id, .lower = lower };
+    struct cb_diff_options d = { .upper_fd = fd, .userxattr = userxattr, .single_id = single_id, .owners = owners,
+                                 .lower = lower };
     int r = cb_diff_overlay(&d, w, &n, &err);
     if (r < 0) {
         assert_non_null(err.msg);
@@ -251,6 +254,31 @@ static void single_id(void **state)
     assert_int_equal(cb_toc_find(t, "mine")->gid, 0);
     assert_int_equal(cb_toc_find(t, "theirs")->uid, 33);
     assert_int_equal(cb_toc_find(t, "theirs")->gid, 34);
+}
+
+static void single_id_with_owners(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_toc_unref) struct cb_toc *t = NULL;
+    write_file(at("upper", "file"), "x");
+    assert_int_equal(mkdir(at("upper", "dir"), 0755), 0);
+    assert_int_equal(symlink("file", at("upper", "dir/link")), 0);
+    static const char *const given[] = { "file", "dir", "dir/link" };
+    owners = cb_owner_table_new(50, 51);
+    for (size_t i = 0; i < CB_COUNTOF(given); i++) {
+        cb_autoclose int fd = open(at("upper", given[i]), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        assert_true(cb_owner_table_put(owners, fd, given[i], 10 + (uint32_t)i, i ? CB_OWNER_KEEP : 20));
+    }
+    write_file(at("upper", "dir/new"), "y");
+    assert_int_equal(diff_dir("upper", NULL, true, true, &t), 0);
+    cb_owner_table_free(CB_TAKE(owners));
+    assert_int_equal(cb_toc_find(t, "file")->uid, 10);
+    assert_int_equal(cb_toc_find(t, "file")->gid, 20);
+    assert_int_equal(cb_toc_find(t, "dir")->uid, 11);
+    assert_int_equal(cb_toc_find(t, "dir")->gid, 51);
+    assert_int_equal(cb_toc_find(t, "dir/link")->uid, 12);
+    assert_int_equal(cb_toc_find(t, "dir/new")->uid, 50);
+    assert_int_equal(cb_toc_find(t, "dir/new")->gid, 51);
 }
 
 static void too_deep(void **state)
@@ -439,7 +467,8 @@ int main(void)
         cmocka_unit_test_setup(plain_tree, setup), cmocka_unit_test_setup(nothing_changed, setup),
         cmocka_unit_test_setup(marks, setup), cmocka_unit_test_setup(odd_files, setup),
         cmocka_unit_test_setup(private_attributes, setup), cmocka_unit_test_setup(elsewhere, setup),
-        cmocka_unit_test_setup(single_id, setup), cmocka_unit_test_setup(too_deep, setup),
+        cmocka_unit_test_setup(single_id, setup), cmocka_unit_test_setup(single_id_with_owners, setup),
+        cmocka_unit_test_setup(too_deep, setup),
         cmocka_unit_test_setup(kernel_steps, setup), cmocka_unit_test_setup(kernel_random, setup),
     };
     umask(0);
