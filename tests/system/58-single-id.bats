@@ -266,7 +266,7 @@ END
     assert_equal "$(mode_of /t/d/abs2)" '644 18:19'
 }
 
-@test "one id: a path that is raced never leads out of the root, and attributes of an image are only that" {
+@test "one id: a path that is raced never leads out of the root, and two steps at once" {
     # What would be hit: it belongs to the user, so that nothing but the root would be in the way.
     mkdir out && echo safe >out/file && chown -R "$USER_ID:$USER_ID" out && chmod 4755 out/file
     local before
