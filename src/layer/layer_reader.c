@@ -12,6 +12,7 @@ struct cb_layer_reader {
     struct cb_plain *plain;
     struct archive *a;
     uint8_t *buf;              /* what libarchive reads from */
+    uint64_t fed;              /* bytes that libarchive got */
     struct cb_entry_maker maker;
     struct cb_toc_builder *builder;
     bool opened, ended;
@@ -26,11 +27,18 @@ struct cb_layer_reader {
     bool keep_inline;
 };
 
+/* libarchive gets the padding of the last entry where it is missing. Whether more is missing the guard says. */
 static la_ssize_t on_read(CB_UNUSED struct archive *a, void *arg, const void **buf)
 {
     struct cb_layer_reader *r = arg;
+    size_t n = cb_plain_read(r->plain, r->buf, CHUNK);
     *buf = r->buf;
-    return (la_ssize_t)cb_plain_read(r->plain, r->buf, CHUNK);
+    if (n == 0) {
+        n = cb_tar_padding(r->fed);
+        memset(r->buf, 0, n);
+    }
+    r->fed += n;
+    return (la_ssize_t)n;
 }
 
 /* Tar and nothing else (1H): no other format is known to this handle, and no filter. */

@@ -33,6 +33,7 @@ struct cb_tar_guard {
     uint8_t block[CB_TAR_BLOCK];
     size_t have;             /* bytes in block */
     uint64_t skip;           /* BODY: bytes to come, with padding; EXTENSION: of text */
+    uint64_t padding;        /* BODY: how many of those are padding */
     char ext_type;
     struct cb_strbuf ext;
     struct pending next;
@@ -296,7 +297,8 @@ static void forget_pending(struct cb_tar_guard *g)
 static void end_member(struct cb_tar_guard *g)
 {
     g->member.offset = g->pos;
-    g->skip = g->member.size + cb_tar_padding(g->member.size);
+    g->padding = cb_tar_padding(g->member.size);
+    g->skip = g->member.size + g->padding;
     g->state = g->skip ? BODY : HEADER;
     give_member(g);
     forget_pending(g);
@@ -367,7 +369,7 @@ static int feed_extension(struct cb_tar_guard *g, const uint8_t *p, size_t n, si
     if (g->skip)
         return 0;
     int r = end_extension(g, err);
-    g->skip = cb_tar_padding(g->ext.len);
+    g->padding = g->skip = cb_tar_padding(g->ext.len);
     g->state = g->skip ? BODY : HEADER;
     return r;
 }
@@ -411,7 +413,9 @@ int cb_tar_guard_feed(struct cb_tar_guard *g, const void *buf, size_t n, struct 
 
 int cb_tar_guard_end(struct cb_tar_guard *g, struct cb_error *err)
 {
-    bool between = g->state == DONE || (g->state == HEADER && !g->have);
+    /* Writers in Go that nobody closes (umoci insert) leave out the last padding, and readers in Go allow that. */
+    bool whole = g->state == BODY && g->skip <= g->padding;
+    bool between = whole || g->state == DONE || (g->state == HEADER && !g->have);
     if (!between || g->next.pax || g->next.long_name || g->next.long_link)
         return cb_error_set(err, CB_EVERIFY, "tar ends in the middle of an entry, at byte %llu",
                             (unsigned long long)g->pos);
