@@ -68,6 +68,15 @@ static void own_history(struct cb_build *b, size_t index, struct cb_image_config
     }
 }
 
+/* A layer of a parent that nothing needed is still where the parent came from: run, save and push will ask for it. */
+static int keep_origins(struct cb_build *b, const struct cb_layer *known, const struct cb_digest *blob,
+                        struct cb_error *err)
+{
+    if (!known->n_origins || cb_store_blob_has(b->env->store, blob, NULL))
+        return 0;
+    return cb_store_layer_put(b->env->store, known, err);
+}
+
 static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *out, struct cb_error *err)
 {
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
@@ -81,7 +90,7 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
     out->diff_id = known.diff_id;
     out->size = known.size;
     cb_layer_add_encoding(out, &e);
-    return 0;
+    return keep_origins(b, &known, &e.digest, err);
 }
 
 static int layer_values(struct cb_build *b, const struct cb_solved *made, struct cb_image_config *c, struct cb_layer *v,
