@@ -130,22 +130,6 @@ static int take_pull(struct build_input *in, struct cb_error *err)
     return cb_pull_policy_parse(*v ? v : "always", &in->o.pull, err);
 }
 
-/* Docker's HOST:IP and HOST=IP (an IPv6 address maybe in brackets) as /etc/hosts wants it: "HOST IP". */
-static int take_hosts(struct build_input *in, struct cb_error *err)
-{
-    for (size_t i = 0; i < in->cli.add_host.n; i++) {
-        const char *word = in->cli.add_host.v[i], *sep = word + strcspn(word, ":=");
-        const char *ip = *sep ? sep + 1 : sep;
-        size_t n = strlen(ip);
-        if (!*ip || sep == word)
-            return cb_error_set(err, CB_EUSAGE, "--add-host %s: write HOST:IP", word);
-        bool brackets = n > 2 && ip[0] == '[' && ip[n - 1] == ']';
-        cb_strvec_pushf(&in->hosts, "%.*s %.*s", (int)(sep - word), word, (int)(brackets ? n - 2 : n),
-                        brackets ? ip + 1 : ip);
-    }
-    return 0;
-}
-
 static int take_annotations(struct build_input *in, struct cb_error *err)
 {
     int r = 0;
@@ -191,7 +175,7 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = take_pull(in, err);
     if (r == 0)
-        r = take_hosts(in, err);
+        r = limit_hosts_take(&in->cli.add_host, &in->hosts, err);
     if (r == 0)
         r = build_secrets_take(&in->secrets, &in->cli.secrets, err);
     if (r == 0)

@@ -9,27 +9,32 @@
 #define CPU_PERIOD 100000 /* µs, for --cpus */
 
 #define AT(field) offsetof(struct limit_options, field)
+#define RESOURCES \
+    { "ulimit", 0, CB_OPT_LIST, AT(ulimit), "NAME=SOFT[:HARD]", "resource limit, such as nofile=1024:4096", NULL },    \
+    { "shm-size", 0, CB_OPT_STRING, AT(shm_size), "BYTES", "size of /dev/shm (64m)", NULL },                           \
+    { "memory", 'm', CB_OPT_STRING, AT(memory), "BYTES", "memory limit, such as 512m", NULL },                         \
+    { "memory-swap", 0, CB_OPT_STRING, AT(memory_swap), "BYTES", "memory and swap together; -1: no limit of swap",     \
+      NULL },                                                                                                          \
+    { "cpus", 0, CB_OPT_STRING, AT(cpus), "NUMBER", "processors, such as 1.5", NULL },                                 \
+    { "cpu-period", 0, CB_OPT_STRING, AT(cpu_period), "USECS", "period of --cpu-quota (100000)", NULL },               \
+    { "cpu-quota", 0, CB_OPT_STRING, AT(cpu_quota), "USECS", "processor time in a period", NULL },                     \
+    { "cpu-shares", 'c', CB_OPT_STRING, AT(cpu_shares), "SHARES", "weight against others (1024)", NULL },              \
+    { "cpuset-cpus", 0, CB_OPT_STRING, AT(cpuset_cpus), "LIST", "processors to run on, such as 0-2,4", NULL },         \
+    { "cpuset-mems", 0, CB_OPT_STRING, AT(cpuset_mems), "LIST", "memory nodes to use", NULL },                         \
+    { "cgroup-parent", 0, CB_OPT_STRING, AT(cgroup_parent), "PATH", "cgroup that theirs are made in", NULL },          \
+    { "dns", 0, CB_OPT_LIST, AT(dns), "IP", "name server instead of the host's", NULL },                               \
+    { "dns-search", 0, CB_OPT_LIST, AT(dns_search), "DOMAIN", "search domain instead of the host's; .: none", NULL },  \
+    { "dns-option", 0, CB_OPT_LIST, AT(dns_option), "OPTION", "option of resolv.conf instead of the host's", NULL }
+
 const struct cb_opt limit_opts[] = {
     { "allow", 0, CB_OPT_LIST, AT(allow), "RIGHT", "let RUNs ask for network.host, security.insecure, device[=NAME]",
       NULL },
-    { "ulimit", 0, CB_OPT_LIST, AT(ulimit), "NAME=SOFT[:HARD]", "resource limit, such as nofile=1024:4096", NULL },
-    { "shm-size", 0, CB_OPT_STRING, AT(shm_size), "BYTES", "size of /dev/shm (64m)", NULL },
-    { "memory", 'm', CB_OPT_STRING, AT(memory), "BYTES", "memory limit, such as 512m", NULL },
-    { "memory-swap", 0, CB_OPT_STRING, AT(memory_swap), "BYTES", "memory and swap together; -1: no limit of swap",
-      NULL },
-    { "cpus", 0, CB_OPT_STRING, AT(cpus), "NUMBER", "processors, such as 1.5", NULL },
-    { "cpu-period", 0, CB_OPT_STRING, AT(cpu_period), "USECS", "period of --cpu-quota (100000)", NULL },
-    { "cpu-quota", 0, CB_OPT_STRING, AT(cpu_quota), "USECS", "processor time in a period", NULL },
-    { "cpu-shares", 'c', CB_OPT_STRING, AT(cpu_shares), "SHARES", "weight against others (1024)", NULL },
-    { "cpuset-cpus", 0, CB_OPT_STRING, AT(cpuset_cpus), "LIST", "processors to run on, such as 0-2,4", NULL },
-    { "cpuset-mems", 0, CB_OPT_STRING, AT(cpuset_mems), "LIST", "memory nodes to use", NULL },
-    { "cgroup-parent", 0, CB_OPT_STRING, AT(cgroup_parent), "PATH", "cgroup that those of the RUNs are made in", NULL },
-    { "dns", 0, CB_OPT_LIST, AT(dns), "IP", "name server instead of the host's", NULL },
-    { "dns-search", 0, CB_OPT_LIST, AT(dns_search), "DOMAIN", "search domain instead of the host's; .: none", NULL },
-    { "dns-option", 0, CB_OPT_LIST, AT(dns_option), "OPTION", "option of resolv.conf instead of the host's", NULL },
+    RESOURCES,
     { "cdi-config-dir", 0, CB_OPT_LIST, AT(cdi_dirs), "DIR", "CDI specs (/etc/cdi, /var/run/cdi)", NULL },
     CB_OPT_END,
 };
+
+const struct cb_opt limit_run_opts[] = { RESOURCES, CB_OPT_END };
 
 void limit_options_done(struct limit_options *o)
 {
@@ -161,7 +166,7 @@ static int check_words(const char *flag, const struct cb_strvec *list, struct cb
     return 0;
 }
 
-static int take_dns(const struct limit_options *cli, struct cb_build_options *o, struct cb_error *err)
+static int take_dns(const struct limit_options *cli, struct cb_dns *to, struct cb_error *err)
 {
     unsigned char raw[16];
     for (size_t i = 0; i < cli->dns.n; i++)
@@ -170,17 +175,15 @@ static int take_dns(const struct limit_options *cli, struct cb_build_options *o,
     int r = check_words("dns-search", &cli->dns_search, err);
     if (r == 0)
         r = check_words("dns-option", &cli->dns_option, err);
-    o->dns = (struct cb_dns){ &cli->dns, &cli->dns_search, &cli->dns_option };
+    *to = (struct cb_dns){ &cli->dns, &cli->dns_search, &cli->dns_option };
     return r;
 }
 
-int limit_options_take(const struct limit_options *cli, struct limit_values *v, struct cb_build_options *o,
-                       struct cb_error *err)
+int limit_options_resources(const struct limit_options *cli, struct limit_values *v, struct cb_dns *dns,
+                            struct cb_error *err)
 {
     struct cb_limits *l = &v->limits;
-    int r = take_allow(cli, v, &o->allow, err);
-    if (r == 0)
-        r = take_ulimits(cli, l, err);
+    int r = take_ulimits(cli, l, err);
     if (r == 0)
         r = take_bytes("shm-size", cli->shm_size, &l->shm_size, err);
     if (r == 0)
@@ -188,11 +191,35 @@ int limit_options_take(const struct limit_options *cli, struct limit_values *v, 
     if (r == 0)
         r = take_cpu(cli, l, err);
     if (r == 0)
-        r = take_dns(cli, o, err);
+        r = take_dns(cli, dns, err);
     l->cpuset_cpus = cli->cpuset_cpus;
     l->cpuset_mems = cli->cpuset_mems;
     l->cgroup_parent = cli->cgroup_parent;
-    o->limits = l;
+    return r;
+}
+
+int limit_options_take(const struct limit_options *cli, struct limit_values *v, struct cb_build_options *o,
+                       struct cb_error *err)
+{
+    int r = take_allow(cli, v, &o->allow, err);
+    if (r == 0)
+        r = limit_options_resources(cli, v, &o->dns, err);
+    o->limits = &v->limits;
     o->cdi_dirs = cli->cdi_dirs.n ? &cli->cdi_dirs : NULL;
     return r;
+}
+
+int limit_hosts_take(const struct cb_strvec *words, struct cb_strvec *out, struct cb_error *err)
+{
+    for (size_t i = 0; i < words->n; i++) {
+        const char *word = words->v[i], *sep = word + strcspn(word, ":=");
+        const char *ip = *sep ? sep + 1 : sep;
+        size_t n = strlen(ip);
+        if (!*ip || sep == word)
+            return cb_error_set(err, CB_EUSAGE, "--add-host %s: write HOST:IP", word);
+        bool brackets = n > 2 && ip[0] == '[' && ip[n - 1] == ']';
+        cb_strvec_pushf(out, "%.*s %.*s", (int)(sep - word), word, (int)(brackets ? n - 2 : n),
+                        brackets ? ip + 1 : ip);
+    }
+    return 0;
 }
