@@ -105,6 +105,7 @@ void cb_progress_throttle(struct cb_progress *p);
 int64_t cb_step_elapsed_at(const struct cb_step *s, int64_t now);
 bool cb_step_is_over(const struct cb_step *s);
 void cb_step_free(struct cb_step *s);
+void cb_step_abandon(struct cb_step *s, int64_t now); /* under the lock: canceled, if it still runs */
 
 /* log.c */
 void cb_step_split(struct cb_step *s, int stream, const char *buf, size_t n, int64_t now);

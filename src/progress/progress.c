@@ -189,6 +189,9 @@ void cb_progress_finish(struct cb_progress *p, bool failed)
         return;
     pthread_mutex_lock(&p->lock);
     bool first = !p->finished;
+    /* What waited for the rest of the work, such as a push, is over with it. */
+    for (size_t i = 0; first && failed && i < p->n_steps; i++)
+        cb_step_abandon(p->steps[i], cb_time_monotonic());
     p->finished = true;
     p->failed = p->failed || failed;
     pthread_cond_broadcast(&p->wake);

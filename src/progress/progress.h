@@ -35,8 +35,8 @@ struct cb_progress *cb_progress_new(const struct cb_progress_options *o);
 /* Draws the last state, restores the terminal (cursor), joins the renderer, frees everything incl. steps. */
 void cb_progress_free(struct cb_progress *p);
 CB_DEFINE_CLEANUP(struct cb_progress *, cb_progress_free)
-/* Called before something else writes to the terminal: finishes the live area. `failed` colours the header.
- * Idempotent; later events are dropped. */
+/* Called before something else writes to the terminal: finishes the live area. `failed` colours the header,
+ * and what still runs is canceled. Idempotent; later events are dropped. */
 void cb_progress_finish(struct cb_progress *p, bool failed);
 
 /* A step that is known but not begun has no number yet (numbers are given by the first event, in order). The handle

@@ -104,24 +104,35 @@ static void end_statuses(struct cb_step *s, int64_t now)
         }
 }
 
+/* Under the lock. */
+static void end_at(struct cb_step *s, enum cb_step_state state, const char *message, int64_t now)
+{
+    begin(s, now);
+    if (cb_step_is_over(s))
+        return;
+    cb_step_flush_partial(s, now);
+    /* What an unfinished transfer of a failed step was at is worth seeing; that it ended would be a lie. */
+    if (state == CB_STEP_DONE)
+        end_statuses(s, now);
+    s->state = state;
+    s->ended = now;
+    s->error = message ? clean_text(message) : NULL;
+    if (s->p->r->step)
+        s->p->r->step(s);
+}
+
 static void end(struct cb_step *s, enum cb_step_state state, const char *message)
 {
     if (!enter(s))
         return;
-    int64_t now = cb_time_monotonic();
-    begin(s, now);
-    if (!cb_step_is_over(s)) {
-        cb_step_flush_partial(s, now);
-        /* What an unfinished transfer of a failed step was at is worth seeing; that it ended would be a lie. */
-        if (state == CB_STEP_DONE)
-            end_statuses(s, now);
-        s->state = state;
-        s->ended = now;
-        s->error = message ? clean_text(message) : NULL;
-        if (s->p->r->step)
-            s->p->r->step(s);
-    }
+    end_at(s, state, message, cb_time_monotonic());
     leave(s);
+}
+
+void cb_step_abandon(struct cb_step *s, int64_t now)
+{
+    if (s->state == CB_STEP_RUNNING)
+        end_at(s, CB_STEP_CANCELED, NULL, now);
 }
 
 void cb_step_done(struct cb_step *s)

@@ -162,6 +162,30 @@ static void test_picture(void **state)
     capture_done(&c);
 }
 
+/* A push waits for layers: where they do not come it is over too. */
+static void test_failure_cancels(void **state)
+{
+    struct capture c;
+    CB_CLEANUP(screen_done) struct screen s = { 0 };
+    struct cb_progress *p = start(&c, 80, 24);
+    (void)state;
+    struct cb_step *a = cb_step_new(p, "pushing to x"), *b = cb_step_new(p, "[1/1] RUN make");
+    struct cb_step *d = cb_step_new(p, "done before");
+    cb_step_new(p, "never begun");
+    cb_step_begin(a);
+    cb_step_error(b, "exit code: 2");
+    cb_step_done(d);
+    cb_progress_finish(p, true);
+    cb_progress_free(p);
+    show(&s, capture_end(&c));
+    cb_autofree char *got = rows_text(&s);
+    assert_string_equal(got, "[+] Building Ts (3/4) FINISHED\n"
+                             " => CANCELED pushing to x                                                  Ts\n"
+                             " => ERROR [1/1] RUN make                                                   Ts\n"
+                             " => done before                                                            Ts\n");
+    capture_done(&c);
+}
+
 static void test_small_window(void **state)
 {
     struct capture c;
@@ -304,7 +328,8 @@ int main(void)
         unsetenv(unset[i]);
     setenv("TERM", "xterm", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_picture),         cmocka_unit_test(test_small_window),
+        cmocka_unit_test(test_picture),         cmocka_unit_test(test_failure_cancels),
+        cmocka_unit_test(test_small_window),
         cmocka_unit_test(test_wide_characters), cmocka_unit_test(test_nothing_drawn),
         cmocka_unit_test(test_settings),        cmocka_unit_test(test_redraws),
     };
