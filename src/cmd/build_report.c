@@ -116,9 +116,9 @@ static void print_pushed(const struct cb_build_result *res)
     }
     cb_autofree char *size = cb_size_text(sent);
     if (res->was_current)
-        fprintf(stderr, "  pushed    nothing to do: the registry has this image under every name\n");
+        fprintf(stderr, "pushed  nothing to do: the registry has this image under every name\n");
     else if (res->n_blobs)
-        fprintf(stderr, "  pushed    %u uploaded (%s), %u mounted, %u copied, %u already there\n",
+        fprintf(stderr, "pushed  %u uploaded (%s), %u mounted, %u copied, %u already there\n",
                 n[CB_BLOB_UPLOADED], size, n[CB_BLOB_MOUNTED], n[CB_BLOB_COPIED], n[CB_BLOB_PRESENT]);
 }
 
@@ -131,7 +131,7 @@ static void print_platforms(const struct cb_build_result *res)
         const struct cb_image *image = &res->images[i];
         cb_autofree char *size = cb_size_text(image_size(image));
         cb_strbuf_add_platform(&platform, &image->config.platform);
-        fprintf(stderr, "  platform  %-14s %s, %s in %zu layers\n", platform.buf,
+        fprintf(stderr, "platform %-14s %s, %s in %zu layers\n", platform.buf,
                 cb_digest_text(&image->desc.digest, digest), size, image->manifest.n_layers);
     }
 }
@@ -139,17 +139,18 @@ static void print_platforms(const struct cb_build_result *res)
 static void print_summary(const struct cb_build_result *res)
 {
     char digest[CB_DIGEST_TEXT_MAX];
-    fprintf(stderr, "\n  digest    %s\n", cb_digest_text(&res->desc.digest, digest));
+    fprintf(stderr, "\ndigest  %s\n", cb_digest_text(&res->desc.digest, digest));
     if (res->n_images == 1) {
         cb_autofree char *size = cb_size_text(image_size(&res->images[0]));
-        fprintf(stderr, "  size      %s in %zu layers\n", size, res->images[0].manifest.n_layers);
+        fprintf(stderr, "size    %s in %zu layer%s\n", size, res->images[0].manifest.n_layers,
+                res->images[0].manifest.n_layers == 1 ? "" : "s");
     } else {
         print_platforms(res);
     }
     if (res->steps)
-        fprintf(stderr, "  steps     %u, %u of them cached\n", res->steps, res->cached);
+        fprintf(stderr, "steps   %u, %u of them cached\n", res->steps, res->cached);
     for (size_t i = 0; i < res->n_tags; i++)
-        fprintf(stderr, "  name      %s\n", res->tags[i].name);
+        fprintf(stderr, "name    %s\n", res->tags[i].name);
     print_pushed(res);
 }
 

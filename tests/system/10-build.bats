@@ -610,7 +610,7 @@ END
     assert_contains "$log" '[builder 3/3] RUN echo from the step'
     assert_contains "$log" '[stage-1 2/2] COPY --from=builder /src /src'
     [[ $log =~ \#[0-9]+\ [0-9.]+\ from\ the\ step ]]
-    assert_contains "$log" 'digest    sha256:'
+    assert_contains "$log" 'digest  sha256:'
 }
 
 @test "on a terminal: live lines, and the terminal is as it was afterwards" {
