@@ -223,11 +223,14 @@ struct cb_run_options {
     const struct cb_strvec *env;       /* "K=V" */
     const char *workdir, *user, *hostname; /* or NULL */
     const struct cb_strvec *volumes;   /* "SOURCE:TARGET[:ro|rw]", source an absolute host path */
+    const struct cb_strvec *tmpfs;     /* "TARGET[:OPTION,…]": size=BYTES mode=OCTAL ro rw; or NULL */
+    const struct cb_strvec *extra_hosts; /* "name ip", or NULL */
+    const struct cb_dns *dns;          /* or NULL */
+    const struct cb_limits *limits;    /* or NULL */
     const struct cb_port *ports;
     size_t n_ports;
     enum cb_network network;
     bool interactive, tty, readonly;
-    uint64_t memory_max;
 };
 int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_image *f, const struct cb_run_options *o,
                        int *status, struct cb_error *err) CB_WUR;

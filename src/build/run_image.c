@@ -6,6 +6,7 @@
 #include "build/foreign.h"
 #include "build/rootfs.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 #include "util/path.h"
 
 struct container {
@@ -24,7 +25,8 @@ struct container {
 static void container_done(struct container *c)
 {
     for (size_t i = 0; i < c->n_mounts; i++) {
-        close(c->mounts[i].source_fd);
+        if (c->mounts[i].kind == CB_MOUNT_BIND)
+            close(c->mounts[i].source_fd);
         free(c->targets[i]);
     }
     free(c->mounts);
@@ -79,6 +81,8 @@ static int add_volume(struct container *c, const char *spec, struct cb_error *er
 {
     const char *colon = strchr(spec, ':');
     const char *mode = colon ? strchr(colon + 1, ':') : NULL;
+    if (colon && *spec != '/' && *spec != '.' && colon[1] == '/')
+        return cb_error_set(err, CB_EUSAGE, "-v %s: there are no named volumes: write /HOST/PATH:/TARGET[:ro]", spec);
     if (!colon || *spec != '/' || colon[1] != '/')
         return cb_error_set(err, CB_EUSAGE, "-v %s: write /HOST/PATH:/TARGET[:ro]", spec);
     if (mode && strcmp(mode, ":ro") && strcmp(mode, ":rw"))
@@ -94,12 +98,55 @@ static int add_volume(struct container *c, const char *spec, struct cb_error *er
     return 0;
 }
 
+static bool tmpfs_mode(const char *text, uint32_t *out)
+{
+    uint32_t v = 0;
+    size_t n = strspn(text, "01234567");
+    for (size_t i = 0; i < n && i < 5; i++)
+        v = v << 3 | (uint32_t)(text[i] - '0');
+    *out = v;
+    return n > 0 && n < 6 && !text[n] && v && v <= 07777;
+}
+
+/* Every mount is nosuid and nodev as it is. */
+static bool tmpfs_option(struct cb_mount *m, const char *word)
+{
+    if (cb_starts_with(word, "size="))
+        return cb_parse_bytes(word + 5, &m->size) && m->size;
+    if (cb_starts_with(word, "mode="))
+        return tmpfs_mode(word + 5, &m->mode);
+    if (!strcmp(word, "ro"))
+        m->readonly = true;
+    return !strcmp(word, "ro") || !strcmp(word, "rw") || !strcmp(word, "nosuid") || !strcmp(word, "nodev") ||
+           !strcmp(word, "exec");
+}
+
+static int add_tmpfs(struct container *c, const char *spec, struct cb_error *err)
+{
+    const char *colon = strchrnul(spec, ':');
+    struct cb_mount *m = &c->mounts[c->n_mounts];
+    if (*spec != '/')
+        return cb_error_set(err, CB_EUSAGE, "--tmpfs %s: write /TARGET[:size=64m,mode=1777,ro]", spec);
+    *m = (struct cb_mount){ .kind = CB_MOUNT_TMPFS, .source_fd = -1 };
+    m->target = c->targets[c->n_mounts++] = cb_strndup(spec, (size_t)(colon - spec));
+    for (const char *p = *colon ? colon + 1 : colon; *p;) {
+        size_t n = strcspn(p, ",");
+        cb_autofree char *word = cb_strndup(p, n);
+        if (!tmpfs_option(m, word))
+            return cb_error_set(err, CB_EUSAGE, "--tmpfs %s: the options are size=BYTES, mode=OCTAL, ro, rw", spec);
+        p += n + (p[n] == ',');
+    }
+    return 0;
+}
+
 static int make_mounts(struct container *c, struct cb_error *err)
 {
-    size_t n = c->o->volumes ? c->o->volumes->n : 0;
+    size_t n = c->o->volumes ? c->o->volumes->n : 0, n_tmpfs = c->o->tmpfs ? c->o->tmpfs->n : 0;
     int r = 0;
-    c->mounts = cb_calloc(n + 1, sizeof *c->mounts);
-    c->targets = cb_calloc(n + 1, sizeof *c->targets);
+    c->mounts = cb_calloc(n + n_tmpfs + 1, sizeof *c->mounts);
+    c->targets = cb_calloc(n + n_tmpfs + 1, sizeof *c->targets);
+    for (size_t i = 0; r == 0 && i < n_tmpfs; i++)
+        r = add_tmpfs(c, c->o->tmpfs->v[i], err);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = add_volume(c, c->o->volumes->v[i], err);
     return r;
@@ -116,8 +163,8 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
         .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,
         .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly,
         .init = true, .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO,
-        .stderr_fd = STDERR_FILENO, .tty = c->o->tty, .cancel = c->env->cancel, .scratch_fd = root->scratch_fd,
-        .limits = &(struct cb_limits){ .memory = c->o->memory_max },
+        .stderr_fd = STDERR_FILENO, .tty = c->o->tty, .cancel = c->env->cancel, .pass_signal = true,
+        .scratch_fd = root->scratch_fd, .extra_hosts = c->o->extra_hosts, .dns = c->o->dns, .limits = c->o->limits,
     };
     return cb_exec_run(&spec, status, err);
 }

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cmd/build_limits.h"
+#include "cmd/run_refused.h"
 #include "cmd/session.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -10,10 +12,14 @@
 
 struct run_options {
     struct cb_common common;
-    struct cb_strvec publish, env, env_file, volume;
-    const char *workdir, *user, *entrypoint, *hostname, *network, *pull, *memory, *platform;
-    bool interactive, tty, remove, read_only;
+    struct cb_strvec publish, env, env_file, volume, tmpfs, add_host;
+    const char *workdir, *user, *entrypoint, *hostname, *network, *pull, *platform;
+    bool interactive, tty, read_only, no_healthcheck, quiet;
+    int remove, init;
+    struct limit_options limits;
+    struct refused_options refused;
 };
+#define RUN_OPTIONS_INIT { .common = CB_COMMON_INIT, .remove = -1, .init = -1 }
 
 #define AT(field) offsetof(struct run_options, field)
 static const struct cb_opt options[] = {
@@ -21,18 +27,23 @@ static const struct cb_opt options[] = {
     { "env", 'e', CB_OPT_LIST, AT(env), "K[=V]", "environment; K alone: from ours", NULL },
     { "env-file", 0, CB_OPT_LIST, AT(env_file), "FILE", "environment, one K=V a line", NULL },
     { "volume", 'v', CB_OPT_LIST, AT(volume), "/SRC:/DST[:ro]", "bind mount", NULL },
+    { "tmpfs", 0, CB_OPT_LIST, AT(tmpfs), "/DST[:OPTIONS]", "mount in memory: size=64m, mode=1777, ro", NULL },
     { "workdir", 'w', CB_OPT_STRING, AT(workdir), "DIR", "working directory", NULL },
     { "user", 'u', CB_OPT_STRING, AT(user), "USER[:GROUP]", "who it runs as", NULL },
     { "entrypoint", 0, CB_OPT_STRING, AT(entrypoint), "PROGRAM", "instead of the image's ENTRYPOINT", NULL },
     { "interactive", 'i', CB_OPT_FLAG, AT(interactive), NULL, "keep standard input", NULL },
     { "tty", 't', CB_OPT_FLAG, AT(tty), NULL, "give it a terminal", NULL },
-    { "rm", 0, CB_OPT_FLAG, AT(remove), NULL, "remove it at its end (always the case)", NULL },
+    { "rm", 0, CB_OPT_TRISTATE, AT(remove), NULL, "remove it at its end (always the case)", NULL },
+    { "init", 0, CB_OPT_TRISTATE, AT(init), NULL, "a PID 1 that reaps (always the case)", NULL },
+    { "no-healthcheck", 0, CB_OPT_FLAG, AT(no_healthcheck), NULL, "do not run HEALTHCHECK (always the case)", NULL },
     { "network", 0, CB_OPT_STRING, AT(network), "MODE", "host, none, private (default: private if -p, else host)",
       NULL },
+    { "net", 0, CB_OPT_STRING, AT(network), "MODE", NULL, NULL },
+    { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts; IP may be host-gateway", NULL },
     { "hostname", 'h', CB_OPT_STRING, AT(hostname), "NAME", "its host name", NULL },
-    { "memory", 'm', CB_OPT_STRING, AT(memory), "BYTES", "memory limit, such as 512m", NULL },
     { "read-only", 0, CB_OPT_FLAG, AT(read_only), NULL, "read-only root file system", NULL },
     { "pull", 0, CB_OPT_STRING, AT(pull), "POLICY", "always, missing (default), never", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of an image with several", NULL },
     CB_OPT_COMMON_ISOLATION(run_options),
     CB_OPT_COMMON_PROGRESS(run_options),
@@ -41,9 +52,17 @@ static const struct cb_opt options[] = {
     CB_OPT_END,
 };
 
+static const struct cb_opt_group groups[] = {
+    { "what it may use", limit_run_opts, AT(limits) },
+    { "of docker run", refused_opts, AT(refused) },
+    { NULL, NULL, 0 },
+};
+
 struct run_input {
     struct run_options cli;
-    struct cb_strvec operands, command, env;
+    struct cb_strvec operands, command, env, hosts;
+    struct limit_values limits;
+    struct cb_dns dns;
     struct cb_port *ports;
     enum cb_pull_policy pull;
     struct cb_run_options o;
@@ -51,14 +70,18 @@ struct run_input {
 
 static void input_done(struct run_input *in)
 {
-    struct cb_strvec *const lists[] = { &in->cli.publish, &in->cli.env, &in->cli.env_file, &in->cli.volume,
-                                        &in->operands, &in->command, &in->env };
+    struct run_options *c = &in->cli;
+    struct cb_strvec *const lists[] = { &c->publish, &c->env, &c->env_file, &c->volume, &c->tmpfs, &c->add_host,
+                                        &in->operands, &in->command, &in->env, &in->hosts };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
     for (size_t i = 0; i < in->o.n_ports; i++)
         free(in->ports[i].host_ip);
     free(in->ports);
-    cb_common_done(&in->cli.common);
+    limit_options_done(&c->limits);
+    limit_values_done(&in->limits);
+    refused_options_done(&c->refused);
+    cb_common_done(&c->common);
 }
 
 static bool port_number(const char *s, size_t n, uint16_t *out)
@@ -87,6 +110,8 @@ static int take_port(struct run_input *in, const char *spec, struct cb_error *er
     const char *host = first ? first + 1 : spec;
     if (*end && strcmp(end, "/tcp"))
         return cb_error_set(err, CB_EUSAGE, "-p %s: only tcp is forwarded", spec);
+    if (strchr(spec, '-'))
+        return cb_error_set(err, CB_EUSAGE, "-p %s: ranges are not supported: give each port a -p of its own", spec);
     if (!last || !port_number(host, (size_t)(last - host), &p->host) ||
         !port_number(last + 1, (size_t)(end - last - 1), &p->container))
         return cb_error_set(err, CB_EUSAGE, "-p %s: write [IP:]HOST_PORT:PORT", spec);
@@ -108,13 +133,31 @@ static int take_ports(struct run_input *in, struct cb_error *err)
     return r;
 }
 
-static void take_env_word(struct run_input *in, const char *word)
+static int take_env_word(struct run_input *in, const char *word, struct cb_error *err)
 {
     const char *v = strchr(word, '=') ? NULL : getenv(word);
+    if (!*word || *word == '=')
+        return cb_error_set(err, CB_EUSAGE, "environment \"%s\": there is no name before the =", word);
     if (strchr(word, '='))
         cb_strvec_push(&in->env, word);
     else if (v)
         cb_strvec_pushf(&in->env, "%s=%s", word, v);
+    return 0;
+}
+
+/* As Docker reads it: blanks before a name are left out, and none may be in it; the value is taken as it stands. */
+static int take_env_line(struct run_input *in, char *line, struct cb_error *err)
+{
+    static const char blanks[] = " \t\r\v\f";
+    size_t n = strlen(line);
+    if (n && line[n - 1] == '\r')
+        line[n - 1] = '\0';
+    line += strspn(line, blanks);
+    if (!*line || *line == '#')
+        return 0;
+    if (strcspn(line, blanks) < strcspn(line, "="))
+        return cb_error_set(err, CB_EUSAGE, "\"%.64s\": a name has no blanks: write NAME=VALUE", line);
+    return take_env_word(in, line, err);
 }
 
 static int take_env_file(struct run_input *in, const char *path, struct cb_error *err)
@@ -123,21 +166,33 @@ static int take_env_file(struct run_input *in, const char *path, struct cb_error
     int r = cb_file_slurp(path, 1u << 20, &text, err);
     if (r < 0)
         return cb_error_wrap(err, "--env-file");
-    for (char *line = text.buf, *next; *line; line = next) {
+    if (memchr(text.buf, '\0', text.len))
+        return cb_error_set(err, CB_EUSAGE, "--env-file %s: it is no text", path);
+    for (char *line = text.buf, *next; r == 0 && *line; line = next) {
         char *nl = strchrnul(line, '\n');
         next = *nl ? nl + 1 : nl;
         *nl = '\0';
-        if (*line && *line != '#')
-            take_env_word(in, line);
+        r = take_env_line(in, line, err);
     }
-    return 0;
+    return r < 0 ? cb_error_wrap(err, "--env-file %s", path) : 0;
+}
+
+static int take_env(struct run_input *in, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < in->cli.env_file.n; i++)
+        r = take_env_file(in, in->cli.env_file.v[i], err);
+    for (size_t i = 0; r == 0 && i < in->cli.env.n; i++)
+        r = take_env_word(in, in->cli.env.v[i], err);
+    return r;
 }
 
 /* A port that is the same on both sides needs no namespace of its own on the host's network. */
 static int take_network(struct run_input *in, struct cb_error *err)
 {
     in->o.network = in->o.n_ports ? CB_NETWORK_PRIVATE : CB_NETWORK_HOST;
-    int r = in->cli.network ? cb_network_parse(in->cli.network, &in->o.network, err) : 0;
+    bool bridge = in->cli.network && !strcmp(in->cli.network, "bridge"); /* Docker's word for private */
+    int r = in->cli.network ? cb_network_parse(bridge ? "private" : in->cli.network, &in->o.network, err) : 0;
     for (size_t i = 0; r == 0 && in->o.network == CB_NETWORK_HOST && i < in->o.n_ports; i++)
         if (in->ports[i].host != in->ports[i].container)
             r = cb_error_set(err, CB_EUSAGE, "-p %u:%u: on the host's network a port cannot become another: "
@@ -168,22 +223,21 @@ static int ports_are_free(const struct run_input *in, struct cb_error *err)
     return r;
 }
 
-static int make_options(struct run_input *in, struct cb_error *err)
+/* What is always the case cannot be turned off. */
+static int check_flags(const struct run_options *c, struct cb_error *err)
+{
+    if (c->remove == 0)
+        return cb_error_set(err, CB_EUSAGE, "--rm=false: what a container changes is always dropped at its end");
+    if (c->init == 0)
+        return cb_error_set(err, CB_EUSAGE, "--init=false: there is always a PID 1 that reaps and passes signals on");
+    if (c->tty && c->interactive && !isatty(STDIN_FILENO))
+        return cb_error_set(err, CB_EUSAGE, "-t: standard input is no terminal");
+    return refused_options_check(&c->refused, err);
+}
+
+static void fill_options(struct run_input *in)
 {
     struct cb_run_options *o = &in->o;
-    int r = take_ports(in, err);
-    for (size_t i = 0; r == 0 && i < in->cli.env_file.n; i++)
-        r = take_env_file(in, in->cli.env_file.v[i], err);
-    for (size_t i = 0; i < in->cli.env.n; i++)
-        take_env_word(in, in->cli.env.v[i]);
-    if (r == 0)
-        r = take_network(in, err);
-    if (r == 0 && in->cli.pull)
-        r = cb_pull_policy_parse(in->cli.pull, &in->pull, err);
-    if (r == 0 && in->cli.memory && !cb_parse_bytes(in->cli.memory, &o->memory_max))
-        r = cb_error_set(err, CB_EUSAGE, "--memory %s: write a size such as 512m", in->cli.memory);
-    if (r == 0 && in->cli.tty && in->cli.interactive && !isatty(STDIN_FILENO))
-        r = cb_error_set(err, CB_EUSAGE, "-t: standard input is no terminal");
     for (size_t i = 1; i < in->operands.n; i++)
         cb_strvec_push(&in->command, in->operands.v[i]);
     o->command = &in->command;
@@ -193,36 +247,82 @@ static int make_options(struct run_input *in, struct cb_error *err)
     o->user = in->cli.user;
     o->hostname = in->cli.hostname;
     o->volumes = &in->cli.volume;
+    o->tmpfs = &in->cli.tmpfs;
+    o->extra_hosts = &in->hosts;
+    o->dns = &in->dns;
+    o->limits = &in->limits.limits;
     o->interactive = in->cli.interactive;
     o->tty = in->cli.tty;
     o->readonly = in->cli.read_only;
+}
+
+static int make_options(struct run_input *in, struct cb_error *err)
+{
+    int r = check_flags(&in->cli, err);
+    if (r == 0)
+        r = take_ports(in, err);
+    if (r == 0)
+        r = take_env(in, err);
+    if (r == 0)
+        r = take_network(in, err);
+    if (r == 0 && in->cli.pull)
+        r = cb_pull_policy_parse(in->cli.pull, &in->pull, err);
+    if (r == 0)
+        r = limit_options_resources(&in->cli.limits, &in->limits, &in->dns, err);
+    if (r == 0)
+        r = limit_hosts_take(&in->cli.add_host, &in->hosts, err);
+    fill_options(in);
     return r;
+}
+
+/* An image that is no index is found whatever platform was asked for. */
+static int check_platform(const char *name, const struct cb_platform *wanted, const struct cb_platform *is,
+                          struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_platform_match(wanted, is) > 0)
+        return 0;
+    cb_strbuf_add_platform(&text, is);
+    cb_strbuf_adds(&text, ", not ");
+    cb_strbuf_add_platform(&text, wanted);
+    return cb_error_set(err, CB_ECONF, "%s is for %s", name, text.buf);
+}
+
+static int find(struct cb_session *s, const struct run_input *in, const struct cb_platform *platform,
+                struct cb_found_image *f, struct cb_error *err)
+{
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct cb_find_options o = { .ref = &ref, .platform = platform, .policy = in->pull };
+    const char *name = in->operands.v[0];
+    if (in->pull != CB_PULL_ALWAYS && cb_store_find(s->store, name, &desc, NULL, NULL) == 0)
+        return cb_image_load(s->store, &desc, in->cli.platform ? platform : NULL, &f->image, err);
+    int r = cb_reference_parse(&ref, name, err);
+    if (r == 0)
+        r = cb_session_name_host(s, ref.host, err);
+    return r < 0 ? r : cb_build_resolve(&s->env, &o, f, err);
 }
 
 static int find_image(struct cb_session *s, const struct run_input *in, struct cb_found_image *f, struct cb_error *err)
 {
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_platform platform cb_cleanup_platform = { 0 };
-    struct cb_find_options find = { .ref = &ref, .platform = &platform, .policy = in->pull };
-    const char *name = in->operands.v[0];
     int r = in->cli.platform ? cb_platform_parse(&platform, in->cli.platform, err) : 0;
-    if (r == 0 && in->pull != CB_PULL_ALWAYS && cb_store_find(s->store, name, &desc, NULL, NULL) == 0)
-        return cb_image_load(s->store, &desc, in->cli.platform ? &platform : NULL, &f->image, err);
     if (!in->cli.platform)
         cb_platform_host(&platform);
     if (r == 0)
-        r = cb_reference_parse(&ref, name, err);
-    if (r == 0)
-        r = cb_session_name_host(s, ref.host, err);
-    return r < 0 ? r : cb_build_resolve(&s->env, &find, f, err);
+        r = find(s, in, &platform, f, err);
+    if (r == 0 && in->cli.platform)
+        r = check_platform(in->operands.v[0], &platform, &f->image.config.platform, err);
+    return r;
 }
 
 static int start(struct run_input *in, const struct cb_process *p, int *status, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_found_image f cb_cleanup_found_image = { 0 };
-    if (!in->cli.common.progress)
+    if (in->cli.quiet)
+        in->cli.common.progress = "quiet";
+    else if (!in->cli.common.progress)
         in->cli.common.progress = isatty(STDERR_FILENO) ? "auto" : "quiet";
     int r = ports_are_free(in, err);
     if (r == 0)
@@ -237,7 +337,7 @@ static int start(struct run_input *in, const struct cb_process *p, int *status, 
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
-    struct run_input in = { .cli.common = CB_COMMON_INIT };
+    struct run_input in = { .cli = RUN_OPTIONS_INIT };
     struct cb_verb_args a = { .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX,
                               .stop_at_operand = true };
     int r = cb_verb_args(&a, err);
@@ -255,7 +355,13 @@ const struct cb_verb cb_verb_run = {
     .name = "run",
     .summary = "run a command in an image; what it changes is dropped at its end",
     .operands = "[OPTIONS] IMAGE [COMMAND [ARG]…]",
+    .details = "The status is that of the command: 128 + the signal that ended it, 127 where there is no such\n"
+               "program, 126 where it cannot be executed. Failures of cbpush itself have numbers of their own\n"
+               "(Docker: 125). TERM, INT and HUP are passed on to the command (STOPSIGNAL is for docker stop); what\n"
+               "still runs 10 seconds later, or at a second INT, is killed, and the status is 128 + the signal that\n"
+               "cbpush got. HEALTHCHECK is not run.",
     .options = options,
+    .groups = groups,
     .userns = true,
     .run = run,
 };

@@ -69,9 +69,10 @@ static void signal_init(const struct pump *p, int signo)
 
 static void on_cancel(struct pump *p)
 {
+    int signo = p->spec->pass_signal ? cb_cancel_signal(p->spec->cancel) : 0;
     p->res->canceled = true;
     p->kill_at = cb_time_monotonic() + GRACE_NS;
-    signal_init(p, SIGTERM);
+    signal_init(p, signo ? signo : SIGTERM);
 }
 
 static int next_timeout(struct pump *p)
