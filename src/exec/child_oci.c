@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +58,8 @@ CB_AFTER_CLONE static CB_NORETURN void runtime(const struct cb_child *c)
         sigaction(s, &sa, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (c->filter && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, c->filter) < 0)
+        cb_child_die(c, CB_STAGE_SECCOMP, errno, NULL);
     execve(c->candidates[0], (char *const *)c->argv, (char *const *)c->env);
     cb_child_die(c, CB_STAGE_RUNTIME, errno, c->candidates[0]);
 }

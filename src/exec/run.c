@@ -139,11 +139,20 @@ static const char *const *copy_list(const char *const *list, struct cb_strvec *i
     return v ? v : none;
 }
 
+/* A runtime installs the profile by itself. */
+static int find_filter(const struct cb_exec_spec *spec, const struct sock_fprog **out, struct cb_error *err)
+{
+    if (spec->insecure)
+        return 0;
+    bool oci = spec->isolation && spec->isolation->kind == CB_ISOLATION_OCI;
+    return oci ? cb_seccomp_sockets(out, err) : cb_seccomp_filter(out, err);
+}
+
 static int prepare(struct cb_sandbox *sb, struct cb_error *err)
 {
     const struct cb_exec_spec *spec = sb->spec;
     struct cb_child *c = &sb->child;
-    int r = spec->insecure ? 0 : cb_seccomp_filter(&c->filter, err);
+    int r = find_filter(spec, &c->filter, err);
     if (r < 0)
         return r;
     c->insecure = spec->insecure;

@@ -22,6 +22,7 @@
 #define X32_BIT 0x40000000u
 #define NAMESPACE_FLAGS 0x7e020000u /* CLONE_NEW* */
 #define SYS_SOCKET_OP 1             /* socketcall's first argument for socket(2) */
+#define SOCKETS_MAX 64
 
 /* ---- the head: written by hand, because the library compares 64 bits where the kernel uses 32, and knows no newer
  * calls ---- */
@@ -235,7 +236,22 @@ static struct {
     pthread_once_t once;
     int code;
     struct sock_fprog program;
+    struct sock_filter sockets_code[SOCKETS_MAX];
+    struct sock_fprog sockets;
 } built = { .once = PTHREAD_ONCE_INIT };
+
+static void build_sockets(void)
+{
+    struct head head = { 0 };
+    emit_sockets(&head);
+    emit_return(&head, SECCOMP_RET_ALLOW);
+    if (head.n > CB_COUNTOF(built.sockets_code)) {
+        built.code = -E2BIG;
+        return;
+    }
+    memcpy(built.sockets_code, head.v, head.n * sizeof *head.v);
+    built.sockets = (struct sock_fprog){ .len = (unsigned short)head.n, .filter = built.sockets_code };
+}
 
 static void build(void)
 {
@@ -253,13 +269,24 @@ static void build(void)
     memcpy(all, head.v, head.n * sizeof *all);
     memcpy(all + head.n, body, n * sizeof *all);
     built.program = (struct sock_fprog){ .len = (unsigned short)(head.n + n), .filter = all };
+    build_sockets();
 }
 
-int cb_seccomp_filter(const struct sock_fprog **out, struct cb_error *err)
+static int get(const struct sock_fprog *program, const struct sock_fprog **out, struct cb_error *err)
 {
     pthread_once(&built.once, build);
     if (built.code < 0)
         return cb_error_sys(err, CB_EINTERNAL, -built.code, "seccomp filter");
-    *out = &built.program;
+    *out = program;
     return 0;
+}
+
+int cb_seccomp_filter(const struct sock_fprog **out, struct cb_error *err)
+{
+    return get(&built.program, out, err);
+}
+
+int cb_seccomp_sockets(const struct sock_fprog **out, struct cb_error *err)
+{
+    return get(&built.sockets, out, err);
 }

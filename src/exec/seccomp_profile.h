@@ -12,3 +12,6 @@
 
 /* The filter: made on first use, then constant and shared by all threads. */
 int cb_seccomp_filter(const struct sock_fprog **out, struct cb_error *err) CB_WUR;
+/* Only what that says of sockets, for a program that installs a filter of its own which cannot say it: libseccomp takes
+ * a rule about socket(2) to allow the whole of 32-bit socketcall(SYS_SOCKET). */
+int cb_seccomp_sockets(const struct sock_fprog **out, struct cb_error *err) CB_WUR;
