@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "util/alloc.h"
+#include "util/secret.h"
 
 #define MAX_SECRET (500u << 10) /* BuildKit's */
 
@@ -120,8 +120,8 @@ int build_secrets_take(struct build_secrets *s, const struct cb_strvec *words, s
 {
     int r = 0;
     /* What becomes a variable of a step lies in plain memory for a while. */
-    if (words->n && setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "forbid core dumps");
+    if (words->n && (r = cb_secret_no_core()) < 0)
+        return cb_error_sys(err, CB_ELOCAL, -r, "forbid core dumps");
     for (size_t i = 0; r == 0 && i < words->n; i++)
         if ((r = take_secret(s, words->v[i], err)) < 0)
             cb_error_wrap(err, "--secret %s", words->v[i]);

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "exec/mnt.h"
+#include "util/secret.h"
 
 #define FIRST_FREE_FD 10
 #define REPORT_FD 3
@@ -126,7 +127,7 @@ CB_AFTER_CLONE void cb_child_stdio(struct cb_child *c)
 
 CB_AFTER_CLONE static void set_rlimits(void)
 {
-    struct rlimit files = { 0 }, none = { 0 };
+    struct rlimit files = { 0 }, none = { .rlim_cur = CB_NO_CORE, .rlim_max = CB_NO_CORE };
     setrlimit(RLIMIT_CORE, &none);
     /* Ours is raised; many programs loop over all descriptors that they might have. */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > SOFT_OPEN_FILES) {

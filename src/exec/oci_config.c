@@ -8,6 +8,7 @@
 #include "exec/network.h"
 #include "exec/oci.h"
 #include "util/alloc.h"
+#include "util/secret.h"
 #include "util/utf8.h"
 
 #define SOFT_OPEN_FILES 1024
@@ -93,6 +94,13 @@ static void add_rlimit(json_t *list, const char *type, uint64_t soft, uint64_t h
     json_array_append_new(list, o);
 }
 
+/* What may not be raised to that stays as it is. */
+static uint64_t no_core(void)
+{
+    struct rlimit core;
+    return getrlimit(RLIMIT_CORE, &core) == 0 ? CB_MIN(core.rlim_max, CB_NO_CORE) : CB_NO_CORE;
+}
+
 /* What native sets; said once more, because runtimes raise theirs. */
 static json_t *rlimits(const struct cb_limits *limits)
 {
@@ -110,7 +118,7 @@ static json_t *rlimits(const struct cb_limits *limits)
         nofile = nofile || u->resource == RLIMIT_NOFILE;
     }
     if (!core)
-        add_rlimit(list, "RLIMIT_CORE", 0, 0);
+        add_rlimit(list, "RLIMIT_CORE", no_core(), no_core());
     if (!nofile && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max <= INT64_MAX)
         add_rlimit(list, "RLIMIT_NOFILE", CB_MIN(files.rlim_max, SOFT_OPEN_FILES), files.rlim_max);
     return list;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
@@ -82,4 +83,13 @@ const void *cb_secret_data(const struct cb_secret *s)
 size_t cb_secret_size(const struct cb_secret *s)
 {
     return s->size;
+}
+
+int cb_secret_no_core(void)
+{
+    struct rlimit core = { 0 };
+    if (getrlimit(RLIMIT_CORE, &core) < 0)
+        return -errno;
+    core.rlim_cur = core.rlim_max = CB_MIN(core.rlim_max, CB_NO_CORE);
+    return setrlimit(RLIMIT_CORE, &core) < 0 ? -errno : 0;
 }
