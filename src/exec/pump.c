@@ -13,7 +13,7 @@
 #include "util/fd.h"
 #include "util/timeutil.h"
 
-#define GRACE_NS (INT64_C(10) * 1000000000) /* from TERM to KILL */
+#define GRACE_NS (INT64_C(9) * 1000000000) /* from TERM to KILL: all is over within ten seconds */
 #define MAX_DRAIN_READS 1024               /* what is left in two pipes at the end is far less */
 
 struct pump {

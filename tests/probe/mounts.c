@@ -38,21 +38,44 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* The root has to have set-user-ID programs (sudo), a device node is one. */
+static void count(const char *path, void *arg)
+{
+    (void)path;
+    ++*(int *)arg;
+}
+
+/* What runtimes cover directories with. */
+static bool empty_and_readonly(const char *point, const char *options)
+{
+    struct stat st;
+    int n = 0;
+    each_entry(point, count, &n);
+    return n == 0 && has_word(options, "ro") && stat(point, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Is a device node, or the file system that runtimes make them on. */
+static bool needs_devices(const char *point)
+{
+    struct stat st, null;
+    return strcmp(point, "/dev/pts") == 0 || (stat(point, &st) == 0 &&
+           (S_ISCHR(st.st_mode) || (stat("/dev/null", &null) == 0 && null.st_dev == st.st_dev)));
+}
+
+/* The root has to have set-user-ID programs (sudo). */
 static void look_at_mounts(struct verdict *v)
 {
     static char text[1 << 18];
     char point[512], options[512];
-    struct stat st;
     if (slurp("/proc/self/mountinfo", text, sizeof text) <= 0)
         bad(v, "no mountinfo");
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         field(line, 4, point, sizeof point);
         field(line, 5, options, sizeof options);
+        if (empty_and_readonly(point, options))
+            continue;
         if (strcmp(point, "/") != 0 && !has_word(options, "nosuid"))
             bad(v, "%s is not nosuid", point);
-        bool needs_devices = (stat(point, &st) == 0 && S_ISCHR(st.st_mode)) || strcmp(point, "/dev/pts") == 0;
-        if (!needs_devices && !has_word(options, "nodev"))
+        if (!needs_devices(point) && !has_word(options, "nodev"))
             bad(v, "%s is not nodev", point);
     }
 }
