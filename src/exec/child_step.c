@@ -294,6 +294,15 @@ CB_AFTER_CLONE static void become_user(const struct cb_child *c)
         cb_child_die(c, CB_STAGE_CAPS, errno, NULL);
 }
 
+CB_AFTER_CLONE static void check_programs(const struct cb_child *c)
+{
+    for (const char *const *p = c->candidates; *p; p++) {
+        int e = cb_child_program_check(*p);
+        if (e > 0)
+            cb_child_die(c, CB_STAGE_EXEC, e, *p);
+    }
+}
+
 CB_AFTER_CLONE static CB_NORETURN void execute(const struct cb_child *c)
 {
     int best = ENOENT;
@@ -342,6 +351,7 @@ CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
     enter_cwd(c);
     reset_signals();
     umask(022);
+    check_programs(c);
     set_ulimits(c);
     if (c->notify)
         install_notifier(c);
