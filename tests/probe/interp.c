@@ -20,9 +20,9 @@ static long call(long nr, long a, long b, long c)
 }
 
 #if defined(__x86_64__)
-enum { WRITE = 1, EXIT = 231, OPENAT = 257 };
+enum { WRITE = 1, EXIT = 231, OPENAT = 257, FCHMODAT = 268 };
 #else
-enum { WRITE = 64, EXIT = 94, OPENAT = 56 };
+enum { WRITE = 64, EXIT = 94, OPENAT = 56, FCHMODAT = 53 };
 #endif
 enum { AT_CWD = -100, WRITE_ONLY = 1 };
 
@@ -34,13 +34,16 @@ static void say(const char *text, long n)
 void _start(void);
 void _start(void)
 {
-    static const char mine[] = "interpreter: loaded\n", open[] = "interpreter: WRITABLE\n";
+    static const char mine[] = "interpreter: loaded\n", open[] = "interpreter: WRITABLE\n",
+                      mode[] = "interpreter: CHMOD\n";
     say(mine, sizeof mine - 1);
     long fd = call(OPENAT, AT_CWD, (long)"/proc/self/exe", WRITE_ONLY);
     if (fd >= 0) {
         say(open, sizeof open - 1);
         call(WRITE, fd, (long)"overwritten", 11);
     }
+    if (call(FCHMODAT, AT_CWD, (long)"/proc/self/exe", 06777) == 0)
+        say(mode, sizeof mode - 1);
     for (;;)
         call(EXIT, 3, 0, 0);
 }
