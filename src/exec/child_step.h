@@ -23,8 +23,8 @@ void cb_child_limits(void);
  * anything of the step runs, so all that the step is started with are copies. */
 void cb_child_forget(struct cb_child *c);
 
-/* child_program.c: 0, or ELOOP where the program, or the interpreter that a script names, is behind a link of /proc like
- * /proc/self/exe: until it runs that is a file of the machine, ours. With the rights of the builder. */
+/* child_program.c: 0, or ELOOP where the program, or the interpreter that a script names, is behind a link of /proc
+ * like /proc/self/exe: until it runs that is a file of the machine, ours. With the rights of the builder. */
 int cb_child_program_check(const char *path);
 /* Becomes the step's own process: its directory, user, capabilities, and its program. */
 CB_NORETURN void cb_child_step(const struct cb_child *c);

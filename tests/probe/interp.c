@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program interpreter of a hostile image. A step whose program begins with #!/proc/self/exe makes the kernel load
- * whatever executable cbpush or the runtime is, and this for it: then /proc/self/exe is a file of the host. Built without
- * a C library; it may be called with any auxiliary vector. */
+ * whatever executable cbpush or the runtime is, and this for it: then /proc/self/exe is a file of the host. Built
+ * without a C library; it may be called with any auxiliary vector. */
 
 static long call(long nr, long a, long b, long c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Tries, from inside a RUN, what a step must not be able to do. A probe is one function; it knows nothing of the machine
- * but what the environment says:
+/* Tries, from inside a RUN, what a step must not be able to do. A probe is one function; it knows nothing of the
+ * machine but what the environment says:
  *
  *   PROBE_CANARY, PROBE_SECRET   values that must be readable nowhere, written backwards, so that what is searched for
  *                                lies in no memory but the probe's own

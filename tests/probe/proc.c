@@ -72,7 +72,8 @@ static void look_at_text(struct verdict *v, const char *path)
     char canary[128];
     const char *dir = told("PROBE_HOSTDIR");
     ssize_t n = slurp(path, text, sizeof text);
-    if (n > 0 && told_backwards("PROBE_CANARY", canary, sizeof canary) && memmem(text, (size_t)n, canary, strlen(canary)))
+    if (n > 0 && told_backwards("PROBE_CANARY", canary, sizeof canary) &&
+        memmem(text, (size_t)n, canary, strlen(canary)))
         bad(v, "%s holds the host's canary", path);
     if (n > 0 && !init_is_ours() && dir[0] && memmem(text, (size_t)n, dir, strlen(dir)))
         bad(v, "%s holds a path of the host", path);

@@ -41,7 +41,8 @@ void p_terminal(struct verdict *v)
 
 static void try_cgroup_file(const char *path, void *arg)
 {
-    static const char *const names[] = { "release_agent", "cgroup.procs", "tasks", "notify_on_release", "devices.allow" };
+    static const char *const names[] = { "release_agent", "cgroup.procs", "tasks", "notify_on_release",
+                                         "devices.allow" };
     struct verdict *v = arg;
     struct stat st;
     if (lstat(path, &st) < 0)

@@ -82,10 +82,10 @@ int work_stubborn(int argc, char **argv)
 {
     (void)argc, (void)argv;
     ignore_signals();
-    if (fork() == 0)
-        setsid();
     printf("stubborn\n");
     fflush(stdout);
+    if (fork() == 0)
+        setsid();
     for (;;)
         sleep(1);
 }

@@ -74,18 +74,18 @@ teardown()
 
 # ---- modes
 
-# cb MODE VERB ARG…: cbpush as that mode has it; its store is $STORE, or one of the mode.
+# cb MODE VERB ARG…: cbpush as that mode has it; its store is $STORE, or one of the mode; $BEFORE comes before it.
 cb()
 {
     local mode=$1 verb=$2
     shift 2
     local -x CBPUSH_ROOT=${STORE:-$HOME/store-$mode}
     case $mode in
-        root) "$CBPUSH" "$verb" "$@" ;;
-        range) as_user "$RANGE" "$CBPUSH" "$verb" "$@" ;;
-        single) as_user '' "$CBPUSH" "$verb" "$@" ;;
-        runc) "$CBPUSH" "$verb" --runtime runc "$@" ;;
-        chroot) "$CBPUSH" "$verb" --isolation chroot "$@" ;;
+        root) ${BEFORE-} "$CBPUSH" "$verb" "$@" ;;
+        range) as_user "$RANGE" ${BEFORE-} "$CBPUSH" "$verb" "$@" ;;
+        single) as_user '' ${BEFORE-} "$CBPUSH" "$verb" "$@" ;;
+        runc) ${BEFORE-} "$CBPUSH" "$verb" --runtime runc "$@" ;;
+        chroot) ${BEFORE-} "$CBPUSH" "$verb" --isolation chroot "$@" ;;
     esac
 }
 
@@ -416,6 +416,7 @@ look_at_context()
     for mode in $MODES; do
         for how in 'rm /etc/passwd && mkfifo /etc/passwd' 'ln -sf /dev/zero /etc/passwd' \
             'ln -sf /proc/kmsg /etc/passwd' 'dd if=/dev/zero of=/etc/passwd bs=1M count=11'; do
+            case $mode:$how in single:dd* | runc:dd*) continue ;; esac
             printf 'FROM busybox\nRUN %s\nUSER bin\nRUN true\n' "$how" >ctx/Dockerfile
             begin=$SECONDS
             cb_build "$mode"
@@ -468,10 +469,10 @@ look_at_context()
 }
 
 @test "P34: one endless line" {
-    local mode kib limit=131072
+    local mode kib limit=98304
     ! grep -q __asan_init "$CBPUSH" || limit=1048576
     for mode in $MODES; do
-        printf 'FROM busybox\nCOPY probe /probe\nRUN ["/probe", "line", "48"]\n' >ctx/Dockerfile
+        printf 'FROM busybox\nCOPY probe /probe\nRUN ["/probe", "line", "32"]\n' >ctx/Dockerfile
         chown -R "$USER_ID" ctx
         export -f cb as_user
         export USER_ID RANGE
@@ -499,14 +500,13 @@ sys.exit(status)' "$mode" build --progress plain ctx) || rig_fail "$(tail -c 200
 }
 
 @test "P36: a step that ignores every signal is over ten seconds after ^C" {
-    local mode pids='' tries
+    local mode pids jobs='' tries
     printf 'FROM busybox\nCOPY probe /probe\nRUN ["/probe", "stubborn"]\n' >ctx/Dockerfile
     chown -R "$USER_ID" ctx
     for mode in $MODES; do
-        (
-            trap - INT
-            cb "$mode" build --progress plain ctx
-        ) >"stubborn-$mode.log" 2>&1 3>&- &
+        # Signals as a terminal would have them.
+        BEFORE='env --default-signal=INT,QUIT' cb "$mode" build --progress plain ctx >"stubborn-$mode.log" 2>&1 3>&- &
+        jobs+=" $!"
     done
     for mode in $MODES; do
         for ((tries = 0; tries < 200; tries++)); do grep -q ' stubborn$' "stubborn-$mode.log" && break; sleep 0.05; done
@@ -519,7 +519,9 @@ sys.exit(status)' "$mode" build --progress plain ctx) || rig_fail "$(tail -c 200
         sleep 0.05
     done
     [ "$tries" -lt 200 ] || rig_fail "after 10 s: $(pgrep -fax '/probe stubborn')"
-    wait
+    # shellcheck disable=SC2086
+    wait $jobs || :
+    # shellcheck disable=SC2086
     seen_in P36 $MODES
 }
 
