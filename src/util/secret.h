@@ -19,7 +19,8 @@ const void *cb_secret_data(const struct cb_secret *s); /* a NUL stands behind th
 size_t cb_secret_size(const struct cb_secret *s);
 
 /* The RLIMIT_CORE of whoever may hold a secret. With 0 the kernel still starts the program of a core_pattern that
- * begins with |, with the memory of the process on its standard input; 1 keeps it from that, and is too small for a file. */
+ * begins with |, with the memory of the process on its standard input; 1 keeps it from that, and is too small for a
+ * file. */
 #define CB_NO_CORE 1
 /* Sets it for this process and its children; 0 where a limit of 0 cannot be raised. 0 or a negative errno. */
 int cb_secret_no_core(void) CB_WUR;
