@@ -185,7 +185,8 @@ void cb_df_mount_done(struct cb_df_mount *m);
 #define cb_cleanup_df_mount CB_CLEANUP(cb_df_mount_done)
 
 /* .dockerignore (§1.6), and --exclude, which has the same language but for a leading slash, which matches nothing
- * there. Patterns are at most CB_MAX_PATH bytes. NULL and err (CB_ECONF) for a malformed one. The matcher is immutable: threads may share it. */
+ * there. Patterns are at most CB_MAX_PATH bytes. NULL and err (CB_ECONF) for a malformed one. The matcher is immutable:
+ * threads may share it. */
 struct cb_df_ignore;
 struct cb_df_ignore *cb_df_ignore_parse(const char *name, const char *text, size_t len, struct cb_error *err);
 struct cb_df_ignore *cb_df_ignore_from_patterns(const struct cb_strvec *patterns, struct cb_error *err);

@@ -219,11 +219,13 @@ static void test_patterns(void **state)
     assert_false(cb_df_ignored(none, "a"));
     cb_strvec_push(&v, "#a");
     cb_strvec_push(&v, " ");
-    cb_strvec_push(&v, "/*.o");
+    cb_strvec_push(&v, "*.o");
+    cb_strvec_push(&v, "/*.c");
     cb_strvec_push(&v, "!keep.o");
     CB_AUTO(cb_df_ignore_free) struct cb_df_ignore *ig = cb_df_ignore_from_patterns(&v, NULL);
     assert_true(cb_df_ignored(ig, "#a")); /* no comments here */
     assert_true(cb_df_ignored(ig, "x.o"));
+    assert_false(cb_df_ignored(ig, "x.c")); /* only the reader of a file takes the slash away */
     assert_false(cb_df_ignored(ig, "keep.o"));
     cb_strvec_push(&v, "[");
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;

@@ -729,7 +729,7 @@ static void wrong_promises_publish_nothing(void **state)
     o.source = sup_source(t.buf, t.len, 512);
     fails(cb_image_intake(&o, NULL, NULL, &f->err), CB_EVERIFY);
     o.max_size = 0;
-    o.source = sup_source(t.buf, 600, 512);
+    o.source = sup_source(t.buf, 515, 512);
     fails(cb_image_intake(&o, NULL, NULL, &f->err), CB_EVERIFY);
     CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
     cb_cancel_trigger(c, 0);
