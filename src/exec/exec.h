@@ -135,7 +135,7 @@ struct cb_exec_spec {
     bool tty;
     void (*on_output)(void *arg, int stream /* 1, 2 */, const char *buf, size_t n);
     void *on_output_arg;
-    const struct cb_cancel *cancel;  /* TERM to the process, KILL to all of them after 10 s */
+    const struct cb_cancel *cancel;  /* TERM to the process, KILL to all of them after 9 s: over within 10 */
     bool pass_signal;          /* the signal that cancelled it, instead of TERM */
     int scratch_fd;            /* a directory of this step's for our private files; emptied by the caller */
     const struct cb_limits *limits; /* or NULL: none */
