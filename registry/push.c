@@ -5,7 +5,7 @@
 #define DEFAULT_JOBS 4
 #define MAX_LOOKS 3
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
-#define FIRST_LOOK_NS (100 * 1000000LL)
+#define FIRST_LOOK_NS (100 * INT64_C(1000000))
 
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
 {
@@ -100,7 +100,7 @@ static int is_kept(struct push_blob *b, struct cb_error *err)
         int s = look(b, err);
         if (s != ABSENT || i == MAX_LOOKS - 1)
             return s < 0 ? s : s != ABSENT;
-        s = reg_pause(b->p->r, (INT64_C(1) << (2 * i)) * FIRST_LOOK_NS, err);
+        s = reg_pause(b->p->r, FIRST_LOOK_NS << (2 * i), err);
         if (s < 0)
             return s;
     }
