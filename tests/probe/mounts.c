@@ -98,9 +98,19 @@ void p_readonly_bind(struct verdict *v)
 
 /* ---- P24 ---- */
 
+/* Where one id is mapped, setuid only seems to have worked: the kernel's word counts. */
+static int is_other(void)
+{
+    char text[4096];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, "\nUid:\t65534\t65534") != NULL;
+}
+
 static int open_as_other(void *arg)
 {
-    if (setgid(65534) < 0 || setuid(65534) < 0)
+    if (setgid(65534) < 0 || setuid(65534) < 0 || !is_other())
         return 2;
     int fd = open(arg, O_RDONLY | O_CLOEXEC);
     return fd < 0 && errno == EACCES ? 0 : 1;
