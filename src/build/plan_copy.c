@@ -5,14 +5,6 @@
 #include "util/encode.h"
 #include "util/path.h"
 
-static bool is_heredoc_word(const struct cb_df_instruction *i, size_t word)
-{
-    for (size_t k = 0; k < i->n_heredocs; k++)
-        if (i->heredoc_word[k] == word)
-            return true;
-    return false;
-}
-
 /* Clean and without a slash in front; "." is the root. */
 static char *clean_source(const char *text)
 {
@@ -132,7 +124,7 @@ static int copy_words(struct plan_stage *st, const struct cb_df_instruction *i, 
     bool given = op->sources.n > 0;
     int r = 0;
     for (size_t k = 0; r == 0 && !given && k + 1 < i->words.n; k++)
-        if (!is_heredoc_word(i, k))
+        if (!cb_df_is_heredoc_word(i, k))
             r = copy_source(st, i, i->words.v[k], op, err);
     for (size_t k = 0; r == 0 && !given && k < i->n_heredocs; k++)
         r = copy_heredoc(st, &i->heredocs[k], op, err);

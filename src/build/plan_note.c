@@ -101,14 +101,6 @@ static int add_expanded(struct plan_stage *st, const char *before, const char *t
     return r;
 }
 
-static bool is_heredoc(const struct cb_df_instruction *i, size_t word)
-{
-    for (size_t k = 0; k < i->n_heredocs; k++)
-        if (i->heredoc_word[k] == word)
-            return true;
-    return false;
-}
-
 int plan_note_copy(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_strbuf *out,
                    struct cb_error *err)
 {
@@ -120,7 +112,7 @@ int plan_note_copy(struct plan_stage *st, const struct cb_df_instruction *i, str
     if (r == 0 && i->chmod)
         r = add_expanded(st, "--chmod=", i->chmod, out, err);
     for (size_t k = 0; r == 0 && k + 1 < i->words.n; k++)
-        if (!is_heredoc(i, k))
+        if (!cb_df_is_heredoc_word(i, k))
             r = add_expanded(st, "", i->words.v[k], out, err);
     for (size_t k = 0; k < i->n_heredocs; k++)
         cb_strbuf_addf(out, " <<%s", i->heredocs[k].name);

@@ -74,14 +74,6 @@ bool plan_is_remote(const char *text)
     return cb_url_is_http(text) || cb_git_is_ref(text, false);
 }
 
-static bool is_heredoc_word(const struct cb_df_instruction *i, size_t word)
-{
-    for (size_t k = 0; k < i->n_heredocs; k++)
-        if (i->heredoc_word[k] == word)
-            return true;
-    return false;
-}
-
 static int check_scheme(const char *text, struct cb_error *err)
 {
     cb_autofree char *scheme = cb_url_scheme(text);
@@ -108,7 +100,7 @@ int plan_has_remote(struct plan_stage *st, const struct cb_df_instruction *i, bo
     bool http = false, git = false;
     for (size_t k = 0; k + 1 < i->words.n; k++) {
         cb_autofree char *text = NULL;
-        if (is_heredoc_word(i, k))
+        if (cb_df_is_heredoc_word(i, k))
             continue;
         int r = plan_expand(st, i->words.v[k], &text, err);
         if (r == 0)
@@ -242,7 +234,7 @@ static int add_all(struct add *a, struct cb_error *err)
     int r = 0;
     for (size_t k = 0; r == 0 && k <= n; k++) {
         cb_autofree char *text = NULL;
-        if (k < n && !is_heredoc_word(a->i, k))
+        if (k < n && !cb_df_is_heredoc_word(a->i, k))
             r = plan_expand(a->st, words->v[k], &text, err);
         bool fetched = text && plan_is_remote(text);
         if (r < 0 || (k < n && !fetched))

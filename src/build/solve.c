@@ -44,8 +44,6 @@ static void tell_known(struct cb_solver *s, const struct cb_plan_image *image)
         tell_layers(s, v, 0);
 }
 
-/* A RUN that will be executed needs the trees of what is there below it: told ahead, so that a COPY that only asks for
- * the table does not make the same layer be inflated twice. */
 static const struct cb_vertex *expect_tree_of(const struct cb_vertex *b, const struct cb_vertex *last)
 {
     while (b && !b->state->done)
@@ -55,6 +53,8 @@ static const struct cb_vertex *expect_tree_of(const struct cb_vertex *b, const s
     return b;
 }
 
+/* A RUN that will be executed needs the trees of what is there below it: told ahead, so that a COPY that only asks for
+ * the table does not make the same layer be inflated twice. */
 static void expect_trees(struct cb_solver *s)
 {
     const struct cb_vertex *last = NULL;
@@ -193,8 +193,6 @@ static int settle(struct cb_solver *s, const struct cb_solve_state *goal, struct
     }
     if (r == 0 && out->n > CB_MAX_LAYERS)
         r = cb_error_set(err, CB_ECONF, "the image would have %zu layers: more than %d", out->n, CB_MAX_LAYERS);
-    if (r == 0)
-        r = cb_slots_settle(s->slots, err);
     return r < 0 ? r : cb_cancel_check(s->cancel, err);
 }
 
@@ -205,7 +203,7 @@ static int settle_all(struct cb_solver *s, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < p->n_images; i++)
         if (p->images[i].goal)
             r = settle(s, p->images[i].goal->state, &s->images[i], err);
-    return r;
+    return r < 0 ? r : cb_slots_settle(s->slots, err);
 }
 
 bool cb_solver_added_layer(const struct cb_vertex *v)

@@ -140,6 +140,9 @@ void cb_df_instruction_done(struct cb_df_instruction *i); /* frees what it holds
 /* The text of an ONBUILD trigger as it goes into config.OnBuild: the wrapped line, then heredocs with delimiters. */
 void cb_df_onbuild_text(struct cb_strbuf *out, const struct cb_df_instruction *onbuild);
 
+/* COPY, ADD: whether words.v[word] is the name of an inline file. */
+bool cb_df_is_heredoc_word(const struct cb_df_instruction *i, size_t word);
+
 /* How a RUN with heredocs runs. Script: `RUN <<EOF`, the command is exactly one heredoc word; its body is the argument
  * of SHELL or, when it begins with "#!", a file to be executed. Otherwise (`RUN cat <<A <<B >f`) the shell reads the
  * heredocs itself: cb_df_run_text gives command.args[0], then each body and delimiter on lines of their own. */

@@ -210,3 +210,11 @@ int cb_df_heredocs_read(struct cb_df_heredocs *h, struct cb_df_lexer *lx, struct
     }
     return 0;
 }
+
+bool cb_df_is_heredoc_word(const struct cb_df_instruction *i, size_t word)
+{
+    for (size_t k = 0; k < i->n_heredocs; k++)
+        if (i->heredoc_word[k] == word)
+            return true;
+    return false;
+}
