@@ -46,9 +46,7 @@ const struct cb_opt build_opts[] = {
     CB_OPT_COMMON_PROGRESS(build_options),
     { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },
     CB_OPT_COMMON_REGISTRY(build_options),
-    { "retry", 0, CB_OPT_STRING, AT(common.retry), "N", "further tries of a request that fails (5)", NULL },
-    { "retry-delay", 0, CB_OPT_STRING, AT(common.retry_delay), "DURATION",
-      "before the first of them (1s), then doubled", NULL },
+    CB_OPT_COMMON_RETRY(build_options),
     CB_OPT_COMMON_STORE(build_options),
     CB_OPT_END,
 };

@@ -19,6 +19,7 @@ static const struct cb_opt login_table[] = {
       NULL },
     { "password-stdin", 0, CB_OPT_FLAG, AT(password_stdin), NULL, "read the password from standard input", NULL },
     CB_OPT_COMMON_REGISTRY(login_options),
+    CB_OPT_COMMON_RETRY(login_options),
     CB_OPT_COMMON_STORE(login_options),
     CB_OPT_END,
 };

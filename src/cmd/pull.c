@@ -17,6 +17,7 @@ static const struct cb_opt options[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     CB_OPT_COMMON_PROGRESS(pull_options),
     CB_OPT_COMMON_REGISTRY(pull_options),
+    CB_OPT_COMMON_RETRY(pull_options),
     CB_OPT_COMMON_STORE(pull_options),
     CB_OPT_END,
 };
@@ -107,6 +108,7 @@ static const struct cb_opt push_options_table[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     CB_OPT_COMMON_PROGRESS(push_options),
     CB_OPT_COMMON_REGISTRY(push_options),
+    CB_OPT_COMMON_RETRY(push_options),
     CB_OPT_COMMON_STORE(push_options),
     CB_OPT_END,
 };

@@ -48,6 +48,7 @@ static const struct cb_opt options[] = {
     CB_OPT_COMMON_ISOLATION(run_options),
     CB_OPT_COMMON_PROGRESS(run_options),
     CB_OPT_COMMON_REGISTRY(run_options),
+    CB_OPT_COMMON_RETRY(run_options),
     CB_OPT_COMMON_STORE(run_options),
     CB_OPT_END,
 };

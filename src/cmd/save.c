@@ -18,6 +18,7 @@ static const struct cb_opt save_table[] = {
       "of an index only this image; without it OCI formats take all, docker-archive that of this machine", NULL },
     CB_OPT_COMMON_PROGRESS(save_options),
     CB_OPT_COMMON_REGISTRY(save_options),
+    CB_OPT_COMMON_RETRY(save_options),
     CB_OPT_COMMON_STORE(save_options),
     CB_OPT_END,
 };

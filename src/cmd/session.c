@@ -53,6 +53,25 @@ static void notice_line(void *arg, const char *line)
     cb_progress_note(arg, false, "%s", line);
 }
 
+/* In the options of http, 0 is the default: no time at all is a nanosecond. */
+static int take_durations(const struct cb_common *c, struct cb_http_options *o, struct cb_error *err)
+{
+    const struct { const char *name, *text; bool none; int64_t *ns; } v[] = {
+        { "retry-delay", c->retry_delay, true, &o->backoff_ns },
+        { "max-wait", c->max_wait, true, &o->max_wait_ns },
+        { "stall-timeout", c->stall_timeout, false, &o->stall_ns },
+        { "connect-timeout", c->connect_timeout, false, &o->connect_ns },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(v); i++) {
+        if (!v[i].text)
+            continue;
+        if (!cb_duration_parse(v[i].text, v[i].ns) || *v[i].ns < 0 || (*v[i].ns == 0 && !v[i].none))
+            return cb_error_set(err, CB_EUSAGE, "--%s %s: write a duration such as 2s", v[i].name, v[i].text);
+        *v[i].ns = CB_MAX(*v[i].ns, INT64_C(1));
+    }
+    return 0;
+}
+
 static int take_retries(const struct cb_common *c, struct cb_http_options *o, struct cb_error *err)
 {
     uint64_t n = 0;
@@ -60,9 +79,7 @@ static int take_retries(const struct cb_common *c, struct cb_http_options *o, st
         return cb_error_set(err, CB_EUSAGE, "--retry %s: write a number up to 1000", c->retry);
     if (c->retry)
         o->retries = (unsigned)n;
-    if (c->retry_delay && (!cb_duration_parse(c->retry_delay, &o->backoff_ns) || o->backoff_ns < 0))
-        return cb_error_set(err, CB_EUSAGE, "--retry-delay %s: write a duration such as 2s", c->retry_delay);
-    return 0;
+    return take_durations(c, o, err);
 }
 
 static int open_network(struct cb_session *s, struct cb_error *err)

@@ -10,7 +10,8 @@ struct cb_common {
     const char *root;
     bool debug;
     const char *authfile, *creds, *cert_dir, *progress;
-    const char *logfile, *retry, *retry_delay;
+    const char *logfile;
+    const char *retry, *retry_delay, *max_wait, *stall_timeout, *connect_timeout;
     struct cb_strvec mirrors, certs, client_certs, unverified; /* of the registry client's options, by these names */
     bool only_mirrors;
     int tls_verify;
@@ -56,6 +57,37 @@ struct cb_common {
     {                                                                                                                 \
         "insecure-registry", 0, CB_OPT_LIST, offsetof(struct type, common.insecure), "HOST[:PORT]",                   \
             "plain HTTP is allowed there", NULL                                                                       \
+    }
+/* When a registry is slow, busy or away. */
+#define CB_OPT_COMMON_RETRY(type)                                                                                    \
+    { "retry",       0,                                                                                              \
+      CB_OPT_STRING, offsetof(struct type, common.retry),                                                            \
+      "N",           "further tries of a request that fails (5)",                                                    \
+      NULL },                                                                                                        \
+        { "retry-delay",                                                                                             \
+          0,                                                                                                         \
+          CB_OPT_STRING,                                                                                             \
+          offsetof(struct type, common.retry_delay),                                                                 \
+          "DURATION",                                                                                                \
+          "before the first of them (1s), then doubled",                                                             \
+          NULL },                                                                                                    \
+        { "max-wait",                                                                                                \
+          0,                                                                                                         \
+          CB_OPT_STRING,                                                                                             \
+          offsetof(struct type, common.max_wait),                                                                    \
+          "DURATION",                                                                                                \
+          "wait for a busy registry (Retry-After) no longer than that (5m)",                                         \
+          NULL },                                                                                                    \
+        { "stall-timeout",                                                                                           \
+          0,                                                                                                         \
+          CB_OPT_STRING,                                                                                             \
+          offsetof(struct type, common.stall_timeout),                                                               \
+          "DURATION",                                                                                                \
+          "give a try up after less than 1 KiB/s for that long (30s)",                                               \
+          NULL },                                                                                                    \
+    {                                                                                                                \
+        "connect-timeout", 0, CB_OPT_STRING, offsetof(struct type, common.connect_timeout), "DURATION",              \
+            "for a connection, TLS included (30s)", NULL                                                             \
     }
 #define CB_OPT_COMMON_PROGRESS(type)                                                                                 \
     {                                                                                                                \

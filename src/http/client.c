@@ -281,6 +281,7 @@ static void set_options(struct cb_http *h, const struct cb_http_options *o)
     h->o.max_wait_ns = o->max_wait_ns ? o->max_wait_ns : 300 * CB_SEC_NS;
     h->o.backoff_ns = o->backoff_ns ? o->backoff_ns : CB_SEC_NS;
     h->o.stall_ns = o->stall_ns ? o->stall_ns : 30 * CB_SEC_NS;
+    h->o.connect_ns = o->connect_ns ? o->connect_ns : 30 * CB_SEC_NS;
     h->user_agent = cb_strdup(o->user_agent ? o->user_agent : "cbpush/" PACKAGE_VERSION);
     h->o.user_agent = h->user_agent;
 }
@@ -349,6 +350,16 @@ struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *er
         return NULL;
     }
     return h;
+}
+
+int64_t cb_http_backoff_base(const struct cb_http *h)
+{
+    return h->o.backoff_ns;
+}
+
+int64_t cb_http_max_wait(const struct cb_http *h)
+{
+    return h->o.max_wait_ns;
 }
 
 void cb_http_free(struct cb_http *h)

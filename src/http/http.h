@@ -35,6 +35,7 @@ struct cb_http_options {
     int64_t max_wait_ns;           /* Retry-After is honoured up to this, per request; 0 = 5 minutes */
     int64_t backoff_ns;            /* before the first further try, then doubled up to 30 of it; 0 = 1 s */
     int64_t stall_ns;              /* less than 1 KiB/s for this long aborts a try; 0 = 30 s */
+    int64_t connect_ns;            /* for name, connection and TLS together; 0 = 30 s */
     const char *user_agent;        /* NULL = "cbpush/VERSION" */
     /* Called for each try with redacted text, for --debug; may be NULL. From the requesting threads, several at
      * once. */
@@ -48,6 +49,9 @@ struct cb_http_options {
 /* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from
  * the environment here, once. Returns NULL and err if there is no thread or descriptor left. */
 struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *err);
+/* As in force: for what only a caller can repeat. */
+int64_t cb_http_backoff_base(const struct cb_http *h);
+int64_t cb_http_max_wait(const struct cb_http *h);
 /* All replies have been freed before. */
 void cb_http_free(struct cb_http *h);
 CB_DEFINE_CLEANUP(struct cb_http *, cb_http_free)

@@ -8,7 +8,6 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
-#define CONNECT_TIMEOUT_MS 30000L
 #define CURL_BUFFER (128L << 10)
 #define EXPECT_FROM (1u << 20)
 #define DRAIN_MAX (64u << 10)
@@ -219,7 +218,8 @@ static void set_transport(struct cb_http_transfer *t)
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->errbuf);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_USERAGENT, t->h->user_agent);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)CB_MAX(CB_MIN(t->h->o.connect_ns / 1000000, INT64_C(3600000)), INT64_C(1)));
     curl_easy_setopt(e, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000L);
     curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
