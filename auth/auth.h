@@ -52,8 +52,8 @@ int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct
 
 /* One repository and what is wanted of it. */
 struct cb_scope {
-    const char *repo;
-    const char *actions; /* "pull", "pull,push" */
+    const char *repo;    /* NULL: the registry's catalog */
+    const char *actions; /* "pull", "pull,push"; "*" */
 };
 /* How to speak to the registry the challenge came from. */
 struct cb_auth_target {
