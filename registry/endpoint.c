@@ -207,6 +207,17 @@ int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct
     return s < 0 ? s : add(r, out, there, rule->insecure, err);
 }
 
+int reg_endpoint_location(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out,
+                          struct cb_error *err)
+{
+    CB_CLEANUP(reg_endpoints_done) struct reg_endpoints all = { 0 };
+    struct reg_wanted w = { .host = host, .repo = repo };
+    int s = reg_endpoints_pull(r, &w, &all, err);
+    if (s == 0)
+        *out = all.v[--all.n];
+    return s;
+}
+
 /* What a rule says of its location holds for the host itself only where that is the location. */
 static bool is_push_insecure(const struct reg_rule *rule, const char *host)
 {

@@ -13,6 +13,7 @@ void cb_fetched_done(struct cb_fetched *f)
     cb_strbuf_done(&f->body);
     free(f->host);
     free(f->repo);
+    free(f->etag);
     *f = (struct cb_fetched){ .body = CB_STRBUF_INIT };
 }
 
@@ -105,6 +106,9 @@ static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const
     int s = request(r, e, ref, "GET", &reply, err);
     if (s < 0)
         return s;
+    const char *etag = cb_http_header(reply, "ETag");
+    free(out->etag);
+    out->etag = cb_strdup_or_null(etag && *etag == '"' ? etag : NULL); /* a weak one is no condition */
     s = take_body(reply, ref, out, err);
     if (s < 0) {
         cb_strbuf_done(&out->body);
@@ -115,8 +119,8 @@ static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const
 }
 
 /* What comes before the body is repeated in http; a body that breaks off is begun again here. */
-static int fetch(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
-                 struct cb_fetched *out, struct cb_error *err)
+int reg_manifest_fetch(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
+                       struct cb_fetched *out, struct cb_error *err)
 {
     for (unsigned i = 1;; i++) {
         struct cb_error f cb_cleanup_error = CB_ERROR_INIT;
@@ -147,7 +151,7 @@ int cb_registry_manifest(struct cb_registry *r, const struct cb_reference *ref, 
         return s;
     for (size_t i = 0; i < all.n; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        s = fetch(r, &all.v[i], ref, out, &e);
+        s = reg_manifest_fetch(r, &all.v[i], ref, out, &e);
         if (s == 0) {
             out->host = cb_strdup(ref->host);
             out->repo = cb_strdup(ref->repo);
@@ -198,7 +202,7 @@ static int head(struct cb_registry *r, const struct reg_endpoint *e, const struc
         s = read_head(reply, ref, out, err);
     if (s == 0 || s == -CB_ECANCELED || s == -CB_EAUTH || s == -CB_ENOTFOUND)
         return s;
-    s = fetch(r, e, ref, &f, err);
+    s = reg_manifest_fetch(r, e, ref, &f, err);
     if (s == 0)
         cb_descriptor_copy(out, &f.desc);
     return s;

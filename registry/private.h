@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "oci/json.h"
 #include "registry/registry.h"
 #include "util/hashmap.h"
 #include "util/thread.h"
@@ -54,6 +55,7 @@ struct cb_registry {
     struct reg_conf conf;
     struct cb_strvec named;
     pthread_mutex_t mu;
+    pthread_mutex_t fallback; /* held while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
 };
 struct reg_endpoints {
@@ -70,6 +72,9 @@ struct reg_wanted {
 /* Mirrors in order, as far as they may serve it, then the location. -CB_EAUTH where the registry is blocked. */
 int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct reg_endpoints *out,
                        struct cb_error *err) CB_WUR;
+/* The location alone (the last mirror, with only_mirrors): for what a mirror may lack. */
+int reg_endpoint_location(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out,
+                          struct cb_error *err) CB_WUR;
 /* The host itself; mirrors and locations are for pulls only. */
 int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo, struct reg_endpoint *out,
                       struct cb_error *err) CB_WUR;
@@ -116,6 +121,71 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
 
 /* Waits, unless the work is cancelled before or meanwhile. */
 int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err) CB_WUR;
+
+/* ---- pages.c ---- */
+/* A GET with its whole body, where the status is 200. Any status is success. */
+struct reg_answer {
+    struct cb_http_reply *reply;
+    struct cb_strbuf body;
+};
+void reg_answer_done(struct reg_answer *a);
+int reg_get(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q, struct reg_answer *out,
+            struct cb_error *err) CB_WUR;
+/* What the value of a Link header (RFC 8288) says of rel=next, or NULL. Owned. */
+char *reg_link_next(const char *value);
+/* A walk over the pages of a list. */
+struct reg_pages {
+    char *url; /* of the next page, or NULL */
+    char *mark;
+    unsigned n, marked;
+};
+/* Reads what the reply says of the next page. -CB_EVERIFY where it is elsewhere (D6), or there is no end to them. */
+int reg_pages_next(struct reg_pages *p, const struct cb_http_reply *reply, struct cb_error *err) CB_WUR;
+void reg_pages_done(struct reg_pages *p);
+
+/* ---- manifest.c: from one endpoint; out->host and out->repo stay NULL ---- */
+int reg_manifest_fetch(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
+                       struct cb_fetched *out, struct cb_error *err) CB_WUR;
+
+/* ---- fallback.c: distribution-spec, referrers tag schema ---- */
+/* A manifest as the list of its subject has it. */
+struct reg_referrer {
+    struct cb_descriptor subject;
+    json_t *entry; /* NULL: it has no subject */
+};
+int reg_referrer_read(struct reg_referrer *x, const struct cb_descriptor *desc, struct cb_slice body,
+                      struct cb_error *err) CB_WUR;
+void reg_referrer_done(struct reg_referrer *x);
+char *reg_fallback_tag(const struct cb_digest *subject); /* "sha256-…"; owned */
+/* -CB_ENOTFOUND; -CB_EVERIFY where something else has that tag. */
+int reg_fallback_fetch(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *subject,
+                       struct cb_fetched *out, struct cb_error *err) CB_WUR;
+int reg_fallback_add(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_referrer *referrer,
+                     struct cb_error *err) CB_WUR;
+int reg_fallback_remove(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *subject,
+                        const struct cb_digest *referrer, struct cb_error *err) CB_WUR;
+/* ---- referrers.c: 1: the registry has the API, 0: it has not ---- */
+int reg_referrers_api(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *subject,
+                      struct cb_error *err) CB_WUR;
+
+/* ---- manifest_put.c ---- */
+struct reg_put {
+    const char *name; /* tag or digest */
+    const char *media_type;
+    struct cb_slice body;
+    const char *if_match; /* or NULL */
+};
+/* 1: if_match does not hold any more. *indexed (may be NULL): the registry keeps the list of its subject. */
+int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
+                     struct cb_error *err) CB_WUR;
+/* The same, and the list of its subject is kept, by us where the registry does not. */
+int reg_manifest_store(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
+                       const struct reg_referrer *referrer, struct cb_error *err) CB_WUR;
+
+/* ---- delete.c ---- */
+/* DELETE of a manifest by tag or digest; err has the status where the registry refuses. */
+int reg_manifest_remove(struct cb_registry *r, const struct reg_endpoint *e, const char *name,
+                        struct cb_error *err) CB_WUR;
 
 /* ---- reg_error.c ---- */
 /* The registry's own words about a failure, on one line, harmless, at most some hundred bytes; nothing where it has

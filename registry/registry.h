@@ -50,6 +50,7 @@ struct cb_fetched {
     struct cb_descriptor desc; /* media type, digest, size of `body` */
     struct cb_strbuf body;     /* verbatim */
     char *host, *repo;         /* the repository it is known to be in: what the reference names, not the mirror */
+    char *etag;                /* with its quotes, fit for If-Match; or NULL */
 };
 void cb_fetched_done(struct cb_fetched *f);
 #define cb_cleanup_fetched CB_CLEANUP(cb_fetched_done)
@@ -141,6 +142,42 @@ int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, con
                         struct cb_error *err) CB_WUR;
 /* What became of each blob; valid after cb_push_wait until free. */
 size_t cb_push_results(const struct cb_push *p, const struct cb_push_result **out);
+
+/* ---- lists ---- */
+struct cb_list_options {
+    size_t page;      /* n=, 0: 1000, or what the registry likes better */
+    const char *last; /* only what comes after it, or NULL */
+    uint64_t max;     /* 0: all */
+    /* Told of each name as its page comes; then `out` may be NULL, and memory does not grow with the list. An error
+     * ends it. May be NULL. */
+    int (*each)(void *arg, const char *name, struct cb_error *err);
+    void *arg;
+};
+/* All pages, in the registry's order; of the location, not of mirrors. Names that are no tags or no repositories, pages
+ * elsewhere (D6), in a circle or without end are -CB_EVERIFY. What came before an error is in `out`. */
+int cb_registry_tags(struct cb_registry *r, const char *host, const char *repo, const struct cb_list_options *o,
+                     struct cb_strvec *out, struct cb_error *err) CB_WUR;
+int cb_registry_catalog(struct cb_registry *r, const char *host, const struct cb_list_options *o,
+                        struct cb_strvec *out, struct cb_error *err) CB_WUR;
+/* What refers to the subject (which has a digest), by the API, else by the fallback tag; filtered locally where the
+ * registry did not. None is an empty index. Of the location, not of mirrors. */
+int cb_registry_referrers(struct cb_registry *r, const struct cb_reference *subject, const char *artifact_type,
+                          struct cb_index *out, struct cb_error *err) CB_WUR;
+
+/* ---- single things: at the host that is named, never at a mirror ---- */
+/* By tag, or by digest: then the body must have it. A manifest with `subject` also gets into the fallback tag where the
+ * registry does not index it (distribution-spec "Pushing Manifests with Subject"). */
+int cb_registry_manifest_put(struct cb_registry *r, const struct cb_reference *ref, const char *media_type,
+                             struct cb_slice body, struct cb_error *err) CB_WUR;
+/* By digest: all tags that point to it go too. With `subject`, it also leaves the fallback tag. -CB_ENOTFOUND. */
+int cb_registry_manifest_delete(struct cb_registry *r, const struct cb_reference *ref, struct cb_error *err) CB_WUR;
+/* The tag alone: its manifest and the other tags stay. Where the registry cannot delete tags, the tag is moved to a
+ * manifest made for that, which then is deleted. */
+int cb_registry_tag_delete(struct cb_registry *r, const struct cb_reference *ref, struct cb_error *err) CB_WUR;
+/* *size: bytes, UINT64_MAX where the registry does not tell. -CB_ENOTFOUND. */
+int cb_registry_blob_head(struct cb_registry *r, const struct cb_reference *ref, uint64_t *size,
+                          struct cb_error *err) CB_WUR;
+int cb_registry_blob_delete(struct cb_registry *r, const struct cb_reference *ref, struct cb_error *err) CB_WUR;
 
 /* ---- other ---- */
 /* GET /v2/ with these credentials; *realm (owned, may be NULL) is the token realm that took them. For login. */

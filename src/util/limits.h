@@ -7,7 +7,8 @@
 #define CB_MAX_ERROR_BODY (1u << 20)    /* error reply of a registry */
 #define CB_MAX_HEADERS (300u << 10)     /* of one HTTP reply */
 #define CB_MAX_REDIRECTS 10
-#define CB_MAX_PAGES 1000               /* of a list that goes by Link */
+#define CB_MAX_PAGES 10000              /* of a list that goes by Link */
+#define CB_MAX_LIST (16u << 20)         /* one page of it: bytes */
 #define CB_MAX_PASSWD (10u << 20)       /* /etc/passwd and /etc/group of an image */
 #define CB_MAX_PAX (1u << 20)           /* one PAX header block */
 #define CB_MAX_JSON_DEPTH 64

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/private.h"
+#include "util/alloc.h"
+
+/* R13: what the registry says it has must be what it was sent. */
+static int check_stored(const struct reg_endpoint *e, const struct reg_put *put, const struct cb_http_reply *reply,
+                        struct cb_error *err)
+{
+    const char *text = cb_http_header(reply, "Docker-Content-Digest");
+    struct cb_digest said, have;
+    if (!text || cb_digest_parse(&said, text, NULL) < 0)
+        return 0;
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(said.alg);
+    cb_hasher_update(h, put->body.ptr, put->body.len);
+    cb_hasher_finish(h, &have);
+    if (cb_digest_eq(&have, &said))
+        return 0;
+    return cb_error_set(err, CB_EVERIFY, "%s/%s/manifests/%s: the registry stored another manifest than it was sent",
+                        e->host, e->repo, put->name);
+}
+
+int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
+                     struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_autofree char *path = cb_asprintf("%s/manifests/%s", e->repo, put->name);
+    struct cb_scope scope = { e->repo, "pull,push" };
+    struct reg_request q = { .method = "PUT",
+                             .path = path,
+                             .scopes = &scope,
+                             .n_scopes = 1,
+                             .headers = &headers,
+                             .body = { .mem = put->body.ptr, .mem_len = put->body.len },
+                             .repeatable = true };
+    cb_strvec_pushf(&headers, "Content-Type: %s", put->media_type);
+    if (put->if_match)
+        cb_strvec_pushf(&headers, "If-Match: %s", put->if_match);
+    int s = reg_send(r, e, &q, &reply, err);
+    if (s < 0)
+        return s;
+    unsigned status = cb_http_status(reply);
+    if (status == 412 && put->if_match)
+        return 1;
+    if (status != 201 && status != 200 && status != 202)
+        return reg_reply_error(reply, err, "%s/%s", e->host, path);
+    if (indexed)
+        *indexed = cb_http_header(reply, "OCI-Subject") != NULL;
+    return check_stored(e, put, reply, err);
+}
+
+int reg_manifest_store(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
+                       const struct reg_referrer *referrer, struct cb_error *err)
+{
+    bool indexed = false;
+    int s = reg_manifest_put(r, e, put, &indexed, err);
+    return s < 0 || !referrer->entry || indexed ? s : reg_fallback_add(r, e, referrer, err);
+}
+
+/* The descriptor of the body, by the digest that the reference names, if any. */
+static int describe(const struct cb_reference *ref, const char *media_type, struct cb_slice body,
+                    struct cb_descriptor *out, struct cb_error *err)
+{
+    char a[CB_DIGEST_TEXT_MAX], b[CB_DIGEST_TEXT_MAX];
+    cb_descriptor_of(out, media_type, body.ptr, body.len);
+    if (!cb_digest_is_set(&ref->digest))
+        return 0;
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(ref->digest.alg);
+    cb_hasher_update(h, body.ptr, body.len);
+    cb_hasher_finish(h, &out->digest);
+    if (cb_digest_eq(&out->digest, &ref->digest))
+        return 0;
+    return cb_error_set(err, CB_EVERIFY, "the manifest has digest %s, not %s as the reference says",
+                        cb_digest_text(&out->digest, a), cb_digest_text(&ref->digest, b));
+}
+
+int cb_registry_manifest_put(struct cb_registry *r, const struct cb_reference *ref, const char *media_type,
+                             struct cb_slice body, struct cb_error *err)
+{
+    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
+    CB_CLEANUP(reg_referrer_done) struct reg_referrer referrer = { 0 };
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    char digest[CB_DIGEST_TEXT_MAX];
+    int s = describe(ref, media_type, body, &desc, err);
+    if (s == 0)
+        s = reg_referrer_read(&referrer, &desc, body, err);
+    if (s == 0)
+        s = reg_endpoint_push(r, ref->host, ref->repo, &e, err);
+    if (s < 0)
+        return s;
+    struct reg_put put = { .name = ref->tag ? ref->tag : cb_digest_text(&desc.digest, digest),
+                           .media_type = media_type,
+                           .body = body };
+    return reg_manifest_store(r, &e, &put, &referrer, err);
+}
