@@ -162,7 +162,17 @@ static void remote_close(struct cb_blob_source *b)
     free(x);
 }
 
-static const struct cb_blob_source_ops remote_ops = { remote_read, remote_close };
+static int remote_seek(struct cb_blob_source *b, uint64_t offset, struct cb_error *err CB_UNUSED)
+{
+    struct remote *x = (struct remote *)b;
+    if (offset == x->offset)
+        return 0;
+    cb_http_reply_free(CB_TAKE(x->reply));
+    x->offset = x->resumed_at = offset;
+    return 0;
+}
+
+static const struct cb_blob_source_ops remote_ops = { remote_read, remote_close, remote_seek };
 
 /* Connected at once, so that who asks hears of a blob that is nowhere before it begins. */
 static int open_first(struct remote *x, struct cb_error *err)
@@ -193,18 +203,26 @@ static int open_remote(struct remote *x, const char *host, const char *repo, str
     return s;
 }
 
-int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
-                     struct cb_blob_source **out, struct cb_error *err)
+int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                  struct cb_blob_source **out, struct cb_error *err)
 {
     struct remote *x = CB_NEW(struct remote);
     x->base.ops = &remote_ops;
     x->r = r;
+    x->offset = x->resumed_at = at->offset;
     cb_descriptor_copy(&x->desc, desc);
-    int s = open_remote(x, host, repo, err);
+    int s = open_remote(x, at->host, at->repo, err);
     if (s < 0) {
         remote_close(&x->base);
         return s;
     }
     *out = cb_blob_source_verify(&x->base, &desc->digest, desc->size);
-    return 0;
+    return at->offset ? cb_blob_seek(*out, at->offset, err) : 0;
+}
+
+int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
+                     struct cb_blob_source **out, struct cb_error *err)
+{
+    struct reg_blob_place at = { host, repo, 0 };
+    return reg_blob_open(r, &at, desc, out, err);
 }

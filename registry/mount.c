@@ -13,7 +13,7 @@ static bool is_it(const struct cb_http_reply *reply, const struct cb_digest *wan
 }
 
 /* POST …/blobs/uploads/?mount=D&from=REPO. The token needs two scopes, the target's first. */
-static int try_mount(struct push_blob *b, const char *from, char **session, struct cb_error *err)
+static int try_mount(struct push_blob *b, const char *from, struct push_session *session, struct cb_error *err)
 {
     struct cb_push *p = b->p;
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
@@ -33,8 +33,9 @@ static int try_mount(struct push_blob *b, const char *from, char **session, stru
         return s;
     if (cb_http_status(reply) == 201)
         return is_it(reply, &b->desc.digest);
-    if (cb_http_status(reply) == 202)
-        *session = reg_location(&p->e, reply, NULL);
+    /* One that cannot be used is as good as none. */
+    if (cb_http_status(reply) == 202 && push_session_take(&p->e, reply, session, NULL) < 0)
+        push_session_done(session);
     return 0;
 }
 
@@ -58,11 +59,11 @@ static void candidates(struct push_blob *b, struct cb_strvec *out)
 }
 
 /* A mount is an optimisation: whatever goes wrong with it but a cancellation, the blob is sent instead. */
-int push_mount(struct push_blob *b, char **session, struct cb_error *err)
+int push_mount(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     struct cb_strvec repos cb_cleanup_strvec = CB_STRVEC_INIT;
     candidates(b, &repos);
-    for (size_t i = 0; i < repos.n && i < MAX_CANDIDATES && !*session && !push_stopped(b->p); i++) {
+    for (size_t i = 0; i < repos.n && i < MAX_CANDIDATES && !session->url && !push_stopped(b->p); i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         int s = try_mount(b, repos.v[i], session, &e);
         if (s == -CB_ECANCELED)

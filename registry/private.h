@@ -48,6 +48,12 @@ struct reg_host {
     pthread_mutex_t probe; /* held while it is found out */
     pthread_mutex_t mu;
     int plain; /* -1 not known yet, 0 https, 1 http */
+    struct reg_limits {
+        uint64_t chunk;     /* of uploads, now; 0: not tried yet */
+        uint64_t too_large; /* the smallest body that was refused for its size; 0: none was */
+        uint64_t whole;     /* the same of bodies that were a whole blob */
+        bool chunks_work, no_chunks, range_stuck;
+    } limits; /* upload_limits.c */
 };
 
 struct cb_registry {
@@ -84,6 +90,14 @@ bool reg_is_loopback(const char *host);
 
 bool reg_same_host(const char *a, const char *b); /* without regard to case */
 
+/* ---- blob.c ---- */
+struct reg_blob_place {
+    const char *host, *repo;
+    uint64_t offset; /* where to begin; from more than 0 on the digest is not checked (cb_blob_seek) */
+};
+int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                  struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+
 /* ---- failures.c: what went wrong at several places in turn ---- */
 struct reg_failures {
     struct cb_error first, last;
@@ -111,6 +125,7 @@ struct reg_request {
     void *on_sent_arg;
     bool repeatable; /* of a POST, PATCH */
     bool no_retry;
+    bool keep_401;   /* is not answered but returned: how much of the body arrived has to be asked first */
     bool approve_realm;   /* login */
     struct cb_auth *auth; /* NULL: the client's */
     size_t max_body;
@@ -226,11 +241,20 @@ struct push_blob {
 int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
-/* ---- mount.c: 1 mounted, 0 not; *session gets the Location of an upload that was opened instead, or stays NULL ----
- */
-int push_mount(struct push_blob *b, char **session, struct cb_error *err) CB_WUR;
-/* ---- upload.c: session may be NULL (taken) ---- */
-int push_upload(struct push_blob *b, char *session, struct cb_error *err) CB_WUR;
+/* An upload that the registry has opened. */
+struct push_session {
+    char *url;          /* its newest Location, absolute; NULL: none */
+    uint64_t chunk_min; /* OCI-Chunk-Min-Length, 0: none */
+};
+/* ---- mount.c: 1 mounted, 0 not; *session is set where an upload was opened instead ---- */
+int push_mount(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
+/* ---- upload.c: session's url may be NULL (taken) ---- */
+int push_upload(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
+/* ---- upload_session.c ---- */
+int push_session_take(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct push_session *out,
+                      struct cb_error *err) CB_WUR;
+void push_session_done(struct push_session *s);
+#define push_cleanup_session CB_CLEANUP(push_session_done)
 /* The absolute URL of a Location header (D5). Owned; NULL and err. */
 char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);
 char *reg_location_from(const char *asked, const char *location, struct cb_error *err);

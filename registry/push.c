@@ -106,10 +106,10 @@ static int is_kept(struct push_blob *b, struct cb_error *err)
     }
 }
 
-static int upload(struct push_blob *b, char *session, struct cb_error *err)
+static int upload(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     for (unsigned i = 0; i < MAX_UPLOADS; i++) {
-        int s = push_upload(b, CB_TAKE(session), err);
+        int s = push_upload(b, session, err);
         if (s == 0)
             s = is_kept(b, err);
         if (s != 0)
@@ -120,7 +120,7 @@ static int upload(struct push_blob *b, char *session, struct cb_error *err)
 
 static int transfer(struct push_blob *b, struct cb_error *err)
 {
-    cb_autofree char *session = NULL;
+    struct push_session session push_cleanup_session = { 0 };
     int s = push_is_there(b, err);
     if (s == 1)
         b->result.outcome = CB_BLOB_PRESENT;
@@ -133,7 +133,7 @@ static int transfer(struct push_blob *b, struct cb_error *err)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
-    return upload(b, CB_TAKE(session), err);
+    return upload(b, &session, err);
 }
 
 static void blob_job(void *arg)

@@ -31,6 +31,10 @@ struct cb_registry_options {
     bool only_mirrors;
     int tls_verify; /* -1 not said, 0 --tls-verify=false (for the hosts named on the command line), 1 */
     bool allow_foreign_urls;
+    /* Blobs that are larger go in chunks of this many bytes, as far as the registry takes them. 0: what proves best,
+     * for blobs of 64 MiB and more; UINT64_MAX: always in one request. */
+    uint64_t chunk_size;
+    int64_t backoff_ns; /* before an upload is taken up again, then doubled; 0: 250 ms */
     void (*debug)(void *arg, const char *line);
     void *debug_arg;
     void (*notice)(void *arg, const char *line); /* for the user: an upload begins anew; may be NULL */

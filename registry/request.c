@@ -176,7 +176,7 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
         char *tried = NULL;
         int s = send_once(a, &tried, out, err);
         bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin;
-        bool again = asked && tries < MAX_AUTH_TRIES && (q->body.rewind || !q->body.pull);
+        bool again = asked && tries < MAX_AUTH_TRIES && !q->keep_401 && (q->body.rewind || !q->body.pull);
         if (again) {
             struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0 };
             s = answer(a, *out, &ask, err);

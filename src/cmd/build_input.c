@@ -47,6 +47,7 @@ const struct cb_opt build_opts[] = {
     { "logfile", 0, CB_OPT_STRING, AT(common.logfile), "FILE", "progress and output of RUNs go there", NULL },
     CB_OPT_COMMON_REGISTRY(build_options),
     CB_OPT_COMMON_RETRY(build_options),
+    CB_OPT_COMMON_PUSH(build_options),
     CB_OPT_COMMON_STORE(build_options),
     CB_OPT_END,
 };

@@ -109,6 +109,7 @@ static const struct cb_opt push_options_table[] = {
     CB_OPT_COMMON_PROGRESS(push_options),
     CB_OPT_COMMON_REGISTRY(push_options),
     CB_OPT_COMMON_RETRY(push_options),
+    CB_OPT_COMMON_PUSH(push_options),
     CB_OPT_COMMON_STORE(push_options),
     CB_OPT_END,
 };

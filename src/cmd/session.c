@@ -9,6 +9,8 @@
 #include "util/encode.h"
 #include "util/timeutil.h"
 
+#define MIN_CHUNK (64u << 10)
+
 void cb_common_done(struct cb_common *c)
 {
     struct cb_strvec *const lists[] = { &c->insecure, &c->mirrors, &c->certs, &c->client_certs, &c->unverified };
@@ -82,6 +84,18 @@ static int take_retries(const struct cb_common *c, struct cb_http_options *o, st
     return take_durations(c, o, err);
 }
 
+static int take_chunk_size(const struct cb_common *c, struct cb_registry_options *o, struct cb_error *err)
+{
+    uint64_t n = 0;
+    if (!c->chunk_size)
+        return 0;
+    if (!cb_parse_bytes(c->chunk_size, &n) || (n && n < MIN_CHUNK) || n > INT64_MAX)
+        return cb_error_set(err, CB_EUSAGE, "--chunk-size %s: write a size of 64k or more, such as 16m, or 0 for none",
+                            c->chunk_size);
+    o->chunk_size = n ? n : UINT64_MAX;
+    return 0;
+}
+
 static int open_network(struct cb_session *s, struct cb_error *err)
 {
     const struct cb_common *c = s->common;
@@ -105,6 +119,8 @@ static int open_network(struct cb_session *s, struct cb_error *err)
                                       .client_certs = &c->client_certs, .unverified = &c->unverified,
                                       .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress,
                                       .notice = notice_line, .notice_arg = s->progress };
+    if ((r = take_chunk_size(c, &ro, err)) < 0)
+        return r;
     s->registry = cb_registry_new(&ro, err);
     return s->registry ? 0 : -CB_ECONF;
 }

@@ -12,6 +12,7 @@ struct cb_common {
     const char *authfile, *creds, *cert_dir, *progress;
     const char *logfile;
     const char *retry, *retry_delay, *max_wait, *stall_timeout, *connect_timeout;
+    const char *chunk_size;
     struct cb_strvec mirrors, certs, client_certs, unverified; /* of the registry client's options, by these names */
     bool only_mirrors;
     int tls_verify;
@@ -88,6 +89,11 @@ struct cb_common {
     {                                                                                                                \
         "connect-timeout", 0, CB_OPT_STRING, offsetof(struct type, common.connect_timeout), "DURATION",              \
             "for a connection, TLS included (30s)", NULL                                                             \
+    }
+#define CB_OPT_COMMON_PUSH(type)                                                                                      \
+    {                                                                                                                 \
+        "chunk-size", 0, CB_OPT_STRING, offsetof(struct type, common.chunk_size), "SIZE",                             \
+            "upload larger blobs in pieces of SIZE (default: as it proves best, from 64m; 0: never)", NULL            \
     }
 #define CB_OPT_COMMON_PROGRESS(type)                                                                                 \
     {                                                                                                                \

@@ -16,6 +16,11 @@ int cb_blob_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, str
     return s->ops->read(s, buf, n, got, err);
 }
 
+int cb_blob_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err)
+{
+    return s->ops->seek ? s->ops->seek(s, offset, err) : cb_error_set(err, CB_EINTERNAL, "a source that cannot seek");
+}
+
 int cb_blob_read_full(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     *got = 0;
@@ -72,8 +77,8 @@ int cb_blob_copy(struct cb_blob_source *s, struct cb_blob_sink *to, uint64_t *co
 struct fd_source {
     struct cb_blob_source base;
     int fd;
-    uint64_t offset;
-    uint64_t left; /* UINT64_MAX: to the end */
+    uint64_t begin, len; /* of the file; UINT64_MAX: to its end */
+    uint64_t offset, left;
 };
 
 static int fd_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
@@ -99,6 +104,16 @@ static int fd_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, s
     return 0;
 }
 
+static int fd_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err)
+{
+    struct fd_source *f = (struct fd_source *)s;
+    if (f->len != UINT64_MAX && offset > f->len)
+        return cb_error_set(err, CB_EINTERNAL, "seek past the end");
+    f->offset = f->begin + offset;
+    f->left = f->len == UINT64_MAX ? UINT64_MAX : f->len - offset;
+    return 0;
+}
+
 static void fd_close(struct cb_blob_source *s)
 {
     struct fd_source *f = (struct fd_source *)s;
@@ -109,27 +124,35 @@ static void fd_close(struct cb_blob_source *s)
 
 struct cb_blob_source *cb_blob_source_from_fd(int fd, uint64_t offset, uint64_t len)
 {
-    static const struct cb_blob_source_ops ops = { .read = fd_read, .close = fd_close };
+    static const struct cb_blob_source_ops ops = { .read = fd_read, .close = fd_close, .seek = fd_seek };
     struct fd_source *f = CB_NEW(struct fd_source);
-    *f = (struct fd_source){ .base = { &ops }, .fd = fd, .offset = offset, .left = len };
+    *f = (struct fd_source){ .base = { &ops }, .fd = fd, .begin = offset, .len = len, .offset = offset, .left = len };
     return &f->base;
 }
 
 struct mem_source {
     struct cb_blob_source base;
-    const char *at;
-    size_t left;
+    const char *buf;
+    size_t n, at;
 };
 
 static int mem_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     struct mem_source *m = (struct mem_source *)s;
     (void)err;
-    *got = CB_MIN(n, m->left);
+    *got = CB_MIN(n, m->n - m->at);
     if (*got)
-        memcpy(buf, m->at, *got);
+        memcpy(buf, m->buf + m->at, *got);
     m->at += *got;
-    m->left -= *got;
+    return 0;
+}
+
+static int mem_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err)
+{
+    struct mem_source *m = (struct mem_source *)s;
+    if (offset > m->n)
+        return cb_error_set(err, CB_EINTERNAL, "seek past the end");
+    m->at = (size_t)offset;
     return 0;
 }
 
@@ -140,9 +163,9 @@ static void mem_close(struct cb_blob_source *s)
 
 struct cb_blob_source *cb_blob_source_from_mem(const void *buf, size_t n)
 {
-    static const struct cb_blob_source_ops ops = { .read = mem_read, .close = mem_close };
+    static const struct cb_blob_source_ops ops = { .read = mem_read, .close = mem_close, .seek = mem_seek };
     struct mem_source *m = CB_NEW(struct mem_source);
-    *m = (struct mem_source){ .base = { &ops }, .at = n ? buf : "", .left = n };
+    *m = (struct mem_source){ .base = { &ops }, .buf = n ? buf : "", .n = n };
     return &m->base;
 }
 
@@ -151,6 +174,7 @@ struct verify_source {
     struct cb_blob_source *inner;
     struct cb_digest want;
     uint64_t size, seen;
+    uint64_t hashed;          /* bytes from the beginning; behind `seen` where some are read again */
     struct cb_hasher *hasher; /* NULL where there is no digest to check, and after the end */
     bool ended;
     struct cb_error failure;  /* said again to who reads on */
@@ -166,6 +190,8 @@ static int verify_end(struct verify_source *v, struct cb_error *err)
         return 0;
     struct cb_digest d;
     cb_hasher_finish(v->hasher, &d);
+    cb_hasher_free(v->hasher);
+    v->hasher = NULL;
     if (cb_digest_eq(&d, &v->want))
         return 0;
     return cb_error_set(err, CB_EVERIFY, "the content has digest %s instead of %s", cb_digest_text(&d, have),
@@ -185,8 +211,11 @@ static int verify_step(struct verify_source *v, void *buf, size_t n, size_t *got
     v->seen += *got;
     if (v->seen > v->size)
         return cb_error_set(err, CB_EVERIFY, "longer than %llu bytes", (unsigned long long)v->size);
-    if (v->hasher)
-        cb_hasher_update(v->hasher, buf, *got);
+    if (v->hasher && v->seen > v->hashed) {
+        size_t fresh = (size_t)(v->seen - v->hashed);
+        cb_hasher_update(v->hasher, (const char *)buf + (*got - fresh), fresh);
+        v->hashed = v->seen;
+    }
     return 0;
 }
 
@@ -209,6 +238,23 @@ static int verify_read(struct cb_blob_source *s, void *buf, size_t n, size_t *go
     return 0;
 }
 
+static int verify_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err)
+{
+    struct verify_source *v = (struct verify_source *)s;
+    if (v->failure.code)
+        return cb_error_copy(err, &v->failure);
+    int r = cb_blob_seek(v->inner, offset, err);
+    if (r < 0)
+        return r;
+    if (offset > v->hashed) {
+        cb_hasher_free(v->hasher);
+        v->hasher = NULL;
+    }
+    v->seen = offset;
+    v->ended = false;
+    return 0;
+}
+
 static void verify_close(struct cb_blob_source *s)
 {
     struct verify_source *v = (struct verify_source *)s;
@@ -222,8 +268,10 @@ struct cb_blob_source *cb_blob_source_verify(struct cb_blob_source *inner, const
                                              uint64_t size)
 {
     static const struct cb_blob_source_ops ops = { .read = verify_read, .close = verify_close };
+    static const struct cb_blob_source_ops seeking = { .read = verify_read, .close = verify_close,
+                                                       .seek = verify_seek };
     struct verify_source *v = CB_NEW(struct verify_source);
-    v->base.ops = &ops;
+    v->base.ops = inner->ops->seek ? &seeking : &ops;
     v->inner = inner;
     v->size = size;
     if (digest && cb_digest_is_set(digest)) {

@@ -11,6 +11,8 @@ struct cb_blob_source_ops {
     /* Up to n bytes; *got = 0 only at the end. */
     int (*read)(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err);
     void (*close)(struct cb_blob_source *s); /* frees s */
+    /* The next read is from this byte on; NULL: only forward, by reading. */
+    int (*seek)(struct cb_blob_source *s, uint64_t offset, struct cb_error *err);
 };
 struct cb_blob_source {
     const struct cb_blob_source_ops *ops;
@@ -46,6 +48,9 @@ int cb_blob_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, str
 /* Fills buf unless the end comes first. */
 int cb_blob_read_full(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
 
+/* -CB_EINTERNAL for a source without seek. */
+int cb_blob_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err) CB_WUR;
+
 /* The rest, appended to out; -CB_EVERIFY past max bytes. Has seen the end. */
 int cb_blob_read_all(struct cb_blob_source *s, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 /* The rest, written to the sink (not committed); *copied may be NULL. Has seen the end. */
@@ -57,7 +62,8 @@ struct cb_blob_source *cb_blob_source_from_fd(int fd /* taken */, uint64_t offse
                                               uint64_t len /* UINT64_MAX: to the end */);
 struct cb_blob_source *cb_blob_source_from_mem(const void *buf /* borrowed */, size_t n);
 /* Wraps and owns inner: passes bytes through, fails with -CB_EVERIFY at byte size+1, and at the end unless digest and
- * size match. digest NONE or size UINT64_MAX: not checked. A reader that has seen *got = 0 has verified bytes. */
+ * size match. digest NONE or size UINT64_MAX: not checked. A reader that has seen *got = 0 has verified bytes. It can
+ * seek where inner can; bytes that are read twice count once; once some were passed over, only the size is checked. */
 struct cb_blob_source *cb_blob_source_verify(struct cb_blob_source *inner, const struct cb_digest *digest,
                                              uint64_t size);
 /* Wraps and owns inner: every byte that is read is also written to the sink (which is not committed here). */

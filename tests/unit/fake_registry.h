@@ -310,6 +310,14 @@ static CB_UNUSED void client_open(struct client *c, const char *conf, const char
         abort();
 }
 
+/* So that it may be opened again, knowing nothing. */
+static CB_UNUSED void client_close(struct client *c)
+{
+    cb_registry_free(CB_TAKE(c->r));
+    cb_auth_free(CB_TAKE(c->auth));
+    cb_http_free(CB_TAKE(c->http));
+}
+
 static CB_UNUSED int client_setup(void **state)
 {
     struct client *c = CB_NEW(struct client);
@@ -330,9 +338,7 @@ static CB_UNUSED int client_teardown(void **state)
 {
     struct client *c = *state;
     void *home = c->home;
-    cb_registry_free(c->r);
-    cb_auth_free(c->auth);
-    cb_http_free(c->http);
+    client_close(c);
     fake_stop(&c->one);
     fake_stop(&c->two);
     cb_cancel_free(c->cancel);

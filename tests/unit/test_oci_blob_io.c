@@ -237,6 +237,75 @@ static void test_verify_stops_at_one_byte_more(void **state)
     assert_int_equal(handed, 101);
 }
 
+/* ---- seeking ---- */
+
+static void expect_rest(struct cb_blob_source *s, const char *want)
+{
+    struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
+    assert_int_equal(cb_blob_read_all(s, 100, &out, NULL), 0);
+    assert_int_equal(out.len, strlen(want));
+    assert_memory_equal(out.buf, want, out.len);
+}
+
+static void test_seek(void **state)
+{
+    (void)state;
+    cb_autosource struct cb_blob_source *m = cb_blob_source_from_mem("0123456789", 10);
+    expect_rest(m, "0123456789");
+    assert_int_equal(cb_blob_seek(m, 4, NULL), 0);
+    expect_rest(m, "456789");
+    assert_int_equal(cb_blob_seek(m, 10, NULL), 0);
+    expect_rest(m, "");
+    assert_int_equal(cb_blob_seek(m, 11, NULL), -CB_EINTERNAL);
+
+    int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "abcdefghij", 10), 10);
+    cb_autosource struct cb_blob_source *f = cb_blob_source_from_fd(fd, 2, 6); /* cdefgh */
+    expect_rest(f, "cdefgh");
+    assert_int_equal(cb_blob_seek(f, 4, NULL), 0);
+    expect_rest(f, "gh");
+    assert_int_equal(cb_blob_seek(f, 0, NULL), 0);
+    expect_rest(f, "cdefgh");
+    assert_int_equal(cb_blob_seek(f, 7, NULL), -CB_EINTERNAL);
+    cb_autosource struct cb_blob_source *o = &odd("x", 1)->base;
+    assert_int_equal(cb_blob_seek(o, 0, NULL), -CB_EINTERNAL);
+}
+
+/* What is read twice is hashed once; what was passed over cannot be checked, but for the length. */
+static void test_verify_seeks(void **state)
+{
+    (void)state;
+    struct cb_digest d, other;
+    char buf[8];
+    size_t got;
+    cb_digest_of(&d, "0123456789", 10);
+    cb_digest_of(&other, "x", 1);
+    cb_autosource struct cb_blob_source *s =
+        cb_blob_source_verify(cb_blob_source_from_mem("0123456789", 10), &d, 10);
+    assert_int_equal(cb_blob_read(s, buf, 6, &got, NULL), 0);
+    assert_int_equal(cb_blob_seek(s, 2, NULL), 0);
+    assert_int_equal(cb_blob_read(s, buf, 3, &got, NULL), 0);
+    assert_memory_equal(buf, "234", 3);
+    expect_rest(s, "56789");
+    assert_int_equal(cb_blob_seek(s, 8, NULL), 0);
+    expect_rest(s, "89");
+
+    cb_autosource struct cb_blob_source *wrong =
+        cb_blob_source_verify(cb_blob_source_from_mem("0123456789", 10), &other, 10);
+    assert_int_equal(cb_blob_read(wrong, buf, 6, &got, NULL), 0);
+    assert_int_equal(cb_blob_seek(wrong, 0, NULL), 0);
+    struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
+    assert_int_equal(cb_blob_read_all(wrong, 100, &out, NULL), -CB_EVERIFY);
+    assert_int_equal(cb_blob_seek(wrong, 0, NULL), -CB_EVERIFY); /* and stays so */
+
+    cb_autosource struct cb_blob_source *tail =
+        cb_blob_source_verify(cb_blob_source_from_mem("0123456789", 10), &other, 12);
+    assert_int_equal(cb_blob_seek(tail, 5, NULL), 0);
+    cb_strbuf_reset(&out);
+    assert_int_equal(cb_blob_read_all(tail, 100, &out, NULL), -CB_EVERIFY);
+}
+
 static void test_inner_failures_pass(void **state)
 {
     (void)state;
@@ -296,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_read_all_is_bounded),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_verify_stops_at_one_byte_more),
+        cmocka_unit_test(test_seek),
+        cmocka_unit_test(test_verify_seeks),
         cmocka_unit_test(test_inner_failures_pass),
         cmocka_unit_test(test_tee_and_copy),
     };

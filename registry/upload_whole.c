@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/upload.h"
+#include "util/alloc.h"
+
+/* 400, 403: it will not like the same any better. */
+static int judge(struct upload *u, struct cb_http_reply *reply, struct cb_error *err)
+{
+    struct cb_push *p = u->b->p;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    unsigned status = cb_http_status(reply);
+    if (status == 200 || status == 201 || status == 204)
+        return UPLOAD_DONE;
+    upload_note_wait(u->b, reply);
+    int s = reg_reply_error(reply, &e, "upload to %s/%s", p->e.host, p->e.repo);
+    bool chunks = !u->whole && p->r->o.chunk_size != UINT64_MAX && !upload_knows(u, UPLOAD_NO_CHUNKS);
+    if (status == 413 && chunks) {
+        upload_whole_refused(u, u->b->desc.size);
+        return upload_failed(u, s, UPLOAD_CHUNKED, &e, err);
+    }
+    bool gone = status == 404 || status == 410 || upload_is_transient(status);
+    return upload_failed(u, s, gone ? UPLOAD_LOST : s, &e, err);
+}
+
+/* Another try begins with another session: half a body of this kind is nowhere taken up again. */
+int upload_whole(struct upload *u, struct cb_error *err)
+{
+    struct push_blob *b = u->b;
+    struct cb_push *p = b->p;
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_autofree char *url = upload_url_with_digest(u->at.url, &b->desc.digest);
+    struct cb_scope scope = { p->e.repo, "pull,push" };
+    struct reg_request q = {
+        .method = "PUT", .url = url, .scopes = &scope, .n_scopes = 1, .headers = &headers, .no_retry = true
+    };
+    cb_strvec_push(&headers, "Content-Type: application/octet-stream");
+    upload_body_part(&u->body, 0, b->desc.size);
+    upload_body_fill(&u->body, &q);
+    int s = reg_send(p->r, &p->e, &q, &reply, &e);
+    return s < 0 ? upload_failed(u, s, UPLOAD_LOST, &e, err) : judge(u, reply, err);
+}
