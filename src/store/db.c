@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "store/private.h"
 #include "util/alloc.h"
 #include "util/fs.h"
+#include "util/timeutil.h"
 
 #define DB_NAME "index.sqlite"
 #define BUSY_MS 20000
@@ -160,6 +162,23 @@ static int make_schema(struct cb_store *s, void *arg, struct cb_error *err)
     return r == 0 ? cb_db_text(s, "PRAGMA user_version=1", err) : r;
 }
 
+/* The change to a write-ahead log wants the file for itself, and of those who want it at once SQLite lets one have it
+ * and fails the others without waiting. Where such a log cannot work (no shared memory on that file system) it keeps
+ * its rollback journal. */
+static int use_wal(struct cb_store *s, struct cb_error *err)
+{
+    const struct timespec moment = { .tv_nsec = 2000000 };
+    int64_t end = cb_time_monotonic() + BUSY_MS * INT64_C(1000000);
+    for (;;) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        if (cb_db_text(s, "PRAGMA journal_mode=WAL", &e) == 0)
+            return cb_db_text(s, "PRAGMA synchronous=NORMAL", err);
+        if (sqlite3_errcode(s->db.handle) != SQLITE_BUSY || cb_time_monotonic() > end)
+            return cb_error_move(err, &e);
+        nanosleep(&moment, NULL);
+    }
+}
+
 /* *fresh: there are no tables of ours yet. */
 static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
 {
@@ -173,9 +192,7 @@ static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     int r = quick_check(s, err);
-    /* Where write-ahead logging cannot work (no shared memory on that file system) SQLite keeps its rollback
-     * journal. */
-    if (r < 0 || (r = cb_db_text(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err)) < 0)
+    if (r < 0 || (r = use_wal(s, err)) < 0)
         return r;
     int version = 0;
     if ((r = query_int(s, "PRAGMA user_version", &version, err)) < 0)

@@ -428,6 +428,44 @@ static void usage_counts(void **state)
     assert_int_equal(u.names, 1);
 }
 
+static int use_index_once(struct fixture *f)
+{
+    struct cb_store_options o = { .root = f->root };
+    struct cb_store *s = NULL;
+    int r = cb_store_open(&o, &s, &f->err);
+    if (r == 0)
+        r = cb_store_fact_put(s, "test", "key", "value", &f->err);
+    cb_store_close(s);
+    if (r < 0)
+        dprintf(2, "%s\n", cb_error_text(&f->err));
+    return r < 0;
+}
+
+/* Only one of them can change the journal to a write-ahead log, and SQLite does not wait for that by itself. In memory,
+ * where it costs little to try often. */
+static void processes_make_the_index_at_once(void **state)
+{
+    struct fixture *f = *state;
+    enum { WORKERS = 6, ROUNDS = 80 };
+    char dir[] = "/dev/shm/cbpush-test-XXXXXX";
+    int failed = 0;
+    assert_non_null(mkdtemp(dir));
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[WORKERS];
+        snprintf(f->root, sizeof f->root, "%s/store%d", dir, round);
+        for (int i = 0; i < WORKERS; i++)
+            if ((pids[i] = fork()) == 0)
+                _exit(use_index_once(f));
+        for (int i = 0, st; i < WORKERS; i++) {
+            waitpid(pids[i], &st, 0);
+            failed += st != 0;
+        }
+    }
+    cb_autoclose int shm = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ok(cb_fs_remove_tree(shm, strrchr(dir, '/') + 1, &f->err));
+    assert_int_equal(failed, 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -448,6 +486,7 @@ int main(void)
         T(rebuilding_believes_no_false_claim),
         T(index_across_a_fork_is_refused),
         T(usage_counts),
+        T(processes_make_the_index_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
