@@ -25,7 +25,6 @@
 #include "util/secret.h"
 
 #define FIRST_FREE_FD 10
-#define REPORT_FD 3
 #define KEPT_FD 4
 #define SOFT_OPEN_FILES 1024
 #define OOM_SCORE 300 /* the step goes before the builder */
@@ -120,7 +119,7 @@ CB_AFTER_CLONE void cb_child_stdio(struct cb_child *c)
     /* Numbers 0 to 2 may have been among the sources: every source has a copy above by now. */
     for (int i = 0; i < 3; i++)
         dup2(from[i], i);
-    c->report = dup3(report, REPORT_FD, O_CLOEXEC);
+    c->report = dup3(report, CB_REPORT_FD, O_CLOEXEC);
     unsigned next = keep_fds(c);
     syscall(SYS_close_range, next, ~0U, 0);
 }
@@ -303,24 +302,6 @@ CB_AFTER_CLONE static void check_programs(const struct cb_child *c)
     }
 }
 
-CB_AFTER_CLONE static CB_NORETURN void execute(const struct cb_child *c)
-{
-    int best = ENOENT;
-    const char *const *p = c->candidates;
-    for (; *p; p++) {
-        struct stat st;
-        execve(*p, (char *const *)c->argv, (char *const *)c->env);
-        int e = errno;
-        if (e == ENOENT && stat(*p, &st) == 0)
-            cb_child_die(c, CB_STAGE_INTERPRETER, e, *p);
-        if (e == EACCES)
-            best = e;
-        else if (e != ENOENT && e != ENOTDIR)
-            cb_child_die(c, CB_STAGE_EXEC, e, *p);
-    }
-    cb_child_die(c, CB_STAGE_EXEC, best, NULL);
-}
-
 /* Where there cannot be a listener (an older kernel, or one of an outer container) the step does without. */
 CB_AFTER_CLONE static void install_notifier(const struct cb_child *c)
 {
@@ -352,6 +333,9 @@ CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
     reset_signals();
     umask(022);
     check_programs(c);
+    int starter = cb_child_starter();
+    if (starter < 0)
+        cb_child_die(c, CB_STAGE_STARTER, errno, NULL);
     set_ulimits(c);
     if (c->notify)
         install_notifier(c);
@@ -361,5 +345,5 @@ CB_AFTER_CLONE CB_NORETURN void cb_child_step(const struct cb_child *c)
         cb_child_die(c, CB_STAGE_SECCOMP, errno, NULL);
     become_user(c);
     cb_child_control(PR_SET_PDEATHSIG, SIGKILL, 0); /* the change of user has cleared it */
-    execute(c);
+    cb_child_start(c, starter);
 }

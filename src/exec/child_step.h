@@ -26,6 +26,11 @@ void cb_child_forget(struct cb_child *c);
 /* child_program.c: 0, or ELOOP where the program, or the interpreter that a script names, is behind a link of /proc
  * like /proc/self/exe: until it runs that is a file of the machine, ours. With the rights of the builder. */
 int cb_child_program_check(const char *path);
+/* child_start.c: an anonymous file, sealed, that holds starter.c, or -1 and errno. Before a filter or a limit can be in
+ * the way. */
+int cb_child_starter(void);
+/* Becomes that program, and by it the step's. */
+CB_NORETURN void cb_child_start(const struct cb_child *c, int fd);
 /* Becomes the step's own process: its directory, user, capabilities, and its program. */
 CB_NORETURN void cb_child_step(const struct cb_child *c);
 /* Permitted and effective become mask; inheritable always empty (G8). */

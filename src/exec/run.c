@@ -163,6 +163,10 @@ static int prepare(struct cb_sandbox *sb, struct cb_error *err)
     c->candidates = copy_list((const char *const *)sb->candidates.v, NULL);
     c->argv = copy_list(spec->argv, &sb->argv);
     c->env = copy_list(spec->env, &sb->env);
+    for (const char *const *p = c->candidates; *p; p++)
+        cb_strvec_push(&sb->start, *p);
+    cb_strvec_push(&sb->start, "");
+    c->start = copy_list(c->argv, &sb->start);
     c->cwd = sb->cwd;
     c->init = spec->init;
     c->tty = spec->tty;
@@ -195,6 +199,7 @@ static const char *stage_text(enum cb_stage stage)
         [CB_STAGE_GID] = "become the group",
         [CB_STAGE_UID] = "become the user",
         [CB_STAGE_RUNTIME] = "start the OCI runtime",
+        [CB_STAGE_STARTER] = "start a program from memory (the sysctl vm.memfd_noexec may forbid it)",
     };
     size_t i = (size_t)stage;
     return i < CB_COUNTOF(texts) && texts[i] ? texts[i] : "start the step";

@@ -87,6 +87,7 @@ void cb_sandbox_done(struct cb_sandbox *sb)
     cb_strvec_done(&sb->argv);
     cb_strvec_wipe(&sb->env);
     cb_strvec_done(&sb->candidates);
+    cb_strvec_done(&sb->start);
     free(sb->cwd);
     cb_error_done(&sb->err);
     sem_destroy(&sb->entered);

@@ -53,7 +53,7 @@ struct cb_sandbox {
     struct cb_targets targets;
     /* the process */
     struct cb_child child;
-    struct cb_strvec argv, env, candidates;
+    struct cb_strvec argv, env, candidates, start;
     char *cwd;
     struct cb_cgroup cgroup;
     struct cb_chroot *chroot;   /* of these two isolations only */

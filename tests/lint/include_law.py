@@ -4,8 +4,6 @@ import sys
 
 import tree
 
-GENERATED = ("config.h",)
-
 
 def read_law(path):
     law = {}
@@ -41,7 +39,7 @@ def main():
             continue
         for line, quote, name, target in tree.includes(root, path):
             if target is None:
-                if quote == '"' and name not in GENERATED:
+                if quote == '"' and name not in tree.GENERATED:
                     found.add(path, line, f"no such header: {name}")
                 continue
             if quote == "<":

@@ -31,6 +31,8 @@ def main():
         if path not in where:
             found.add(path, 1, "listed in no Makefile.inc")
     for name, (fragment, line) in where.items():
+        if name.removeprefix("src/") in tree.GENERATED:
+            continue
         if name.startswith(tree.TOP_FOLDERS + ("tests/",)) and not os.path.isfile(os.path.join(root, name)):
             found.add(fragment, line, f"{name} does not exist")
     found.end()

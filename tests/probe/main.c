@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* usage: probe list | probe [-k] all|step|net|ID… | probe prepare|flip|daemon|stubborn|line|fill …
+/* usage: probe list | probe [-k] all|step|net|ID… | probe prepare|flip|exchange|daemon|stubborn|line|fill …
  * Prints a line a probe: PASS P9 title / FAIL P9 title: what was seen / SKIP P9 why. Ends with 1 if one failed; -k:
  * with 0 all the same. */
 #include "probe.h"
@@ -274,8 +274,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } work[] = { { "prepare", work_prepare }, { "flip", work_flip }, { "daemon", work_daemon },
-                 { "stubborn", work_stubborn }, { "line", work_line }, { "fill", work_fill } };
+    } work[] = { { "prepare", work_prepare }, { "flip", work_flip }, { "exchange", work_exchange },
+                 { "daemon", work_daemon }, { "stubborn", work_stubborn }, { "line", work_line },
+                 { "fill", work_fill } };
     if (argc < 2) {
         fprintf(stderr, "usage: probe list | probe [-k] all|step|net|ID...\n");
         return 2;

@@ -99,6 +99,7 @@ void p_limits(struct verdict *v);
 /* ---- work.c: not probes, but what tests need done ---- */
 int work_prepare(int argc, char **argv);
 int work_flip(int argc, char **argv);
+int work_exchange(int argc, char **argv);
 int work_daemon(int argc, char **argv);
 int work_stubborn(int argc, char **argv);
 int work_line(int argc, char **argv);

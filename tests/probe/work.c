@@ -40,19 +40,45 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* flip DIR TARGET SECONDS: DIR/a, a directory, and DIR/b, a link to TARGET, change places. Prints how often. */
-int work_flip(int argc, char **argv)
+/* At least so long and at least so often, however slow the machine is. */
+#define FLIPS 100000
+
+static int flip_for(double seconds)
 {
     long n = 0;
-    if (argc != 3 || chdir(argv[0]) < 0 || (mkdir("a", 0755) < 0 && errno != EEXIST) ||
-        (symlink(argv[1], "b") < 0 && errno != EEXIST))
-        return 2;
-    for (double end = now() + atof(argv[2]); now() < end;) {
+    for (double end = now() + seconds; now() < end || n < FLIPS;) {
         for (int i = 0; i < 100; i++)
             n += syscall(SYS_renameat2, AT_FDCWD, "a", AT_FDCWD, "b", 2 /* RENAME_EXCHANGE */) == 0;
     }
     printf("flipped %ld\n", n);
     return 0;
+}
+
+/* flip DIR TARGET SECONDS: DIR/a, a directory, and DIR/b, a link to TARGET, change places. Prints how often. */
+int work_flip(int argc, char **argv)
+{
+    if (argc != 3 || chdir(argv[0]) < 0 || (mkdir("a", 0755) < 0 && errno != EEXIST) ||
+        (symlink(argv[1], "b") < 0 && errno != EEXIST))
+        return 2;
+    return flip_for(atof(argv[2]));
+}
+
+static int script(const char *name, const char *text)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0755);
+    ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
+    close(fd);
+    return n < 0 ? -1 : 0;
+}
+
+/* exchange DIR SECONDS: DIR/a, a script that fails with 7, and DIR/b, one whose interpreter is /proc/self/exe, change
+ * places. Prints how often. */
+int work_exchange(int argc, char **argv)
+{
+    if (argc != 2 || chdir(argv[0]) < 0 || script("a", "#!/bin/sh\nexit 7\n") < 0 ||
+        script("b", "#!/proc/self/exe\n") < 0)
+        return 2;
+    return flip_for(atof(argv[1]));
 }
 
 static void ignore_signals(void)

@@ -310,6 +310,41 @@ programs()
     done
 }
 
+# start_swapped MODE N: a step starts a program of the cache that the other build swaps.
+start_swapped()
+{
+    printf 'FROM busybox\nCOPY lib64 /lib64/\nCOPY lib /lib/\nENV N=%s\n%s\n' "$2" \
+        'RUN --mount=type=cache,id=swap,target=/c ["/c/a"]' >look/Dockerfile
+    log=$(cb "$1" build --progress plain look 2>&1 3>&-) || :
+}
+
+# Whatever is looked at before a program starts may be another a moment later.
+@test "P27: the program is swapped between the look at it and its start" {
+    local mode before pid n
+    before=$(programs)
+    mkdir -p look/lib64 look/lib
+    cp "$BATS_FILE_TMPDIR/interp" look/lib64/ld-linux-x86-64.so.2
+    cp "$BATS_FILE_TMPDIR/interp" look/lib/ld-linux-aarch64.so.1
+    chmod 755 look/lib*/*
+    for mode in root range single; do
+        printf 'FROM busybox\nCOPY probe /probe\nRUN --mount=type=cache,id=swap,target=/c ["/probe", "exchange", "/c", "2"]\n' \
+            >ctx/Dockerfile
+        chown -R "$USER_ID" ctx look
+        cb "$mode" build --progress plain ctx >flip.log 2>&1 3>&- &
+        pid=$!
+        n=0
+        while rig_alive "$pid"; do
+            n=$((n + 1))
+            start_swapped "$mode" "$n"
+            refute_contains "$log" 'interpreter: ' || return
+        done
+        wait "$pid"
+        [ "$n" -gt 2 ] || rig_fail "only $n builds in that time"
+        [ "$(sed -n 's/.* flipped //p' flip.log)" -ge 100000 ] || rig_fail "$(cat flip.log)"
+        assert_equal "$(programs)" "$before" "$mode" || return
+    done
+}
+
 @test "P28: links in the place of system directories and files" {
     local mode name
     for name in dev proc sys; do
