@@ -144,6 +144,34 @@ int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_s
 /* Whether the tag at the target (never at a mirror) is this manifest already: one HEAD. */
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
                         struct cb_error *err) CB_WUR;
+/* Whether we may push there, before there is anything to push: an upload is begun and given up. -CB_EAUTH. */
+int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
+
+/* ---- release.c: tags as one act ---- */
+/* What a tag at the target (never at a mirror) stands for now: one HEAD. */
+struct cb_tag_state {
+    bool there;
+    struct cb_digest digest;
+    char *etag; /* or NULL */
+};
+void cb_tag_state_done(struct cb_tag_state *s);
+#define cb_cleanup_tag_state CB_CLEANUP(cb_tag_state_done)
+int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *out, struct cb_error *err) CB_WUR;
+struct cb_tag_manifest {
+    const struct cb_descriptor *desc;
+    struct cb_slice body;
+};
+struct cb_tag_move {
+    const char *tag;
+    const struct cb_tag_state *old;
+    bool guarded; /* only from there: -CB_EVERIFY where the registry knows If-Match and the tag has moved */
+    bool moved;   /* out; what is true already is left alone */
+};
+/* Makes the tags stand for a manifest whose blobs are all there; several in one request where the registry takes
+ * `?tag=` (distribution-spec, pushing manifests), else one by one. Where it fails `moved` tells how far it came. */
+int cb_push_move_tags(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, size_t n,
+                      struct cb_error *err) CB_WUR;
+
 /* What became of each blob; valid after cb_push_wait until free. */
 size_t cb_push_results(const struct cb_push *p, const struct cb_push_result **out);
 

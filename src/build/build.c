@@ -314,6 +314,15 @@ static void count_steps(struct cb_build *b)
     }
 }
 
+/* Whether it was the pusher that stopped the steps: none of them has failed then. */
+static int told_by_pusher(struct cb_build *b, int r, struct cb_error *err)
+{
+    int e = cb_pusher_early_failure(b->pusher, err);
+    if (e < 0)
+        b->solver.failed = NULL;
+    return e < 0 ? e : r;
+}
+
 static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
 {
     int64_t t = cb_time_monotonic();
@@ -325,8 +334,12 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     }
     if (r == 0)
         r = cb_foreign_check(&b->solver, err);
+    if (r == 0 && b->pusher && !*all_hit)
+        r = cb_pusher_check(b->pusher, b->cancel, err);
     if (r == 0)
         r = cb_solve(&b->solver, err);
+    if (r == -CB_ECANCELED && b->pusher)
+        r = told_by_pusher(b, r, err);
     if (r == 0)
         r = cb_build_squash(b, err);
     b->res->t_build = cb_time_monotonic() - t;
@@ -339,7 +352,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
 {
     if (!wants_push(b->o))
         return 0;
-    b->pusher = cb_pusher_new(b->env, b->tags, b->n_pushed, err);
+    b->pusher = cb_pusher_new(b->env, &(struct cb_push_tree_options){ b->tags, b->n_pushed, b->o->release }, err);
     if (!b->pusher)
         return cb_failed(err);
     cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
@@ -422,6 +435,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
         r = parse_tags(b, err);
     if (r == 0 && wants_push(b->o) && b->n_pushed == 0)
         r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
+    if (r == 0)
+        r = cb_release_policy_check(&b->o->release, err);
     return r;
 }
 

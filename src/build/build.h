@@ -86,6 +86,16 @@ struct cb_build_ssh {
     const char *socket;                /* path of an agent's */
 };
 
+/* How the tags of a push may move. */
+struct cb_release_policy {
+    bool immutable;                    /* none that stands for something else */
+    /* What they stand for before: "DIGEST" for every tag, "NAME:TAG=DIGEST" for one; "none" for a tag that is not to be
+     * there. A tag that stands for the new manifest already is fine. Or NULL */
+    const struct cb_strvec *expect_old;
+};
+/* Whether the expectations can be read. -CB_EUSAGE. */
+int cb_release_policy_check(const struct cb_release_policy *p, struct cb_error *err) CB_WUR;
+
 struct cb_build_options {
     /* A directory; "-": standard input, a tar or a Dockerfile; an http(s) URL of either; a git repository. */
     const char *context;
@@ -101,6 +111,7 @@ struct cb_build_options {
     const struct cb_output *outputs;
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every tag */
+    struct cb_release_policy release;  /* of what is pushed */
     bool no_cache;
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     enum cb_pull_policy pull;
@@ -143,6 +154,7 @@ struct cb_build_tag {
     char *name;                        /* canonical */
     bool pushed;
     bool moved;                        /* the registry's tag changed */
+    struct cb_digest old;              /* of a tag that was pushed: what it stood for; unset: it was not there */
 };
 struct cb_build_blob {                 /* what a push did, over all targets */
     struct cb_digest digest;
@@ -158,7 +170,7 @@ struct cb_build_result {
     struct cb_descriptor desc;         /* what the names stand for: the manifest, or the index of several platforms */
     struct cb_image *images;           /* one a platform, in the order asked for */
     size_t n_images;
-    struct cb_build_tag *tags;
+    struct cb_build_tag *tags;         /* after a failure: those that were moved, and could not be moved back */
     size_t n_tags;
     struct cb_build_blob *blobs;
     size_t n_blobs;
@@ -213,8 +225,24 @@ int cb_build_fetch_tree(const struct cb_build_env *env, const struct cb_image_tr
                         struct cb_error *err) CB_WUR;
 /* Pushes an image of the store, or an index with everything that it lists: `push` verb. host/repo origins come from the
  * store's layer rows. */
+struct cb_push_tree_options {
+    const struct cb_reference *targets; /* with tags */
+    size_t n_targets;
+    struct cb_release_policy release;
+};
 int cb_build_push_tree(const struct cb_build_env *env, const struct cb_image_tree *tree,
-                       const struct cb_reference *target, struct cb_build_result *res, struct cb_error *err) CB_WUR;
+                       const struct cb_push_tree_options *o, struct cb_build_result *res, struct cb_error *err) CB_WUR;
+
+/* A tag as it was before a release: `rollback`. */
+struct cb_rollback {
+    struct cb_reference ref;           /* with a tag */
+    struct cb_digest old, now;         /* old unset: there was none, so the tag is deleted; now: what it was made */
+    enum cb_rollback_outcome { CB_ROLLBACK_DONE = 1, CB_ROLLBACK_WAS_SO, CB_ROLLBACK_FAILED } outcome;
+};
+/* First looks at all of them: one that is neither old nor now was moved by somebody else, and then nothing is done
+ * (-CB_EVERIFY) unless force. Then the last first; goes on where one fails, and tells the first failure. */
+int cb_build_rollback(const struct cb_build_env *env, struct cb_rollback *v, size_t n, bool force,
+                      struct cb_error *err) CB_WUR;
 
 /* One container of an image, to its end: the `run` verb. What it changes is dropped. */
 struct cb_run_options {

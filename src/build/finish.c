@@ -205,9 +205,12 @@ int cb_build_set_names(struct cb_build *b, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
         cb_autofree char *name = cb_reference_text(&b->tags[i]);
         r = set_name(b, name, err);
-        if (i >= b->n_pushed || told == 0)
-            b->res->tags[b->res->n_tags++] =
-                (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = i < b->n_pushed && b->res->was_current };
+        if (i >= b->n_pushed || told == 0) {
+            struct cb_build_tag *t = &b->res->tags[b->res->n_tags++];
+            *t = (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = i < b->n_pushed && b->res->was_current };
+            if (t->pushed)
+                t->old = b->res->desc.digest;
+        }
     }
     return r;
 }

@@ -89,7 +89,7 @@ struct cb_push_set {
     size_t n;
 };
 struct cb_pusher;
-struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n,
+struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_push_tree_options *o,
                                 struct cb_error *err);
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
@@ -97,6 +97,10 @@ void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int l
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
+/* Before the build: what the policy expects of the tags (at once), and, beside what follows, whether we may push there;
+ * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
+int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
+int cb_pusher_early_failure(struct cb_pusher *p, struct cb_error *err) CB_WUR;
 /* Whether every tag is this already; then there is nothing to do. */
 int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current,
                       struct cb_error *err) CB_WUR;

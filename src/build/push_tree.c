@@ -38,12 +38,14 @@ int cb_build_fetch_tree(const struct cb_build_env *env, const struct cb_image_tr
 
 /* ---- push ---- */
 
-static void report_current(const struct cb_reference *target, struct cb_build_result *res)
+static void report_current(const struct cb_push_tree_options *o, const struct cb_digest *digest,
+                           struct cb_build_result *res)
 {
     res->was_current = true;
-    res->tags = CB_NEW(struct cb_build_tag);
-    res->tags[0] = (struct cb_build_tag){ .name = cb_reference_text(target), .pushed = true };
-    res->n_tags = 1;
+    res->tags = cb_calloc(o->n_targets + 1, sizeof *res->tags);
+    for (; res->n_tags < o->n_targets; res->n_tags++)
+        res->tags[res->n_tags] = (struct cb_build_tag){ .name = cb_reference_text(&o->targets[res->n_tags]),
+                                                        .pushed = true, .old = *digest };
 }
 
 /* Each image has slots of its own: one layer may be in two of them under different encodings. */
@@ -72,14 +74,15 @@ static int push_parts(struct cb_pusher *p, const struct cb_image_tree *tree, str
 }
 
 int cb_build_push_tree(const struct cb_build_env *env, const struct cb_image_tree *tree,
-                       const struct cb_reference *target, struct cb_build_result *res, struct cb_error *err)
+                       const struct cb_push_tree_options *o, struct cb_build_result *res, struct cb_error *err)
 {
+    const struct cb_descriptor *desc = &tree->v[tree->n - 1].image.desc;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     bool current = false;
-    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, target, 1, &e);
-    int r = p ? cb_pusher_current(p, &tree->v[tree->n - 1].image.desc, &current, &e) : cb_failed(&e);
+    CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, o, &e);
+    int r = p ? cb_pusher_current(p, desc, &current, &e) : cb_failed(&e);
     if (r == 0 && current)
-        report_current(target, res);
+        report_current(o, &desc->digest, res);
     else if (r == 0)
         r = push_parts(p, tree, res, env, &e);
     return r < 0 ? cb_error_move(err, &e) : 0;

@@ -3,6 +3,7 @@
 
 #include "build/failed.h"
 #include "build/internal.h"
+#include "build/release.h"
 #include "util/alloc.h"
 
 struct target {
@@ -20,7 +21,10 @@ struct cb_pusher {
     enum cb_compression compression;
     int level;
     pthread_mutex_t mu;
-    struct cb_error error;            /* of an early add; told at the end */
+    struct cb_error error;            /* of an early add or check; told at the end */
+    struct cb_release_policy policy;
+    struct cb_pool *checks;           /* NULL: none runs */
+    struct cb_cancel *on_refusal;
 };
 
 static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
@@ -59,18 +63,19 @@ static int begin_target(struct cb_pusher *p, struct target *t, struct cb_error *
     return cb_push_begin(p->env->registry, &o, &t->push, err);
 }
 
-struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n,
+struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_push_tree_options *o,
                                 struct cb_error *err)
 {
     CB_AUTO(cb_pusher_free) struct cb_pusher *p = CB_NEW(struct cb_pusher);
     p->env = env;
     p->level = INT_MIN;
     p->compression = CB_COMPRESSION_GZIP;
+    p->policy = o->release;
     pthread_mutex_init(&p->mu, NULL);
-    for (size_t i = 0; i < n; i++) {
-        struct target *t = target_of(p, &tags[i]);
+    for (size_t i = 0; i < o->n_targets; i++) {
+        struct target *t = target_of(p, &o->targets[i]);
         CB_GROW(t->tags, t->n, t->cap);
-        t->tags[t->n++] = &tags[i];
+        t->tags[t->n++] = &o->targets[i];
     }
     for (size_t i = 0; i < p->n; i++)
         if (begin_target(p, &p->targets[i], err) < 0)
@@ -82,6 +87,7 @@ void cb_pusher_free(struct cb_pusher *p)
 {
     if (!p)
         return;
+    cb_pool_free(p->checks);
     for (size_t i = 0; i < p->n; i++) {
         cb_push_free(p->targets[i].push);
         free(p->targets[i].tags);
@@ -105,6 +111,60 @@ static void begin_step(struct cb_pusher *p, struct target *t)
         cb_step_begin(t->step);
     t->begun = true;
     pthread_mutex_unlock(&p->mu);
+}
+
+/* ---- before ---- */
+
+static void keep_error(struct cb_pusher *p, struct cb_error *e)
+{
+    pthread_mutex_lock(&p->mu);
+    if (!p->error.code)
+        cb_error_move(&p->error, e);
+    pthread_mutex_unlock(&p->mu);
+}
+
+static void check_job(void *arg)
+{
+    struct cb_pusher *p = arg;
+    for (size_t i = 0; i < p->n; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int r = cb_push_check(p->targets[i].push, &e);
+        if (r == 0 || r == -CB_ECANCELED)
+            continue;
+        keep_error(p, &e);
+        cb_cancel_trigger(p->on_refusal, 0);
+        return;
+    }
+}
+
+static void list_tags(struct cb_pusher *p, struct cb_release *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        n += p->targets[i].n;
+    *r = (struct cb_release){ .registry = p->env->registry, .policy = &p->policy, .v = cb_calloc(n + 1, sizeof *r->v) };
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t k = 0; k < p->targets[i].n; k++)
+            r->v[r->n++] = (struct cb_release_tag){ .ref = p->targets[i].tags[k], .push = p->targets[i].push };
+}
+
+int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err)
+{
+    struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
+    p->on_refusal = cancel;
+    p->checks = cb_pool_new("check", 1);
+    cb_pool_submit(p->checks, check_job, p);
+    list_tags(p, &rel);
+    int r = cb_release_check(&rel, err);
+    return r < 0 ? cb_error_wrap(err, "push") : 0;
+}
+
+int cb_pusher_early_failure(struct cb_pusher *p, struct cb_error *err)
+{
+    pthread_mutex_lock(&p->mu);
+    int r = p->error.code ? cb_error_copy(err, &p->error) : 0;
+    pthread_mutex_unlock(&p->mu);
+    return r < 0 ? cb_error_wrap(err, "push") : 0;
 }
 
 /* ---- blobs ---- */
@@ -164,11 +224,8 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s)
     bool empty = false;
     if (cb_slot_wait(s, &empty, NULL) < 0 || empty || !cb_slot_encoding_known(s, p->compression, p->level, &e))
         return;
-    int r = add_slot(p, s, &e, &local);
-    pthread_mutex_lock(&p->mu);
-    if (r < 0 && !p->error.code)
-        cb_error_move(&p->error, &local);
-    pthread_mutex_unlock(&p->mu);
+    if (add_slot(p, s, &e, &local) < 0)
+        keep_error(p, &local);
 }
 
 /* ---- the end ---- */
@@ -262,19 +319,26 @@ static int put_parts(struct cb_pusher *p, const struct target *t, const struct c
     return r;
 }
 
-static int move_tags(struct target *t, const struct cb_descriptor *desc, const struct cb_strbuf *body,
-                     struct cb_build_result *res, struct cb_error *err)
+/* After a failure only what stays moved. */
+static void report_tags(const struct cb_release *rel, bool failed, struct cb_build_result *res)
 {
-    int r = 0;
-    res->tags = cb_reallocarray(res->tags, res->n_tags + t->n + 1, sizeof *res->tags);
-    for (size_t i = 0; r == 0 && i < t->n; i++) {
-        struct cb_build_tag tag = { .name = cb_reference_text(t->tags[i]), .pushed = true };
-        r = cb_push_tag(t->push, desc, (struct cb_slice){ body->buf, body->len }, t->tags[i]->tag, &tag.moved, err);
-        if (r < 0)
-            free(tag.name);
-        else
-            res->tags[res->n_tags++] = tag;
-    }
+    res->tags = cb_reallocarray(res->tags, res->n_tags + rel->n + 1, sizeof *res->tags);
+    for (size_t i = 0; i < rel->n; i++)
+        if (!failed || rel->v[i].moved)
+            res->tags[res->n_tags++] = (struct cb_build_tag){ .name = cb_reference_text(rel->v[i].ref), .pushed = true,
+                                                              .moved = rel->v[i].moved, .old = rel->v[i].old.digest };
+}
+
+static int move_tags(struct cb_pusher *p, const struct cb_descriptor *desc, struct cb_build_result *res,
+                     struct cb_error *err)
+{
+    struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    list_tags(p, &rel);
+    int r = cb_store_blob_get(p->env->store, &desc->digest, CB_MAX_MANIFEST, &body, err);
+    if (r == 0)
+        r = cb_release_run(&rel, &(struct cb_tag_manifest){ desc, { body.buf, body.len } }, err);
+    report_tags(&rel, r < 0, res);
     return r;
 }
 
@@ -282,39 +346,25 @@ static int move_tags(struct target *t, const struct cb_descriptor *desc, const s
 static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                     struct cb_error *err)
 {
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const struct cb_descriptor *top = set->v[set->n - 1].desc;
     int r = add_rest(p, set, err);
-    if (r == 0)
-        r = cb_store_blob_get(p->env->store, &top->digest, CB_MAX_MANIFEST, &body, err);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = put_parts(p, &p->targets[i], set, err);
+    if (r == 0)
+        r = move_tags(p, set->v[set->n - 1].desc, res, err);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
-        r = move_tags(&p->targets[i], top, &body, res, err);
         report_blobs(&p->targets[i], res);
-        if (r == 0)
-            r = remember_origins(p, &p->targets[i], set, err);
+        r = remember_origins(p, &p->targets[i], set, err);
     }
-    return r;
-}
-
-static int early_failure(struct cb_pusher *p, struct cb_error *err)
-{
-    pthread_mutex_lock(&p->mu);
-    int r = p->error.code ? cb_error_copy(err, &p->error) : 0;
-    pthread_mutex_unlock(&p->mu);
     return r;
 }
 
 int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                      struct cb_error *err)
 {
-    int r = early_failure(p, err);
-    if (r == 0)
-        r = push_all(p, set, res, err);
-    if (r < 0)
+    int r = cb_pusher_early_failure(p, err);
+    if (r == 0 && (r = push_all(p, set, res, err)) < 0)
         cb_error_wrap(err, "push");
     for (size_t i = 0; i < p->n; i++) {
         if (r == 0)

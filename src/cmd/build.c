@@ -45,7 +45,8 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     cb_progress_finish(s.progress, r < 0);
     const char *mode = in->cli.common.progress;
     struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile,
-                             .metadata_file = in->cli.metadata_file, .print_id = in->cli.quiet,
+                             .metadata_file = in->cli.metadata_file, .receipt = in->cli.release.receipt,
+                             .print_id = in->cli.quiet,
                              .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"),
                              .expand = in->cli.common.debug };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);

@@ -55,6 +55,7 @@ const struct cb_opt build_opts[] = {
 const struct cb_opt_group build_groups[] = {
     { "how it is made, and what is in it", image_opts, AT(image) },
     { "what a RUN may use", limit_opts, AT(limits) },
+    CB_OPT_GROUP_RELEASE(AT(release)),
     { "for scripts", result_opts, AT(results) },
     { "of other builders", compat_opts, AT(compat) },
     { NULL, NULL, 0 },
@@ -71,6 +72,7 @@ void build_input_done(struct build_input *in)
     for (size_t i = 0; i < in->n_outputs; i++)
         cb_output_done(&in->outputs[i]);
     free(in->outputs);
+    release_options_done(&c->release);
     build_secrets_done(&in->secrets);
     cb_strmap_done(&in->labels);
     cb_annotations_done(&in->annotations);
@@ -106,6 +108,20 @@ static int take_outputs(struct build_input *in, struct cb_error *err)
             return r;
     }
     return in->cli.results.load ? cb_output_parse(&in->outputs[in->n_outputs++], "type=docker", err) : 0;
+}
+
+static int check_release(const struct build_input *in, struct cb_error *err)
+{
+    const struct release_options *o = &in->cli.release;
+    bool push = in->o.push;
+    for (size_t i = 0; i < in->n_outputs; i++)
+        push = push || in->outputs[i].push;
+    if (push || (!o->immutable && !o->expect_old.n && !o->receipt))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "--%s is about tags that are pushed: add --push",
+                        o->immutable      ? "immutable"
+                        : o->expect_old.n ? "expect-old"
+                                          : "receipt");
 }
 
 static int take_push(struct build_input *in, struct cb_error *err)
@@ -172,6 +188,8 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = take_outputs(in, err);
     if (r == 0)
+        r = check_release(in, err);
+    if (r == 0)
         r = take_pull(in, err);
     if (r == 0)
         r = limit_hosts_take(&in->cli.add_host, &in->hosts, err);
@@ -196,6 +214,7 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = build_check_context(o, err);
     o->tags = &in->cli.tags;
+    o->release = release_policy(&in->cli.release);
     o->build_args = &in->args;
     o->labels = &in->labels;
     o->annotations = &in->annotations;

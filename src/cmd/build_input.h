@@ -8,6 +8,7 @@
 #include "cmd/build_limits.h"
 #include "cmd/build_result.h"
 #include "cmd/build_secrets.h"
+#include "cmd/release.h"
 #include "cmd/session.h"
 
 struct build_options {
@@ -18,6 +19,7 @@ struct build_options {
     struct limit_options limits;
     struct image_options image;
     struct result_options results;
+    struct release_options release;
     struct compat_options compat;
 };
 #define BUILD_OPTIONS_INIT { .common = CB_COMMON_INIT, .image = IMAGE_OPTIONS_INIT }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cmd/check_print.h"
+#include "cmd/release.h"
 #include "cmd/session.h"
 #include "oci/json.h"
 #include "util/alloc.h"
@@ -167,6 +168,8 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
         e = result_files_write(r->results, r->res, err);
     if (e == 0 && r->metadata_file)
         e = write_metadata(r, err);
+    if (e == 0)
+        e = receipt_write(r->receipt, res, true, err);
     if (r->print_id)
         printf("%s\n", text);
     if (!r->quiet) {
@@ -195,6 +198,7 @@ int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (r->metadata_file)
         write_error(r, err);
+    (void)!receipt_write(r->receipt, r->res, false, NULL);
     if (r->res->failed_log)
         fputs(r->res->failed_log, stderr);
     if (!r->quiet)

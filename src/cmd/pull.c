@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "cmd/build_report.h"
 #include "cmd/session.h"
 #include "util/alloc.h"
 
@@ -92,97 +91,4 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 const struct cb_verb cb_verb_pull = {
     .name = "pull", .summary = "bring an image into the store; prints its digest", .operands = "[OPTIONS] IMAGE",
     .options = options, .run = run,
-};
-
-/* ---- push ---- */
-
-struct push_options {
-    struct cb_common common;
-    const char *digest_file;
-    bool quiet;
-};
-#undef AT
-#define AT(field) offsetof(struct push_options, field)
-static const struct cb_opt push_options_table[] = {
-    { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the manifest's digest there", NULL },
-    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
-    CB_OPT_COMMON_PROGRESS(push_options),
-    CB_OPT_COMMON_REGISTRY(push_options),
-    CB_OPT_COMMON_RETRY(push_options),
-    CB_OPT_COMMON_PUSH(push_options),
-    CB_OPT_COMMON_STORE(push_options),
-    CB_OPT_END,
-};
-
-/* For the report. */
-static void take_images(struct cb_image_tree *tree, struct cb_build_result *res)
-{
-    res->images = cb_calloc(tree->n, sizeof *res->images);
-    for (size_t i = 0; i < tree->n; i++)
-        if (tree->v[i].is_image) {
-            res->images[res->n_images++] = tree->v[i].image;
-            tree->v[i].image = (struct cb_image){ 0 };
-        }
-}
-
-static int push_image(struct cb_session *s, const struct push_options *o, const char *name,
-                      const struct cb_reference *ref, struct cb_error *err)
-{
-    struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
-    struct cb_build_result res = { 0 };
-    int r = cb_store_find(s->store, name, &res.desc, NULL, err);
-    if (r == 0)
-        r = cb_image_tree_load(s->store, &res.desc, &tree, err);
-    if (r == 0)
-        r = cb_build_push_tree(&s->env, &tree, ref, &res, err);
-    if (r == 0)
-        take_images(&tree, &res);
-    cb_progress_finish(s->progress, r < 0);
-    if (r == 0) {
-        char digest[CB_DIGEST_TEXT_MAX];
-        struct cb_report rep = { .res = &res, .quiet = o->quiet };
-        r = cb_report_success(&rep, err);
-        printf("%s\n", cb_digest_text(&res.desc.digest, digest));
-        if (r == 0 && o->digest_file)
-            r = cb_report_write(o->digest_file, digest, err);
-    }
-    cb_build_result_done(&res);
-    return r;
-}
-
-static int push(const struct cb_process *p, struct push_options *o, const struct cb_strvec *operands,
-                struct cb_error *err)
-{
-    struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    if (o->quiet)
-        o->common.progress = "quiet";
-    int r = cb_reference_parse(&ref, operands->v[operands->n - 1], err);
-    cb_reference_default_tag(&ref);
-    if (r == 0)
-        r = cb_session_open(&s, p, &o->common, "Pushing", err);
-    if (r == 0)
-        r = cb_session_name_host(&s, ref.host, err);
-    return r < 0 ? r : push_image(&s, o, operands->v[0], &ref, err);
-}
-
-static int run_push(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
-                    int *status CB_UNUSED, struct cb_error *err)
-{
-    struct push_options o = { .common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 2 };
-    int r = cb_verb_args(&a, err);
-    if (r == 0 && !a.done)
-        r = push(p, &o, &a.operands, err);
-    cb_strvec_done(&a.operands);
-    cb_common_done(&o.common);
-    return r;
-}
-
-const struct cb_verb cb_verb_push = {
-    .name = "push",
-    .summary = "push an image of the store; prints its digest",
-    .operands = "[OPTIONS] IMAGE [DESTINATION]",
-    .options = push_options_table,
-    .run = run_push,
 };

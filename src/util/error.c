@@ -98,6 +98,17 @@ int cb_error_wrap(struct cb_error *err, const char *fmt, ...)
     return -(int)err->code;
 }
 
+void cb_error_append(struct cb_error *err, const char *fmt, ...)
+{
+    if (!err || err->code == CB_OK)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    cb_autofree char *more = cb_vasprintf(fmt, ap);
+    va_end(ap);
+    replace_message(err, cb_asprintf("%s%s", cb_error_text(err), more));
+}
+
 int cb_error_move(struct cb_error *dst, struct cb_error *src)
 {
     int r = -(int)src->code;

@@ -55,6 +55,8 @@ int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const c
 /* Puts "fmt: " in front of the message that is there; returns its -code (-CB_EINTERNAL where err is NULL or empty:
  * so keep the code yourself where err may be NULL). */
 int cb_error_wrap(struct cb_error *err, const char *fmt, ...) CB_PRINTF(2, 3);
+/* Puts more behind the message that is there, as it is. */
+void cb_error_append(struct cb_error *err, const char *fmt, ...) CB_PRINTF(2, 3);
 /* Moves *src to *dst (dst may be NULL: src is emptied). Returns -code. */
 int cb_error_move(struct cb_error *dst, struct cb_error *src);
 /* A deep copy, for one failure that several waiters must hear of. Returns -code. */
