@@ -237,7 +237,8 @@ static int check_all(struct state *s, struct cb_error *err)
         r = check_places(m, err);
     if (r < 0)
         return r;
-    if (s->env_is_id)
+    /* Where the type is not known yet there may be no name either; it is read again when it is. */
+    if (s->env_is_id && (m->id || m->source || m->target))
         m->env = cb_strdup(m->id ? m->id : m->source ? m->source : cb_path_base(m->target));
     if (s->seen & (1u << KEY_RO))
         m->readonly = s->ro;

@@ -143,13 +143,15 @@ static bool is_known_arch(const char *s)
 
 #define PART_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
+#define MAX_PART 64
+
 /* Splits at slashes into at most three checked parts; how many, or 0 where the text is malformed. */
 static size_t split(const char *text, char *parts[3])
 {
     size_t n = 0;
     for (const char *s = text;; s++) {
         size_t len = strcspn(s, "/");
-        if (n == 3 || !len || len > 64 || strspn(s, PART_CHARS) < len)
+        if (n == 3 || !len || len > MAX_PART || strspn(s, PART_CHARS) < len)
             return 0;
         parts[n++] = cb_strndup(s, len);
         s += len;
@@ -187,6 +189,8 @@ int cb_platform_parse(struct cb_platform *out, const char *text, struct cb_error
     if (r < 0)
         return r;
     cb_platform_normalize(&p);
+    if (p.variant && strlen(p.variant) > MAX_PART) /* a "v" was added */
+        return cb_error_set(err, CB_EUSAGE, "platform \"%.200s\": the variant is too long", text);
     cb_platform_done(out);
     *out = p;
     p = (struct cb_platform){ 0 };
