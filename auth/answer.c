@@ -5,12 +5,14 @@
 #include "util/timeutil.h"
 
 #define MAX_HEADERS 8
+#define NS INT64_C(1000000000)
+#define BODY_NS (20 * NS) /* of a token's life that should be left for a request with a body */
 
 struct ask {
     struct cb_auth *a;
     const struct cb_auth_target *t;
     const char *tried;
-    bool again;
+    bool again, sends;
     struct cb_strvec scopes;
     struct cb_credential cred;
     struct auth_entry *e;
@@ -52,11 +54,31 @@ static bool recall(struct ask *q, struct auth_known *out)
     return k != NULL;
 }
 
-static void set_header(struct auth_entry *e, char *header, int64_t renew_at)
+/* For ever. */
+static void set_header(struct auth_entry *e, char *header)
 {
     auth_secret_free(e->header);
     e->header = header;
-    e->renew_at = renew_at;
+    e->renew_at = e->ends = INT64_MAX;
+}
+
+static bool lasts(const struct ask *q, int64_t renew_at, int64_t ends)
+{
+    int64_t now = cb_time_monotonic();
+    return now < renew_at && (!q->sends || now < ends - BODY_NS);
+}
+
+static bool is_current(const struct ask *q)
+{
+    return q->e->header && lasts(q, q->e->renew_at, q->e->ends);
+}
+
+static int look_up(struct ask *q, const struct cb_scope *first, struct cb_error *err)
+{
+    struct auth_query query = { .host = q->t->host,
+                                .repo = first ? first->repo : NULL,
+                                .actions = first ? first->actions : NULL };
+    return auth_lookup(q->a, &query, &q->cred, err);
 }
 
 /* ---- answers ---- */
@@ -88,7 +110,7 @@ static int answer_basic(struct ask *q, struct cb_error *err)
 {
     if (!has_password(q) || (q->tried && cb_starts_with(q->tried, "Basic ")))
         return no_better(q, err);
-    set_header(q->e, auth_basic_header(&q->cred), INT64_MAX);
+    set_header(q->e, auth_basic_header(&q->cred));
     return 0;
 }
 
@@ -101,8 +123,35 @@ static char *why_withheld(const struct ask *q, const char *realm, const char *re
         q->cred.source, reason, q->t->host);
 }
 
-static int fetch_token(struct ask *q, const char *realm, const char *service, struct auth_token *token,
-                       struct cb_error *err)
+static bool is_refused(const struct ask *q, const char *token)
+{
+    return q->tried && cb_starts_with(q->tried, "Bearer ") && !strcmp(q->tried + 7, token);
+}
+
+/* One that another repository's or host's request brought does as well, unless it was just refused. */
+static int get_token(struct ask *q, const struct auth_token_request *req, struct cb_error *err)
+{
+    struct auth_kept_token *k = auth_token_kept(q->a, req);
+    struct auth_token got = { 0 };
+    int r = 0;
+    pthread_mutex_lock(&k->mu);
+    if (!k->token.value || !lasts(q, k->token.renew_at, k->token.ends) || is_refused(q, k->token.value)) {
+        r = auth_token_fetch(q->a->o.http, req, &got, err);
+        if (r == 0) {
+            auth_secret_free(k->token.value);
+            k->token = got;
+        }
+    }
+    if (r == 0) {
+        set_header(q->e, cb_asprintf("Bearer %s", k->token.value));
+        q->e->renew_at = k->token.renew_at;
+        q->e->ends = k->token.ends;
+    }
+    pthread_mutex_unlock(&k->mu);
+    return r;
+}
+
+static int fetch_token(struct ask *q, const char *realm, const char *service, struct cb_error *err)
 {
     const char *reason = NULL;
     bool allowed = auth_realm_allowed(q->t, realm, &reason), set = cb_credential_is_set(&q->cred);
@@ -118,7 +167,7 @@ static int fetch_token(struct ask *q, const char *realm, const char *service, st
         t.private_ok = t.plain_http = false;
     if (q->e->withheld)
         auth_note(q->a, "%s: %s", q->t->host, q->e->withheld);
-    int r = auth_token_fetch(q->a->o.http, &req, token, err);
+    int r = get_token(q, &req, err);
     if (r < 0 && r != -CB_ECANCELED && q->e->withheld)
         cb_error_wrap(err, "%s", q->e->withheld);
     if (r < 0)
@@ -128,13 +177,10 @@ static int fetch_token(struct ask *q, const char *realm, const char *service, st
 
 static int fetch_bearer(struct ask *q, const char *realm, const char *service, struct cb_error *err)
 {
-    struct auth_token token = { 0 };
-    int r = fetch_token(q, realm, service, &token, err);
+    int r = fetch_token(q, realm, service, err);
     if (r < 0)
         return r;
-    set_header(q->e, cb_asprintf("Bearer %s", token.value), token.renew_at);
     q->e->asked = q->scopes.n;
-    auth_secret_free(token.value);
     pthread_mutex_lock(&q->a->mu);
     free(q->a->last_realm);
     q->a->last_realm = cb_strdup(realm);
@@ -149,7 +195,7 @@ static bool take_registry_token(struct ask *q)
         return false;
     bool take = !cb_streq(q->tried, header);
     if (take)
-        set_header(q->e, CB_TAKE(header), INT64_MAX);
+        set_header(q->e, CB_TAKE(header));
     else
         explicit_bzero(header, strlen(header));
     return take;
@@ -211,21 +257,23 @@ static int read_challenges(const struct cb_http_reply *reply, struct auth_challe
 int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
                       const struct cb_auth_ask *ask, struct cb_error *err)
 {
-    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again };
+    CB_CLEANUP(ask_done) struct ask q = {
+        .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends
+    };
     CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
     int r = read_challenges(reply, &c, err);
     if (r < 0) {
         cb_error_wrap(err, "%s", t->host);
         return r;
     }
-    r = cb_auth_lookup(a, t->host, ask->n ? ask->scopes[0].repo : NULL, &q.cred, err);
+    r = look_up(&q, ask->n ? &ask->scopes[0] : NULL, err);
     if (r < 0)
         return r;
     auth_scope_list(ask->scopes, ask->n, &q.scopes);
     q.e = auth_entry_of(a, t, &q.scopes);
     pthread_mutex_lock(&q.e->mu);
     /* Another thread may have brought a better one while we waited. */
-    bool fresh = q.e->header && cb_time_monotonic() < q.e->renew_at && !cb_streq(q.e->header, q.tried);
+    bool fresh = is_current(&q) && !cb_streq(q.e->header, q.tried);
     /* A password that was just refused is not tried twice: accounts are locked for that. */
     if (!fresh && !q.tried && q.e->not_ahead && q.e->ahead.code == CB_EAUTH)
         r = cb_error_copy(err, &q.e->ahead);
@@ -250,12 +298,12 @@ void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const stru
 }
 
 /* Under e->mu. A failure is not the user's business: the request goes without, and its 401 tells. */
-static void fetch_ahead(struct ask *q, const struct auth_known *k, const char *repo)
+static void fetch_ahead(struct ask *q, const struct auth_known *k, const struct cb_scope *first)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    int r = cb_auth_lookup(q->a, q->t->host, repo, &q->cred, &e);
+    int r = look_up(q, first, &e);
     if (r == 0 && k->basic && has_password(q))
-        set_header(q->e, auth_basic_header(&q->cred), INT64_MAX);
+        set_header(q->e, auth_basic_header(&q->cred));
     else if (r == 0 && !k->basic && !take_registry_token(q))
         r = fetch_bearer(q, k->realm, k->service, &e);
     q->e->not_ahead = r < 0;
@@ -264,19 +312,16 @@ static void fetch_ahead(struct ask *q, const struct auth_known *k, const char *r
     (void)cb_error_move(&q->e->ahead, &e);
 }
 
-char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n)
+char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_auth_ask *ask)
 {
-    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t };
+    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t, .sends = ask->sends };
     struct auth_known k = { 0 };
-    auth_scope_list(scopes, n, &q.scopes);
+    auth_scope_list(ask->scopes, ask->n, &q.scopes);
     q.e = auth_entry_of(a, t, &q.scopes);
     pthread_mutex_lock(&q.e->mu);
-    bool current = q.e->header && cb_time_monotonic() < q.e->renew_at;
-    if (!current && !q.e->not_ahead && recall(&q, &k)) {
-        fetch_ahead(&q, &k, n ? scopes[0].repo : NULL);
-        current = q.e->header && cb_time_monotonic() < q.e->renew_at;
-    }
-    char *h = current ? cb_strdup(q.e->header) : NULL;
+    if (!is_current(&q) && !q.e->not_ahead && recall(&q, &k))
+        fetch_ahead(&q, &k, ask->n ? &ask->scopes[0] : NULL);
+    char *h = is_current(&q) ? cb_strdup(q.e->header) : NULL;
     pthread_mutex_unlock(&q.e->mu);
     free(k.realm);
     free(k.service);

@@ -13,14 +13,18 @@ struct cb_auth *cb_auth_new(const struct cb_auth_options *o)
 {
     struct cb_auth *a = CB_NEW(struct cb_auth);
     a->o = *o;
-    a->authfile = cb_strdup_or_null(o->authfile);
     a->creds = cb_strdup_or_null(o->creds);
-    a->o.authfile = a->o.creds = NULL; /* the caller's may be gone */
+    a->apart = o->push_authfile || o->pull_authfile;
     pthread_mutex_init(&a->mu, NULL);
     a->entries = cb_hashmap_new();
     a->known = cb_hashmap_new();
     auth_found_init(&a->found);
-    auth_sources_find(&a->sources, a->authfile);
+    a->tokens = cb_hashmap_new();
+    auth_sources_find(&a->sources, o->pull_authfile ? o->pull_authfile : o->authfile);
+    if (a->apart)
+        auth_sources_find(&a->push_sources, o->push_authfile ? o->push_authfile : o->authfile);
+    /* the caller's may be gone */
+    a->o.authfile = a->o.creds = a->o.push_authfile = a->o.pull_authfile = NULL;
     return a;
 }
 
@@ -58,14 +62,22 @@ void cb_auth_free(struct cb_auth *a)
         return;
     free_entries(a->entries);
     free_known(a->known);
+    auth_token_table_done(a->tokens);
     auth_found_done(&a->found);
     auth_sources_done(&a->sources);
-    free(a->authfile);
+    auth_sources_done(&a->push_sources);
     auth_secret_free(a->creds);
     free(a->creds_host);
     free(a->last_realm);
     pthread_mutex_destroy(&a->mu);
     free(a);
+}
+
+void cb_auth_set_helpers(struct cb_auth *a, const struct cb_strvec *helpers)
+{
+    auth_sources_set_helpers(&a->sources, helpers);
+    if (a->apart)
+        auth_sources_set_helpers(&a->push_sources, helpers);
 }
 
 void cb_auth_set_creds_host(struct cb_auth *a, const char *host)
@@ -111,43 +123,56 @@ static void from_option(const struct cb_auth *a, struct cb_credential *out)
     out->username = cb_strndup(a->creds, (size_t)(colon - a->creds));
     out->password = cb_strdup(*colon ? colon + 1 : "");
     out->source = cb_strdup("the command line");
+    out->key = cb_strdup("--creds");
 }
 
-static void note_unreadable(const struct cb_auth *a, const struct auth_source *src)
+static void note_unreadable(const struct cb_auth *a, const struct auth_sources *s)
 {
-    if (!src->text && access(src->name, R_OK) < 0 && errno == EACCES)
-        auth_note(a, "credentials: %s may not be read, and is passed over", src->name);
+    for (size_t i = 0; i < s->n; i++) {
+        const struct auth_source *src = &s->v[i];
+        if (src->kind <= AUTH_OLD && !src->text && access(src->name, R_OK) < 0 && errno == EACCES)
+            auth_note(a, "credentials: %s may not be read, and is passed over", src->name);
+    }
 }
 
-static int search(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out,
-                  struct cb_error *err)
+static bool changes_something(const char *actions)
 {
-    struct auth_query q = { .host = host, .repo = repo, .cancel = a->o.cancel };
+    return actions && (auth_has_action(actions, "push", 4) || auth_has_action(actions, "delete", 6));
+}
+
+static int search(struct cb_auth *a, const struct auth_query *q, struct cb_credential *out, struct cb_error *err)
+{
+    struct auth_sources *s = a->apart && changes_something(q->actions) ? &a->push_sources : &a->sources;
     int r = 0;
-    if (is_creds_host(a, host)) {
+    if (is_creds_host(a, q->host)) {
         from_option(a, out);
         r = 1;
+    } else {
+        note_unreadable(a, s);
+        r = auth_sources_lookup(s, q, out, err);
     }
-    for (size_t i = 0; r == 0 && i < a->sources.n; i++) {
-        note_unreadable(a, &a->sources.v[i]);
-        r = auth_file_lookup(&a->sources.v[i], &q, out, err);
-    }
-    if (r >= 0)
-        auth_note(a, "credentials for %s: %s", host, r ? out->source : "none (anonymous)");
+    if (r > 0)
+        auth_note(a, "credentials for %s%s%s: %s (%s)", q->host, q->repo ? "/" : "", q->repo ? q->repo : "",
+                  out->source, out->key);
+    else if (r == 0)
+        auth_note(a, "credentials for %s: none (anonymous)", q->host);
     return r < 0 ? r : 0;
 }
 
-int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out,
-                   struct cb_error *err)
+int auth_lookup(struct cb_auth *a, const struct auth_query *wanted, struct cb_credential *out, struct cb_error *err)
 {
-    cb_autofree char *name = auth_lower(host);
-    cb_autofree char *key = cb_asprintf("%s/%s", name, repo ? repo : "");
+    struct auth_query q = *wanted;
+    cb_autofree char *name = auth_lower(q.host);
+    cb_autofree char *key =
+        cb_asprintf("%s/%s %s", name, q.repo ? q.repo : "", q.actions ? q.actions : "");
     struct auth_found *f = auth_found_of(&a->found, key);
     int r = 0;
+    q.host = name;
+    q.cancel = a->o.cancel;
     *out = (struct cb_credential){ 0 };
     pthread_mutex_lock(&f->mu);
     if (!f->done) {
-        r = search(a, name, repo, &f->cred, err);
+        r = search(a, &q, &f->cred, err);
         f->done = r == 0;
     }
     if (r == 0)
@@ -156,8 +181,15 @@ int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct
         cb_credential_done(&f->cred);
     pthread_mutex_unlock(&f->mu);
     if (r < 0)
-        cb_error_wrap(err, "credentials for %s", host);
+        cb_error_wrap(err, "credentials for %s", wanted->host);
     return r;
+}
+
+int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out,
+                   struct cb_error *err)
+{
+    struct auth_query q = { .host = host, .repo = repo, .actions = "pull" };
+    return auth_lookup(a, &q, out, err);
 }
 
 /* ---- what is known for a set of scopes ---- */
@@ -166,7 +198,7 @@ static char *entry_key(const struct cb_auth_target *t, const struct cb_strvec *s
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_strbuf_adds(&sb, t->base_url);
-    for (size_t i = 0; i < scopes->n; i++)
+    for (size_t i = 0; i < scopes->n; i++) /* in their order: the first decides whose credentials are taken */
         cb_strbuf_addf(&sb, "|%s", scopes->v[i]);
     return cb_strbuf_detach(&sb, NULL);
 }

@@ -22,6 +22,7 @@ struct cb_credential {
     char *identity_token; /* OAuth2 refresh token */
     char *registry_token; /* a ready bearer token */
     char *source;         /* for people: "/root/.docker/config.json", "docker-credential-ecr-login" */
+    char *key;            /* what it stands under there: "ghcr.io/team", or what a helper was asked for */
 };
 void cb_credential_done(struct cb_credential *c);
 #define cb_cleanup_credential CB_CLEANUP(cb_credential_done)
@@ -30,6 +31,8 @@ bool cb_credential_is_set(const struct cb_credential *c);
 struct cb_auth; /* thread-safe */
 struct cb_auth_options {
     const char *authfile; /* --authfile, or NULL; must exist by the time of a look-up */
+    /* In place of all that for requests whose first scope pushes or deletes, and for those whose first does not. */
+    const char *push_authfile, *pull_authfile;
     const char *creds;    /* --creds user[:password], or NULL */
     struct cb_http *http; /* for tokens; borrowed */
     const struct cb_cancel *cancel;
@@ -38,15 +41,19 @@ struct cb_auth_options {
 };
 struct cb_auth *cb_auth_new(const struct cb_auth_options *o);
 void cb_auth_free(struct cb_auth *a);
+/* registries.conf's credential-helpers, in order; "containers-auth.json" among them stands for the files, which are
+ * left out where it is not. Before the first look-up; an --authfile goes before them. */
+void cb_auth_set_helpers(struct cb_auth *a, const struct cb_strvec *helpers);
 /* The host that --creds is for (R14): without it nobody gets them. */
 void cb_auth_set_creds_host(struct cb_auth *a, const char *host);
 /* The token realm that gave the last token, or NULL; owned by the caller. */
 char *cb_auth_last_realm(struct cb_auth *a);
 CB_DEFINE_CLEANUP(struct cb_auth *, cb_auth_free)
-/* In the order of ecosystem-and-speed.md A5: --creds, --authfile, DOCKER_AUTH_CONFIG, REGISTRY_AUTH_FILE,
- * DOCKER_CONFIG, podman's files, docker's files. Longest path key wins within a file (host/ns/repo, host/ns, host).
- * Helpers (credHelpers, credsStore) per §2.2; a helper that fails is an error (E2), one that has nothing is
- * anonymous. Results are cached. The case of host names does not matter. */
+/* In the order of ecosystem-and-speed.md A5: --creds, --authfile (and then no other file), DOCKER_AUTH_CONFIG,
+ * REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's files, docker's files; a variable takes the place of its own family's
+ * files only. Over all of them the longest path key wins (host/ns/repo, host/ns), of equally long ones the first; then
+ * the host's own, with credHelpers and credsStore. A helper that fails is an error (E2), one that has nothing is
+ * anonymous. Results are cached. The case of host names does not matter. This is what a pull gets. */
 int cb_auth_lookup(struct cb_auth *a, const char *host, const char *repo, struct cb_credential *out,
                    struct cb_error *err) CB_WUR;
 
@@ -70,11 +77,12 @@ struct cb_auth_ask {
     size_t n;
     const char *tried; /* the header that got the 401, or NULL */
     bool again;        /* a challenge of this request was answered before */
+    bool sends;        /* it has a body of some length: the token should outlast it */
 };
 /* The Authorization value to send now, or NULL (none yet, or none is needed). Where the registry's way to
  * authenticate is known already, this fetches a token ahead of the 401, and renews one ahead of its end; what goes
  * wrong with that shows when the 401 comes. Owned by the caller. */
-char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_scope *scopes, size_t n);
+char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_auth_ask *ask);
 /* After a 401: all its WWW-Authenticate values. Fetches a token for the wanted scopes plus the challenge's, or takes
  * Basic, and keeps it. -CB_EAUTH, naming host, scope and where the credential came from, when there is nothing better
  * than what was just tried. */

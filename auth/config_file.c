@@ -9,6 +9,7 @@
 #include "util/limits.h"
 
 #define DOCKER_SERVER "https://index.docker.io/v1/"
+#define PATH_RANK 32 /* and more: a key with a path */
 
 /* ---- keys ---- */
 
@@ -53,17 +54,18 @@ unsigned auth_key_rank(const char *key, const char *host, const char *repo)
         len--;
     if (!len)
         return rank + 1;
-    return repo && path_leads(path, len, repo) ? 32 * (unsigned)CB_MIN(len, (size_t)CB_MAX_REFERENCE) + rank : 0;
+    return repo && path_leads(path, len, repo) ? PATH_RANK * (unsigned)CB_MIN(len, (size_t)CB_MAX_REFERENCE) + rank : 0;
 }
 
-static const json_t *find_entry(const json_t *auths, const char *host, const char *repo, const char **at)
+static const json_t *find_entry(const json_t *auths, const struct auth_query *q, enum auth_reach reach,
+                                const char **at)
 {
     const json_t *best = NULL;
     const char *key;
     json_t *value;
-    unsigned most = 0;
+    unsigned most = reach == AUTH_OF_PATH ? PATH_RANK - 1 : 0;
     json_object_foreach ((json_t *)(uintptr_t)auths, key, value) {
-        unsigned rank = auth_key_rank(key, host, repo);
+        unsigned rank = auth_key_rank(key, q->host, reach == AUTH_OF_PATH ? q->repo : NULL);
         if (rank > most) {
             best = value;
             most = rank;
@@ -139,9 +141,8 @@ const char *auth_file_helper(const json_t *root, const char *host)
     return helper && *helper ? helper : NULL; /* "" for a host: no helper there, whatever the store */
 }
 
-/* Once for a host: it may take a second, and many repositories ask. */
-static int ask_helper(const struct auth_source *src, const char *helper, const struct auth_query *q,
-                      struct cb_credential *out, struct cb_error *err)
+int auth_source_ask_helper(const struct auth_source *src, const char *helper, const struct auth_query *q,
+                           struct cb_credential *out, struct cb_error *err)
 {
     const char *server = auth_server_name(q->host);
     cb_autofree char *key = cb_asprintf("%s|%s", helper, server);
@@ -155,6 +156,7 @@ static int ask_helper(const struct auth_source *src, const char *helper, const s
     }
     if (f->done && cb_credential_is_set(&f->cred)) {
         auth_credential_copy(out, &f->cred);
+        out->key = cb_strdup(server);
         r = 1;
     }
     pthread_mutex_unlock(&f->mu);
@@ -202,32 +204,59 @@ json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct c
     return NULL;
 }
 
-static int lookup_root(const json_t *root, const struct auth_source *src, const struct auth_query *q,
-                       struct cb_credential *out, struct cb_error *err)
+static int take_entry(const json_t *entry, const char *key, const struct auth_source *src,
+                      struct cb_credential *out, struct cb_error *err)
 {
-    const char *helper = auth_file_helper(root, q->host), *key = NULL;
-    int r = helper ? ask_helper(src, helper, q, out, err) : 0;
-    if (r != 0)
-        return r;
-    const json_t *entry = find_entry(json_object_get(root, "auths"), q->host, q->repo, &key);
-    if (!entry)
-        return 0;
     cb_autofree char *where = cb_asprintf("%s: \"%.200s\"", src->name, key);
-    r = read_entry(entry, where, out, err);
-    if (r > 0)
+    int r = read_entry(entry, where, out, err);
+    if (r > 0) {
         out->source = cb_strdup(src->name);
-    else
+        out->key = cb_strdup(key);
+    } else {
         cb_credential_done(out);
+    }
     return r;
 }
+
+int auth_root_lookup(const json_t *root, const struct auth_source *src, const struct auth_query *q,
+                     enum auth_reach reach, struct cb_credential *out, struct cb_error *err)
+{
+    const char *helper = reach == AUTH_OF_HOST ? auth_file_helper(root, q->host) : NULL, *key = NULL;
+    int r = helper ? auth_source_ask_helper(src, helper, q, out, err) : 0;
+    if (r != 0)
+        return r;
+    const json_t *entry = find_entry(json_object_get(root, "auths"), q, reach, &key);
+    return entry ? take_entry(entry, key, src, out, err) : 0;
+}
+
+/* A key whose entry holds nothing, as docker leaves them beside a helper, does not hide a shorter one. */
+unsigned auth_root_path_rank(const json_t *root, const struct auth_query *q)
+{
+    struct cb_credential c cb_cleanup_credential = { 0 };
+    const char *key = NULL;
+    const json_t *entry = find_entry(json_object_get(root, "auths"), q, AUTH_OF_PATH, &key);
+    if (!entry || read_entry(entry, key, &c, NULL) <= 0)
+        return 0;
+    return auth_key_rank(key, q->host, q->repo);
+}
+
+/* ---- the file of a source ---- */
 
 static bool is_nothing(const struct auth_source *src, const struct cb_error *e)
 {
     return !src->must && (e->sys_errno == ENOENT || e->sys_errno == ENOTDIR || e->sys_errno == EACCES);
 }
 
-int auth_file_lookup(const struct auth_source *src, const struct auth_query *q, struct cb_credential *out,
-                     struct cb_error *err)
+static json_t *parse_old(const struct auth_source *src, const struct cb_strbuf *text, struct cb_error *err)
+{
+    struct cb_strbuf whole cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_addf(&whole, "{\"auths\": %s}", text->len ? text->buf : "{}");
+    json_t *root = auth_file_parse(src->name, &whole, err);
+    explicit_bzero(whole.buf, whole.len);
+    return root;
+}
+
+static json_t *read_source(const struct auth_source *src, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -235,11 +264,23 @@ int auth_file_lookup(const struct auth_source *src, const struct auth_query *q, 
         cb_strbuf_adds(&text, src->text);
     } else if (cb_file_slurp(src->name, CB_MAX_CONFIG_FILE, &text, &e) < 0) {
         if (is_nothing(src, &e))
-            return 0;
+            return NULL;
         e.code = CB_ECONF;
-        return cb_error_move(err, &e);
+        cb_error_move(err, &e);
+        return NULL;
     }
-    cb_autojson json_t *root = auth_file_parse(src->name, &text, err);
+    json_t *root =
+        src->kind == AUTH_OLD ? parse_old(src, &text, err) : auth_file_parse(src->name, &text, err);
     explicit_bzero(text.buf, text.len);
-    return root ? lookup_root(root, src, q, out, err) : -CB_ECONF;
+    return root;
+}
+
+const json_t *auth_source_root(struct auth_source *src, struct cb_error *err)
+{
+    pthread_mutex_lock(&src->mu);
+    if (!src->root)
+        src->root = read_source(src, err);
+    const json_t *root = src->root;
+    pthread_mutex_unlock(&src->mu);
+    return root;
 }

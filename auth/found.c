@@ -26,6 +26,7 @@ void cb_credential_done(struct cb_credential *c)
     auth_secret_free(c->registry_token);
     free(c->username);
     free(c->source);
+    free(c->key);
     *c = (struct cb_credential){ 0 };
 }
 
@@ -40,7 +41,8 @@ void auth_credential_copy(struct cb_credential *to, const struct cb_credential *
                                   .password = cb_strdup_or_null(from->password),
                                   .identity_token = cb_strdup_or_null(from->identity_token),
                                   .registry_token = cb_strdup_or_null(from->registry_token),
-                                  .source = cb_strdup_or_null(from->source) };
+                                  .source = cb_strdup_or_null(from->source),
+                                  .key = cb_strdup_or_null(from->key) };
 }
 
 void auth_found_init(struct auth_found_map *m)

@@ -27,30 +27,65 @@ void auth_secret_free(char *s);
 /* Host names are bound to credentials without regard to case. Owned. */
 char *auth_lower(const char *host);
 
-/* ---- sources.c: the files that may hold credentials, in order ---- */
+/* ---- sources.c: what may hold credentials, in order ---- */
+enum auth_source_kind {
+    AUTH_FILE,   /* config.json or auth.json */
+    AUTH_OLD,    /* .dockercfg: "auths" without anything around it */
+    AUTH_BUILDX, /* a directory of config.json by repository and scope */
+    AUTH_HELPER, /* docker-credential-NAME for every host */
+};
 struct auth_source {
-    char *name;                    /* path, or "DOCKER_AUTH_CONFIG" */
+    enum auth_source_kind kind;
+    char *name;                    /* path, "DOCKER_AUTH_CONFIG", or the helper's name */
     char *text;                    /* content given in place (environment), or NULL: read the file */
     bool must;                     /* named by the user: its absence is an error */
     struct auth_found_map *helped; /* what helpers said, by "helper|server" */
+    pthread_mutex_t mu;            /* held while it is read */
+    json_t *root;                  /* what was read, once it was */
 };
 struct auth_sources {
     struct auth_source *v;
     size_t n, cap;
 };
 void auth_sources_find(struct auth_sources *s, const char *authfile);
+/* As cb_auth_set_helpers says. */
+void auth_sources_set_helpers(struct auth_sources *s, const struct cb_strvec *helpers);
 void auth_sources_done(struct auth_sources *s);
 /* The file that login writes to; owned. */
 char *auth_login_path(const char *authfile);
 
-/* ---- config_file.c ---- */
+/* ---- lookup.c ---- */
 struct auth_query {
     const char *host, *repo; /* repo may be NULL */
+    const char *actions;     /* "pull,push"; NULL: none in particular */
     const struct cb_cancel *cancel;
 };
+/* 1 found, 0 not there, negative: a file or helper that would have been next is broken. */
+int auth_sources_lookup(struct auth_sources *s, const struct auth_query *q, struct cb_credential *out,
+                        struct cb_error *err);
+/* "push" in "pull,push"; n: length of action. */
+bool auth_has_action(const char *actions, const char *action, size_t n);
+
+/* ---- buildx.c: $DOCKER_CONFIG/buildx/config/HOST[/REPO][@ACTION,…]/config.json ---- */
+/* The file of the repository, or of the host alone, whose actions are all wanted: of several that with the most.
+ * Owned; NULL: there is none. */
+char *auth_buildx_find(const char *dir, const struct auth_query *q, bool of_repo);
+
+/* ---- config_file.c ---- */
+enum auth_reach {
+    AUTH_OF_PATH, /* keys with a path, no helpers */
+    AUTH_OF_HOST, /* the host's helper, then its keys */
+};
+/* The root of a source's JSON; borrowed. NULL with err->code 0: there is no such file. */
+const json_t *auth_source_root(struct auth_source *src, struct cb_error *err);
 /* 1 found, 0 not there, negative: the file or helper is broken. */
-int auth_file_lookup(const struct auth_source *src, const struct auth_query *q, struct cb_credential *out,
-                     struct cb_error *err);
+int auth_root_lookup(const json_t *root, const struct auth_source *src, const struct auth_query *q,
+                     enum auth_reach reach, struct cb_credential *out, struct cb_error *err);
+/* How long the path of the best key with one is; 0: there is none. */
+unsigned auth_root_path_rank(const json_t *root, const struct auth_query *q);
+/* Once for a host: it may take a second, and many repositories ask. */
+int auth_source_ask_helper(const struct auth_source *src, const char *helper, const struct auth_query *q,
+                           struct cb_credential *out, struct cb_error *err);
 /* Parsed and checked; an empty text is an empty object. NULL and -CB_ECONF naming the file. */
 json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct cb_error *err);
 /* How a key of "auths" fits a host (and repository, NULL: any path is too long): 0 not at all, else the higher the
@@ -99,10 +134,21 @@ struct auth_token_request {
 struct auth_token {
     char *value;
     int64_t renew_at; /* monotonic ns */
+    int64_t ends;     /* of its life, the same clock */
 };
 int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
                      struct cb_error *err) CB_WUR;
 char *auth_basic_header(const struct cb_credential *c);
+
+/* ---- token_table.c: tokens by (realm, service, whose credentials, sorted scopes), for all hosts that share a token
+ * server ---- */
+struct auth_kept_token {
+    pthread_mutex_t mu; /* one fetch at a time */
+    struct auth_token token;
+};
+/* Never freed before the table. */
+struct auth_kept_token *auth_token_kept(struct cb_auth *a, const struct auth_token_request *q);
+void auth_token_table_done(struct cb_hashmap *tokens);
 
 /* ---- scope.c ---- */
 void auth_scope_list(const struct cb_scope *scopes, size_t n, struct cb_strvec *out);
@@ -115,6 +161,7 @@ struct auth_entry {
     pthread_mutex_t mu;    /* one fetch at a time */
     char *header;          /* "Bearer …", "Basic …", or NULL */
     int64_t renew_at;      /* monotonic ns; INT64_MAX: never */
+    int64_t ends;          /* the same clock; INT64_MAX: never */
     size_t asked;          /* scopes that the header was asked with */
     bool not_ahead;        /* fetching before the 401 has failed */
     struct cb_error ahead; /* of that */
@@ -127,13 +174,17 @@ struct auth_known {
 };
 struct cb_auth {
     struct cb_auth_options o;
-    char *authfile, *creds;
-    struct auth_sources sources;
-    struct auth_found_map found; /* "host/repo" */
+    char *creds;
+    struct auth_sources sources, push_sources;
+    bool apart;                  /* push_sources are not the same as sources */
+    struct auth_found_map found; /* "host/repo actions" */
     pthread_mutex_t mu;          /* everything below */
     char *creds_host, *last_realm;
     struct cb_hashmap *entries; /* "base_url|scopes" → auth_entry */
     struct cb_hashmap *known;   /* base_url → auth_known */
+    struct cb_hashmap *tokens;  /* → auth_kept_token */
 };
+/* cb_auth_lookup for what a scope wants. */
+int auth_lookup(struct cb_auth *a, const struct auth_query *q, struct cb_credential *out, struct cb_error *err) CB_WUR;
 struct auth_entry *auth_entry_of(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_strvec *scopes);
 void auth_note(const struct cb_auth *a, const char *fmt, ...) CB_PRINTF(2, 3);

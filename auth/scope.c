@@ -15,9 +15,9 @@ void auth_scope_list(const struct cb_scope *scopes, size_t n, struct cb_strvec *
     }
 }
 
-static bool has_action(const char *list, const char *action, size_t n)
+bool auth_has_action(const char *actions, const char *action, size_t n)
 {
-    for (const char *p = list; *p; p += strspn(p, ",")) {
+    for (const char *p = actions; *p; p += strspn(p, ",")) {
         size_t len = strcspn(p, ",");
         if (len == n && !strncmp(p, action, n))
             return true;
@@ -36,7 +36,7 @@ static bool covers(const char *have, const char *want)
         return false;
     for (const char *p = w + 1; *p; p += strspn(p, ",")) {
         size_t n = strcspn(p, ",");
-        if (n && !has_action(h + 1, p, n))
+        if (n && !auth_has_action(h + 1, p, n))
             return false;
         p += n;
     }

@@ -42,10 +42,11 @@ static char *get_url(const struct auth_token_request *q)
     return cb_asprintf("%s%c%s", realm, strchr(realm, '?') ? '&' : '?', query.buf);
 }
 
-static void refresh_form(const struct auth_token_request *q, struct cb_strbuf *form)
+/* RFC 6749: by refresh token, or by password. */
+static void oauth_form(const struct auth_token_request *q, bool refresh, struct cb_strbuf *form)
 {
     struct cb_strbuf scope cb_cleanup_strbuf = CB_STRBUF_INIT;
-    add_field(form, "grant_type", "refresh_token");
+    add_field(form, "grant_type", refresh ? "refresh_token" : "password");
     if (q->service)
         add_field(form, "service", q->service);
     add_field(form, "client_id", "cbpush");
@@ -53,7 +54,12 @@ static void refresh_form(const struct auth_token_request *q, struct cb_strbuf *f
         cb_strbuf_addf(&scope, "%s%s", i ? " " : "", q->scopes->v[i]);
     if (scope.len)
         add_field(form, "scope", scope.buf);
-    add_field(form, "refresh_token", q->cred->identity_token);
+    if (refresh) {
+        add_field(form, "refresh_token", q->cred->identity_token);
+        return;
+    }
+    add_field(form, "username", q->cred->username);
+    add_field(form, "password", q->cred->password);
 }
 
 /* The registry's own TLS settings, as far as they may go to this host: what it trusts more goes on (a company's CA
@@ -103,7 +109,9 @@ static int read_token(const json_t *o, struct auth_token *out, struct cb_error *
     if (!token || !is_token(token))
         return cb_error_set(err, CB_EAUTH, "it holds no token");
     out->value = cb_strdup(token);
-    out->renew_at = cb_time_monotonic() + lifetime(o) * 9 / 10 * NS;
+    int64_t now = cb_time_monotonic(), life = lifetime(o);
+    out->renew_at = now + life * 9 / 10 * NS;
+    out->ends = now + life * NS;
     return 0;
 }
 
@@ -158,26 +166,38 @@ static int refused(const struct auth_token_request *q, struct cb_http_reply *rep
 
 /* ---- both ---- */
 
-/* A refresh token stands in the body, which a redirect would carry on: so none is followed. */
+enum way {
+    BY_GET,      /* with Basic credentials, or none */
+    BY_PASSWORD, /* the OAuth2 form */
+    BY_REFRESH,  /* the same, with an identity token */
+};
+
+static bool has_password(const struct cb_credential *c)
+{
+    return c && c->username && *c->username && c->password && *c->password;
+}
+
+/* A secret in the body would be carried on by a redirect: so none is followed. */
 static int send_request(struct cb_http *http, const struct auth_token_request *q, const struct cb_http_tls *tls,
-                        bool refresh, struct cb_http_reply **reply, struct cb_error *err)
+                        enum way way, struct cb_http_reply **reply, struct cb_error *err)
 {
     struct cb_strbuf form cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    cb_autofree char *url = refresh ? cb_strdup(q->realm) : get_url(q);
-    char *basic = !refresh && q->cred && q->cred->username && *q->cred->username ? auth_basic_header(q->cred) : NULL;
-    struct cb_http_request req = { .method = refresh ? "POST" : "GET",
+    bool get = way == BY_GET, known = q->cred && q->cred->username && *q->cred->username;
+    cb_autofree char *url = get ? get_url(q) : cb_strdup(q->realm);
+    char *basic = get && known ? auth_basic_header(q->cred) : NULL;
+    struct cb_http_request req = { .method = get ? "GET" : "POST",
                                    .url = url,
                                    .tls = tls,
                                    .plain_http = q->target->plain_http,
                                    .private_ok = q->target->private_ok,
-                                   .no_redirect = refresh,
+                                   .no_redirect = !get,
                                    .authorization = basic,
                                    .headers = &headers,
                                    .retry_unsafe = true,
                                    .max_body = CB_MAX_TOKEN };
-    if (refresh) {
-        refresh_form(q, &form);
+    if (!get) {
+        oauth_form(q, way == BY_REFRESH, &form);
         cb_strvec_push(&headers, "Content-Type: application/x-www-form-urlencoded");
         req.body.mem = form.buf;
         req.body.mem_len = form.len;
@@ -190,12 +210,15 @@ static int send_request(struct cb_http *http, const struct auth_token_request *q
     return r;
 }
 
-/* Some servers have no OAuth2 form: with a password at hand the old one will do. */
-static bool lacks_oauth(const struct auth_token_request *q, const struct cb_http_reply *reply)
+/* Some servers have only one of the two forms, and say so with these: GCR 404, others 405; Artifactory answers 401 to
+ * a refresh token, and a password may do. A password that is refused is not tried twice. */
+static bool other_way(const struct auth_token_request *q, unsigned status, enum way *way)
 {
-    unsigned status = cb_http_status(reply);
-    return (status == 404 || status == 405) && q->cred->username && *q->cred->username && q->cred->password &&
-           *q->cred->password;
+    bool lacks = status == 404 || status == 405 || (status == 401 && *way == BY_REFRESH);
+    if (!lacks || !has_password(q->cred))
+        return false;
+    *way = *way == BY_REFRESH ? BY_GET : BY_PASSWORD;
+    return true;
 }
 
 int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
@@ -203,12 +226,15 @@ int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, s
 {
     CB_CLEANUP(cb_http_tls_done) struct cb_http_tls tls = { 0 };
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    bool refresh = q->cred && q->cred->identity_token;
+    enum way way = q->cred && q->cred->identity_token ? BY_REFRESH : BY_GET;
     realm_tls(q, &tls);
-    int r = send_request(http, q, &tls, refresh, &reply, err);
-    if (r == 0 && refresh && lacks_oauth(q, reply)) {
+    int r = send_request(http, q, &tls, way, &reply, err);
+    while (r == 0 && other_way(q, cb_http_status(reply), &way)) {
+        bool last = way == BY_PASSWORD;
         cb_http_reply_free(CB_TAKE(reply));
-        r = send_request(http, q, &tls, false, &reply, err);
+        r = send_request(http, q, &tls, way, &reply, err);
+        if (last)
+            break;
     }
     if (r < 0)
         return r;

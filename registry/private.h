@@ -23,6 +23,8 @@ struct reg_rule {
 struct reg_conf {
     struct reg_rule *rules;
     size_t n, cap;
+    struct cb_strvec credential_helpers;
+    struct cb_strvec files; /* that were read */
 };
 int reg_conf_load(struct reg_conf *c, const char *path, struct cb_error *err) CB_WUR;
 int reg_conf_parse(struct reg_conf *c, const char *name, const char *text, size_t len, struct cb_error *err) CB_WUR;

@@ -25,6 +25,8 @@ void reg_conf_done(struct reg_conf *c)
     for (size_t i = 0; i < c->n; i++)
         rule_done(&c->rules[i]);
     free(c->rules);
+    cb_strvec_done(&c->credential_helpers);
+    cb_strvec_done(&c->files);
     *c = (struct reg_conf){ 0 };
 }
 
@@ -143,6 +145,16 @@ static struct reg_rule *slot_for(struct reg_conf *c, struct reg_rule *rule)
     return &c->rules[c->n++];
 }
 
+/* A later file's list replaces an earlier one; an empty one does not. */
+static int parse_helpers(struct reg_conf *c, const struct cb_toml *root, struct cb_error *err)
+{
+    struct cb_strvec list cb_cleanup_strvec = CB_STRVEC_INIT;
+    int r = cb_toml_get_strings(root, "credential-helpers", false, &list, err);
+    if (r == 0 && list.n)
+        cb_strvec_copy(&c->credential_helpers, &list);
+    return r;
+}
+
 int reg_conf_parse(struct reg_conf *c, const char *name, const char *text, size_t len, struct cb_error *err)
 {
     CB_AUTO(cb_toml_free) struct cb_toml *root = cb_toml_parse(text, len, err);
@@ -154,6 +166,8 @@ int reg_conf_parse(struct reg_conf *c, const char *name, const char *text, size_
                             old->line);
     if (list && list->type != CB_TOML_ARRAY)
         return cb_error_set(err, CB_ECONF, "%s: line %u: write [[registry]]", name, list->line);
+    if (parse_helpers(c, root, err) < 0)
+        return cb_error_wrap(err, "%s", name);
     for (size_t i = 0; list && i < list->n; i++) {
         struct reg_rule rule = { 0 };
         int r = parse_rule(list->item[i], &rule, err);
@@ -180,6 +194,7 @@ static int load_file(struct reg_conf *c, const char *path, bool must, struct cb_
             err->code = CB_ECONF;
         return -CB_ECONF;
     }
+    cb_strvec_push(&c->files, path);
     return reg_conf_parse(c, path, text.buf, text.len, err);
 }
 

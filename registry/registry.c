@@ -33,6 +33,11 @@ void cb_registry_free(struct cb_registry *r)
     free(r);
 }
 
+const struct cb_strvec *cb_registry_credential_helpers(const struct cb_registry *r)
+{
+    return &r->conf.credential_helpers;
+}
+
 void cb_registry_name_host(struct cb_registry *r, const char *host)
 {
     pthread_mutex_lock(&r->mu);

@@ -45,6 +45,9 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o,
 void cb_registry_free(struct cb_registry *r);
 CB_DEFINE_CLEANUP(struct cb_registry *, cb_registry_free)
 
+/* credential-helpers of registries.conf, for cb_auth_set_helpers; borrowed. */
+const struct cb_strvec *cb_registry_credential_helpers(const struct cb_registry *r);
+
 /* A host that the user named on the command line: --tls-verify=false holds for it. */
 void cb_registry_name_host(struct cb_registry *r, const char *host);
 

@@ -139,7 +139,8 @@ static int know_scheme(struct attempt *a, struct cb_error *err)
 static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out, struct cb_error *err)
 {
     const struct reg_request *q = a->q;
-    *tried = a->same_origin ? cb_auth_header(a->auth, &a->target, q->scopes, q->n_scopes) : NULL;
+    struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = q->body.pull };
+    *tried = a->same_origin ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
     struct cb_http_request req = {
         .method = q->method,
         .url = a->url,
@@ -178,7 +179,7 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
         bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin;
         bool again = asked && tries < MAX_AUTH_TRIES && !q->keep_401 && (q->body.rewind || !q->body.pull);
         if (again) {
-            struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0 };
+            struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0, .sends = q->body.pull };
             s = answer(a, *out, &ask, err);
         }
         if (tried)

@@ -111,6 +111,7 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     if (!s->http)
         return -CB_ELOCAL;
     struct cb_auth_options ao = { .authfile = c->authfile, .creds = c->creds, .http = s->http, .cancel = cancel,
+                                  .push_authfile = c->push_authfile, .pull_authfile = c->pull_authfile,
                                   .note = c->debug ? debug_line : NULL, .note_arg = s->progress };
     s->auth = cb_auth_new(&ao);
     struct cb_registry_options ro = { .http = s->http, .auth = s->auth, .cancel = cancel, .cert_dir = c->cert_dir,
@@ -122,6 +123,8 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     if ((r = take_chunk_size(c, &ro, err)) < 0)
         return r;
     s->registry = cb_registry_new(&ro, err);
+    if (s->registry)
+        cb_auth_set_helpers(s->auth, cb_registry_credential_helpers(s->registry));
     return s->registry ? 0 : -CB_ECONF;
 }
 

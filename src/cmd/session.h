@@ -16,6 +16,7 @@ struct cb_common {
     struct cb_strvec mirrors, certs, client_certs, unverified; /* of the registry client's options, by these names */
     bool only_mirrors;
     int tls_verify;
+    const char *push_authfile, *pull_authfile; /* of the verbs that move images */
     struct cb_strvec insecure;
     const char *isolation, *runtime;
 };
@@ -61,6 +62,14 @@ struct cb_common {
     }
 /* When a registry is slow, busy or away. */
 #define CB_OPT_COMMON_RETRY(type)                                                                                    \
+    { "push-authfile", 0,                                                                                            \
+      CB_OPT_STRING,   offsetof(struct type, common.push_authfile),                                                  \
+      "FILE",          "credentials for what is pushed, in place of all other files",                                \
+      NULL },                                                                                                        \
+        { "pull-authfile", 0,                                                                                        \
+          CB_OPT_STRING,   offsetof(struct type, common.pull_authfile),                                              \
+          "FILE",          "credentials for what is pulled, in place of all other files",                            \
+          NULL },                                                                                                    \
     { "retry",       0,                                                                                              \
       CB_OPT_STRING, offsetof(struct type, common.retry),                                                            \
       "N",           "further tries of a request that fails (5)",                                                    \

@@ -185,3 +185,21 @@ int cb_toml_get_bool(const struct cb_toml *table, const char *key, bool *out, st
         *out = t->integer != 0;
     return 0;
 }
+
+int cb_toml_get_strings(const struct cb_toml *table, const char *key, bool or_one, struct cb_strvec *out,
+                        struct cb_error *err)
+{
+    const struct cb_toml *t = cb_toml_find(table, key);
+    if (t && or_one && t->type == CB_TOML_STRING)
+        cb_strvec_push(out, t->string);
+    if (!t || (or_one && t->type == CB_TOML_STRING))
+        return 0;
+    if (t->type != CB_TOML_ARRAY)
+        return cb_error_set(err, CB_ECONF, "line %u: \"%s\" must be an array of strings", t->line, key);
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->item[i]->type != CB_TOML_STRING)
+            return cb_error_set(err, CB_ECONF, "line %u: \"%s\" must hold strings only", t->item[i]->line, key);
+        cb_strvec_push(out, t->item[i]->string);
+    }
+    return 0;
+}

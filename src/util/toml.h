@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "util/error.h"
+#include "util/strvec.h"
 
 enum cb_toml_type { CB_TOML_TABLE, CB_TOML_ARRAY, CB_TOML_STRING, CB_TOML_BOOL, CB_TOML_INT, CB_TOML_FLOAT };
 
@@ -30,3 +31,6 @@ const struct cb_toml *cb_toml_get(const struct cb_toml *table, const char *key);
 /* Typed: absent leaves *out; a wrong type is -CB_ECONF with the line. */
 int cb_toml_get_string(const struct cb_toml *table, const char *key, const char **out, struct cb_error *err) CB_WUR;
 int cb_toml_get_bool(const struct cb_toml *table, const char *key, bool *out, struct cb_error *err) CB_WUR;
+/* Adds the strings of an array; with `or_one` a single string will do as well. */
+int cb_toml_get_strings(const struct cb_toml *table, const char *key, bool or_one, struct cb_strvec *out,
+                        struct cb_error *err) CB_WUR;

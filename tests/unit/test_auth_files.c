@@ -65,7 +65,9 @@ static void test_order(void **state)
     cb_autofree char *dc = cb_asprintf("%s/dc", h->dir);
     setenv("DOCKER_CONFIG", dc, 1);
     expect("r.example", "a", "env-dir:1", NULL);
-    expect("x.example", NULL, "", NULL); /* only that one */
+    expect("x.example", NULL, "xdg:1", NULL); /* it stands for docker's own file, not for podman's */
+    put_auth(h, ".docker/config.json", "d.example", "docker:2");
+    expect("d.example", NULL, "", NULL);
 
     put_auth(h, "reg.json", "r.example", "env-file:1");
     cb_autofree char *file = cb_asprintf("%s/reg.json", h->dir);
@@ -77,6 +79,7 @@ static void test_order(void **state)
     expect("r.example", "a", "inline:1", NULL);
     put_auth(h, "reg.json", "y.example", "env-file:2");
     expect("y.example", "a", "env-file:2", NULL); /* it falls back to the file */
+    expect("x.example", NULL, "", NULL); /* which stands for podman's two */
     unsetenv("DOCKER_AUTH_CONFIG");
     unsetenv("REGISTRY_AUTH_FILE");
     unsetenv("DOCKER_CONFIG");
@@ -450,8 +453,8 @@ static void test_note(void **state)
     assert_int_equal(look(&o, "r.example", "x", &c, NULL), 0);
     cb_credential_done(&c);
     assert_int_equal(look(&o, "s.example", "x", &c, NULL), 0);
-    assert_non_null(strstr(notes.buf, "r.example: "));
-    assert_non_null(strstr(notes.buf, ".docker/config.json"));
+    assert_non_null(strstr(notes.buf, "credentials for r.example/x: "));
+    assert_non_null(strstr(notes.buf, ".docker/config.json (r.example)"));
     assert_non_null(strstr(notes.buf, "s.example: none"));
     assert_null(strstr(notes.buf, "canary"));
 }

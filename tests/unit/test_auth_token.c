@@ -9,6 +9,7 @@
 
 #include "auth_fixture.h"
 #include "http_server.h"
+#include "util/timeutil.h"
 
 #define SEC INT64_C(1000000000)
 
@@ -256,6 +257,49 @@ static void test_refresh(void **state)
     free(t.value);
 }
 
+/* A token server that has only the OAuth2 form gets the password in it, once. */
+static void test_password_form(void **state)
+{
+    struct rig *x = *state;
+    struct auth_token t = { 0 };
+    struct cb_credential c = { .username = (char *)"u", .password = (char *)"p&w", .source = (char *)"test" };
+    static const unsigned lacking[] = { 404, 405 };
+    x->form_status = 200;
+    x->body = "{\"access_token\": \"by-form\"}";
+    for (size_t i = 0; i < CB_COUNTOF(lacking); i++) {
+        x->status = lacking[i];
+        assert_int_equal(fetch(x, &c, &t, NULL), 0);
+        assert_string_equal(t.value, "by-form");
+        free(CB_TAKE(t.value));
+        assert_non_null(strstr(x->post, "grant_type=password&service=the%20service&client_id=cbpush&scope="));
+        assert_non_null(strstr(x->post, "&username=u&password=p%26w"));
+    }
+    unsigned before = atomic_load(&x->tokens->requests);
+    x->status = 401; /* refused is refused */
+    assert_int_equal(fetch(x, &c, &t, NULL), -CB_EAUTH);
+    assert_int_equal(atomic_load(&x->tokens->requests), before + 1);
+    x->status = x->form_status = 404;
+    assert_int_equal(fetch(x, &c, &t, NULL), -CB_ENET);
+    assert_int_equal(atomic_load(&x->tokens->requests), before + 3);
+}
+
+/* Artifactory refuses identity tokens with 401: the password beside it is tried. */
+static void test_refresh_refused(void **state)
+{
+    struct rig *x = *state;
+    struct auth_token t = { 0 };
+    struct cb_credential c = { .identity_token = (char *)"r",
+                               .username = (char *)"u",
+                               .password = (char *)"p",
+                               .source = (char *)"test" };
+    x->form_status = 401;
+    assert_int_equal(fetch(x, &c, &t, NULL), 0);
+    assert_string_equal(t.value, "abc");
+    free(CB_TAKE(t.value));
+    c.username = c.password = NULL;
+    assert_int_equal(fetch(x, &c, &t, NULL), -CB_EAUTH);
+}
+
 /* A refresh token is in the body; it follows no redirect. */
 static void test_refresh_redirect(void **state)
 {
@@ -312,7 +356,8 @@ static char *header_now(struct rig *x, struct cb_auth *a, const char *repo)
 {
     struct cb_scope scope = { repo, "pull" };
     struct cb_auth_target t = { .host = "r.example", .base_url = x->base, .plain_http = true, .private_ok = true };
-    return cb_auth_header(a, &t, &scope, 1);
+    struct cb_auth_ask ask = { .scopes = &scope, .n = 1 };
+    return cb_auth_header(a, &t, &ask);
 }
 
 static struct cb_auth *new_auth(struct rig *x)
@@ -382,24 +427,31 @@ static void test_challenge_bearer(void **state)
     assert_int_equal(atomic_load(&x->tokens->requests), before + 3);
 }
 
+static void age(struct cb_auth *a)
+{
+    const char *key;
+    void *v;
+    for (size_t it = 0; cb_hashmap_next(a->entries, &it, &key, &v);)
+        ((struct auth_entry *)v)->renew_at = 0;
+    for (size_t it = 0; cb_hashmap_next(a->tokens, &it, &key, &v);)
+        ((struct auth_kept_token *)v)->token.renew_at = 0;
+}
+
 /* A token that has grown old before its request had its turn: another, also the second time. */
 static void test_challenge_old(void **state)
 {
     struct rig *x = *state;
     CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
-    struct cb_strvec scopes cb_cleanup_strvec = CB_STRVEC_INIT;
-    struct cb_auth_target t = { .host = "r.example", .base_url = x->base };
     cb_autofree char *bearer = cb_asprintf("Bearer realm=\"%s\"", x->realm);
     assert_int_equal(challenge(x, a, bearer, NULL, NULL), 0);
     cb_autofree char *h = header_now(x, a, "a/b");
-    cb_strvec_push(&scopes, "repository:a/b:pull");
-    auth_entry_of(a, &t, &scopes)->renew_at = 0;
+    age(a);
     x->body = "{\"token\": \"new\"}";
     assert_int_equal(challenge(x, a, bearer, &(struct cb_auth_ask){ .tried = h, .again = true }, NULL), 0);
     cb_autofree char *h2 = header_now(x, a, "a/b");
     assert_string_equal(h2, "Bearer new");
     /* Nor is one sent that is about to end. */
-    auth_entry_of(a, &t, &scopes)->renew_at = 0;
+    age(a);
     x->body = "{\"token\": \"newer\"}";
     cb_autofree char *h3 = header_now(x, a, "a/b");
     assert_string_equal(h3, "Bearer newer");
@@ -420,6 +472,79 @@ static void test_challenge_more_scope(void **state)
     assert_int_equal(challenge(x, a, more, &(struct cb_auth_ask){ .tried = h, .again = true }, &e), 0);
     assert_true(server_saw(x->tokens, "scope=repository%3Aa%2Fb%3Apull&scope=repository%3Asrc%3Apull HTTP"));
     assert_int_equal(challenge(x, a, more, &(struct cb_auth_ask){ .tried = h, .again = true }, &e), -CB_EAUTH);
+}
+
+/* Two hosts with one token server and one login share tokens; another secret, or none, does not get them. */
+static void test_shared(void **state)
+{
+    struct rig *x = *state;
+    cb_autofree char *bearer = cb_asprintf("Bearer realm=\"%s\",service=\"s\"", x->realm);
+    CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
+    assert_int_equal(challenge(x, a, bearer, NULL, NULL), 0);
+    unsigned before = atomic_load(&x->tokens->requests);
+    struct auth_token_request q = { .realm = x->realm, .service = "s" };
+    struct cb_strvec scopes cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_credential same = { .username = (char *)"u", .password = (char *)"p" },
+                         other = { .username = (char *)"u", .password = (char *)"P" };
+    cb_strvec_push(&scopes, "repository:a/b:pull");
+    q.scopes = &scopes;
+    q.cred = &same;
+    assert_string_equal(auth_token_kept(a, &q)->token.value, "abc");
+    q.cred = &other;
+    assert_null(auth_token_kept(a, &q)->token.value);
+    q.cred = NULL;
+    assert_null(auth_token_kept(a, &q)->token.value);
+    q.cred = &same;
+    q.service = "t";
+    assert_null(auth_token_kept(a, &q)->token.value);
+    assert_int_equal(atomic_load(&x->tokens->requests), before);
+    cb_auth_set_creds_host(a, "second.example");
+    struct cb_auth_target t = { .host = "second.example", .base_url = x->base, .plain_http = true, .private_ok = true };
+    struct cb_scope scope = { "a/b", "pull" };
+    struct cb_auth_ask ask = { .scopes = &scope, .n = 1 };
+    free(cb_auth_header(a, &t, &ask));
+    assert_int_equal(atomic_load(&x->tokens->requests), before);
+}
+
+/* The order in which scopes are asked for is kept, and does not make two tokens of one. */
+static void test_scope_order(void **state)
+{
+    struct rig *x = *state;
+    cb_autofree char *bearer = cb_asprintf("Bearer realm=\"%s\",service=\"s\"", x->realm);
+    CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
+    assert_int_equal(challenge(x, a, bearer, NULL, NULL), 0);
+    struct cb_auth_target t = { .host = "r.example", .base_url = x->base, .plain_http = true, .private_ok = true };
+    struct cb_scope ab[] = { { "z/dst", "pull,push" }, { "a/src", "pull" } }, ba[] = { ab[1], ab[0] };
+    unsigned before = atomic_load(&x->tokens->requests);
+    free(cb_auth_header(a, &t, &(struct cb_auth_ask){ .scopes = ab, .n = 2 }));
+    free(cb_auth_header(a, &t, &(struct cb_auth_ask){ .scopes = ba, .n = 2 }));
+    assert_int_equal(atomic_load(&x->tokens->requests), before + 1);
+    assert_true(server_saw(x->tokens, "scope=repository%3Az%2Fdst%3Apull%2Cpush&scope=repository%3Aa%2Fsrc%3Apull "));
+}
+
+/* What still has a tenth of its life is good for a short request, but not for a body of some length. */
+static void test_sends(void **state)
+{
+    struct rig *x = *state;
+    cb_autofree char *bearer = cb_asprintf("Bearer realm=\"%s\",service=\"s\"", x->realm);
+    CB_AUTO(cb_auth_free) struct cb_auth *a = new_auth(x);
+    assert_int_equal(challenge(x, a, bearer, NULL, NULL), 0);
+    const char *key;
+    void *v;
+    int64_t now = cb_time_monotonic();
+    for (size_t it = 0; cb_hashmap_next(a->entries, &it, &key, &v);)
+        ((struct auth_entry *)v)->ends = now + 10 * SEC;
+    for (size_t it = 0; cb_hashmap_next(a->tokens, &it, &key, &v);)
+        ((struct auth_kept_token *)v)->token.ends = now + 10 * SEC;
+    x->body = "{\"token\": \"second\"}";
+    struct cb_auth_target t = { .host = "r.example", .base_url = x->base, .plain_http = true, .private_ok = true };
+    struct cb_scope scope = { "a/b", "pull" };
+    struct cb_auth_ask ask = { .scopes = &scope, .n = 1 };
+    cb_autofree char *h = cb_auth_header(a, &t, &ask);
+    assert_string_equal(h, "Bearer abc");
+    ask.sends = true;
+    cb_autofree char *h2 = cb_auth_header(a, &t, &ask);
+    assert_string_equal(h2, "Bearer second");
 }
 
 static void test_challenge_bad(void **state)
@@ -479,11 +604,16 @@ int main(void)
         RIG_TEST(test_huge_answer),
         RIG_TEST(test_refused),
         RIG_TEST(test_refresh),
+        RIG_TEST(test_password_form),
+        RIG_TEST(test_refresh_refused),
         RIG_TEST(test_refresh_redirect),
         RIG_TEST(test_challenge_basic),
         RIG_TEST(test_challenge_bearer),
         RIG_TEST(test_challenge_old),
         RIG_TEST(test_challenge_more_scope),
+        RIG_TEST(test_shared),
+        RIG_TEST(test_scope_order),
+        RIG_TEST(test_sends),
         RIG_TEST(test_challenge_bad),
         RIG_TEST(test_realm_elsewhere),
         RIG_TEST(test_registry_token),

@@ -307,6 +307,8 @@ static void test_errors(void **state)
         { "[[registry]]\nprefix = \"a\"\n[[registry.mirror]]\nlocation = \"http://b\"\n", "line 3: location" },
         { "[registries.block]\nregistries = ['bad.example']\n", "old form" },
         { "[[registry]]\nprefix = \"a\n", "line 2" },
+        { "credential-helpers = \"one\"\n", "must be an array of strings" },
+        { "credential-helpers = [\"one\", 2]\n", "strings only" },
         { "garbage", "test.conf: line 1" },
     };
     for (size_t i = 0; i < CB_COUNTOF(t); i++) {
@@ -318,6 +320,10 @@ static void test_errors(void **state)
             fail_msg("<%s>: %d \"%s\", expected \"%s\"", t[i].text, r, cb_error_text(&e), t[i].want);
     }
     CB_CLEANUP(reg_conf_done) struct reg_conf c = { 0 };
+    assert_int_equal(parse(&c, "credential-helpers = [\"a\", \"containers-auth.json\"]\n", NULL), 0);
+    assert_int_equal(parse(&c, "credential-helpers = []\n", NULL), 0); /* a later file without any changes nothing */
+    assert_int_equal(c.credential_helpers.n, 2);
+    assert_string_equal(c.credential_helpers.v[1], "containers-auth.json");
     assert_int_equal(parse(&c,
                            "unqualified-search-registries = [\"docker.io\"]\nshort-name-mode = "
                            "\"enforcing\"\n[aliases]\na = \"b/c\"\n",
