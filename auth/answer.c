@@ -257,9 +257,8 @@ static int read_challenges(const struct cb_http_reply *reply, struct auth_challe
 int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
                       const struct cb_auth_ask *ask, struct cb_error *err)
 {
-    CB_CLEANUP(ask_done) struct ask q = {
-        .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends
-    };
+    CB_CLEANUP(ask_done)
+    struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends };
     CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
     int r = read_challenges(reply, &c, err);
     if (r < 0) {

@@ -163,8 +163,7 @@ int auth_lookup(struct cb_auth *a, const struct auth_query *wanted, struct cb_cr
 {
     struct auth_query q = *wanted;
     cb_autofree char *name = auth_lower(q.host);
-    cb_autofree char *key =
-        cb_asprintf("%s/%s %s", name, q.repo ? q.repo : "", q.actions ? q.actions : "");
+    cb_autofree char *key = cb_asprintf("%s/%s %s", name, q.repo ? q.repo : "", q.actions ? q.actions : "");
     struct auth_found *f = auth_found_of(&a->found, key);
     int r = 0;
     q.host = name;

@@ -54,7 +54,8 @@ unsigned auth_key_rank(const char *key, const char *host, const char *repo)
         len--;
     if (!len)
         return rank + 1;
-    return repo && path_leads(path, len, repo) ? PATH_RANK * (unsigned)CB_MIN(len, (size_t)CB_MAX_REFERENCE) + rank : 0;
+    return repo && path_leads(path, len, repo) ? PATH_RANK * (unsigned)CB_MIN(len, (size_t)CB_MAX_REFERENCE) + rank
+                                               : 0;
 }
 
 static const json_t *find_entry(const json_t *auths, const struct auth_query *q, enum auth_reach reach,
@@ -204,8 +205,8 @@ json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct c
     return NULL;
 }
 
-static int take_entry(const json_t *entry, const char *key, const struct auth_source *src,
-                      struct cb_credential *out, struct cb_error *err)
+static int take_entry(const json_t *entry, const char *key, const struct auth_source *src, struct cb_credential *out,
+                      struct cb_error *err)
 {
     cb_autofree char *where = cb_asprintf("%s: \"%.200s\"", src->name, key);
     int r = read_entry(entry, where, out, err);
@@ -269,8 +270,7 @@ static json_t *read_source(const struct auth_source *src, struct cb_error *err)
         cb_error_move(err, &e);
         return NULL;
     }
-    json_t *root =
-        src->kind == AUTH_OLD ? parse_old(src, &text, err) : auth_file_parse(src->name, &text, err);
+    json_t *root = src->kind == AUTH_OLD ? parse_old(src, &text, err) : auth_file_parse(src->name, &text, err);
     explicit_bzero(text.buf, text.len);
     return root;
 }

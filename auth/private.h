@@ -185,6 +185,7 @@ struct cb_auth {
     struct cb_hashmap *tokens;  /* → auth_kept_token */
 };
 /* cb_auth_lookup for what a scope wants. */
-int auth_lookup(struct cb_auth *a, const struct auth_query *q, struct cb_credential *out, struct cb_error *err) CB_WUR;
+int auth_lookup(struct cb_auth *a, const struct auth_query *q, struct cb_credential *out, struct cb_error *err)
+    CB_WUR;
 struct auth_entry *auth_entry_of(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_strvec *scopes);
 void auth_note(const struct cb_auth *a, const char *fmt, ...) CB_PRINTF(2, 3);

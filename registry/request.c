@@ -8,6 +8,7 @@
 
 #define NS INT64_C(1000000000)
 #define MAX_AUTH_TRIES 2
+#define MUCH (64u << 10) /* a body of that many bytes may take its time */
 
 static int get_plain(const struct reg_host *h)
 {
@@ -136,10 +137,15 @@ static int know_scheme(struct attempt *a, struct cb_error *err)
     return s;
 }
 
+static bool sends_much(const struct reg_request *q)
+{
+    return q->body.pull || q->body.mem_len > MUCH;
+}
+
 static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out, struct cb_error *err)
 {
     const struct reg_request *q = a->q;
-    struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = q->body.pull };
+    struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = sends_much(q) };
     *tried = a->same_origin ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
     struct cb_http_request req = {
         .method = q->method,
@@ -179,7 +185,9 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
         bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin;
         bool again = asked && tries < MAX_AUTH_TRIES && !q->keep_401 && (q->body.rewind || !q->body.pull);
         if (again) {
-            struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0, .sends = q->body.pull };
+            struct cb_auth_ask ask = {
+                .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0, .sends = sends_much(q)
+            };
             s = answer(a, *out, &ask, err);
         }
         if (tried)

@@ -79,7 +79,7 @@ static void test_order(void **state)
     expect("r.example", "a", "inline:1", NULL);
     put_auth(h, "reg.json", "y.example", "env-file:2");
     expect("y.example", "a", "env-file:2", NULL); /* it falls back to the file */
-    expect("x.example", NULL, "", NULL); /* which stands for podman's two */
+    expect("x.example", NULL, "", NULL);          /* which stands for podman's two */
     unsetenv("DOCKER_AUTH_CONFIG");
     unsetenv("REGISTRY_AUTH_FILE");
     unsetenv("DOCKER_CONFIG");

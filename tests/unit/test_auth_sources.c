@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several sources together: the longest key of all, buildx's directories, helpers for every host, pull and push apart. */
+/* Several sources together: the longest key of all, buildx's directories, helpers for every host, pull and push
+ * apart. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -81,7 +82,9 @@ static void what_comes_behind_is_not_read_for_the_host_where_it_is_broken(void *
 static void the_old_dockercfg_is_read_last(void **state)
 {
     struct home *h = *state;
-    home_put(h, ".dockercfg", "{\"https://index.docker.io/v1/\": {\"auth\": \"dTpw\", \"email\": \"x@y\"}, \"r.example\": {\"auth\": \"dTpw\"}}");
+    home_put(h, ".dockercfg",
+             "{\"https://index.docker.io/v1/\": {\"auth\": \"dTpw\", \"email\": \"x@y\"}, \"r.example\": {\"auth\": "
+             "\"dTpw\"}}");
     put_auth(h, ".docker/config.json", "r.example", "new:1");
     CB_AUTO(cb_auth_free) struct cb_auth *a = plain();
     expect(a, "docker.io", "library/x", "pull", "u:p");
@@ -95,7 +98,8 @@ static void buildx_directories_hold_by_repository_and_scope(void **state)
     put_auth(h, ".docker/buildx/config/r.example:5000/team/app/config.json", "r.example:5000", "app:1");
     put_auth(h, ".docker/buildx/config/r.example:5000/team/app@push/config.json", "r.example:5000", "app:push");
     put_auth(h, ".docker/buildx/config/r.example:5000@pull,push/config.json", "r.example:5000", "host:push");
-    put_auth(h, ".docker/buildx/config/registry-1.docker.io/me/x/config.json", "https://index.docker.io/v1/", "hub:1");
+    put_auth(h, ".docker/buildx/config/registry-1.docker.io/me/x/config.json", "https://index.docker.io/v1/",
+             "hub:1");
     CB_AUTO(cb_auth_free) struct cb_auth *a = plain();
     expect(a, "r.example:5000", "team/app", "pull", "app:1");
     expect(a, "r.example:5000", "team/app", "pull,push", "app:push");
@@ -111,12 +115,15 @@ static void helpers_of_registries_conf_stand_around_the_files(void **state)
 {
     struct home *h = *state;
     struct cb_strvec list cb_cleanup_strvec = CB_STRVEC_INIT;
-    static const char *const body =
-        "read -r s; case $s in %s) echo '{\"Username\":\"%s\",\"Secret\":\"s\"}';; *) echo credentials not found; exit 1;; esac";
-    cb_autofree char *first = cb_asprintf(body, "a.example|both.example", "first"), *last = cb_asprintf(body, "*", "last");
+    static const char *const body = "read -r s; case $s in %s) echo '{\"Username\":\"%s\",\"Secret\":\"s\"}';; *) "
+                                    "echo credentials not found; exit 1;; esac";
+    cb_autofree char *first = cb_asprintf(body, "a.example|both.example", "first"),
+                     *last = cb_asprintf(body, "*", "last");
     home_helper(h, "first", first);
     home_helper(h, "last", last);
-    home_put(h, ".docker/config.json", "{\"auths\": {\"both.example\": {\"auth\": \"dTpw\"}, \"f.example\": {\"auth\": \"dTpw\"}, \"a.example/deep\": {\"auth\": \"dTpw\"}}}");
+    home_put(h, ".docker/config.json",
+             "{\"auths\": {\"both.example\": {\"auth\": \"dTpw\"}, \"f.example\": {\"auth\": \"dTpw\"}, "
+             "\"a.example/deep\": {\"auth\": \"dTpw\"}}}");
     cb_strvec_push(&list, "first");
     cb_strvec_push(&list, "containers-auth.json");
     cb_strvec_push(&list, "last");

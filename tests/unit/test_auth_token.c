@@ -288,10 +288,9 @@ static void test_refresh_refused(void **state)
 {
     struct rig *x = *state;
     struct auth_token t = { 0 };
-    struct cb_credential c = { .identity_token = (char *)"r",
-                               .username = (char *)"u",
-                               .password = (char *)"p",
-                               .source = (char *)"test" };
+    struct cb_credential c = {
+        .identity_token = (char *)"r", .username = (char *)"u", .password = (char *)"p", .source = (char *)"test"
+    };
     x->form_status = 401;
     assert_int_equal(fetch(x, &c, &t, NULL), 0);
     assert_string_equal(t.value, "abc");
@@ -499,7 +498,9 @@ static void test_shared(void **state)
     assert_null(auth_token_kept(a, &q)->token.value);
     assert_int_equal(atomic_load(&x->tokens->requests), before);
     cb_auth_set_creds_host(a, "second.example");
-    struct cb_auth_target t = { .host = "second.example", .base_url = x->base, .plain_http = true, .private_ok = true };
+    struct cb_auth_target t = {
+        .host = "second.example", .base_url = x->base, .plain_http = true, .private_ok = true
+    };
     struct cb_scope scope = { "a/b", "pull" };
     struct cb_auth_ask ask = { .scopes = &scope, .n = 1 };
     free(cb_auth_header(a, &t, &ask));
