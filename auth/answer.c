@@ -4,7 +4,6 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
-#define MAX_HEADERS 8
 #define NS INT64_C(1000000000)
 #define BODY_NS (20 * NS) /* of a token's life that should be left for a request with a body */
 
@@ -221,37 +220,17 @@ static int answer_bearer(struct ask *q, const struct auth_challenge *c, struct c
     return fetch_bearer(q, realm, service, err);
 }
 
-static const struct auth_challenge *pick(const struct auth_challenges *c, const char *scheme)
-{
-    for (size_t i = 0; i < c->n; i++)
-        if (!strcmp(c->v[i].scheme, scheme))
-            return &c->v[i];
-    return NULL;
-}
-
 static int answer(struct ask *q, const struct auth_challenges *c, struct cb_error *err)
 {
-    const struct auth_challenge *bearer = pick(c, "bearer");
+    const struct auth_challenge *bearer = auth_challenge_pick(c, "bearer");
     if (bearer)
         return answer_bearer(q, bearer, err);
-    if (pick(c, "basic")) {
+    if (auth_challenge_pick(c, "basic")) {
         learn(q, NULL, NULL);
         return answer_basic(q, err);
     }
     return cb_error_set(err, CB_EAUTH, "%s refuses, and offers no way to authenticate that is known (Bearer, Basic)",
                         q->t->host);
-}
-
-static int read_challenges(const struct cb_http_reply *reply, struct auth_challenges *c, struct cb_error *err)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < MAX_HEADERS; i++) {
-        const char *v = cb_http_header_nth(reply, "WWW-Authenticate", i);
-        if (!v)
-            break;
-        r = auth_challenge_parse(c, v, err);
-    }
-    return r;
 }
 
 int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
@@ -260,7 +239,7 @@ int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const s
     CB_CLEANUP(ask_done)
     struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends };
     CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
-    int r = read_challenges(reply, &c, err);
+    int r = auth_challenge_read(reply, &c, err);
     if (r < 0) {
         cb_error_wrap(err, "%s", t->host);
         return r;
@@ -288,11 +267,11 @@ void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const stru
 {
     CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
     struct ask q = { .a = a, .t = t };
-    if (cb_http_status(reply) != 401 || read_challenges(reply, &c, NULL) < 0)
+    if (cb_http_status(reply) != 401 || auth_challenge_read(reply, &c, NULL) < 0)
         return;
-    const struct auth_challenge *bearer = pick(&c, "bearer");
+    const struct auth_challenge *bearer = auth_challenge_pick(&c, "bearer");
     const char *realm = bearer ? cb_strmap_get(&bearer->params, "realm") : NULL;
-    if (realm || (!bearer && pick(&c, "basic")))
+    if (realm || (!bearer && auth_challenge_pick(&c, "basic")))
         learn(&q, realm, realm ? cb_strmap_get(&bearer->params, "service") : NULL);
 }
 

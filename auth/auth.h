@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "http/http.h"
+#include "oci/json.h"
 #include "oci/reference.h"
 #include "util/error.h"
 #include "util/strvec.h"
@@ -90,6 +91,13 @@ int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const s
                       const struct cb_auth_ask *ask, struct cb_error *err) CB_WUR;
 /* A 401 that came before any request of worth (a probe): what it says of the registry is kept for cb_auth_header. */
 void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply);
+
+/* What would become of a request with these scopes, for people and programs, never a secret: an object with
+ * "credentials" {source, key, user, kind} or null; of a 401 (reply; or NULL) "challenge" {scheme, realm, service,
+ * scope}, "realm" {may_have_credentials, why}; "asked" [scope]; and after a request for a token, "granted" [scope] as
+ * the token says where it can be read ("verified": false), "expires_in" seconds, or "token_error". */
+json_t *cb_auth_explain(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
+                        const struct cb_auth_ask *ask);
 
 /* ---- login, logout ---- */
 struct cb_login {

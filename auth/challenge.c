@@ -7,6 +7,7 @@
 #define MAX_CHALLENGE 8192
 #define MAX_PARAMS 32
 #define MAX_CHALLENGES 32
+#define MAX_HEADERS 8
 
 void auth_challenges_done(struct auth_challenges *c)
 {
@@ -111,4 +112,24 @@ int auth_challenge_parse(struct auth_challenges *c, const char *text, struct cb_
         p = skip(p, ", \t");
     }
     return *p || bad ? cb_error_set(err, CB_EVERIFY, "the registry's WWW-Authenticate header is malformed") : 0;
+}
+
+int auth_challenge_read(const struct cb_http_reply *reply, struct auth_challenges *c, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < MAX_HEADERS; i++) {
+        const char *v = cb_http_header_nth(reply, "WWW-Authenticate", i);
+        if (!v)
+            break;
+        r = auth_challenge_parse(c, v, err);
+    }
+    return r;
+}
+
+const struct auth_challenge *auth_challenge_pick(const struct auth_challenges *c, const char *scheme)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp(c->v[i].scheme, scheme))
+            return &c->v[i];
+    return NULL;
 }

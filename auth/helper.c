@@ -142,14 +142,20 @@ static int read_answer(const char *helper, const json_t *o, struct cb_credential
     return cb_credential_is_set(out);
 }
 
+int auth_helper_read(const char *helper, const char *text, size_t len, struct cb_credential *out,
+                     struct cb_error *err)
+{
+    cb_autojson json_t *o = cb_json_parse(text, len, NULL);
+    return o ? read_answer(helper, o, out, err) : bad_answer(helper, err);
+}
+
 static int get(const char *helper, const struct cb_proc_result *res, struct cb_credential *out, struct cb_error *err)
 {
     if (says_not_found(res))
         return 0;
     if (res->status != 0)
         return failed(helper, res, err);
-    cb_autojson json_t *o = cb_json_parse(res->out.buf, res->out.len, NULL);
-    return o ? read_answer(helper, o, out, err) : bad_answer(helper, err);
+    return auth_helper_read(helper, res->out.buf, res->out.len, out, err);
 }
 
 int auth_helper_get(const char *helper, const char *server, const struct cb_cancel *cancel, struct cb_credential *out,

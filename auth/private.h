@@ -100,6 +100,9 @@ const char *auth_server_name(const char *host);
 /* 1 found, 0 the helper has none, negative. */
 int auth_helper_get(const char *helper, const char *server, const struct cb_cancel *cancel, struct cb_credential *out,
                     struct cb_error *err);
+/* What it printed. 1 found, 0 it has none, negative. */
+int auth_helper_read(const char *helper, const char *text, size_t len, struct cb_credential *out,
+                     struct cb_error *err);
 int auth_helper_store(const char *helper, const char *server, const char *user, const char *secret,
                       struct cb_error *err) CB_WUR;
 /* -CB_ENOTFOUND where the helper has none. */
@@ -116,10 +119,14 @@ struct auth_challenges {
 };
 void auth_challenges_done(struct auth_challenges *c);
 /* Adds those of one header value; -CB_EVERIFY for what RFC 9110 §11.6.1 does not allow. */
+/* All of a reply. */
+int auth_challenge_read(const struct cb_http_reply *reply, struct auth_challenges *c, struct cb_error *err) CB_WUR;
+/* The first of a scheme, or NULL. */
+const struct auth_challenge *auth_challenge_pick(const struct auth_challenges *c, const char *scheme);
 int auth_challenge_parse(struct auth_challenges *c, const char *value, struct cb_error *err) CB_WUR;
 
 /* ---- realm.c ---- */
-/* Whether a token server may be given the credentials of the registry. *reason says why not. */
+/* Whether a token server may be given the credentials of the registry. *reason says why, or why not. */
 bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const char **reason);
 /* Kept for later runs, unless it is the registry's own host. */
 int auth_realm_approve(const char *host, const char *realm, struct cb_error *err) CB_WUR;
@@ -149,6 +156,11 @@ struct auth_kept_token {
 /* Never freed before the table. */
 struct auth_kept_token *auth_token_kept(struct cb_auth *a, const struct auth_token_request *q);
 void auth_token_table_done(struct cb_hashmap *tokens);
+
+/* ---- jwt.c ---- */
+/* The "access" claim of a JSON web token, type, name and actions of each; NULL where it is none. Nothing is verified:
+ * that is the registry's business. */
+json_t *auth_jwt_access(const char *token);
 
 /* ---- scope.c ---- */
 void auth_scope_list(const struct cb_scope *scopes, size_t n, struct cb_strvec *out);

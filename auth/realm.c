@@ -115,17 +115,23 @@ bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const
     *reason = "it is not encrypted";
     if (!strcmp(u.scheme, "http") && strcmp(base.scheme, "http") != 0)
         return false;
+    *reason = "it is the registry's own host and port";
     if (!strcmp(u.host, base.host) && u.port == base.port)
         return true;
+    *reason = "it is on this machine, as the registry is";
     if (is_loopback(u.host) && is_loopback(base.host))
         return true;
+    *reason = "it is not encrypted";
     if (strcmp(u.scheme, "https") != 0)
         return false;
-    *reason = "it is on another host than the registry";
+    *reason = "it is known to be this registry's";
     if (is_known_pair(&base, &u))
         return true;
     /* Who names its token server by a bare address of elsewhere is after that address. */
-    if (is_address(u.host) && strcmp(u.host, base.host) != 0)
-        return false;
-    return t->approve_realm || is_approved(t->host, realm);
+    bool hidden = is_address(u.host) && strcmp(u.host, base.host) != 0;
+    *reason = "it was approved at login";
+    if (!hidden && (t->approve_realm || is_approved(t->host, realm)))
+        return true;
+    *reason = "it is on another host than the registry";
+    return false;
 }

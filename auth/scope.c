@@ -7,9 +7,8 @@
 void auth_scope_list(const struct cb_scope *scopes, size_t n, struct cb_strvec *out)
 {
     for (size_t i = 0; i < n; i++) {
-        cb_autofree char *text = scopes[i].repo
-                                     ? cb_asprintf("repository:%s:%s", scopes[i].repo, scopes[i].actions)
-                                     : cb_asprintf("registry:catalog:%s", scopes[i].actions);
+        cb_autofree char *text = scopes[i].repo ? cb_asprintf("repository:%s:%s", scopes[i].repo, scopes[i].actions)
+                                                : cb_asprintf("registry:catalog:%s", scopes[i].actions);
         if (!cb_strvec_has(out, text))
             cb_strvec_push(out, text);
     }

@@ -75,6 +75,7 @@ static void realm_tls(const struct auth_token_request *q, struct cb_http_tls *ou
     if (cb_url_same_origin(&base, &u)) {
         out->client_cert = cb_strdup_or_null(from->client_cert);
         out->client_key = cb_strdup_or_null(from->client_key);
+        out->unix_socket = cb_strdup_or_null(from->unix_socket);
     }
 }
 

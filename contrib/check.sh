@@ -187,7 +187,7 @@ part_unit()
 
 part_lint()
 {
-    limited 120 "$logs/lint" sh tests/lint/run.sh --tap
+    limited 300 "$logs/lint" sh tests/lint/run.sh --tap
     tap_sum "$logs/lint" "$?" tests/lint/run.sh
 }
 

@@ -62,19 +62,27 @@ static int take_dir(struct cb_http_tls *tls, const char *dir, bool must, struct 
     return r;
 }
 
-int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err)
+void reg_certs_dirs(struct cb_strvec *out)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
-    cb_autofree char *user =
-        xdg && *xdg ? cb_asprintf("%s/containers/certs.d/%s", xdg, host)
-                    : cb_asprintf("%s/.config/containers/certs.d/%s", home && *home ? home : "/root", host);
-    cb_autofree char *containers = cb_asprintf("/etc/containers/certs.d/%s", host);
-    cb_autofree char *docker = cb_asprintf("/etc/docker/certs.d/%s", host);
-    const char *dirs[] = { user, containers, docker };
+    if (xdg && *xdg)
+        cb_strvec_pushf(out, "%s/containers/certs.d", xdg);
+    else
+        cb_strvec_pushf(out, "%s/.config/containers/certs.d", home && *home ? home : "/root");
+    cb_strvec_push(out, "/etc/containers/certs.d");
+    cb_strvec_push(out, "/etc/docker/certs.d");
+}
+
+int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err)
+{
+    struct cb_strvec dirs cb_cleanup_strvec = CB_STRVEC_INIT;
     int r = 0;
     if (cert_dir)
         return take_dir(tls, cert_dir, true, err);
-    for (size_t i = 0; r == 0 && i < CB_COUNTOF(dirs); i++)
-        r = take_dir(tls, dirs[i], false, err);
+    reg_certs_dirs(&dirs);
+    for (size_t i = 0; r == 0 && i < dirs.n; i++) {
+        cb_autofree char *dir = cb_asprintf("%s/%s", dirs.v[i], host);
+        r = take_dir(tls, dir, false, err);
+    }
     return r;
 }

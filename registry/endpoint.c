@@ -2,7 +2,7 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
-#include "registry/private.h"
+#include "registry/endpoint.h"
 #include "util/alloc.h"
 
 bool reg_same_host(const char *a, const char *b)
@@ -35,6 +35,9 @@ void reg_host_free(struct reg_host *h)
     pthread_mutex_destroy(&h->mu);
     free(h->name);
     free(h->authority);
+    free(h->api);
+    free(h->ns);
+    cb_strvec_wipe(&h->headers);
     free(h);
 }
 
@@ -81,20 +84,26 @@ static int add_certs(struct cb_registry *r, struct reg_host *h, struct cb_error 
     return 0;
 }
 
-/* Under r->mu. */
-static struct reg_host *make_host(struct cb_registry *r, const char *name, bool insecure, bool named,
-                                  struct cb_error *err)
+struct reg_host_how reg_host_how(const struct cb_registry *r, const char *name, bool rule_insecure)
+{
+    bool named = is_among(&r->named, name);
+    bool insecure = rule_insecure || is_listed(r->o.insecure, name) || (r->o.tls_verify == 0 && named);
+    return (struct reg_host_how){ .insecure = insecure, .named = named };
+}
+
+struct reg_host *reg_host_make(struct cb_registry *r, const char *name, struct reg_host_how how, struct cb_error *err)
 {
     struct reg_host *h = CB_NEW(struct reg_host);
     h->name = cb_strdup(name);
     h->authority = cb_strdup(reg_same_host(name, "docker.io") ? "registry-1.docker.io" : name);
+    h->api = cb_strdup("/v2");
     h->loopback = reg_is_loopback(name);
-    h->insecure = insecure;
-    h->tls.insecure = insecure || is_listed(r->o.unverified, name);
-    h->plain = insecure || h->loopback ? -1 : 0;
+    h->insecure = how.insecure;
+    h->tls.insecure = how.insecure || is_listed(r->o.unverified, name);
+    h->plain = how.insecure || h->loopback ? -1 : 0;
     pthread_mutex_init(&h->probe, NULL);
     pthread_mutex_init(&h->mu, NULL);
-    if (reg_certs_find(&h->tls, named ? r->o.cert_dir : NULL, name, err) < 0 || add_certs(r, h, err) < 0) {
+    if (reg_certs_find(&h->tls, how.named ? r->o.cert_dir : NULL, name, err) < 0 || add_certs(r, h, err) < 0) {
         reg_host_free(h);
         return NULL;
     }
@@ -107,11 +116,10 @@ static const struct reg_host *host_of(struct cb_registry *r, const char *name, b
                                       struct cb_error *err)
 {
     pthread_mutex_lock(&r->mu);
-    bool named = is_among(&r->named, name);
-    bool insecure = rule_insecure || is_listed(r->o.insecure, name) || (r->o.tls_verify == 0 && named);
-    cb_autofree char *key = cb_asprintf("%s %d %d", name, insecure, named);
+    struct reg_host_how how = reg_host_how(r, name, rule_insecure);
+    cb_autofree char *key = cb_asprintf("%s %d %d", name, how.insecure, how.named);
     struct reg_host *h = cb_hashmap_get(r->hosts, key);
-    if (!h && (h = make_host(r, name, insecure, named, err)))
+    if (!h && (h = reg_host_make(r, name, how, err)))
         cb_hashmap_put(r->hosts, key, h);
     pthread_mutex_unlock(&r->mu);
     return h;
@@ -188,15 +196,18 @@ int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct
 {
     cb_autofree char *full = full_name(w);
     cb_autofree char *name = cb_asprintf("%s/%s", w->host, w->repo);
+    const struct reg_hosts *toml = NULL;
     size_t matched = 0;
     int s = add_mirrors(r, w, out, err);
     if (s < 0 || (out->n && r->o.only_mirrors))
         return s;
     const struct reg_rule *rule = reg_conf_match(&r->conf, full, &matched);
+    if (rule && rule->blocked)
+        return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
+    if ((s = reg_hosts_of(r, w->host, &toml, err)) < 0 || toml)
+        return s < 0 ? s : reg_hosts_pull(r, toml, w, out, err);
     if (!rule)
         return add(r, out, name, false, err);
-    if (rule->blocked)
-        return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
     const char *rest = name + CB_MIN(matched, strlen(name)); /* a prefix may go as far as the tag */
     for (size_t i = 0; s == 0 && i < rule->n_mirrors; i++) {
         cb_autofree char *there = cb_asprintf("%s%s", rule->mirrors[i].location, rest);
@@ -229,10 +240,15 @@ int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo,
                       struct cb_error *err)
 {
     cb_autofree char *name = cb_asprintf("%s/%s", host, repo);
+    struct reg_wanted w = { .host = host, .repo = repo };
+    const struct reg_hosts *toml = NULL;
     size_t matched;
     const struct reg_rule *rule = reg_conf_match(&r->conf, name, &matched);
     if (rule && rule->blocked)
         return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
+    int s = reg_hosts_of(r, host, &toml, err);
+    if (s < 0 || toml)
+        return s < 0 ? s : reg_hosts_push(r, toml, &w, out, err);
     out->h = host_of(r, host, rule && is_push_insecure(rule, host), err);
     if (!out->h)
         return -CB_ECONF;

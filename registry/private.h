@@ -44,6 +44,10 @@ struct reg_endpoint {
 struct reg_host {
     char *name;      /* "docker.io" */
     char *authority; /* "registry-1.docker.io" */
+    char *api;       /* "/v2", or what hosts.toml has in place of it */
+    char *ns;        /* the host it stands for, as a mirror by hosts.toml; or NULL */
+    struct cb_strvec headers; /* of hosts.toml: for this host alone, and not to be shown */
+    bool has_authorization;   /* among them */
     struct cb_http_tls tls;
     bool insecure;         /* plain HTTP may be spoken, certificates need not verify */
     bool loopback;         /* plain HTTP may be spoken */
@@ -65,6 +69,7 @@ struct cb_registry {
     pthread_mutex_t mu;
     pthread_mutex_t fallback; /* held while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
+    struct cb_hashmap *tomls; /* by host → struct reg_hosts (hosts.h) */
 };
 struct reg_endpoints {
     struct reg_endpoint *v;
@@ -112,6 +117,8 @@ int reg_failures_tell(const struct reg_failures *f, struct cb_error *err);
 void reg_failures_done(struct reg_failures *f);
 
 /* ---- certs.c ---- */
+/* The certs.d directories, in order. */
+void reg_certs_dirs(struct cb_strvec *out);
 int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err) CB_WUR;
 
 /* ---- request.c ---- */
@@ -134,6 +141,10 @@ struct reg_request {
 };
 /* Authenticates as needed, finds out http or https once. Any status is success here. */
 int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q,
+             struct cb_http_reply **out, struct cb_error *err) CB_WUR;
+
+/* GET /v2/ without credentials, whatever it answers; *base (owned): the origin that was asked, which t points to. */
+int reg_ping(struct cb_registry *r, const struct reg_endpoint *e, struct cb_auth_target *t, char **base,
              struct cb_http_reply **out, struct cb_error *err) CB_WUR;
 
 /* Waits, unless the work is cancelled before or meanwhile. */

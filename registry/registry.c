@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/registry.h"
 
+#include "registry/endpoint.h"
 #include "registry/private.h"
 #include "util/alloc.h"
 
@@ -12,6 +13,7 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     pthread_mutex_init(&r->mu, NULL);
     pthread_mutex_init(&r->fallback, NULL);
     r->hosts = cb_hashmap_new();
+    r->tomls = cb_hashmap_new();
     if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
         return NULL;
     return CB_TAKE(r);
@@ -26,6 +28,7 @@ void cb_registry_free(struct cb_registry *r)
     for (size_t it = 0; cb_hashmap_next(r->hosts, &it, &key, &h);)
         reg_host_free(h);
     cb_hashmap_free(r->hosts);
+    reg_hosts_table_done(r->tomls);
     reg_conf_done(&r->conf);
     cb_strvec_done(&r->named);
     pthread_mutex_destroy(&r->mu);

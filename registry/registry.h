@@ -214,6 +214,18 @@ int cb_registry_blob_head(struct cb_registry *r, const struct cb_reference *ref,
                           struct cb_error *err) CB_WUR;
 int cb_registry_blob_delete(struct cb_registry *r, const struct cb_reference *ref, struct cb_error *err) CB_WUR;
 
+/* ---- explain.c ---- */
+struct cb_explain_options {
+    const struct cb_reference *ref;
+    bool push;
+    const char *mount_from; /* a repository of the same host, or NULL */
+};
+/* How a pull or push of a reference would go, asked of the registry, without changing anything there: an object for
+ * people and programs, never with a secret (doc/auth.md). *out is set as far as it was found out, whatever comes of the
+ * request at its end: a code of that is the code that a pull or push would end with. */
+int cb_registry_explain(struct cb_registry *r, const struct cb_explain_options *o, json_t **out, struct cb_error *err)
+    CB_WUR;
+
 /* ---- other ---- */
 /* GET /v2/ with these credentials; *realm (owned, may be NULL) is the token realm that took them. For login. */
 int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password,

@@ -4,6 +4,7 @@
 
 #include "registry/private.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 #include "util/timeutil.h"
 
 #define NS INT64_C(1000000000)
@@ -77,20 +78,26 @@ static void set_target(struct attempt *a, bool plain)
                                          .approve_realm = a->q->approve_realm };
 }
 
+static int ask_plainly(struct attempt *a, bool no_retry, struct cb_http_reply **reply, struct cb_error *err)
+{
+    cb_autofree char *url = cb_asprintf("%s%s/", a->base, a->e->h->api);
+    struct cb_http_request req = { .method = "GET",
+                                   .url = url,
+                                   .tls = &a->e->h->tls,
+                                   .origin_headers = &a->e->h->headers,
+                                   .plain_http = a->target.plain_http,
+                                   .private_ok = true,
+                                   .no_redirect = true,
+                                   .no_retry = no_retry };
+    return cb_http_send(a->r->o.http, &req, reply, err);
+}
+
 /* 1: it is spoken there, 0: not, negative. What a 401 tells of the way to authenticate is not thrown away. */
 static int probe(struct attempt *a, bool plain, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     set_target(a, plain);
-    cb_autofree char *url = cb_asprintf("%s/v2/", a->base);
-    struct cb_http_request req = { .method = "GET",
-                                   .url = url,
-                                   .tls = &a->e->h->tls,
-                                   .plain_http = plain,
-                                   .private_ok = true,
-                                   .no_redirect = true,
-                                   .no_retry = true };
-    int s = cb_http_send(a->r->o.http, &req, &reply, err);
+    int s = ask_plainly(a, true, &reply, err);
     if (s < 0)
         return s;
     cb_auth_learn(a->auth, &a->target, reply);
@@ -146,7 +153,8 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
 {
     const struct reg_request *q = a->q;
     struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = sends_much(q) };
-    *tried = a->same_origin ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
+    bool own = a->same_origin && !a->e->h->has_authorization;
+    *tried = own ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
     struct cb_http_request req = {
         .method = q->method,
         .url = a->url,
@@ -156,6 +164,7 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .private_redirect_ok = a->same_origin && a->e->h->insecure,
         .authorization = *tried,
         .headers = q->headers,
+        .origin_headers = a->same_origin ? &a->e->h->headers : NULL,
         .body = q->body,
         .on_sent = q->on_sent,
         .on_sent_arg = q->on_sent_arg,
@@ -182,7 +191,8 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
     for (int tries = 0;; tries++) {
         char *tried = NULL;
         int s = send_once(a, &tried, out, err);
-        bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin;
+        bool asked = s == 0 && cb_http_status(*out) == 401 && !cb_http_crossed_origin(*out) && a->same_origin &&
+                     !a->e->h->has_authorization;
         bool again = asked && tries < MAX_AUTH_TRIES && !q->keep_401 && (q->body.rewind || !q->body.pull);
         if (again) {
             struct cb_auth_ask ask = {
@@ -203,7 +213,14 @@ static int set_url(struct attempt *a, struct cb_error *err)
 {
     struct cb_url base cb_cleanup_url = { 0 }, u cb_cleanup_url = { 0 };
     if (!a->q->url) {
-        a->url = cb_asprintf("%s/v2/%s", a->base, a->q->path);
+        const struct reg_host *h = a->e->h;
+        struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_addf(&url, "%s%s/%s", a->base, h->api, a->q->path);
+        if (h->ns) {
+            cb_strbuf_addf(&url, "%cns=", strchr(a->q->path, '?') ? '&' : '?');
+            cb_percent_encode(&url, h->ns, strlen(h->ns));
+        }
+        a->url = cb_strbuf_detach(&url, NULL);
         a->same_origin = true;
         return 0;
     }
@@ -232,4 +249,15 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
     if (s < 0 && err && !cb_starts_with(cb_error_text(err), e->host))
         cb_error_wrap(err, "registry %s", e->host);
     return s;
+}
+
+int reg_ping(struct cb_registry *r, const struct reg_endpoint *e, struct cb_auth_target *t, char **base,
+             struct cb_http_reply **out, struct cb_error *err)
+{
+    struct reg_request none = { 0 };
+    struct attempt a = { .r = r, .e = e, .q = &none, .auth = r->o.auth };
+    int s = know_scheme(&a, err);
+    *base = a.base;
+    *t = a.target;
+    return s < 0 ? s : ask_plainly(&a, false, out, err);
 }

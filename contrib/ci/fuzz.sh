@@ -15,22 +15,25 @@ cc=${FUZZ_CC:-clang}
 flags="-std=gnu17 -g -O1 -pthread -D_FILE_OFFSET_BITS=64 -fno-omit-frame-pointer -fno-sanitize-recover=undefined"
 includes="-I$top/src -I$top -I$out -include config.h -include util/banned.h"
 
-# Values and text only, so the libraries that the rest needs are not.
+# What reads text and answers of others; what the targets do not reach is not linked.
 build_objects()
 {
     sanitize="-fsanitize=fuzzer-no-link,address,undefined"
-    for source in "$top"/src/util/*.c "$top"/src/oci/*.c "$top"/src/dockerfile/*.c; do
-        object=$out/obj/$(printf '%s' "${source#"$top"/src/}" | tr / _).o
+    for source in "$top"/src/util/*.c "$top"/src/oci/*.c "$top"/src/dockerfile/*.c "$top"/src/http/*.c \
+        "$top"/src/progress/*.c "$top"/auth/*.c "$top"/registry/*.c; do
+        object=$out/obj/$(printf '%s' "${source#"$top"/}" | tr / _).o
         # shellcheck disable=SC2086 # lists of words
         $cc $flags $sanitize $includes -c "$source" -o "$object"
     done
+    rm -f "$out/objects.a"
+    ar rc "$out/objects.a" "$out"/obj/*.o
 }
 
 build_target()
 {
     # shellcheck disable=SC2086 # lists of words
-    $cc $flags -fsanitize=fuzzer,address,undefined $includes "$top/tests/fuzz/fuzz_$1.c" "$out"/obj/*.o \
-        -ljansson -lcrypto -o "$out/fuzz_$1"
+    $cc $flags -fsanitize=fuzzer,address,undefined $includes "$top/tests/fuzz/fuzz_$1.c" "$out/objects.a" \
+        -ljansson -lcrypto -lcurl -o "$out/fuzz_$1"
 }
 
 run_target()

@@ -34,7 +34,7 @@ struct cb_verb {
 
 extern const struct cb_verb cb_verb_build, cb_verb_run, cb_verb_pull, cb_verb_push, cb_verb_tag, cb_verb_images,
     cb_verb_rmi, cb_verb_inspect, cb_verb_history, cb_verb_save, cb_verb_load, cb_verb_prune, cb_verb_login,
-    cb_verb_logout, cb_verb_doctor, cb_verb_version, cb_verb_lint, cb_verb_rollback;
+    cb_verb_logout, cb_verb_doctor, cb_verb_version, cb_verb_lint, cb_verb_rollback, cb_verb_auth;
 /* Kaniko's command line, for a program named `executor`; not among cb_verbs. */
 extern const struct cb_verb cb_verb_executor;
 

@@ -81,6 +81,8 @@ static int login(struct cb_session *s, const struct login_options *o, const char
     struct cb_strbuf user cb_cleanup_strbuf = CB_STRBUF_INIT, pass cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *realm = NULL;
     cb_autofree char *where = NULL;
+    if (o->common.push_authfile || o->common.pull_authfile)
+        return cb_error_set(err, CB_EUSAGE, "login keeps what is good for both: --authfile FILE says where");
     if (!cb_reference_valid_host(host))
         return cb_error_set(err, CB_EUSAGE, "%s is no registry host: write HOST[:PORT]", host);
     int r = credentials(o, &user, &pass, err);

@@ -81,6 +81,9 @@ static int take_retries(const struct cb_common *c, struct cb_http_options *o, st
         return cb_error_set(err, CB_EUSAGE, "--retry %s: write a number up to 1000", c->retry);
     if (c->retry)
         o->retries = (unsigned)n;
+    if (c->limit_rate && (!cb_parse_bytes(c->limit_rate, &o->rate) || !o->rate || o->rate > INT64_MAX / 1000))
+        return cb_error_set(err, CB_EUSAGE, "--limit-rate %s: write bytes a second, such as 500k or 10M",
+                            c->limit_rate);
     return take_durations(c, o, err);
 }
 

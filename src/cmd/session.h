@@ -16,7 +16,7 @@ struct cb_common {
     struct cb_strvec mirrors, certs, client_certs, unverified; /* of the registry client's options, by these names */
     bool only_mirrors;
     int tls_verify;
-    const char *push_authfile, *pull_authfile; /* of the verbs that move images */
+    const char *push_authfile, *pull_authfile, *limit_rate; /* of the verbs that move images */
     struct cb_strvec insecure;
     const char *isolation, *runtime;
 };
@@ -60,7 +60,7 @@ struct cb_common {
         "insecure-registry", 0, CB_OPT_LIST, offsetof(struct type, common.insecure), "HOST[:PORT]",                   \
             "plain HTTP is allowed there", NULL                                                                       \
     }
-/* When a registry is slow, busy or away. */
+/* Whose credentials, and when a registry or the line is slow, busy or away. */
 #define CB_OPT_COMMON_RETRY(type)                                                                                    \
     { "push-authfile", 0,                                                                                            \
       CB_OPT_STRING,   offsetof(struct type, common.push_authfile),                                                  \
@@ -69,6 +69,10 @@ struct cb_common {
         { "pull-authfile", 0,                                                                                        \
           CB_OPT_STRING,   offsetof(struct type, common.pull_authfile),                                              \
           "FILE",          "credentials for what is pulled, in place of all other files",                            \
+          NULL },                                                                                                    \
+        { "limit-rate",  0,                                                                                          \
+          CB_OPT_STRING, offsetof(struct type, common.limit_rate),                                                   \
+          "RATE",        "bytes a second of all transfers together, in each direction (10M)",                        \
           NULL },                                                                                                    \
     { "retry",       0,                                                                                              \
       CB_OPT_STRING, offsetof(struct type, common.retry),                                                            \

@@ -113,6 +113,21 @@ static void resume(struct cb_http *h, struct cb_http_transfer *t)
     curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 
+/* 0, or in how many ms to look again. */
+static int64_t resume_throttled(struct cb_http *h)
+{
+    bool wait = false;
+    for (struct cb_http_transfer *t = h->running, *next; t; t = next) {
+        next = t->next;
+        if (t->throttled && cb_http_rate_allows(h, t->throttled_up ? &h->up : &h->down)) {
+            t->throttled = false;
+            resume(h, t);
+        }
+        wait = wait || t->throttled;
+    }
+    return wait ? cb_http_rate_wait_ms(h) : 0;
+}
+
 static void obey(struct cb_http *h, struct cb_http_transfer *t, unsigned commands)
 {
     if (commands & CB_HTTP_REMOVE) {
@@ -239,7 +254,8 @@ static void *client_main(void *arg)
         }
         bool watch = h->o.cancel && !h->canceled;
         struct curl_waitfd fd = { .fd = watch ? cb_cancel_fd(h->o.cancel) : -1, .events = CURL_WAIT_POLLIN };
-        curl_multi_poll(h->multi, &fd, watch ? 1 : 0, (int)tick, NULL);
+        int64_t wait = h->o.rate ? resume_throttled(h) : 0;
+        curl_multi_poll(h->multi, &fd, watch ? 1 : 0, (int)(wait ? CB_MIN(wait, tick) : tick), NULL);
     }
     cancel_all(h);
     curl_multi_cleanup(h->multi);

@@ -25,6 +25,8 @@ struct cb_http_tls {
     bool insecure;              /* do not verify the server's certificate */
     struct cb_strvec ca_files;  /* PEM files added to the system's pool */
     char *client_cert, *client_key; /* PEM files or NULL */
+    char *unix_socket;              /* where the host listens, in place of its address; no proxy then. Or NULL */
+    int64_t connect_ns;             /* in place of the client's; 0: that */
 };
 void cb_http_tls_done(struct cb_http_tls *t);
 
@@ -35,6 +37,7 @@ struct cb_http_options {
     int64_t max_wait_ns;           /* Retry-After is honoured up to this, per request; 0 = 5 minutes */
     int64_t backoff_ns;            /* before the first further try, then doubled up to 30 of it; 0 = 1 s */
     int64_t stall_ns;              /* less than 1 KiB/s for this long aborts a try; 0 = 30 s */
+    uint64_t rate;                 /* bytes a second of all bodies together, in each direction; 0: no limit */
     int64_t connect_ns;            /* for name, connection and TLS together; 0 = 30 s */
     const char *user_agent;        /* NULL = "cbpush/VERSION" */
     /* Called for each try with redacted text, for --debug; may be NULL. From the requesting threads, several at
@@ -81,6 +84,7 @@ struct cb_http_request {
     bool no_retry;
     const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */
     const struct cb_strvec *headers;  /* "Name: value", or NULL */
+    const struct cb_strvec *origin_headers; /* the same, dropped when a redirect leaves the origin; or NULL */
     struct cb_http_body body;
     /* Told how many body bytes have gone, from the requesting thread; may be NULL. */
     void (*on_sent)(void *arg, uint64_t total);
@@ -113,6 +117,9 @@ uint64_t cb_http_content_length(const struct cb_http_reply *r);
 int cb_http_read(struct cb_http_reply *r, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
 /* The whole body; -CB_EVERIFY past max_body of the request. */
 int cb_http_slurp(struct cb_http_reply *r, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+
+/* The proxy that a URL would be reached through, redacted, for people; NULL: none. Owned. */
+char *cb_http_proxy_shown(const struct cb_http *h, const char *url);
 
 /* URLs. */
 struct cb_url {

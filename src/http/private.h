@@ -48,6 +48,12 @@ struct cb_http_origin {
     int64_t not_before; /* CLOCK_MONOTONIC */
 };
 
+/* ---- rate.c */
+struct cb_http_bucket {
+    int64_t have; /* bytes; less than 0: a debt */
+    int64_t at;   /* when it was filled last; 0: never */
+};
+
 struct cb_http_transfer;
 
 struct cb_http {
@@ -66,8 +72,14 @@ struct cb_http {
     size_t n_commands, cap_commands;
     bool stop, canceled;
 
-    struct cb_http_transfer *running; /* list, client thread only */
+    struct cb_http_transfer *running; /* list, client thread only, as the buckets */
+    struct cb_http_bucket up, down;
 };
+
+/* How many bytes may move now. */
+size_t cb_http_rate_allows(struct cb_http *h, struct cb_http_bucket *b);
+void cb_http_rate_took(struct cb_http *h, struct cb_http_bucket *b, size_t n);
+int64_t cb_http_rate_wait_ms(const struct cb_http *h); /* until any may move again */
 
 /* tls.c; tls may be NULL: the system's trust. */
 int cb_http_tls_apply(struct cb_http *h, CURL *easy, const struct cb_http_tls *tls, struct cb_error *err) CB_WUR;
@@ -108,8 +120,9 @@ struct cb_http_transfer {
     unsigned commands; /* cb_http.lock */
     bool queued;
 
-    struct cb_http_transfer *prev, *next; /* client thread only, as the next three */
+    struct cb_http_transfer *prev, *next; /* client thread only, as the next four */
     bool in_multi, has_place;
+    bool throttled, throttled_up; /* paused because of the rate; of what is sent */
     struct cb_http_watch watch;
     uint64_t header_bytes;
 

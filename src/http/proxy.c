@@ -148,3 +148,16 @@ const char *cb_http_proxy_for(const struct cb_http_env *env, const struct cb_url
     }
     return proxy;
 }
+
+char *cb_http_proxy_shown(const struct cb_http *h, const char *url)
+{
+    struct cb_url u cb_cleanup_url = { 0 };
+    struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
+    const char *proxy = cb_url_parse(&u, url, NULL) == 0 ? cb_http_proxy_for(&h->env, &u) : "";
+    if (!*proxy)
+        return NULL;
+    /* Without a scheme, user name and password stand at the front. */
+    cb_autofree char *full = strstr(proxy, "://") ? cb_strdup(proxy) : cb_asprintf("http://%s", proxy);
+    cb_strbuf_add_url_redacted(&shown, full);
+    return cb_strbuf_detach(&shown, NULL);
+}

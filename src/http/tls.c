@@ -15,6 +15,7 @@ void cb_http_tls_done(struct cb_http_tls *t)
     cb_strvec_done(&t->ca_files);
     free(t->client_cert);
     free(t->client_key);
+    free(t->unix_socket);
     *t = (struct cb_http_tls){ 0 };
 }
 
@@ -173,10 +174,22 @@ static int apply_client_cert(CURL *easy, const struct cb_http_tls *tls, struct c
     return 0;
 }
 
+/* A proxy that is spoken to in TLS is verified by the system's trust, whatever holds for the registry behind it. */
+static void apply_proxy(struct cb_http *h, CURL *easy)
+{
+    const char *bundle = system_bundle(&h->env);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (bundle)
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, bundle);
+    if (h->env.cert_dir)
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, h->env.cert_dir);
+}
+
 int cb_http_tls_apply(struct cb_http *h, CURL *easy, const struct cb_http_tls *tls, struct cb_error *err)
 {
     int r = 0;
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    apply_proxy(h, easy);
     if (tls && tls->insecure) {
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -79,33 +79,41 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct cb_http_transfer *t = arg;
     n *= size;
+    t->throttled = !cb_http_rate_allows(t->h, &t->h->down);
+    t->throttled_up = false;
     pthread_mutex_lock(&t->lock);
-    bool full = cb_http_ring_room(&t->in) < n;
-    t->write_paused = full;
-    if (!full) {
+    bool full = !t->throttled && cb_http_ring_room(&t->in) < n, paused = full || t->throttled;
+    t->write_paused = paused;
+    if (!paused) {
         cb_http_ring_push(&t->in, p, n);
         pthread_cond_broadcast(&t->changed);
     }
     pthread_mutex_unlock(&t->lock);
     if (full)
         give_place_away(t);
-    return full ? CURL_WRITEFUNC_PAUSE : n;
+    if (!paused)
+        cb_http_rate_took(t->h, &t->h->down, n);
+    return paused ? CURL_WRITEFUNC_PAUSE : n;
 }
 
 static size_t on_read(char *p, size_t size, size_t n, void *arg)
 {
     struct cb_http_transfer *t = arg;
+    size_t room = CB_MIN(size * n, cb_http_rate_allows(t->h, &t->h->up));
     pthread_mutex_lock(&t->lock);
-    size_t got = cb_http_ring_pop(&t->out, p, size * n);
+    size_t got = room ? cb_http_ring_pop(&t->out, p, room) : 0;
     bool refused = t->header_done && t->status >= 300;
-    bool wait = !got && !t->body_ended && !refused;
+    t->throttled = !room && !refused && (t->out.len || !t->body_ended);
+    t->throttled_up = t->throttled;
+    bool wait = t->throttled || (!got && !t->body_ended && !refused);
     t->body_taken += got;
     t->body_wanted = true;
     t->read_paused = wait;
     if (wait || t->out.len <= CB_HTTP_RING_MAX / 2)
         pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
-    if (wait)
+    cb_http_rate_took(t->h, &t->h->up, got);
+    if (wait && !t->throttled)
         give_place_away(t);
     if (!got && refused)
         return CURL_READFUNC_ABORT; /* an end here would make half a body look whole */
@@ -172,6 +180,9 @@ static int set_headers(struct cb_http_transfer *t, const struct cb_http_hop *hop
     for (size_t i = 0; r == 0 && headers && i < headers->n; i++)
         if (!is_left_out(headers->v[i], hop))
             r = add_header(t, headers->v[i], err);
+    headers = hop->foreign ? NULL : hop->req->origin_headers;
+    for (size_t i = 0; r == 0 && headers && i < headers->n; i++)
+        r = add_header(t, headers->v[i], err);
     if (r == 0 && hop->req->authorization && !hop->foreign) {
         cb_autofree char *line = cb_asprintf("Authorization: %s", hop->req->authorization);
         r = add_header(t, line, err);
@@ -189,7 +200,9 @@ static int set_headers(struct cb_http_transfer *t, const struct cb_http_hop *hop
 static void set_policy(struct cb_http_transfer *t, const struct cb_http_hop *hop)
 {
     CURL *e = t->easy;
-    const char *proxy = cb_http_proxy_for(&t->h->env, &hop->url);
+    const char *socket = hop->req->tls && !hop->foreign ? hop->req->tls->unix_socket : NULL;
+    const char *proxy = socket ? "" : cb_http_proxy_for(&t->h->env, &hop->url);
+    curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, socket);
     t->proxied = *proxy != '\0';
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, hop->url.scheme);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
@@ -211,6 +224,12 @@ static void set_policy(struct cb_http_transfer *t, const struct cb_http_hop *hop
     curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 }
 
+static void set_connect_timeout(struct cb_http_transfer *t, int64_t ns)
+{
+    curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)CB_MAX(CB_MIN(ns / 1000000, INT64_C(3600000)), INT64_C(1)));
+}
+
 static void set_transport(struct cb_http_transfer *t)
 {
     CURL *e = t->easy;
@@ -218,8 +237,7 @@ static void set_transport(struct cb_http_transfer *t)
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->errbuf);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_USERAGENT, t->h->user_agent);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-                     (long)CB_MAX(CB_MIN(t->h->o.connect_ns / 1000000, INT64_C(3600000)), INT64_C(1)));
+    set_connect_timeout(t, t->h->o.connect_ns);
     curl_easy_setopt(e, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000L);
     curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -237,6 +255,8 @@ static void set_transport(struct cb_http_transfer *t)
  * we are to others nor believe another host unseen. */
 static int apply_tls(struct cb_http_transfer *t, const struct cb_http_hop *hop, struct cb_error *err)
 {
+    if (hop->req->tls && hop->req->tls->connect_ns && !hop->foreign)
+        set_connect_timeout(t, hop->req->tls->connect_ns);
     if (!hop->req->tls)
         return cb_http_tls_apply(t->h, t->easy, NULL, err);
     struct cb_http_tls tls = *hop->req->tls;

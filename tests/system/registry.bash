@@ -8,6 +8,7 @@
 #       --user NAME:PASSWORD        may do everything (repeatable; testuser:testpassword if none is given)
 #       --reader NAME:PASSWORD      may pull (--auth-token; repeatable)
 #       --anonymous GLOB            repositories that all may pull (--auth-token; repeatable)
+#       --client-certs              https, and only for clients with a certificate of the same CA (rig_client)
 #       --tls                       https by a certificate of the file's own CA (rig_ca)
 #       --storage DIR               keeps its data there, instead of in an empty directory of its own
 #   registry_stop NAME              stops it and its token server
@@ -21,6 +22,7 @@
 #   token_requests NAME             the token server's log: a JSON line a request (token_server.py)
 #   token_identity NAME USER:PASSWORD   an identity (refresh) token from the token server
 #   rig_ca                          the CA's certificate
+#   rig_client crt|key              a client's certificate, and its key
 #   docker_config ADDR USER:PASSWORD    writes it to $HOME/.docker/config.json, beside what is there
 #   mirror_conf ADDR [LOCATION]     registries.conf: ADDR is an insecure mirror of LOCATION (docker.io)
 
@@ -46,8 +48,11 @@ rig_pki()
         rig_openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 30 -keyout ca.key -out ca.crt \
             -subj '/CN=cbpush test CA' -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
         rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout server.key -out server.csr -subj /CN=localhost
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n' >server.ext
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test\nextendedKeyUsage=serverAuth\n' >server.ext
         rig_openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile server.ext -out server.crt
+        rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout client.key -out client.csr -subj /CN=client
+        printf 'extendedKeyUsage=clientAuth\n' >client.ext
+        rig_openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile client.ext -out client.crt
         rig_openssl req -x509 -newkey rsa:2048 -noenc -days 30 -keyout token.key -out token.crt -subj '/CN=cbpush test tokens'
     ) || return 1
     mv "$dir.new" "$dir"
@@ -56,6 +61,11 @@ rig_pki()
 rig_ca()
 {
     printf '%s/ca.crt\n' "$(rig_pki)"
+}
+
+rig_client()
+{
+    printf '%s/client.%s\n' "$(rig_pki)" "$1"
 }
 
 # ---- the token server
@@ -110,7 +120,7 @@ storage: {filesystem: {rootdirectory: "$storage"}, delete: {enabled: true}}
 http:
   addr: 127.0.0.1:$port
   secret: cbpush-test
-${tls:+  tls: {certificate: "$pki/server.crt", key: "$pki/server.key"\}}
+${tls:+  tls: {certificate: "$pki/server.crt", key: "$pki/server.key"${clients:+, clientcas: ["$pki/ca.crt"]}\}}
 END
     case $auth in
         token) cat <<END
@@ -135,12 +145,13 @@ htpasswd_line()
 
 registry_start()
 {
-    local auth='' tls='' scheme=http storage='' users=() rest=() name dir port user
+    local auth='' tls='' clients='' scheme=http storage='' users=() rest=() name dir port user
     while [ $# -gt 1 ]; do
         case $1 in
             --auth-token) auth=token ;;
             --htpasswd) auth=htpasswd ;;
             --tls) tls=1 scheme=https ;;
+            --client-certs) tls=1 scheme=https clients=1 ;;
             --user) users+=("$2"); shift ;;
             --storage) storage=$2; shift ;;
             --reader | --anonymous) rest+=("$1" "$2"); shift ;;
@@ -155,6 +166,7 @@ registry_start()
     mkdir -p "$dir"
     : "${storage:=$dir/storage}"
     printf '%s\n' "$scheme" >"$dir/scheme"
+    [ -z "$clients" ] || : >"$dir/clients"
     [ -z "$auth" ] || printf '%s\n' "${users[0]}" >"$dir/creds"
     case $auth in
         token)
@@ -246,10 +258,11 @@ registry_forget()
 # The answer's body, then its status on a line of its own. Fails only if there is no answer.
 registry_curl()
 {
-    local url path=$2
+    local url path=$2 client=()
     url=$(registry_url "$1") || return
+    [ ! -e "$(rig_find "$1")/clients" ] || client=(--cert "$(rig_client crt)" --key "$(rig_client key)")
     shift 2
-    curl -sS --max-time 20 --cacert "$(rig_ca)" -w '\n%{http_code}\n' "$@" "$url$path"
+    curl -sS --max-time 20 --cacert "$(rig_ca)" "${client[@]}" -w '\n%{http_code}\n' "$@" "$url$path"
 }
 
 # registry_skopeo NAME COMMAND ARG…: skopeo with the credentials and the CA of the registry; for `copy` the registry is

@@ -244,7 +244,10 @@ static bool fake_handle(struct server_request *r, void *arg)
         return fake_challenge(f, r) && !strcmp(r->method, "GET");
     if (!strcmp(r->path, "/v2/"))
         return server_reply(r, 200, "", "{}");
-    return strcmp(r->method, "GET") && strcmp(r->method, "HEAD") ? fake_write(f, r) : fake_serve(f, r, r->path + 4);
+    if (strcmp(r->method, "GET") && strcmp(r->method, "HEAD"))
+        return fake_write(f, r);
+    cb_autofree char *key = cb_strndup(r->path + 4, strcspn(r->path + 4, "?"));
+    return fake_serve(f, r, key);
 }
 
 static CB_UNUSED void fake_start(struct fake *f)

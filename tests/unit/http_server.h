@@ -225,20 +225,27 @@ static void *server_accept(void *arg)
     }
 }
 
-static CB_UNUSED struct server *server_start(server_handler *handler, void *arg)
+/* On a socket that is bound already. */
+static CB_UNUSED struct server *server_start_on(int fd, server_handler *handler, void *arg)
 {
     struct server *s = CB_NEW(struct server);
+    *s = (struct server){ .fd = fd, .handler = handler, .arg = arg, .log = CB_STRBUF_INIT };
+    pthread_mutex_init(&s->lock, NULL);
+    if (listen(fd, 64) != 0 || pthread_create(&s->thread, NULL, server_accept, s) != 0)
+        abort();
+    return s;
+}
+
+static CB_UNUSED struct server *server_start(server_handler *handler, void *arg)
+{
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof a;
-    *s = (struct server){ .handler = handler, .arg = arg, .log = CB_STRBUF_INIT };
-    pthread_mutex_init(&s->lock, NULL);
-    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(s->fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(s->fd, 64) != 0)
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0)
         abort();
-    getsockname(s->fd, (struct sockaddr *)&a, &len);
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    struct server *s = server_start_on(fd, handler, arg);
     s->port = ntohs(a.sin_port);
-    if (pthread_create(&s->thread, NULL, server_accept, s) != 0)
-        abort();
     return s;
 }
 

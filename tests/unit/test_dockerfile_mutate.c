@@ -18,23 +18,13 @@
 #include "tests/fuzz/fuzz_pattern.c"
 #include "tests/fuzz/fuzz_platform.c"
 #include "tests/fuzz/fuzz_reference.c"
+#include "fuzz_replay.h"
 
-static const struct {
-    const char *name;
-    void (*run)(char *text, size_t len);
-} targets[] = {
+static const struct fuzz_target targets[] = {
     { "parse", fuzz_parse }, { "lint", fuzz_lint }, { "heredoc", fuzz_heredoc }, { "expand", fuzz_expand },
     { "mount", fuzz_mount }, { "ignore", fuzz_ignore }, { "pattern", fuzz_pattern }, { "match", fuzz_match },
     { "platform", fuzz_platform }, { "reference", fuzz_reference },
 };
-
-/* Each target changes its text. */
-static void run_target(size_t i, const struct cb_strbuf *s)
-{
-    cb_autofree char *text = cb_malloc(s->len + 1);
-    memcpy(text, s->buf ? s->buf : "", s->len + 1);
-    targets[i].run(text, s->len);
-}
 
 static uint64_t seed = 0x9e3779b97f4a7c15u;
 
@@ -107,38 +97,18 @@ static void test_mutations(void **state)
         for (size_t n = 1 + pick(6); n > 0; n--)
             damage(&s, &k);
         /* Mostly Dockerfiles, sometimes the same bytes as something else. */
-        run_target(pick(4) ? pick(2) : pick(CB_COUNTOF(targets)), &s);
+        fuzz_run(&targets[pick(4) ? pick(2) : pick(CB_COUNTOF(targets))], &s);
     }
     for (size_t i = 0; i < k.n; i++)
         cb_strbuf_done(&k.v[i]);
     free(k.v);
 }
 
-static size_t replay(size_t target)
-{
-    const char *data = getenv("CB_TEST_DATA") ? getenv("CB_TEST_DATA") : "tests/data";
-    cb_autofree char *path = cb_asprintf("%s/../fuzz/corpus/%s", data, targets[target].name);
-    DIR *d = opendir(path);
-    size_t n = 0;
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));) {
-        cb_cleanup_strbuf struct cb_strbuf s = CB_STRBUF_INIT;
-        cb_autofree char *file = cb_asprintf("%s/%s", path, e->d_name);
-        if (e->d_name[0] == '.')
-            continue;
-        assert_int_equal(cb_file_slurp(file, 1 << 24, &s, NULL), 0);
-        run_target(target, &s);
-        n++;
-    }
-    closedir(d);
-    return n;
-}
-
 static void test_replay(void **state)
 {
     (void)state;
     for (size_t i = 0; i < CB_COUNTOF(targets); i++)
-        assert_true(replay(i) > 0);
+        assert_true(fuzz_replay(&targets[i]) > 0);
 }
 
 int main(void)
