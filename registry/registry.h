@@ -15,6 +15,23 @@
 #include "progress/progress.h"
 
 struct cb_registry;
+/* Where it is noted how far uploads are, so that another process can go on with one whose process died. A Location may
+ * hold secrets. All of it is an optimisation: an error is told to debug only. From any thread. */
+struct cb_upload_id {
+    const char *host, *repo;
+    const struct cb_digest *digest;
+};
+struct cb_upload_taken {
+    void *entry;     /* NULL: somebody else who lives is at this upload */
+    char *location;  /* owned by the taker; NULL: none was left */
+    uint64_t offset; /* at least so much was there */
+};
+struct cb_upload_journal {
+    int (*take)(void *arg, const struct cb_upload_id *id, struct cb_upload_taken *out, struct cb_error *err);
+    int (*note)(void *entry, const char *location, uint64_t offset, struct cb_error *err); /* NULL: nothing is left */
+    void (*close)(void *entry, bool done);
+    void *arg;
+};
 struct cb_registry_options {
     struct cb_http *http; /* borrowed */
     struct cb_auth *auth; /* borrowed */
@@ -34,7 +51,7 @@ struct cb_registry_options {
     /* Blobs that are larger go in chunks of this many bytes, as far as the registry takes them. 0: what proves best,
      * for blobs of 64 MiB and more; UINT64_MAX: always in one request. */
     uint64_t chunk_size;
-    int64_t backoff_ns; /* before an upload is taken up again, then doubled; 0: 250 ms */
+    const struct cb_upload_journal *journal; /* borrowed; or NULL */
     void (*debug)(void *arg, const char *line);
     void *debug_arg;
     void (*notice)(void *arg, const char *line); /* for the user: an upload begins anew; may be NULL */

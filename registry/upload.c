@@ -29,8 +29,9 @@ int upload_pause(struct upload *u, unsigned tries, struct cb_error *err)
     if (wait > limit)
         return cb_error_set(err, CB_ENET, "%s (it asks to wait %lld s, which is over the limit of %lld s)",
                             cb_error_text(&u->why), (long long)(wait / NS), (long long)(limit / NS));
-    int64_t base = b->p->r->o.backoff_ns ? b->p->r->o.backoff_ns : NS / 4;
-    int64_t own = CB_MIN(CB_MIN(base, MAX_PAUSE_NS) << CB_MIN(tries, 10u), MAX_PAUSE_NS);
+    /* A broken connection is not a busy host: less than the pause between requests of one kind. */
+    int64_t base = CB_MIN(cb_http_backoff_base(b->p->r->o.http) / 4, MAX_PAUSE_NS);
+    int64_t own = CB_MIN(base << CB_MIN(tries, 10u), MAX_PAUSE_NS);
     return reg_pause(b->p->r, CB_MAX(own, wait), err);
 }
 
@@ -80,9 +81,12 @@ static int begin_anew(struct upload *u, struct cb_error *err)
 
 static int go(struct upload *u, struct cb_error *err)
 {
-    int s = u->at.url ? UPLOAD_ON : upload_open(u, err);
+    bool chunks = upload_wants_chunks(u);
+    int s = chunks ? upload_journal_take(u, err) : 0;
+    if (s == 0)
+        s = u->at.url ? UPLOAD_ON : upload_open(u, err);
     if (s == UPLOAD_ON)
-        s = upload_wants_chunks(u) ? upload_chunks(u, err) : upload_whole(u, err);
+        s = chunks ? upload_chunks(u, err) : upload_whole(u, err);
     switch (s) {
     case UPLOAD_LOST:
         return begin_anew(u, err);
@@ -106,6 +110,7 @@ int push_upload(struct push_blob *b, struct push_session *session, struct cb_err
     do
         s = go(&u, err);
     while (s == UPLOAD_ON);
+    upload_journal_close(&u, s >= 0);
     push_session_done(&u.at);
     upload_body_done(&u.body);
     cb_error_done(&u.why);

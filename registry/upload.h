@@ -6,6 +6,7 @@
  *   upload_body.c     the bytes, from any offset on
  *   upload_whole.c    one PUT with everything
  *   upload_chunks.c   PATCH after PATCH, and going on after each kind of fault
+ *   upload_journal.c  what another process left, and what is left to another
  *   upload_limits.c   what a host takes at once, remembered for the life of the client */
 
 #include "registry/private.h"
@@ -53,6 +54,7 @@ struct upload {
     bool reread;            /* the source gave wrong bytes once */
     bool whole;             /* PATCH is not known here, or was not for this blob */
     struct cb_error why;    /* the last fault */
+    void *entry;            /* in the journal, or NULL */
 };
 /* After a request that got no reply: whether it is worth going on. The step, or what s says. */
 int upload_failed(struct upload *u, int s, int step, struct cb_error *e, struct cb_error *err);
@@ -79,6 +81,12 @@ char *upload_url_with_digest(const char *session, const struct cb_digest *d);
 /* ---- upload_whole.c, upload_chunks.c: UPLOAD_DONE, LOST, CHUNKED or WHOLE ---- */
 int upload_whole(struct upload *u, struct cb_error *err) CB_WUR;
 int upload_chunks(struct upload *u, struct cb_error *err) CB_WUR;
+
+/* ---- upload_journal.c: does nothing without a journal ---- */
+/* Makes the entry ours; where the registry still has what was left, u goes on with that. Fails only when cancelled. */
+int upload_journal_take(struct upload *u, struct cb_error *err) CB_WUR;
+void upload_journal_note(struct upload *u); /* the session as it is */
+void upload_journal_close(struct upload *u, bool done);
 
 /* ---- upload_limits.c ---- */
 bool upload_wants_chunks(const struct upload *u);

@@ -200,6 +200,7 @@ static int no_chunks(struct upload *u, struct cb_error *err)
 int upload_chunks(struct upload *u, struct cb_error *err)
 {
     for (;;) {
+        upload_journal_note(u);
         int s = u->offset < u->b->desc.size ? send_chunk(u, err) : close_session(u, err);
         if (s == UPLOAD_ASK)
             s = recover(u, err);

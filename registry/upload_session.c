@@ -81,6 +81,7 @@ void upload_session_drop(struct upload *u)
     push_session_done(&u->at);
     u->offset = u->reached = u->mark = 0;
     u->renewed = u->doubtful = u->spliced = false;
+    upload_journal_note(u);
 }
 
 int upload_follow(struct upload *u, const struct cb_http_reply *reply, struct cb_error *err)

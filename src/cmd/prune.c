@@ -35,7 +35,12 @@ static int prune(struct cb_session *s, const struct prune_options *o, struct cb_
     cb_autofree char *size = cb_size_text(res.bytes);
     printf("%s %llu blobs, %llu trees, %llu cache records: %s\n", o->dry_run ? "would free" : "freed",
            (unsigned long long)res.blobs, (unsigned long long)res.trees, (unsigned long long)res.records, size);
-    return 0;
+    uint64_t uploads = 0;
+    r = cb_store_uploads_prune(s->store, o->dry_run, &uploads, err);
+    if (r == 0 && uploads)
+        printf("%s %llu unfinished upload%s\n", o->dry_run ? "would forget" : "forgot", (unsigned long long)uploads,
+               uploads == 1 ? "" : "s");
+    return r;
 }
 
 static int prune_mounts(struct cb_session *s, const struct prune_options *o, struct cb_error *err)

@@ -123,6 +123,10 @@ static int open_network(struct cb_session *s, struct cb_error *err)
                                       .client_certs = &c->client_certs, .unverified = &c->unverified,
                                       .debug = c->debug ? debug_line : NULL, .debug_arg = s->progress,
                                       .notice = notice_line, .notice_arg = s->progress };
+    if (s->store) {
+        s->journal = cb_session_journal(s->store);
+        ro.journal = &s->journal;
+    }
     if ((r = take_chunk_size(c, &ro, err)) < 0)
         return r;
     s->registry = cb_registry_new(&ro, err);

@@ -121,6 +121,7 @@ struct cb_session {
     struct cb_http *http;
     struct cb_auth *auth;
     struct cb_registry *registry;
+    struct cb_upload_journal journal;
     struct cb_progress *progress;
     int log_fd;
     struct cb_pool *cpu;
@@ -135,6 +136,9 @@ int cb_session_store(struct cb_session *s, const struct cb_process *p, const str
 /* Store, progress, HTTP, credentials, registry, pool: everything that env needs. title: "Building". */
 int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
                     struct cb_error *err) CB_WUR;
+
+/* upload_journal.c */
+struct cb_upload_journal cb_session_journal(struct cb_store *store);
 
 /* A registry host that stands on the command line: --creds and --tls-verify=false are for it. -CB_EUSAGE for a second
  * one with --creds. */

@@ -150,6 +150,8 @@ int cb_lease_clean(struct cb_store *s, struct cb_error *err)
         r = cb_store_each(s, "tmp", reap_leftover, &tmp, err);
     if (r == 0)
         r = cb_store_each(s, "trash", reap_leftover, &trash, err);
+    if (r == 0)
+        r = cb_store_uploads_expire(s, err);
     if (r < 0)
         cb_error_wrap(err, "remove what a killed process left");
     return r;

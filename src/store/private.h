@@ -85,6 +85,10 @@ int cb_store_hold(struct cb_store *s, const struct cb_digest *d, struct cb_error
 int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_digest *d, struct cb_error *err),
                   void *arg, int64_t *oldest_other, struct cb_error *err) CB_WUR;
 
+/* ---- uploads.c ---- */
+/* Removes those that are older than a day. */
+int cb_store_uploads_expire(struct cb_store *s, struct cb_error *err) CB_WUR;
+
 /* ---- content.c ---- */
 /* cb_store_blob_open and cb_store_blob_get that leave no trace in the lease. */
 int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)

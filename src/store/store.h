@@ -8,6 +8,7 @@
  *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
  *   cache/<2 hex>/<hex of key>                cache records, one small file each
  *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
+ *   uploads/<hex>                             uploads that were begun: where they go on (secret; one day)
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
  *   leases/ tmp/ trash/ lock index.lock
  *
@@ -168,6 +169,26 @@ int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, str
                       struct cb_error *err) CB_WUR;
 int cb_store_fact_put(struct cb_store *s, const char *kind, const char *key, const char *value, struct cb_error *err)
     CB_WUR;
+
+/* ---- uploads that were begun, so that another process can go on with one whose process died ---- */
+struct cb_store_upload; /* ours as long as it is open */
+struct cb_store_upload_id {
+    const char *host, *repo;
+    const struct cb_digest *digest;
+};
+struct cb_store_upload_state {
+    char *location; /* owned; NULL: nothing was left, or it is older than a day */
+    uint64_t offset;
+};
+/* *out NULL: another process or thread that lives has it. */
+int cb_store_upload_take(struct cb_store *s, const struct cb_store_upload_id *id, struct cb_store_upload **out,
+                         struct cb_store_upload_state *state, struct cb_error *err) CB_WUR;
+/* Cheap: written, not synced. NULL location: there is nothing to go on with. */
+int cb_store_upload_note(struct cb_store_upload *u, const char *location, uint64_t offset, struct cb_error *err)
+    CB_WUR;
+void cb_store_upload_close(struct cb_store_upload *u, bool done); /* done: it is forgotten */
+/* Removes those that nobody has; *n: how many. */
+int cb_store_uploads_prune(struct cb_store *s, bool dry_run, uint64_t *n, struct cb_error *err) CB_WUR;
 
 /* ---- keeping house ---- */
 struct cb_store_gc_options {

@@ -110,7 +110,6 @@ static void serve(struct client *c, struct uploads *u)
     c->one.arg = u;
     client_open(c, NULL, NULL);
     c->r->o.chunk_size = CHUNK;
-    c->r->o.backoff_ns = 2000000;
 }
 
 /* ---- pure parts ---- */
@@ -413,6 +412,160 @@ static void test_token_refused(void **state)
     assert_int_equal(u.chunks, 4);
 }
 
+/* ---- the journal ---- */
+
+struct journal {
+    char *location;
+    uint64_t offset;
+    unsigned taken, notes, closed;
+    bool busy, broken, done;
+};
+
+static int journal_take(void *arg, const struct cb_upload_id *id, struct cb_upload_taken *out, struct cb_error *err)
+{
+    struct journal *j = arg;
+    assert_string_equal(id->repo, "a/b");
+    assert_true(cb_starts_with(id->host, "127.0.0.1:"));
+    if (j->broken)
+        return cb_error_set(err, CB_ELOCAL, "no room");
+    j->taken++;
+    if (!j->busy)
+        *out = (struct cb_upload_taken){ j, j->location ? cb_strdup(j->location) : NULL, j->offset };
+    return 0;
+}
+
+static int journal_note(void *entry, const char *location, uint64_t offset, struct cb_error *err)
+{
+    struct journal *j = entry;
+    (void)err;
+    free(j->location);
+    j->location = location ? cb_strdup(location) : NULL;
+    j->offset = offset;
+    j->notes++;
+    return 0;
+}
+
+static void journal_close(void *entry, bool done)
+{
+    struct journal *j = entry;
+    j->closed++;
+    j->done = done;
+}
+
+/* A push that ends after three chunks, and what it leaves. */
+static void leave(struct client *c, struct uploads *u, struct cb_upload_journal *ops, struct ours *o)
+{
+    struct journal *j = ops->arg;
+    serve(c, u);
+    c->r->o.journal = ops;
+    ours_make(o, SIZE);
+    u->fault = "403";
+    u->fault_at = 4;
+    u->fault_times = 1;
+    assert_int_equal(push(c, o, NULL, NULL, NULL), -CB_EAUTH);
+    assert_int_equal(j->taken, 1);
+    assert_int_equal(j->closed, 1);
+    assert_false(j->done);
+    assert_int_equal(j->offset, 3 * CHUNK);
+    client_close(c);
+    client_open(c, NULL, NULL);
+    c->r->o.chunk_size = CHUNK;
+    c->r->o.journal = ops;
+}
+
+#define JOURNAL(j) { .take = journal_take, .note = journal_note, .close = journal_close, .arg = (j) }
+
+static void test_journal_goes_on(void **state)
+{
+    struct client *c = *state;
+    struct journal j = { 0 };
+    struct cb_upload_journal ops = JOURNAL(&j);
+    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
+    struct ours CB_CLEANUP(ours_done) o = { 0 };
+    struct cb_push_result res = { 0 };
+    leave(c, &u, &ops, &o);
+    assert_int_equal(push(c, &o, NULL, &res, NULL), 0);
+    assert_true(is_stored(c, &o));
+    assert_int_equal(res.sent, SIZE - 3 * CHUNK);
+    assert_int_equal(u.sessions, 1);
+    assert_true(j.done);
+    assert_int_equal(j.closed, 2);
+    free(j.location);
+}
+
+/* Half a chunk more than was noted is there: the registry's word counts. */
+static void test_journal_is_behind(void **state)
+{
+    struct client *c = *state;
+    struct journal j = { 0 };
+    struct cb_upload_journal ops = JOURNAL(&j);
+    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
+    struct ours CB_CLEANUP(ours_done) o = { 0 };
+    struct cb_push_result res = { 0 };
+    leave(c, &u, &ops, &o);
+    cb_strbuf_add(&u.data, o.body + u.data.len, CHUNK / 2);
+    assert_int_equal(push(c, &o, NULL, &res, NULL), 0);
+    assert_true(is_stored(c, &o));
+    assert_int_equal(res.sent, SIZE - 3 * CHUNK - CHUNK / 2);
+    free(j.location);
+}
+
+/* Gone, or of wrong bytes, or elsewhere: the blob goes from its beginning, and our credentials nowhere. */
+static void test_journal_is_wrong(void **state)
+{
+    struct client *c = *state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct journal j = { 0 };
+        struct cb_upload_journal ops = JOURNAL(&j);
+        struct uploads CB_CLEANUP(uploads_done) u = { 0 };
+        struct ours CB_CLEANUP(ours_done) o = { 0 };
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        char text[CB_DIGEST_TEXT_MAX];
+        leave(c, &u, &ops, &o);
+        if (i == 0)
+            u.open = false;
+        if (i == 1)
+            u.data.buf[7] ^= 1;
+        if (i >= 2)
+            free(CB_TAKE(j.location));
+        if (i == 2)
+            j.location = cb_asprintf("http://%s/v2/a/b/session/1", c->two.host);
+        if (i == 3)
+            j.location = cb_asprintf("https://%s/v2/a/b/session/1", c->two.host);
+        if (push(c, &o, NULL, NULL, &e) < 0)
+            fail_msg("%u: %s", i, cb_error_text(&e));
+        assert_true(is_stored(c, &o));
+        assert_int_equal(u.sessions, 2);
+        assert_true(j.done);
+        free(j.location);
+        cb_autofree char *key = cb_asprintf("a/b/blobs/%s", cb_digest_text(&o.d.digest, text));
+        fake_thing_free(cb_hashmap_remove(c->one.things, key));
+        client_close(c);
+    }
+    assert_int_equal(atomic_load(&c->two.server->connections), 0);
+}
+
+/* Somebody else is at it, or the disk is full: an upload like any other. */
+static void test_journal_is_not_ours(void **state)
+{
+    struct client *c = *state;
+    struct journal j = { .location = (char *)(uintptr_t) "http://127.0.0.1:1/", .offset = 5 };
+    struct cb_upload_journal ops = JOURNAL(&j);
+    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
+    serve(c, &u);
+    c->r->o.journal = &ops;
+    for (unsigned i = 0; i < 2; i++) {
+        struct ours CB_CLEANUP(ours_done) o = { 0 };
+        ours_make(&o, SIZE + i);
+        j.busy = i == 0;
+        j.broken = i == 1;
+        assert_int_equal(push(c, &o, NULL, NULL, NULL), 0);
+        assert_true(is_stored(c, &o));
+    }
+    assert_int_equal(j.notes, 0);
+    assert_int_equal(j.closed, 0);
+}
+
 /* ---- what is learnt of a host ---- */
 
 static void test_size_is_remembered(void **state)
@@ -477,6 +630,10 @@ int main(void)
         CLIENT_TEST(test_wrong_source),
         CLIENT_TEST(test_token_expires),
         CLIENT_TEST(test_token_refused),
+        CLIENT_TEST(test_journal_goes_on),
+        CLIENT_TEST(test_journal_is_behind),
+        CLIENT_TEST(test_journal_is_wrong),
+        CLIENT_TEST(test_journal_is_not_ours),
         CLIENT_TEST(test_size_is_remembered),
         cmocka_unit_test(test_small_chunks_grow),
     };
