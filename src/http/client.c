@@ -378,6 +378,11 @@ int64_t cb_http_max_wait(const struct cb_http *h)
     return h->o.max_wait_ns;
 }
 
+unsigned cb_http_retries(const struct cb_http *h)
+{
+    return h->o.retries;
+}
+
 void cb_http_free(struct cb_http *h)
 {
     if (!h)

@@ -95,6 +95,10 @@ static int transport_failure(const struct cb_http_transfer *t, struct cb_http_fa
     enum kind kind = was_tls_refused(t) ? VERIFY : kind_of(t->result);
     add_detail(&detail, t);
     f->retry = kind == RETRY && !is_name_unknown(t);
+    if (t->result == CURLE_OK) {
+        f->retry = true;
+        return cb_error_set(err, CB_ENET, "the connection ended in the middle of the reply's header");
+    }
     if (t->stalled)
         return cb_error_set(err, CB_ENET, "less than 1 KiB/s for too long, given up");
     switch (kind) {

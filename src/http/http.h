@@ -55,6 +55,7 @@ struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *er
 /* As in force: for what only a caller can repeat. */
 int64_t cb_http_backoff_base(const struct cb_http *h);
 int64_t cb_http_max_wait(const struct cb_http *h);
+unsigned cb_http_retries(const struct cb_http *h);
 /* All replies have been freed before. */
 void cb_http_free(struct cb_http *h);
 CB_DEFINE_CLEANUP(struct cb_http *, cb_http_free)
@@ -82,6 +83,8 @@ struct cb_http_request {
     bool no_redirect;                 /* 3xx is returned as it is */
     bool retry_unsafe;                /* a POST or PATCH that the caller knows to be repeatable */
     bool no_retry;
+    bool only_harmless;               /* tried again only where nothing was done: the caller looks before it repeats */
+    bool *reached;                    /* set where a try that failed had a connection; may be NULL */
     const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */
     const struct cb_strvec *headers;  /* "Name: value", or NULL */
     const struct cb_strvec *origin_headers; /* the same, dropped when a redirect leaves the origin; or NULL */
@@ -93,17 +96,19 @@ struct cb_http_request {
 };
 
 /* A redirect is followed for at most CB_MAX_REDIRECTS hops; each hop must be https, or http on the first host where
- * plain_http holds, never http after https. 303, and 301 and 302 of a POST, go on as GET without the body. Where an
- * upload is answered before its body was read (401 by Expect: 100-continue), pull has not been called. Sends and
- * returns once the header of the final reply (after redirects and retries) is there, whatever its status. Errors are
- * those of transport and policy only: -CB_ENET (retryable ones already retried), -CB_EVERIFY for TLS and for
- * addresses and redirects that policy refuses, -CB_EAUTH for a proxy that wants credentials, -CB_ECONF for
- * certificate files that cannot be read, -CB_ECANCELED, and what pull and rewind return. */
+ * plain_http holds, never http after https; what changes something stays on its host. 303, and 301 and 302 of a POST,
+ * go on as GET without the body. Where an upload is answered before its body was read (401 by Expect: 100-continue),
+ * pull has not been called. Sends and returns once the header of the final reply (after redirects and retries) is
+ * there, whatever its status. Errors are those of transport and policy only: -CB_ENET (retryable ones already
+ * retried), -CB_EVERIFY for TLS and for addresses and redirects that policy refuses, -CB_EAUTH for a proxy that wants
+ * credentials, -CB_ECONF for certificate files that cannot be read, -CB_ECANCELED, and what pull and rewind return. */
 int cb_http_send(struct cb_http *h, const struct cb_http_request *req, struct cb_http_reply **reply,
                  struct cb_error *err) CB_WUR;
 void cb_http_reply_free(struct cb_http_reply *r); /* aborts what is still running */
 CB_DEFINE_CLEANUP(struct cb_http_reply *, cb_http_reply_free)
 unsigned cb_http_status(const struct cb_http_reply *r);
+/* A trouble that may pass. */
+bool cb_http_status_is_retryable(unsigned status);
 /* First value of a header of the final reply, name without case; NULL where absent. */
 const char *cb_http_header(const struct cb_http_reply *r, const char *name);
 /* All values. The n-th or NULL. */
@@ -120,6 +125,8 @@ int cb_http_slurp(struct cb_http_reply *r, struct cb_strbuf *out, struct cb_erro
 
 /* The proxy that a URL would be reached through, redacted, for people; NULL: none. Owned. */
 char *cb_http_proxy_shown(const struct cb_http *h, const char *url);
+/* Hides in text what the request carried as credentials: a server that repeats them is not repeated. */
+void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text);
 
 /* URLs. */
 struct cb_url {

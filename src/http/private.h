@@ -191,7 +191,6 @@ int cb_http_failure_of(const struct cb_http_transfer *t, struct cb_http_failure 
 
 /* ---- retry.c */
 bool cb_http_method_is_idempotent(const char *method);
-bool cb_http_status_is_retryable(unsigned status);
 int64_t cb_http_backoff(int64_t base, unsigned tries); /* before jitter: base, 2 base, … at most 30 base */
 
 /* ---- redirect.c */

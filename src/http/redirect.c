@@ -44,15 +44,17 @@ int cb_http_redirect_follow(struct cb_http_hop *hop, const struct cb_url *first,
         r = cb_http_redirect_allowed(req, first, &hop->url, &to, err);
     if (r < 0)
         return r;
-    bool same_host = cb_streq(first->host, to.host);
+    bool same_host = cb_streq(first->host, to.host), post = cb_streq(hop->method, "POST");
+    bool to_get = (status == 303 && !cb_streq(hop->method, "HEAD")) || (status < 303 && post);
+    if (!same_host && !to_get && !cb_streq(hop->method, "GET") && !cb_streq(hop->method, "HEAD"))
+        return cb_error_set(err, CB_EVERIFY, "redirect of a %s to another host (%s) refused", hop->method, to.host);
     hop->foreign = hop->foreign || !cb_url_same_origin(first, &to);
     hop->other_host = !same_host;
     hop->private_ok = same_host ? req->private_ok : req->private_redirect_ok;
     char ip[CB_HTTP_IP_MAX];
     if (!hop->private_ok && cb_http_host_is_literal(to.host, ip) && cb_http_address_is_private(ip))
         return cb_error_set(err, CB_EVERIFY, "redirect to the private address %s refused", ip);
-    bool post = cb_streq(hop->method, "POST");
-    if ((status == 303 && !cb_streq(hop->method, "HEAD")) || (status < 303 && post)) {
+    if (to_get) {
         hop->method = "GET";
         hop->with_body = false;
     }

@@ -58,12 +58,16 @@ static int try_once(struct exchange *x, int64_t not_before, struct cb_http_trans
         return r;
     pthread_mutex_lock(&t->lock);
     bool answered = t->header_done && !t->canceled;
-    /* A reply that libcurl took for complete though it ended otherwise than with a header of ours: 417. */
-    if (!answered && t->finished && t->result == CURLE_OK && t->status >= 200)
+    /* libcurl takes a header that was cut off for an answer. 417 is one, where it did not ask again after all. */
+    if (!answered && t->finished && t->result == CURLE_OK && t->status == 417)
         answered = t->header_done = true;
     pthread_mutex_unlock(&t->lock);
-    if (!answered)
-        return cb_http_failure_of(t, f, err);
+    if (!answered) {
+        r = cb_http_failure_of(t, f, err);
+        if (x->req->reached && !f->unsent)
+            *x->req->reached = true;
+        return r;
+    }
     *out = CB_TAKE(t);
     return 0;
 }
@@ -81,7 +85,7 @@ static bool may_repeat(const struct exchange *x, bool harmless)
     const struct cb_http_request *req = x->req;
     if (req->no_retry || x->tries >= x->h->o.retries || !cb_http_pump_can_rewind(&x->pump))
         return false;
-    return harmless || req->retry_unsafe || cb_http_method_is_idempotent(x->hop.method);
+    return harmless || (!req->only_harmless && (req->retry_unsafe || cb_http_method_is_idempotent(x->hop.method)));
 }
 
 /* How long to wait before the next try. */
@@ -123,8 +127,8 @@ static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb
         cb_http_gate_good(x->h, t->origin);
         return 0;
     }
-    /* 429 means that nothing was done, whatever the method. */
-    if (t && !may_repeat(x, t->status == 429))
+    /* Who is told to come back later was turned away, whatever the method. */
+    if (t && !may_repeat(x, t->status == 429 || asked_wait(t) >= 0))
         return 0;
     int w = wait_for(x, t, wait, e);
     return w < 0 ? w : 1;
