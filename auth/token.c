@@ -136,6 +136,7 @@ static void add_words(struct cb_http_reply *reply, struct cb_strbuf *out)
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (cb_http_slurp(reply, &body, NULL) < 0)
         return;
+    cb_http_scrub(reply, &body);
     cb_autojson json_t *o = cb_json_parse(body.buf, body.len, NULL);
     const json_t *first = json_array_get(json_object_get(o, "errors"), 0);
     const char *words = json_string_value(json_object_get(o, "details"));

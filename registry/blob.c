@@ -22,6 +22,7 @@ struct remote {
     uint64_t offset, skip, resumed_at;
     unsigned resumes;
     bool no_range;
+    char *coding; /* Content-Encoding of what came last, or NULL */
     struct reg_failures failures;
 };
 
@@ -65,6 +66,8 @@ static int open_once(struct remote *x, struct cb_error *err)
     if (s < 0)
         return s;
     unsigned status = cb_http_status(x->reply);
+    free(x->coding);
+    x->coding = cb_strdup_or_null(cb_http_header(x->reply, "Content-Encoding"));
     x->skip = status == 200 ? x->offset : 0; /* without a range, what we have is read again and dropped */
     if (status == 200 || (status == 206 && ranged && range_holds(x)))
         return 0;
@@ -116,6 +119,10 @@ static int read_once(struct remote *x, void *buf, size_t n, size_t *got, struct 
         s = drop_known(x, err);
     if (s == 0)
         s = cb_http_read(x->reply, buf, n, got, err);
+    if (s == -CB_ENET && x->desc.size && x->offset == x->desc.size) {
+        *got = 0; /* a Content-Length that promised more; the digest tells */
+        return 0;
+    }
     if (s == 0 && *got == 0 && x->offset < x->desc.size)
         s = cb_error_set(err, CB_ENET, "%s: the connection ended after %llu of %llu bytes", place(x),
                          (unsigned long long)x->offset, (unsigned long long)x->desc.size);
@@ -159,6 +166,7 @@ static void remote_close(struct cb_blob_source *b)
     reg_endpoints_done(&x->all);
     reg_failures_done(&x->failures);
     cb_descriptor_done(&x->desc);
+    free(x->coding);
     free(x);
 }
 
@@ -197,10 +205,64 @@ static int open_remote(struct remote *x, const char *host, const char *repo, str
     int s = reg_endpoints_pull(x->r, &w, &x->all, err);
     if (s < 0)
         return s;
+    reg_doubt_order(x->r, &x->all, &x->desc.digest);
     s = open_first(x, err);
     if (s == -CB_ENOTFOUND && foreign && !x->n_urls)
         cb_error_wrap(err, "a foreign layer, which is not fetched from elsewhere");
     return s;
+}
+
+/* ---- the bytes, verified; who served others is remembered ---- */
+
+struct judged {
+    struct cb_blob_source base;
+    struct cb_blob_source *inner;
+    struct remote *x; /* owned by inner */
+};
+
+static int condemn(const struct judged *j, struct cb_error *err)
+{
+    const struct remote *x = j->x;
+    struct cb_strbuf coding cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (x->at < x->all.n)
+        reg_doubt(x->r, &x->all.v[x->at], &x->desc.digest);
+    if (x->coding) {
+        cb_strbuf_add_sanitized(&coding, x->coding, CB_MIN(strlen(x->coding), (size_t)40), false);
+        cb_error_wrap(err, "sent with Content-Encoding: %s, by a proxy perhaps", coding.buf);
+    }
+    return cb_error_wrap(err, "%s", place(x));
+}
+
+static int judged_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
+{
+    struct judged *j = (struct judged *)b;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int s = cb_blob_read(j->inner, buf, n, got, &e);
+    if (s == -CB_EVERIFY)
+        condemn(j, &e);
+    return s < 0 ? cb_error_move(err, &e) : s;
+}
+
+static int judged_seek(struct cb_blob_source *b, uint64_t offset, struct cb_error *err)
+{
+    return cb_blob_seek(((struct judged *)b)->inner, offset, err);
+}
+
+static void judged_close(struct cb_blob_source *b)
+{
+    struct judged *j = (struct judged *)b;
+    j->inner->ops->close(j->inner);
+    free(j);
+}
+
+static struct cb_blob_source *judged_new(struct remote *x)
+{
+    static const struct cb_blob_source_ops ops = { judged_read, judged_close, judged_seek };
+    struct judged *j = CB_NEW(struct judged);
+    j->base.ops = &ops;
+    j->x = x;
+    j->inner = cb_blob_source_verify(&x->base, &x->desc.digest, x->desc.size);
+    return &j->base;
 }
 
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
@@ -216,7 +278,7 @@ int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const 
         remote_close(&x->base);
         return s;
     }
-    *out = cb_blob_source_verify(&x->base, &desc->digest, desc->size);
+    *out = judged_new(x);
     return at->offset ? cb_blob_seek(*out, at->offset, err) : 0;
 }
 

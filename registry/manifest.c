@@ -98,7 +98,18 @@ static int take_body(struct cb_http_reply *reply, const struct cb_reference *ref
     return 0;
 }
 
-/* 1: the body broke off. */
+/* Registries send bytes as they are; a proxy on the way may think it knows better. */
+static void add_hint(const struct cb_http_reply *reply, struct cb_error *err)
+{
+    const char *coding = cb_http_header(reply, "Content-Encoding");
+    struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (!coding)
+        return;
+    cb_strbuf_add_sanitized(&shown, coding, CB_MIN(strlen(coding), (size_t)40), false);
+    cb_error_wrap(err, "sent with Content-Encoding: %s, by a proxy perhaps", shown.buf);
+}
+
+/* 1: the body was at fault. */
 static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
                       struct cb_fetched *out, struct cb_error *err)
 {
@@ -113,19 +124,21 @@ static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const
     if (s < 0) {
         cb_strbuf_done(&out->body);
         cb_descriptor_done(&out->desc);
+        add_hint(reply, err);
         cb_error_wrap(err, "registry %s", e->host);
     }
-    return s == -CB_ENET ? 1 : s;
+    return s == -CB_ENET || s == -CB_EVERIFY ? 1 : s;
 }
 
-/* What comes before the body is repeated in http; a body that breaks off is begun again here. */
+/* What comes before the body is repeated in http; a body that breaks off is begun again here, and so, once, is one that
+ * is not what was asked for: what garbled it on its way may be gone. */
 int reg_manifest_fetch(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
                        struct cb_fetched *out, struct cb_error *err)
 {
     for (unsigned i = 1;; i++) {
         struct cb_error f cb_cleanup_error = CB_ERROR_INIT;
         int s = fetch_once(r, e, ref, out, &f);
-        if (s <= 0 || i == MAX_TRIES)
+        if (s <= 0 || i == (f.code == CB_EVERIFY ? 2 : MAX_TRIES))
             return s ? cb_error_move(err, &f) : 0;
         s = reg_pause(r, RETRY_NS * i, err);
         if (s < 0)
@@ -192,16 +205,24 @@ static int read_head(struct cb_http_reply *reply, const struct cb_reference *ref
     return 0;
 }
 
+/* It was answered, in a way that GET may better: HEAD is what some refuse. Not where the host is busy or out of reach.
+ */
+static bool is_head_to_blame(int s, const struct cb_error *e)
+{
+    return s == -CB_ENET && e->http_status && e->http_status != 429 && e->http_status != 503;
+}
+
 static int head(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
                 struct cb_descriptor *out, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
-    int s = request(r, e, ref, "HEAD", &reply, err);
-    if (s == 0)
-        s = read_head(reply, ref, out, err);
-    if (s == 0 || s == -CB_ECANCELED || s == -CB_EAUTH || s == -CB_ENOTFOUND)
-        return s;
+    struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
+    int s = request(r, e, ref, "HEAD", &reply, &refusal);
+    if (s < 0 && !is_head_to_blame(s, &refusal))
+        return cb_error_move(err, &refusal);
+    if (s == 0 && read_head(reply, ref, out, NULL) == 0)
+        return 0;
     s = reg_manifest_fetch(r, e, ref, &f, err);
     if (s == 0)
         cb_descriptor_copy(out, &f.desc);

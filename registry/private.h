@@ -70,6 +70,7 @@ struct cb_registry {
     pthread_mutex_t fallback; /* held while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
     struct cb_hashmap *tomls; /* by host → struct reg_hosts (hosts.h) */
+    struct cb_hashmap *doubted; /* "host/repo digest" of places that served other bytes */
 };
 struct reg_endpoints {
     struct reg_endpoint *v;
@@ -105,6 +106,10 @@ struct reg_blob_place {
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 
+/* ---- doubt.c: a place that served other bytes than the digest's is asked last for it from then on ---- */
+void reg_doubt(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *d);
+void reg_doubt_order(struct cb_registry *r, struct reg_endpoints *all, const struct cb_digest *d);
+
 /* ---- failures.c: what went wrong at several places in turn ---- */
 struct reg_failures {
     struct cb_error first, last;
@@ -135,6 +140,7 @@ struct reg_request {
     bool repeatable; /* of a POST, PATCH */
     bool no_retry;
     bool keep_401;   /* is not answered but returned: how much of the body arrived has to be asked first */
+    bool only_harmless; /* as in http */
     bool approve_realm;   /* login */
     struct cb_auth *auth; /* NULL: the client's */
     size_t max_body;
@@ -252,6 +258,8 @@ struct push_blob {
 /* ---- push.c ---- */
 /* 1: the target has it; 0: it has not, or does not tell. */
 int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
+/* Every blob of the push is looked for once more, and sent where it is not there (any more). */
+int push_look_again(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
 /* An upload that the registry has opened. */

@@ -84,6 +84,8 @@ static int look(struct push_blob *b, struct cb_error *err)
     unsigned status = cb_http_status(reply);
     if (status == 200)
         return size == b->desc.size || size == UINT64_MAX ? PRESENT : ABSENT;
+    if (cb_http_status_is_retryable(status))
+        return reg_reply_error(reply, err, "look for it in %s/%s", p->e.host, p->e.repo);
     return status == 404 ? ABSENT : UNTOLD;
 }
 
@@ -122,7 +124,7 @@ static int transfer(struct push_blob *b, struct cb_error *err)
 {
     struct push_session session push_cleanup_session = { 0 };
     int s = push_is_there(b, err);
-    if (s == 1)
+    if (s == 1 && !b->done)
         b->result.outcome = CB_BLOB_PRESENT;
     if (s != 0)
         return s < 0 ? s : 0;
@@ -148,7 +150,7 @@ static void blob_job(void *arg)
     if (s == 0 && p->o.on_blob)
         p->o.on_blob(p->o.arg, &b->desc.digest, b->desc.size, b->desc.size, &b->result);
     pthread_mutex_lock(&p->mu);
-    b->done = s == 0;
+    b->done = b->done || s == 0;
     if (s < 0 && !p->error.code)
         cb_error_move(&p->error, &e);
     if (--p->open == 0)
@@ -193,6 +195,20 @@ int cb_push_wait(struct cb_push *p, struct cb_error *err)
     int s = p->error.code ? cb_error_copy(err, &p->error) : 0;
     pthread_mutex_unlock(&p->mu);
     return s;
+}
+
+int push_look_again(struct cb_push *p, struct cb_error *err)
+{
+    int s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http), err);
+    if (s < 0)
+        return s;
+    pthread_mutex_lock(&p->mu);
+    size_t n = p->n;
+    p->open += n;
+    pthread_mutex_unlock(&p->mu);
+    for (size_t i = 0; i < n; i++)
+        cb_pool_submit(p->pool, blob_job, p->v[i]);
+    return cb_push_wait(p, err);
 }
 
 size_t cb_push_results(const struct cb_push *cp, const struct cb_push_result **out)

@@ -20,6 +20,13 @@ static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, cons
     return 0;
 }
 
+/* MANIFEST_BLOB_UNKNOWN, with status 404 or 400. Blobs are seen by HEAD before, but some registries take a while to
+ * agree with themselves, and some clean up in between. */
+static bool misses_blobs(const struct cb_error *e)
+{
+    return (e->http_status == 404 || e->http_status == 400) && strstr(cb_error_text(e), "BLOB_UNKNOWN");
+}
+
 /* What is there already is not sent again; but for a referrer, because only the answer to a PUT tells who keeps the
  * list of its subject, and a push that was killed may have left it out. */
 static int store(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,
@@ -30,7 +37,14 @@ static int store(struct cb_push *p, const struct cb_descriptor *desc, struct cb_
     int s = reg_referrer_read(&referrer, desc, body, err);
     if (s == 0)
         s = manifest_is(p, desc, name, same, err);
-    return s < 0 || (*same && !referrer.entry) ? s : reg_manifest_store(p->r, &p->e, &put, &referrer, err);
+    if (s < 0 || (*same && !referrer.entry))
+        return s;
+    struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
+    s = reg_manifest_store(p->r, &p->e, &put, &referrer, &refusal);
+    if (s == 0 || !misses_blobs(&refusal))
+        return s < 0 ? cb_error_move(err, &refusal) : s;
+    s = push_look_again(p, err);
+    return s < 0 ? s : reg_manifest_store(p->r, &p->e, &put, &referrer, err);
 }
 
 int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,

@@ -85,6 +85,7 @@ void reg_reply_words(struct cb_http_reply *reply, struct cb_strbuf *out)
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (cb_http_slurp(reply, &body, NULL) < 0 || !body.len)
         return;
+    cb_http_scrub(reply, &body);
     cb_autojson json_t *root = cb_json_parse(body.buf, body.len, NULL);
     if (root)
         add_errors(out, root);

@@ -14,6 +14,7 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     pthread_mutex_init(&r->fallback, NULL);
     r->hosts = cb_hashmap_new();
     r->tomls = cb_hashmap_new();
+    r->doubted = cb_hashmap_new();
     if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
         return NULL;
     return CB_TAKE(r);
@@ -29,6 +30,7 @@ void cb_registry_free(struct cb_registry *r)
         reg_host_free(h);
     cb_hashmap_free(r->hosts);
     reg_hosts_table_done(r->tomls);
+    cb_hashmap_free(r->doubted);
     reg_conf_done(&r->conf);
     cb_strvec_done(&r->named);
     pthread_mutex_destroy(&r->mu);

@@ -10,6 +10,7 @@
 #define NS INT64_C(1000000000)
 #define MAX_AUTH_TRIES 2
 #define MUCH (64u << 10) /* a body of that many bytes may take its time */
+#define MAX_PROBES 4
 
 static int get_plain(const struct reg_host *h)
 {
@@ -63,6 +64,7 @@ struct attempt {
     struct cb_auth *auth;
     struct cb_auth_target target;
     bool same_origin; /* q->url is at the registry itself */
+    bool reached;     /* a probe found somebody, who then did not answer */
     char *base, *url;
 };
 
@@ -88,7 +90,8 @@ static int ask_plainly(struct attempt *a, bool no_retry, struct cb_http_reply **
                                    .plain_http = a->target.plain_http,
                                    .private_ok = true,
                                    .no_redirect = true,
-                                   .no_retry = no_retry };
+                                   .no_retry = no_retry,
+                                   .reached = &a->reached };
     return cb_http_send(a->r->o.http, &req, reply, err);
 }
 
@@ -112,7 +115,7 @@ static int neither(const struct cb_error *https, const struct cb_error *http, st
 }
 
 /* Which of the two a host speaks, where both are allowed. A loopback registry is mostly a plain one. */
-static int find_scheme(struct attempt *a, struct cb_error *err)
+static int try_schemes(struct attempt *a, struct cb_error *err)
 {
     struct cb_error https cb_cleanup_error = CB_ERROR_INIT, http cb_cleanup_error = CB_ERROR_INIT;
     bool plain = a->e->h->loopback;
@@ -128,6 +131,23 @@ static int find_scheme(struct attempt *a, struct cb_error *err)
             return cb_error_move(err, e);
     }
     return neither(&https, &http, err);
+}
+
+/* Once more where somebody was there and did not answer; where nobody is, that is soon said. */
+static int find_scheme(struct attempt *a, struct cb_error *err)
+{
+    for (int i = 0;; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        a->reached = false;
+        int s = try_schemes(a, &e);
+        if (s == 0)
+            return 0;
+        if (s != -CB_ENET || !a->reached || i == MAX_PROBES - 1)
+            return cb_error_move(err, &e);
+        s = reg_pause(a->r, cb_http_backoff_base(a->r->o.http) << i, err);
+        if (s < 0)
+            return s;
+    }
 }
 
 static int know_scheme(struct attempt *a, struct cb_error *err)
@@ -170,6 +190,7 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .on_sent_arg = q->on_sent_arg,
         .retry_unsafe = q->repeatable,
         .no_retry = q->no_retry,
+        .only_harmless = q->only_harmless,
         .max_body = q->max_body,
     };
     return cb_http_send(a->r->o.http, &req, out, err);

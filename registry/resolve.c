@@ -79,22 +79,38 @@ static int select_manifest(struct cb_registry *r, const struct cb_resolve_option
     return s;
 }
 
+/* 1: what came is not it. */
+static int read_config(struct cb_registry *r, const struct cb_reference *ref, const struct cb_descriptor *c,
+                       struct cb_strbuf *out, struct cb_error *err)
+{
+    cb_autosource struct cb_blob_source *src = NULL;
+    char buf[16384];
+    int s = cb_registry_blob(r, ref->host, ref->repo, c, &src, err);
+    cb_strbuf_reset(out);
+    for (size_t got = 1; s == 0 && got;) {
+        s = cb_blob_read(src, buf, sizeof buf, &got, err);
+        if (s == 0)
+            cb_strbuf_add(out, buf, got);
+    }
+    return s == -CB_EVERIFY && src ? 1 : s;
+}
+
 static int get_config(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
                       const struct cb_reference *ref, struct cb_error *err)
 {
-    cb_autosource struct cb_blob_source *src = NULL;
     const struct cb_descriptor *c = &x->manifest.config;
-    char buf[16384];
+    struct cb_error garbled cb_cleanup_error = CB_ERROR_INIT;
     if (c->size > CB_MAX_MANIFEST)
         return cb_error_set(err, CB_EVERIFY, "the image configuration is too large (%llu bytes)",
                             (unsigned long long)c->size);
-    int s = have(o, &c->digest, &x->config_body) ? 0 : cb_registry_blob(r, ref->host, ref->repo, c, &src, err);
-    for (size_t got = 1; s == 0 && src && got;) {
-        s = cb_blob_read(src, buf, sizeof buf, &got, err);
-        if (s == 0)
-            cb_strbuf_add(&x->config_body, buf, got);
-    }
-    return s < 0 ? s : cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
+    int s = have(o, &c->digest, &x->config_body) ? 0 : read_config(r, ref, c, &x->config_body, &garbled);
+    if (s < 0)
+        return cb_error_move(err, &garbled);
+    if (s == 1) /* once more, from elsewhere perhaps */
+        s = read_config(r, ref, c, &x->config_body, err);
+    if (s != 0)
+        return s == 1 ? -CB_EVERIFY : s;
+    return cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
 }
 
 static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,

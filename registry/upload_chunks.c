@@ -143,7 +143,7 @@ static int close_session(struct upload *u, struct cb_error *err)
     u->b->source_failed = false;
     int s = reg_send(p->r, &p->e, &q, &reply, &e);
     if (s < 0)
-        return upload_failed(u, s, UPLOAD_LOST, &e, err);
+        return upload_failed(u, s, s == -CB_EAUTH ? s : UPLOAD_LOST, &e, err);
     unsigned status = cb_http_status(reply);
     return status == 200 || status == 201 || status == 204 ? UPLOAD_DONE : close_refused(u, reply, err);
 }

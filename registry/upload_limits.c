@@ -62,12 +62,13 @@ void upload_chunk_taken(const struct upload *u, uint64_t n, int64_t ns)
 int upload_chunk_refused(const struct upload *u, uint64_t n, struct cb_error *err)
 {
     struct reg_host *h = host_of(u);
+    uint64_t least = CB_MAX((uint64_t)SMALLEST_CHUNK, u->at.chunk_min);
     pthread_mutex_lock(&h->mu);
     if (!h->limits.too_large || n < h->limits.too_large)
         h->limits.too_large = n;
-    h->limits.chunk = n / 2;
+    h->limits.chunk = CB_MAX(n / 2, least);
     pthread_mutex_unlock(&h->mu);
-    if (n / 2 >= CB_MAX((uint64_t)SMALLEST_CHUNK, u->at.chunk_min))
+    if (n > least)
         return 0;
     return cb_error_set(err, CB_ENET, "registry %s refuses a chunk of %llu bytes%s", h->name, (unsigned long long)n,
                         u->at.chunk_min ? ", and wants none that is smaller" : ", and so any");

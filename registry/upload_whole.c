@@ -38,5 +38,5 @@ int upload_whole(struct upload *u, struct cb_error *err)
     upload_body_part(&u->body, 0, b->desc.size);
     upload_body_fill(&u->body, &q);
     int s = reg_send(p->r, &p->e, &q, &reply, &e);
-    return s < 0 ? upload_failed(u, s, UPLOAD_LOST, &e, err) : judge(u, reply, err);
+    return s < 0 ? upload_failed(u, s, s == -CB_EAUTH ? s : UPLOAD_LOST, &e, err) : judge(u, reply, err);
 }

@@ -63,6 +63,7 @@ struct counted {
     struct cb_step *step;
     char id[32];
     uint64_t n, total, told;
+    bool *open; /* until its end, where the bytes are known to be those of the digest */
 };
 
 static int counted_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
@@ -72,6 +73,7 @@ static int counted_read(struct cb_blob_source *b, void *buf, size_t n, size_t *g
     if (r < 0)
         return r;
     c->n += *got;
+    *c->open = *got != 0;
     if (*got == 0 || c->n - c->told >= COPY_BUF) {
         c->told = c->n;
         cb_step_status(c->step, c->id, c->n, c->total);
@@ -89,12 +91,14 @@ static void counted_close(struct cb_blob_source *b)
 static const struct cb_blob_source_ops counted_ops = { counted_read, counted_close };
 
 static struct cb_blob_source *counted_new(struct cb_blob_source *inner, struct cb_step *step,
-                                          const struct cb_layer_encoding *e)
+                                          const struct cb_layer_encoding *e, bool *open)
 {
     struct counted *c = CB_NEW(struct counted);
     c->base.ops = &counted_ops;
     c->inner = inner;
     c->step = step;
+    c->open = open;
+    *open = true;
     c->total = e->size;
     cb_slot_short_digest(c->id, &e->digest);
     cb_step_status(step, c->id, 0, e->size);
@@ -204,7 +208,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, struct cb_error 
     return 0;
 }
 
-static int fetch(struct bring *b, struct cb_error *err)
+static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
 {
     struct cb_blob_source *src = NULL;
     char id[32];
@@ -212,7 +216,7 @@ static int fetch(struct bring *b, struct cb_error *err)
                       : cb_store_blob_source(b->slot->env->store, &b->encoding->digest, &src, err);
     if (r < 0)
         return r;
-    src = counted_new(src, b->want->step, b->encoding);
+    src = counted_new(src, b->want->step, b->encoding, open);
     if (b->missing & (CB_NEED_TOC | CB_NEED_TREE)) {
         r = take_in(b, src, err);
     } else {
@@ -223,6 +227,33 @@ static int fetch(struct bring *b, struct cb_error *err)
     if (r == 0)
         cb_step_status_done(b->want->step, id);
     return r;
+}
+
+/* Its bytes are checked before anything reads them, and kept. */
+static int fetch_checked(struct bring *b, struct cb_error *err)
+{
+    struct cb_blob_source *src = NULL;
+    bool open = false;
+    int r = open_origin(b->slot, &b->layer, b->encoding, &src, err);
+    if (r < 0)
+        return r;
+    src = counted_new(src, b->want->step, b->encoding, &open);
+    r = copy_blob(b, src, err);
+    src->ops->close(src);
+    b->remote = r < 0;
+    return r < 0 ? r : fetch_once(b, &open, err);
+}
+
+/* What came garbled is asked for once more; another place may have it right. Not a layer whose bytes are the right ones
+ * and still wrong. */
+static int fetch(struct bring *b, struct cb_error *err)
+{
+    struct cb_error garbled cb_cleanup_error = CB_ERROR_INIT;
+    bool open = false;
+    int r = fetch_once(b, &open, &garbled);
+    if (r != -CB_EVERIFY || !open || !b->remote)
+        return r < 0 ? cb_error_move(err, &garbled) : 0;
+    return fetch_checked(b, err);
 }
 
 /* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would
