@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Checks everything on a Debian 12 machine, also a fresh one: installs what is missing, builds, tests.
-# usage: sh contrib/check.sh [unit|lint|clang|asan|distcheck|system]...   (default: all of them, in this order)
+# usage: sh contrib/check.sh [unit|lint|clang|asan|distcheck|registry|system]...   (default: all of them, in this order)
 #
 # The last line is `N passed, N failed`, with `, N skipped` if there are any; exit status 1 if anything failed or
 # nothing ran. Every failure is shown with its log. CB_NO_INSTALL=1: install nothing.
@@ -13,7 +13,7 @@ CB_TOP=$(cb_top) || exit 1
 export CB_TOP
 cd "$CB_TOP" || exit 1
 
-all_parts='unit lint clang asan distcheck system'
+all_parts='unit lint clang asan distcheck registry system'
 passed=0 failed=0 skipped=0
 running=
 PATH=$PATH:/usr/sbin:/sbin
@@ -211,6 +211,17 @@ part_distcheck()
     limited 3600 "$logs/distcheck" make -C build-check/gcc -j"$(cb_jobs)" distcheck \
         DISTCHECK_CONFIGURE_FLAGS='--enable-werror CC=gcc'
     whole "$?" 'make distcheck' "$logs/distcheck"
+}
+
+# cbpush against registries that misbehave, and the rig against itself.
+part_registry()
+{
+    need_build || return
+    for table in '' broken.txt; do
+        limited 1800 "$logs/registry" env CBPUSH="$CB_TOP/build-check/gcc/cbpush" \
+            python3 -B tests/registry/matrix.py ${table:+"tests/registry/$table"}
+        tap_sum "$logs/registry" "$?" "tests/registry/matrix.py $table"
+    done
 }
 
 part_system()
