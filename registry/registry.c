@@ -51,20 +51,27 @@ void cb_registry_name_host(struct cb_registry *r, const char *host)
     pthread_mutex_unlock(&r->mu);
 }
 
-/* GET /v2/ as this user; a registry that asks nobody takes anybody. */
-static int check_login(struct cb_registry *r, struct cb_auth *auth, const char *host, struct cb_error *err)
+/* GET /v2/ as this user; a registry that asks nobody takes anybody. *url: owned. */
+static int ping(struct cb_registry *r, struct cb_auth *auth, const char *host, char **url, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
-    struct reg_request q = { .method = "GET", .path = "", .auth = auth, .approve_realm = true };
+    struct reg_request q = { .method = "GET", .path = "", .auth = auth, .approve_realm = auth != NULL };
     int s = reg_endpoint_push(r, host, "login", &e, err);
     if (s == 0)
         s = reg_send(r, &e, &q, &reply, err);
+    if (s == 0 && cb_http_status(reply) == 200)
+        *url = cb_strndup(cb_http_url(reply), strcspn(cb_http_url(reply), "?"));
     if (s < 0 || cb_http_status(reply) == 200)
         return s;
     return cb_http_status(reply) == 404
                ? cb_error_set(err, CB_ENET, "%s answers, but is no registry: there is no /v2/", host)
                : reg_reply_error(reply, err, "registry %s", host);
+}
+
+int cb_registry_ping(struct cb_registry *r, const char *host, char **url, struct cb_error *err)
+{
+    return ping(r, NULL, host, url, err);
 }
 
 int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password,
@@ -79,7 +86,8 @@ int cb_registry_check_login(struct cb_registry *r, const char *host, const char 
     explicit_bzero(creds, strlen(creds));
     cb_auth_set_creds_host(auth, host);
     cb_registry_name_host(r, host);
-    int s = check_login(r, auth, host, err);
+    cb_autofree char *url = NULL;
+    int s = ping(r, auth, host, &url, err);
     if (s == 0)
         *realm = cb_auth_last_realm(auth);
     return s;

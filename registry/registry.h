@@ -244,6 +244,8 @@ int cb_registry_explain(struct cb_registry *r, const struct cb_explain_options *
     CB_WUR;
 
 /* ---- other ---- */
+/* GET /v2/, with our credentials where it wants some. *url (owned): what answered, "https://HOST/v2/". */
+int cb_registry_ping(struct cb_registry *r, const char *host, char **url, struct cb_error *err) CB_WUR;
 /* GET /v2/ with these credentials; *realm (owned, may be NULL) is the token realm that took them. For login. */
 int cb_registry_check_login(struct cb_registry *r, const char *host, const char *username, const char *password,
                             char **realm, struct cb_error *err) CB_WUR;

@@ -112,6 +112,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_build = {
     .name = "build",
+    .topic = CB_TOPIC_BUILD,
     .summary = "build an image from a Dockerfile, and push it",
     .operands = "[OPTIONS] [CONTEXT]",
     .details = "CONTEXT is a directory, by default the current one; an http(s) URL of a tar or of a Dockerfile; a git\n"

@@ -19,13 +19,19 @@ struct cb_verb;
 /* Before any thread exists: the user namespace where the verb works on trees, limits, signals. */
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err) CB_WUR;
 
+/* Where `cbpush help` lists it. */
+enum cb_topic { CB_TOPIC_IMAGES, CB_TOPIC_BUILD, CB_TOPIC_REGISTRY, CB_TOPIC_HOUSE };
+
 struct cb_verb {
     const char *name;
+    const char *alias;         /* another name for it, or NULL */
+    enum cb_topic topic;
     const char *summary;       /* one line for `cbpush help` */
     const char *operands;      /* "[OPTIONS] [CONTEXT]" */
     const char *details;       /* paragraphs for --help, or NULL */
     const struct cb_opt *options;
     const struct cb_opt_group *groups; /* more of them, or NULL */
+    const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
@@ -34,13 +40,18 @@ struct cb_verb {
 
 extern const struct cb_verb cb_verb_build, cb_verb_run, cb_verb_pull, cb_verb_push, cb_verb_tag, cb_verb_images,
     cb_verb_rmi, cb_verb_inspect, cb_verb_history, cb_verb_save, cb_verb_load, cb_verb_prune, cb_verb_login,
-    cb_verb_logout, cb_verb_doctor, cb_verb_version, cb_verb_lint, cb_verb_rollback, cb_verb_auth;
+    cb_verb_logout, cb_verb_doctor, cb_verb_version, cb_verb_lint, cb_verb_rollback, cb_verb_auth, cb_verb_tags,
+    cb_verb_catalog, cb_verb_digest, cb_verb_manifest, cb_verb_blob, cb_verb_config, cb_verb_delete,
+    cb_verb_referrers, cb_verb_ping;
 /* Kaniko's command line, for a program named `executor`; not among cb_verbs. */
 extern const struct cb_verb cb_verb_executor;
 
 /* NULL-terminated, in the order of `cbpush help`. */
 extern const struct cb_verb *const cb_verbs[];
 const struct cb_verb *cb_verb_find(const char *name);
+/* Runs the one of self->subs that the first word names; what looks like a reference is for the first of them. */
+int cb_verb_run_sub(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
+                    struct cb_error *err);
 /* `cbpush help [VERB]`: to standard output. */
 int cb_help(const char *verb, struct cb_error *err) CB_WUR;
 void cb_verb_help(const struct cb_verb *v);

@@ -71,6 +71,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_doctor = {
     .name = "doctor",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "tell what works on this machine, and what would help",
     .operands = "[OPTIONS]",
     .options = options,

@@ -168,6 +168,7 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
 
 const struct cb_verb cb_verb_lint = {
     .name = "lint",
+    .topic = CB_TOPIC_BUILD,
     .summary = "check Dockerfiles by the rules of BuildKit",
     .operands = "[OPTIONS] [CONTEXT|FILE…]",
     .details =

@@ -118,6 +118,7 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
 
 const struct cb_verb cb_verb_login = {
     .name = "login",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "keep credentials for a registry",
     .operands = "[OPTIONS] [HOST[:PORT]]",
     .options = login_table,
@@ -152,6 +153,7 @@ static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb
 
 const struct cb_verb cb_verb_logout = {
     .name = "logout",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "forget credentials for a registry",
     .operands = "[OPTIONS] [HOST[:PORT]]",
     .options = logout_table,

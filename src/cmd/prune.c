@@ -77,6 +77,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_prune = {
     .name = "prune",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "free what no name needs",
     .operands = "[OPTIONS]",
     .options = options,

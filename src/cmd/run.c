@@ -354,6 +354,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_run = {
     .name = "run",
+    .topic = CB_TOPIC_BUILD,
     .summary = "run a command in an image; what it changes is dropped at its end",
     .operands = "[OPTIONS] IMAGE [COMMAND [ARG]…]",
     .details = "The status is that of the command: 128 + the signal that ended it, 127 where there is no such\n"

@@ -146,6 +146,23 @@ static int open_log(struct cb_session *s, const char *path, struct cb_progress_o
     return 0;
 }
 
+static void start_progress(struct cb_session *s, const struct cb_progress_options *po)
+{
+    s->progress = cb_progress_new(po);
+    cb_progress_set_debug(s->progress, s->common->debug);
+}
+
+/* Lines that a registry's failures are worth, and no more. */
+int cb_session_network(struct cb_session *s, const struct cb_process *p, const struct cb_common *c,
+                       struct cb_error *err)
+{
+    struct cb_progress_options po = { .mode = CB_PROGRESS_PLAIN, .fd = STDERR_FILENO };
+    s->process = p;
+    s->common = c;
+    start_progress(s, &po);
+    return open_network(s, err);
+}
+
 int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
                     struct cb_error *err)
 {
@@ -161,8 +178,7 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
         cb_isolator_new(c->isolation, c->runtime, cb_store_root_fd(s->store), (enum cb_id_mode)p->id_mode, err);
     if (!s->isolator)
         return -CB_EUSAGE;
-    s->progress = cb_progress_new(&po);
-    cb_progress_set_debug(s->progress, c->debug);
+    start_progress(s, &po);
     s->cpu = cb_pool_new("cpu", cb_cpu_count());
     r = open_network(s, err);
     s->env = (struct cb_build_env){ .store = s->store, .registry = s->registry, .http = s->http,

@@ -139,6 +139,9 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
 
 /* upload_journal.c */
 struct cb_upload_journal cb_session_journal(struct cb_store *store);
+/* HTTP, credentials and registry alone, for verbs that need no store. */
+int cb_session_network(struct cb_session *s, const struct cb_process *p, const struct cb_common *c,
+                       struct cb_error *err) CB_WUR;
 
 /* A registry host that stands on the command line: --creds and --tls-verify=false are for it. -CB_EUSAGE for a second
  * one with --creds. */

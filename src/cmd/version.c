@@ -41,6 +41,7 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
 
 const struct cb_verb cb_verb_version = {
     .name = "version",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "versions of cbpush and of what it is made with",
     .operands = "",
     .options = options,

@@ -1,0 +1,293 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The verbs that ask a registry: what they print is what skopeo and curl see, what they change is what was meant.
+
+load helpers
+
+OCI_MANIFEST=application/vnd.oci.image.manifest.v1+json
+OCI_INDEX=application/vnd.oci.image.index.v1+json
+
+setup_file()
+{
+    rig_setup_file
+    registry_start plain
+    registry_start --auth-token --user alice:s3cret:with:colons --reader bob:readonly --anonymous 'public/*' tokens
+    push_busybox plain team/box:1
+    push_busybox tokens team/box:1
+}
+
+setup()
+{
+    rig_setup
+    registry_forget plain
+    registry_forget tokens
+    plain=$(registry_addr plain)
+    tokens=$(registry_addr tokens)
+    docker_config "$tokens" alice:s3cret:with:colons
+}
+
+# get PATH [ARG…]: body from the plain registry, by curl.
+get()
+{
+    curl -sSf --max-time 20 -H "Accept: $OCI_MANIFEST" -H "Accept: $OCI_INDEX" "${@:2}" "http://$plain$1"
+}
+
+status_of()
+{
+    curl -sS --max-time 20 -o /dev/null -w '%{http_code}' -H "Accept: $OCI_MANIFEST" -H "Accept: $OCI_INDEX" "${@:2}" "http://$plain$1"
+}
+
+skopeo_digest()
+{
+    registry_skopeo "$1" inspect --format '{{.Digest}}' "docker://$(registry_addr "$1")/$2"
+}
+
+sha256_of()
+{
+    printf 'sha256:%s\n' "$(sha256sum "$@" | cut -d ' ' -f 1)"
+}
+
+# artifact SUBJECT-DIGEST TYPE: a manifest that refers to it; its blob has to be there.
+artifact()
+{
+    printf '{"schemaVersion":2,"mediaType":"%s","artifactType":"%s","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}],"subject":{"mediaType":"%s","digest":"%s","size":7},"annotations":{"n":"%s"}}' \
+        "$OCI_MANIFEST" "$2" "$OCI_MANIFEST" "$1" "${3-1}"
+}
+
+# ---- lists
+
+@test "tags are those that skopeo lists, one a line or as JSON" {
+    local i
+    cbpush manifest get "$tokens/team/box:1" >m
+    for i in 2 3 latest v1.0_x; do
+        assert_equal "$(cbpush manifest put "$tokens/team/box:$i" m)" "$(sha256_of m)"
+    done
+    registry_skopeo tokens list-tags "docker://$tokens/team/box" >judge.json
+    assert_equal "$(cbpush tags "$tokens/team/box")" "$(jq -r '.Tags[]' judge.json)"
+    assert_equal "$(cbpush list-tags --json "docker://$tokens/team/box" | jq -S .)" "$(jq -S . judge.json)"
+    assert_equal "$(cbpush tags -n 2 "$tokens/team/box" | wc -l)" 2
+    run cbpush tags "$tokens/team/none"
+    assert_status 4
+    run cbpush tags "$tokens/team/box:1"
+    assert_status 2
+    # A reader that has seen enough ends it.
+    run timeout 20 bash -c "'$CBPUSH' tags '$tokens/team/box' | head -n 1"
+    assert_equal "$output" "$(jq -r '.Tags[0]' judge.json)"
+}
+
+@test "catalog goes on page by page" {
+    local i all
+    for i in a b/c d e f; do push_busybox tokens "cat/$i:1"; done
+    all=$(cbpush catalog "$tokens")
+    assert_equal "$all" "$(printf 'cat/%s\n' a b/c d e f; echo team/box)"
+    registry_forget tokens
+    assert_equal "$(cbpush catalog --page 2 "$tokens/")" "$all"
+    assert_equal "$(registry_requests tokens '"GET /v2/_catalog.* 200 ' | wc -l)" 3
+    assert_contains "$(token_requests tokens)" '"registry:catalog:*"'
+    assert_equal "$(cbpush catalog --last cat/d --limit 2 "$tokens")" "$(printf 'cat/e\ncat/f')"
+    assert_equal "$(cbpush catalog --json "$tokens" | jq -c .repositories)" "$(jq -Rnc '[inputs]' <<<"$all")"
+}
+
+# ---- what is there
+
+@test "digest, manifest and config are byte for byte what skopeo sees" {
+    local ref=$tokens/team/box:1 digest
+    digest=$(skopeo_digest tokens team/box:1)
+    assert_equal "$(cbpush digest "$ref")" "$digest"
+    assert_equal "$(registry_requests tokens '"GET /v2/team/.*cbpush' | wc -l)" 0 # a HEAD
+    assert_equal "$(cbpush digest --full-ref "$ref")" "$tokens/team/box@$digest"
+    assert_equal "$(cbpush manifest head "$ref")" "$digest"
+    assert_equal "$(cbpush digest --json "$ref" | jq -r .digest)" "$digest"
+    registry_skopeo tokens inspect --raw "docker://$ref" >raw
+    cbpush manifest get "$ref" | cmp - raw
+    cbpush manifest "$tokens/team/box@$digest" -o out
+    cmp out raw
+    registry_skopeo tokens inspect --raw --config "docker://$ref" >raw
+    cbpush config "docker://$ref" | cmp - raw
+    cbpush config -o out "$ref"
+    cmp out raw
+}
+
+@test "of an index, the platform that is asked for" {
+    local amd arm index
+    cbpush manifest get "$plain/team/box:1" >m
+    cbpush config "$plain/team/box:1" | jq -c '.architecture = "arm64"' >config
+    cbpush blob put "$plain/team/box" config >config.digest
+    jq -c --arg d "$(cat config.digest)" --argjson n "$(stat -c %s config)" \
+        '.config.digest = $d | .config.size = $n' m >m.arm
+    amd=$(sha256_of m)
+    arm=$(cbpush manifest put "$plain/team/box@$(sha256_of m.arm)" m.arm)
+    jq -nc --arg amd "$amd" --arg arm "$arm" --arg t "$OCI_MANIFEST" --arg i "$OCI_INDEX" \
+        --argjson na "$(stat -c %s m)" --argjson nb "$(stat -c %s m.arm)" \
+        '{schemaVersion: 2, mediaType: $i, manifests: [
+           {mediaType: $t, digest: $amd, size: $na, platform: {os: "linux", architecture: "amd64"}},
+           {mediaType: $t, digest: $arm, size: $nb, platform: {os: "linux", architecture: "arm64"}}]}' >index
+    index=$(cbpush manifest put "$plain/team/box:multi" <index)
+    assert_equal "$index" "$(sha256_of index)"
+    get /v2/team/box/manifests/multi | cmp - index
+    assert_equal "$(cbpush digest "$plain/team/box:multi")" "$index"
+    assert_equal "$(cbpush digest --platform linux/arm64 "$plain/team/box:multi")" "$arm"
+    cbpush manifest get --platform linux/arm64 "$plain/team/box:multi" | cmp - m.arm
+    cbpush config --platform linux/arm64 "$plain/team/box:multi" | cmp - config
+    run cbpush digest --platform linux/riscv64 "$plain/team/box:multi"
+    assert_status 5
+    assert_contains "$output" 'it has linux/amd64, linux/arm64'
+    assert_equal "$(registry_skopeo plain inspect --format '{{.Digest}}' "docker://$plain/team/box@$arm")" "$arm"
+}
+
+# ---- what is put
+
+@test "manifest put refuses what is no manifest, and what its name does not say" {
+    cbpush manifest get "$plain/team/box:1" | jq -c --arg t "$OCI_MANIFEST" '.mediaType = $t' >m
+    printf '{"schemaVersion":2' >broken
+    printf '{"schemaVersion":2,"config":{},"manifests":[]}' >twofold
+    printf '[]' >list
+    for file in broken twofold list; do
+        run cbpush manifest put "$plain/team/box:bad" "$file"
+        assert_status 7
+        assert_contains "$output" "$file"
+    done
+    run cbpush manifest put "$plain/team/box@sha256:$(printf '0%.0s' {1..64})" m
+    assert_status 7
+    run cbpush manifest put --media-type application/x "$plain/team/box:bad" m
+    assert_status 7
+    run cbpush manifest put "$plain/team/box:bad" none
+    assert_status 5
+    run cbpush manifest putt "$plain/team/box:bad" m
+    assert_status 2
+    assert_contains "$output" 'did you mean put?'
+    assert_equal "$(registry_requests plain '"PUT ')" ''
+    assert_equal "$(status_of /v2/team/box/manifests/bad)" 404
+}
+
+@test "blobs go and come verified, by file and by stream" {
+    local digest wrong
+    head -c 3000000 /dev/urandom >big
+    digest=$(sha256_of big)
+    assert_equal "$(cbpush blob put "$plain/team/box" big)" "$digest"
+    assert_equal "$(cat big | cbpush blob put "$plain/other@$digest")" "$digest"
+    get "/v2/other/blobs/$digest" | cmp - big
+    assert_equal "$(cbpush blob head "$plain/other@$digest")" 3000000
+    assert_equal "$(cbpush blob head --json "$plain/other@$digest" | jq -c '[.digest, .size]')" "[\"$digest\",3000000]"
+    cbpush blob get "$plain/other@$digest" | cmp - big
+    cbpush blob get -o out "$plain/other@$digest"
+    cmp out big
+    wrong=sha256:$(printf '1%.0s' {1..64})
+    run cbpush blob put "$plain/other@$wrong" big
+    assert_status 7
+    assert_contains "$output" "$digest"
+    run cbpush blob get "$plain/other@$wrong"
+    assert_status 4
+    run cbpush blob head "$plain/other@$wrong"
+    assert_status 4
+    cbpush blob delete "$plain/other@$digest"
+    assert_equal "$(status_of "/v2/other/blobs/$digest")" 404
+    run cbpush blob delete "$plain/other@$digest"
+    assert_status 4
+    : | cbpush blob put "$plain/other" - >empty
+    assert_equal "$(cat empty)" "$(sha256_of /dev/null)"
+}
+
+@test "a blob that does not verify leaves nothing behind" {
+    local digest file
+    head -c 300000 /dev/urandom >big
+    digest=$(cbpush blob put "$plain/spoilt" big)
+    file=$(rig_find plain)/storage/docker/registry/v2/blobs/sha256/${digest:7:2}/${digest:7}/data
+    printf x | dd of="$file" bs=1 seek=150000 conv=notrunc status=none
+    mkdir dir
+    run cbpush blob get -o dir/out "$plain/spoilt@$digest"
+    assert_status 7
+    assert_equal "$(ls -A dir)" ''
+    run --separate-stderr bash -c "'$CBPUSH' blob get '$plain/spoilt@$digest' >piece"
+    assert_status 7
+}
+
+# ---- what is deleted
+
+@test "delete takes one tag and never its siblings, by digest all of them" {
+    local digest i
+    cbpush manifest get "$tokens/team/box:1" >m
+    digest=$(sha256_of m)
+    push_busybox tokens team/del:one
+    for i in two three; do cbpush manifest put "$tokens/team/del:$i" m >/dev/null; done
+    cbpush delete "$tokens/team/del:one"
+    assert_equal "$(cbpush tags "$tokens/team/del" | sort)" "$(printf 'three\ntwo')"
+    assert_equal "$(skopeo_digest tokens team/del:two)" "$digest"
+    run cbpush delete "$tokens/team/del:one"
+    assert_status 4
+    for i in "" "@$digest"; do
+        run cbpush delete "$tokens/team/del${i:+:two}$i"
+        assert_status 2
+    done
+    run cbpush manifest delete "$tokens/team/del:two"
+    assert_status 2
+    docker_config "$tokens" bob:readonly
+    run cbpush delete "$tokens/team/del:two"
+    assert_status 3
+    docker_config "$tokens" alice:s3cret:with:colons
+    cbpush delete "$tokens/team/del@$digest"
+    run registry_skopeo tokens inspect "docker://$tokens/team/del:two"
+    [ "$status" -ne 0 ]
+    run cbpush delete "$tokens/team/del@$digest"
+    assert_status 4
+}
+
+# ---- referrers
+
+@test "referrers: the fallback tag is kept, read, and mended" {
+    local subject tag sbom sig deep
+    subject=$(cbpush digest "$plain/team/box:1")
+    tag=${subject/:/-}
+    printf '{}' | cbpush blob put "$plain/team/box" >/dev/null
+    assert_equal "$(cbpush referrers "$plain/team/box:1")" ''
+    sbom=$(artifact "$subject" application/spdx+json | cbpush manifest put "$plain/team/box:sbom")
+    artifact "$subject" application/x-signature >sig.json
+    sig=$(cbpush manifest put "$plain/team/box@$(sha256_of sig.json)" sig.json)
+    deep=$(artifact "$sbom" application/x-signature | cbpush manifest put "$plain/team/box:deep")
+    # What others find under the tag.
+    get "/v2/team/box/manifests/$tag" >list
+    assert_equal "$(jq -r '.mediaType, (.manifests[] | .digest, .artifactType, .annotations.n)' list)" \
+        "$(printf '%s\n' "$OCI_INDEX" "$sbom" application/spdx+json 1 "$sig" application/x-signature 1)"
+    assert_equal "$(jq '.manifests[1].size' list)" "$(stat -c %s sig.json)"
+    assert_equal "$(cbpush referrers "$plain/team/box:1")" "$(printf '%s\n' "$sbom" "$sig")"
+    assert_equal "$(cbpush referrers --artifact-type application/spdx+json "$plain/team/box:1")" "$sbom"
+    assert_equal "$(cbpush referrers --json "$plain/team/box@$subject" | jq -c '[.manifests[].digest]')" "[\"$sbom\",\"$sig\"]"
+    assert_equal "$(cbpush referrers --tree "$plain/team/box:1")" "$plain/team/box@$subject
+├── $sbom application/spdx+json
+│   └── $deep application/x-signature
+└── $sig application/x-signature"
+    cbpush manifest delete "$plain/team/box@$sbom"
+    assert_equal "$(get "/v2/team/box/manifests/$tag" | jq -r '.manifests[].digest')" "$sig"
+    cbpush delete "$plain/team/box@$sig"
+    assert_equal "$(cbpush referrers "$plain/team/box:1")" ''
+}
+
+# ---- the rest
+
+@test "ping, and exit codes that tell what is wrong" {
+    assert_equal "$(cbpush ping "$plain")" "http://$plain/v2/"
+    assert_equal "$(cbpush ping --json "$tokens" | jq -r .url)" "http://$tokens/v2/"
+    docker_config "$tokens" alice:canary
+    run cbpush ping "$tokens"
+    assert_status 3
+    refute_contains "$output" canary
+    run cbpush tags "$tokens/team/box"
+    assert_status 3
+    run cbpush ping --retry 0 127.0.0.1:1
+    assert_status 4
+    run cbpush ping not/a/host
+    assert_status 2
+    run cbpush digest oci:some/dir:1
+    assert_status 2
+    run cbpush manifest
+    assert_status 2
+    run cbpush blob get "$plain/team/box:1"
+    assert_status 2
+    local verb
+    for verb in tags catalog digest config manifest 'manifest put' blob 'blob get' referrers delete ping; do
+        # shellcheck disable=SC2086 # two words
+        run --separate-stderr cbpush $verb --help
+        assert_status 0
+        assert_contains "$output" "cbpush $verb"
+    done
+}
