@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <unistd.h>
 
-#include "cmd/session.h"
+#include "cmd/inspect_doc.h"
+#include "cmd/remote.h"
+#include "cmd/template.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/limits.h"
@@ -9,10 +12,12 @@
 
 struct inspect_options {
     struct cb_common common;
-    const char *platform;
-    bool raw, config, no_trunc;
+    const char *platform, *format;
+    bool raw, config, no_trunc, remote, no_tags;
 };
 #define AT(field) offsetof(struct inspect_options, field)
+
+/* ---- an image of the store ---- */
 
 struct found {
     struct cb_descriptor desc;  /* what the name stands for */
@@ -34,88 +39,160 @@ static int load(struct cb_session *s, const char *what, const struct inspect_opt
     int r = o->platform ? cb_platform_parse(&p, o->platform, err) : 0;
     if (r == 0)
         r = cb_store_find(s->store, what, &f->desc, &f->name, err);
-    if (r < 0 || (o->raw && !o->platform))
+    if (r < 0 || (o->raw && !o->config && !o->platform))
         return r;
     r = cb_image_load(s->store, &f->desc, o->platform ? &p : NULL, &f->image, err);
     return r < 0 && !o->platform ? cb_error_wrap(err, "%s (--platform chooses another)", what) : r;
 }
 
-static int print_blob(struct cb_session *s, const struct cb_digest *d, struct cb_error *err)
+static int take_blob(struct cb_session *s, const struct cb_digest *d, struct cb_strbuf *out, struct cb_error *err)
 {
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = cb_store_blob_get(s->store, d, CB_MAX_MANIFEST, &body, err);
+    return cb_digest_is_set(d) ? cb_store_blob_get(s->store, d, CB_MAX_MANIFEST, out, err) : 0;
+}
+
+static int inspect_store(struct cb_session *s, const char *what, const struct inspect_options *o,
+                         struct cb_inspected *x, struct cb_error *err)
+{
+    struct found f CB_CLEANUP(found_done) = { 0 };
+    int r = load(s, what, o, &f, err);
+    if (r == -CB_ENOTFOUND && !o->remote)
+        cb_error_set(err, CB_ENOTFOUND, "%s (docker://%s asks the registry)", cb_error_text(err), what);
+    if (r < 0)
+        return r;
+    const struct cb_digest *manifest = f.image.desc.media_type ? &f.image.desc.digest : &f.desc.digest;
+    if (cb_mt_is_index(f.desc.media_type) && f.image.desc.media_type)
+        r = take_blob(s, &f.desc.digest, &x->index, err);
     if (r == 0)
-        fwrite(body.buf, 1, body.len, stdout);
+        r = take_blob(s, manifest, &x->manifest, err);
+    if (r == 0)
+        r = take_blob(s, &f.image.manifest.config.digest, &x->config, err);
+    cb_descriptor_copy(&x->top, &f.desc);
+    cb_descriptor_copy(&x->desc, &f.image.desc);
+    x->name = CB_TAKE(f.name);
     return r;
 }
 
-static json_t *blob_json(struct cb_session *s, const struct cb_digest *d)
+/* ---- an image of a registry ---- */
+
+static void take_manifest(struct cb_inspected *x, const struct cb_fetched *f)
 {
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (cb_store_blob_get(s->store, d, CB_MAX_MANIFEST, &body, NULL) < 0)
-        return json_null();
-    json_t *j = cb_json_parse(body.buf, body.len, NULL);
-    return j ? j : json_null();
+    cb_descriptor_copy(&x->desc, &f->desc);
+    cb_strbuf_add(&x->manifest, f->body.buf, f->body.len);
 }
 
-static void inspect(struct cb_session *s, const struct found *f)
+static int fetch(struct cb_remote *re, const struct inspect_options *o, struct cb_inspected *x, struct cb_error *err)
 {
-    const struct cb_image *i = &f->image;
+    struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    bool whole = o->raw && !o->config && !o->platform;
+    int r = cb_registry_manifest(re->s.registry, &re->ref, &f, err);
+    if (r < 0)
+        return r;
+    cb_descriptor_copy(&x->top, &f.desc);
+    if (!whole && cb_mt_is_index(f.desc.media_type)) {
+        cb_strbuf_add(&x->index, f.body.buf, f.body.len);
+        r = cb_remote_select(re, o->platform ? o->platform : "local", &f, err);
+    }
+    if (r < 0)
+        return r;
+    take_manifest(x, &f);
+    if (o->raw && !o->config)
+        return 0;
+    r = cb_manifest_parse(&m, f.body.buf, f.body.len, f.desc.media_type, err);
+    return r < 0 ? r : cb_remote_config(re, &m, &x->config, err);
+}
+
+static int inspect_remote(struct cb_remote *re, const struct inspect_options *o, struct cb_inspected *x,
+                          struct cb_error *err)
+{
+    int r = fetch(re, o, x, err);
+    x->name = cb_asprintf("%s/%s", re->ref.host, re->ref.repo);
+    return r;
+}
+
+/* ---- what is printed ---- */
+
+/* To a terminal only what is harmless there (R18); to a program what it is. */
+static void print_text(struct cb_strbuf *text)
+{
+    struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_addch(text, '\n');
+    if (isatty(STDOUT_FILENO)) {
+        cb_strbuf_add_sanitized(&safe, text->buf, text->len, true);
+        fwrite(safe.buf, 1, safe.len, stdout);
+    } else
+        fwrite(text->buf, 1, text->len, stdout);
+}
+
+static int print(const struct inspect_options *o, const struct cb_inspected *x, struct cb_error *err)
+{
     struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
-    char text[CB_DIGEST_TEXT_MAX];
-    uint64_t size = i->manifest.config.size;
-    cb_autojson json_t *o = json_object();
-    for (size_t k = 0; k < i->manifest.n_layers; k++)
-        size += i->manifest.layers[k].size;
-    if (f->name)
-        json_object_set_new(o, "Name", json_string(f->name));
-    json_object_set_new(o, "Digest", json_string(cb_digest_text(&f->desc.digest, text)));
-    if (cb_mt_is_index(f->desc.media_type))
-        json_object_set_new(o, "Index", blob_json(s, &f->desc.digest));
-    json_object_set_new(o, "Id", json_string(cb_digest_text(&i->manifest.config.digest, text)));
-    json_object_set_new(o, "Size", json_integer((json_int_t)size));
-    json_object_set_new(o, "Manifest", blob_json(s, &i->desc.digest));
-    json_object_set_new(o, "Config", blob_json(s, &i->manifest.config.digest));
-    cb_json_print_pretty(&out, o);
-    fputs(out.buf, stdout);
+    if (o->raw || o->config)
+        return cb_remote_write(NULL, o->config ? x->config.buf : x->manifest.buf,
+                               o->config ? x->config.len : x->manifest.len, err);
+    cb_autojson json_t *j = cb_inspect_json(x, err);
+    if (!j)
+        return -CB_EVERIFY;
+    if (!o->format || !strcmp(o->format, "json")) {
+        cb_json_print_pretty(&out, j);
+        fputs(out.buf, stdout);
+        return 0;
+    }
+    int r = cb_template_print(&out, o->format, j, err);
+    if (r == 0)
+        print_text(&out);
+    return r;
+}
+
+static int inspect(const struct cb_process *p, const struct inspect_options *o, const char *what,
+                   struct cb_error *err)
+{
+    struct cb_inspected x cb_cleanup_inspected = CB_INSPECTED_INIT;
+    CB_CLEANUP(cb_remote_done) struct cb_remote re = { 0 };
+    bool remote = o->remote || cb_starts_with(what, "docker://");
+    if (o->format && (o->raw || o->config))
+        return cb_error_set(err, CB_EUSAGE, "--format does not go with --raw and --config, which print bytes");
+    int r = remote ? cb_remote_open(&re, p, &o->common, what, err) : cb_session_store(&re.s, p, &o->common, err);
+    if (r == 0)
+        r = remote ? inspect_remote(&re, o, &x, err) : inspect_store(&re.s, what, o, &x, err);
+    return r < 0 ? r : print(o, &x, err);
 }
 
 static int run_inspect(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
                        int *status CB_UNUSED, struct cb_error *err)
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
-    struct cb_session s cb_cleanup_session = { 0 };
-    struct found f CB_CLEANUP(found_done) = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)
-        r = cb_session_store(&s, p, &o.common, err);
-    if (r == 0 && !a.done)
-        r = load(&s, a.operands.v[0], &o, &f, err);
-    if (r == 0 && !a.done && o.raw)
-        r = print_blob(&s, o.platform ? &f.image.desc.digest : &f.desc.digest, err);
-    else if (r == 0 && !a.done && o.config)
-        r = print_blob(&s, &f.image.manifest.config.digest, err);
-    else if (r == 0 && !a.done)
-        inspect(&s, &f);
+        r = inspect(p, &o, a.operands.v[0], err);
     cb_strvec_done(&a.operands);
+    cb_common_done(&o.common);
     return r;
 }
 
 static const struct cb_opt inspect_table[] = {
+    { "remote", 0, CB_OPT_FLAG, AT(remote), NULL, "ask the registry, as for docker://IMAGE", NULL },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "which image of an index; default that of this machine",
+      NULL },
+    { "format", 'f', CB_OPT_STRING, AT(format), "TEMPLATE", "{{.Digest}}, {{json .Config}}, {{index .Labels \"k\"}} …",
       NULL },
     { "raw", 0, CB_OPT_FLAG, AT(raw), NULL, "the manifest (of an index the index, without --platform), byte for byte",
       NULL },
     { "config", 0, CB_OPT_FLAG, AT(config), NULL, "the image configuration, byte for byte", NULL },
-    CB_OPT_COMMON_STORE(inspect_options),
+    { "no-tags", 'n', CB_OPT_FLAG, AT(no_tags), NULL, NULL, NULL },
+    { "root", 0, CB_OPT_STRING, AT(common.root), "DIR", "keep images and cache in DIR (CBPUSH_ROOT)", NULL },
+    CB_OPT_REMOTE(inspect_options),
     CB_OPT_END,
 };
 
 const struct cb_verb cb_verb_inspect = {
     .name = "inspect",
-    .summary = "show an image of the store as JSON",
-    .operands = "[OPTIONS] IMAGE",
+    .summary = "show an image of the store, or with docker:// of a registry, as JSON",
+    .operands = "[OPTIONS] IMAGE|docker://REFERENCE",
+    .details = "Members are those of `skopeo inspect` and `docker image inspect`: Name Digest Id MediaType Size\n"
+               "Created Author Architecture Variant Os OsVersion Labels Env Config RootFS Layers LayersData Manifest\n"
+               "Index.",
     .options = inspect_table,
     .run = run_inspect,
 };

@@ -62,20 +62,34 @@ int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_k
     return r;
 }
 
+void cb_remote_done(struct cb_remote *x)
+{
+    cb_session_done(&x->s);
+    cb_reference_done(&x->ref);
+}
+
+static int open_session(struct cb_remote *x, const struct cb_process *p, const struct cb_common *c,
+                        struct cb_error *err)
+{
+    int r = cb_session_network(&x->s, p, c, err);
+    return r < 0 ? r : cb_session_name_host(&x->s, x->ref.host, err);
+}
+
+int cb_remote_open(struct cb_remote *x, const struct cb_process *p, const struct cb_common *c, const char *text,
+                   struct cb_error *err)
+{
+    int r = cb_remote_parse(&x->ref, text, CB_REMOTE_IMAGE, err);
+    return r < 0 ? r : open_session(x, p, c, err);
+}
+
 static int open_and_run(const struct cb_process *p, const struct cb_remote_call *c, const struct cb_strvec *operands,
                         struct cb_error *err)
 {
-    struct cb_remote x = { .more = operands };
+    CB_CLEANUP(cb_remote_done) struct cb_remote x = { .more = operands };
     int r = cb_remote_parse(&x.ref, operands->v[0], c->kind, err);
     if (r == 0)
-        r = cb_session_network(&x.s, p, c->common, err);
-    if (r == 0)
-        r = cb_session_name_host(&x.s, x.ref.host, err);
-    if (r == 0)
-        r = c->run(&x, c->options, err);
-    cb_session_done(&x.s);
-    cb_reference_done(&x.ref);
-    return r;
+        r = open_session(&x, p, c->common, err);
+    return r < 0 ? r : c->run(&x, c->options, err);
 }
 
 int cb_remote_call(const struct cb_process *p, const struct cb_remote_call *c, struct cb_error *err)
@@ -103,7 +117,6 @@ static int no_variant(const struct cb_index *index, const struct cb_platform *wa
     return cb_error_set(err, CB_ECONF, "the image has no variant for %s%s", wanted.buf, there.buf);
 }
 
-/* Leaves in *f the manifest that the index names for the platform. */
 static int select_platform(struct cb_remote *x, const char *platform, struct cb_fetched *f, struct cb_error *err)
 {
     struct cb_platform want cb_cleanup_platform = { 0 };
@@ -126,17 +139,20 @@ static int select_platform(struct cb_remote *x, const char *platform, struct cb_
     return cb_registry_manifest(x->s.registry, &ref, f, err);
 }
 
-int cb_remote_manifest(struct cb_remote *x, const char *platform, struct cb_fetched *out, struct cb_error *err)
+int cb_remote_select(struct cb_remote *x, const char *platform, struct cb_fetched *f, struct cb_error *err)
 {
-    int r = cb_registry_manifest(x->s.registry, &x->ref, out, err);
-    if (r < 0 || !platform || !cb_mt_is_index(out->desc.media_type))
-        return r;
-    r = select_platform(x, platform, out, err);
+    int r = select_platform(x, platform, f, err);
     if (r < 0) {
         cb_autofree char *text = cb_reference_text(&x->ref);
         cb_error_wrap(err, "%s", text);
     }
     return r;
+}
+
+int cb_remote_manifest(struct cb_remote *x, const char *platform, struct cb_fetched *out, struct cb_error *err)
+{
+    int r = cb_registry_manifest(x->s.registry, &x->ref, out, err);
+    return r < 0 || !platform || !cb_mt_is_index(out->desc.media_type) ? r : cb_remote_select(x, platform, out, err);
 }
 
 int cb_remote_config(struct cb_remote *x, const struct cb_manifest *m, struct cb_strbuf *out, struct cb_error *err)

@@ -48,11 +48,18 @@ struct cb_remote_call {
 };
 int cb_remote_call(const struct cb_process *p, const struct cb_remote_call *c, struct cb_error *err) CB_WUR;
 
+/* The same for a verb that does more than that: the session for one image. Initialise with zeroes. */
+int cb_remote_open(struct cb_remote *x, const struct cb_process *p, const struct cb_common *c, const char *text,
+                   struct cb_error *err) CB_WUR;
+void cb_remote_done(struct cb_remote *x);
+
 /* A reference as the user writes it, with or without skopeo's docker:// in front. -CB_EUSAGE, -CB_ECONF. */
 int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_kind kind, struct cb_error *err) CB_WUR;
 /* The manifest of x->ref; where platform is not NULL, of an index the one for it ("local": for this
  * machine). */
 int cb_remote_manifest(struct cb_remote *x, const char *platform, struct cb_fetched *out, struct cb_error *err) CB_WUR;
+/* Puts in the place of an index in *f the manifest that it names for the platform. */
+int cb_remote_select(struct cb_remote *x, const char *platform, struct cb_fetched *f, struct cb_error *err) CB_WUR;
 /* The configuration of an image manifest, as it is. */
 int cb_remote_config(struct cb_remote *x, const struct cb_manifest *m, struct cb_strbuf *out,
                      struct cb_error *err) CB_WUR;

@@ -274,8 +274,8 @@ for $other"
     digest=$(cbpush images --json | jq -r '.[0].digest')
     assert_equal "$(cbpush images --json | jq -c '.[0].platforms')" "[\"linux/$host\",\"linux/$other\"]"
     assert_equal "sha256:$(cbpush inspect --raw app | sha256sum | cut -d' ' -f1)" "$digest"
-    assert_equal "$(cbpush inspect app | jq -r .Config.architecture)" "$host"
-    assert_equal "$(cbpush inspect --platform "$other" app | jq -r .Config.architecture)" "$other"
+    assert_equal "$(cbpush inspect app | jq -r .Architecture)" "$host"
+    assert_equal "$(cbpush inspect --platform "$other" app | jq -r .Architecture)" "$other"
     assert_equal "$(cbpush history --platform "$other" app | grep -c COPY)" 2
     cbpush tag app "$reg/test/app:1"
     assert_equal "$(cbpush push --quiet "$reg/test/app:1")" "$digest"
@@ -291,7 +291,7 @@ for $other"
     skopeo copy -q "docker-archive:docker.tar" "oci:$host.oci:judged"
     assert_equal "$(skopeo inspect --raw --config "oci:$host.oci:judged" | jq -r .architecture)" "$host"
     cbpush prune >/dev/null 2>&1
-    assert_equal "$(cbpush inspect --platform "$other" app | jq -r .Config.architecture)" "$other"
+    assert_equal "$(cbpush inspect --platform "$other" app | jq -r .Architecture)" "$other"
     cbpush rmi app >/dev/null
     cbpush rmi "$reg/test/app:1" >/dev/null
     assert_equal "$(cbpush images -q)" ''

@@ -77,14 +77,14 @@ artifact()
 
 @test "catalog goes on page by page" {
     local i all
-    for i in a b/c d e f; do push_busybox tokens "cat/$i:1"; done
+    for i in a b/c d; do push_busybox tokens "cat/$i:1"; done
     all=$(cbpush catalog "$tokens")
-    assert_equal "$all" "$(printf 'cat/%s\n' a b/c d e f; echo team/box)"
+    assert_equal "$all" "$(printf 'cat/%s\n' a b/c d; echo team/box)"
     registry_forget tokens
-    assert_equal "$(cbpush catalog --page 2 "$tokens/")" "$all"
-    assert_equal "$(registry_requests tokens '"GET /v2/_catalog.* 200 ' | wc -l)" 3
+    assert_equal "$(cbpush catalog --page 3 "$tokens/")" "$all"
+    assert_equal "$(registry_requests tokens '"GET /v2/_catalog.* 200 ' | wc -l)" 2
     assert_contains "$(token_requests tokens)" '"registry:catalog:*"'
-    assert_equal "$(cbpush catalog --last cat/d --limit 2 "$tokens")" "$(printf 'cat/e\ncat/f')"
+    assert_equal "$(cbpush catalog --last cat/a --limit 2 "$tokens")" "$(printf 'cat/b/c\ncat/d')"
     assert_equal "$(cbpush catalog --json "$tokens" | jq -c .repositories)" "$(jq -Rnc '[inputs]' <<<"$all")"
 }
 
@@ -260,6 +260,52 @@ artifact()
     assert_equal "$(get "/v2/team/box/manifests/$tag" | jq -r '.manifests[].digest')" "$sig"
     cbpush delete "$plain/team/box@$sig"
     assert_equal "$(cbpush referrers "$plain/team/box:1")" ''
+}
+
+# ---- inspect
+
+@test "inspect of a registry: what skopeo and docker users ask for" {
+    local ref=$tokens/team/box:1 field
+    registry_skopeo tokens inspect "docker://$ref" >judge.json
+    cbpush inspect "docker://$ref" >own.json
+    for field in Name Digest Created Architecture Os Layers Labels; do
+        assert_equal "$field $(jq -cS ".$field" own.json)" "$field $(jq -cS ".$field" judge.json)"
+    done
+    assert_equal "$(cbpush inspect --remote --format '{{.Name}}@{{.Digest}}' "$ref")" \
+        "$(registry_skopeo tokens inspect --format '{{.Name}}@{{.Digest}}' "docker://$ref")"
+    registry_skopeo tokens inspect --config --raw "docker://$ref" >config
+    assert_equal "$(cbpush inspect -f '{{json .Config}}' "docker://$ref" | jq -S .)" "$(jq -S .config config)"
+    assert_equal "$(cbpush inspect -f '{{index .RootFS.Layers 0}}' "docker://$ref")" "$(jq -r '.rootfs.diff_ids[0]' config)"
+    assert_equal "$(cbpush inspect -n -f '{{join .Config.Env "\n"}}' "docker://$ref")" "$(jq -r '.config.Env // [] | .[]' config)"
+    cbpush inspect --config "docker://$ref" | cmp - config
+    cbpush inspect --raw "docker://$ref" | cmp - <(registry_skopeo tokens inspect --raw "docker://$ref")
+    run cbpush inspect -f '{{range .Env}}{{.}}{{end}}' "docker://$ref"
+    assert_status 2
+    assert_contains "$output" range
+    run cbpush inspect "docker://$tokens/team/box:none"
+    assert_status 4
+    # The store is another place, and is told apart.
+    run cbpush inspect "$ref"
+    assert_status 5
+    assert_contains "$output" "docker://$ref asks the registry"
+    cb_quietly pull cbpush pull "$ref"
+    assert_equal "$(cbpush inspect "$ref" | jq -cS 'del(.Name)')" "$(jq -cS 'del(.Name)' own.json)"
+    assert_equal "$(cbpush inspect -f '{{.Digest}}' "$ref")" "$(jq -r .Digest judge.json)"
+}
+
+@test "inspect of an artifact that is no image, and of an index" {
+    local digest
+    printf '{}' | cbpush blob put "$plain/team/box" >/dev/null
+    digest=$(artifact "$(cbpush digest "$plain/team/box:1")" application/x | cbpush manifest put "$plain/team/box:artifact")
+    assert_equal "$(cbpush inspect -f '{{.Digest}} {{.Config}} {{len .Layers}}' "docker://$plain/team/box:artifact")" "$digest <no value> 1"
+    cbpush manifest get "$plain/team/box:1" >m
+    jq -nc --arg d "$(sha256_of m)" --argjson n "$(stat -c %s m)" --arg t "$OCI_MANIFEST" --arg i "$OCI_INDEX" \
+        '{schemaVersion: 2, mediaType: $i, manifests: [{mediaType: $t, digest: $d, size: $n}]}' >index
+    cbpush manifest put "$plain/team/box:list" index >index.digest
+    assert_equal "$(cbpush inspect "docker://$plain/team/box:list" | jq -r '.Digest, .Index.manifests[0].digest, .LayersData[0].Size')" \
+        "$(cat index.digest; sha256_of m; jq -r '.layers[0].size' m)"
+    cbpush inspect --raw "docker://$plain/team/box:list" | cmp - index
+    cbpush inspect --raw --platform linux/amd64 "docker://$plain/team/box:list" | cmp - m
 }
 
 # ---- the rest

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* --format: the part of Go's text/template that people write for docker and skopeo. Text is copied, \n and \t in it are
+ * line end and tab. An action is one of
+ *
+ *     {{.}} {{.A.B}}  {{json .A}}  {{index .A "key" 0}}  {{join .A "sep"}}  {{len .A}}  {{"text"}}
+ *
+ * and prints as Go does: [a b], map[k:v], <no value>. All else (range, if, pipelines, variables …) is an error. */
+
+#include <jansson.h>
+
+#include "util/error.h"
+#include "util/strbuf.h"
+
+/* -CB_EUSAGE with the place: what is no template of ours, a field that root does not have, a wrong type. A member that
+ * is missing further down is <no value>, and "" for index, as in Go's maps. */
+int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;
