@@ -67,6 +67,15 @@ int cb_tar_out_text(struct cb_tar_out *t, const char *path, struct cb_slice text
     return cb_layer_writer_add(t->w, &e, src, err);
 }
 
+int cb_tar_out_blob(struct cb_tar_out *t, const struct cb_descriptor *d, struct cb_blob_source *bytes,
+                    struct cb_error *err)
+{
+    char path[256], hex[CB_DIGEST_TEXT_MAX];
+    snprintf(path, sizeof path, "blobs/%s/%s", cb_digest_alg_name(d->digest.alg), cb_digest_hex(&d->digest, hex));
+    struct cb_entry e = { .path = path, .type = CB_ENTRY_FILE, .mode = 0644, .mtime = t->mtime, .size = d->size };
+    return cb_layer_writer_add(t->w, &e, bytes, err);
+}
+
 int cb_tar_out_finish(struct cb_tar_out *t, struct cb_error *err)
 {
     struct cb_layer l cb_cleanup_layer = { 0 };
@@ -121,14 +130,9 @@ void cb_export_list(const struct cb_export_options *o, struct cb_export_list *ou
 
 static int add_blob(struct cb_tar_out *t, struct cb_store *s, const struct cb_descriptor *d, struct cb_error *err)
 {
-    char path[256], hex[CB_DIGEST_TEXT_MAX];
-    snprintf(path, sizeof path, "blobs/%s/%s", cb_digest_alg_name(d->digest.alg), cb_digest_hex(&d->digest, hex));
     cb_autosource struct cb_blob_source *src = NULL;
     int r = cb_store_blob_source(s, &d->digest, &src, err);
-    if (r < 0)
-        return r;
-    struct cb_entry e = { .path = path, .type = CB_ENTRY_FILE, .mode = 0644, .mtime = t->mtime, .size = d->size };
-    return cb_layer_writer_add(t->w, &e, src, err);
+    return r < 0 ? r : cb_tar_out_blob(t, d, src, err);
 }
 
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err)

@@ -130,7 +130,48 @@ int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *er
 int cb_export_tar_split(const struct cb_export_options *v, const char *const *dirs, size_t n, int fd,
                         struct cb_error *err) CB_WUR;
 
+/* For who writes archives of another kind. */
+/* A tar without compression to a descriptor; of the options only clamp_mtime and cancel matter. */
+struct cb_tar_out {
+    struct cb_blob_sink base;
+    int fd;
+    struct cb_layer_writer *w;
+    int64_t mtime;
+};
+int cb_tar_out_open(struct cb_tar_out *t, int fd, const struct cb_export_options *o, struct cb_error *err) CB_WUR;
+void cb_tar_out_done(struct cb_tar_out *t);
+#define cb_cleanup_tar_out CB_CLEANUP(cb_tar_out_done)
+int cb_tar_out_dir(struct cb_tar_out *t, const char *path, struct cb_error *err) CB_WUR;
+int cb_tar_out_text(struct cb_tar_out *t, const char *path, struct cb_slice text, struct cb_error *err) CB_WUR;
+int cb_tar_out_blob(struct cb_tar_out *t, const struct cb_descriptor *d, struct cb_blob_source *bytes,
+                    struct cb_error *err) CB_WUR; /* as blobs/ALG/HEX */
+int cb_tar_out_finish(struct cb_tar_out *t, struct cb_error *err) CB_WUR;
+
+/* A layout directory that is added to. */
+struct cb_layout_out {
+    int root, blobs;
+};
+#define CB_LAYOUT_OUT_INIT { .root = -1, .blobs = -1 }
+int cb_layout_out_open(struct cb_layout_out *l, const char *path, struct cb_error *err) CB_WUR; /* made where missing */
+void cb_layout_out_done(struct cb_layout_out *l);
+#define cb_cleanup_layout_out CB_CLEANUP(cb_layout_out_done)
+bool cb_layout_out_has(const struct cb_layout_out *l, const struct cb_descriptor *d);
+/* bytes are verified by their own end, and there only when they are whole. Safe from several threads. */
+int cb_layout_out_blob(const struct cb_layout_out *l, const struct cb_descriptor *d, struct cb_blob_source *bytes,
+                       const struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
+/* Writes index.json anew, of what it holds now (onto; NULL: there is none). Others of ours wait meanwhile. */
+struct cb_layout_index {
+    void (*print)(void *arg, const struct cb_index *onto, struct cb_strbuf *out);
+    void *arg;
+};
+int cb_layout_out_index(const struct cb_layout_out *l, const struct cb_layout_index *make, struct cb_error *err)
+    CB_WUR;
+
 /* ---- in ---- */
+/* For blobs that came into the store by other ways: reads the layers of every image below desc through, so that their
+ * diff ids are known to be right and their tables are there. */
+int cb_image_adopt(struct cb_store *s, const struct cb_descriptor *desc, struct cb_error *err) CB_WUR;
+
 /* An image of an OCI layout directory: by tag ("org.opencontainers.image.ref.name"), by digest, or the only one. */
 struct cb_layout_ref {
     char *path;

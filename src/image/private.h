@@ -117,19 +117,6 @@ int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb
                    struct cb_stack **out, struct cb_error *err) CB_WUR;
 
 /* ---- export.c ---- */
-/* A tar without compression to a descriptor. */
-struct cb_tar_out {
-    struct cb_blob_sink base;
-    int fd;
-    struct cb_layer_writer *w;
-    int64_t mtime;
-};
-int cb_tar_out_open(struct cb_tar_out *t, int fd, const struct cb_export_options *o, struct cb_error *err) CB_WUR;
-void cb_tar_out_done(struct cb_tar_out *t);
-#define cb_cleanup_tar_out CB_CLEANUP(cb_tar_out_done)
-int cb_tar_out_dir(struct cb_tar_out *t, const char *path, struct cb_error *err) CB_WUR;
-int cb_tar_out_text(struct cb_tar_out *t, const char *path, struct cb_slice text, struct cb_error *err) CB_WUR;
-int cb_tar_out_finish(struct cb_tar_out *t, struct cb_error *err) CB_WUR;
 /* The directories and blobs of an image or tree: manifests, configs, layers, each once, sorted. */
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err) CB_WUR;
 struct cb_export_list {
@@ -141,9 +128,6 @@ void cb_export_list(const struct cb_export_options *o, struct cb_export_list *ou
 const struct cb_descriptor *cb_export_top(const struct cb_export_options *o);
 /* index.json with one entry for each name. */
 void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, const struct cb_index *onto);
-#define CB_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
-#define CB_ANN_REF_NAME "org.opencontainers.image.ref.name"
-#define CB_ANN_IMAGE_NAME "io.containerd.image.name"
 
 /* ---- import.c ---- */
 /* What has been read of a source. For a tar every file is in the store as a blob of its own digest. */

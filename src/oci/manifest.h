@@ -6,6 +6,11 @@
 #include "oci/descriptor.h"
 #include "util/strbuf.h"
 
+/* Annotations by which an OCI layout's index.json names its entries, and what its oci-layout says. */
+#define CB_ANN_REF_NAME "org.opencontainers.image.ref.name"
+#define CB_ANN_IMAGE_NAME "io.containerd.image.name"
+#define CB_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
+
 struct cb_manifest {
     char *media_type;
     char *artifact_type;           /* or NULL */
