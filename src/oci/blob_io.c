@@ -180,15 +180,12 @@ struct verify_source {
     struct cb_error failure;  /* said again to who reads on */
 };
 
-static int verify_end(struct verify_source *v, struct cb_error *err)
+static int verify_digest(struct verify_source *v, struct cb_error *err)
 {
     char want[CB_DIGEST_TEXT_MAX], have[CB_DIGEST_TEXT_MAX];
-    if (v->size != UINT64_MAX && v->seen != v->size)
-        return cb_error_set(err, CB_EVERIFY, "ends after %llu bytes instead of %llu", (unsigned long long)v->seen,
-                            (unsigned long long)v->size);
+    struct cb_digest d;
     if (!v->hasher)
         return 0;
-    struct cb_digest d;
     cb_hasher_finish(v->hasher, &d);
     cb_hasher_free(v->hasher);
     v->hasher = NULL;
@@ -196,6 +193,14 @@ static int verify_end(struct verify_source *v, struct cb_error *err)
         return 0;
     return cb_error_set(err, CB_EVERIFY, "the content has digest %s instead of %s", cb_digest_text(&d, have),
                         cb_digest_text(&v->want, want));
+}
+
+static int verify_end(struct verify_source *v, struct cb_error *err)
+{
+    if (v->size != UINT64_MAX && v->seen != v->size)
+        return cb_error_set(err, CB_EVERIFY, "ends after %llu bytes instead of %llu", (unsigned long long)v->seen,
+                            (unsigned long long)v->size);
+    return verify_digest(v, err);
 }
 
 static int verify_step(struct verify_source *v, void *buf, size_t n, size_t *got, struct cb_error *err)
@@ -216,7 +221,8 @@ static int verify_step(struct verify_source *v, void *buf, size_t n, size_t *got
         cb_hasher_update(v->hasher, (const char *)buf + (*got - fresh), fresh);
         v->hashed = v->seen;
     }
-    return 0;
+    /* Who knows how much there is may never ask for more: the last byte goes only when all are right. */
+    return v->seen == v->size ? verify_digest(v, err) : 0;
 }
 
 static int verify_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)

@@ -61,9 +61,10 @@ int cb_blob_copy(struct cb_blob_source *s, struct cb_blob_sink *to, uint64_t *co
 struct cb_blob_source *cb_blob_source_from_fd(int fd /* taken */, uint64_t offset,
                                               uint64_t len /* UINT64_MAX: to the end */);
 struct cb_blob_source *cb_blob_source_from_mem(const void *buf /* borrowed */, size_t n);
-/* Wraps and owns inner: passes bytes through, fails with -CB_EVERIFY at byte size+1, and at the end unless digest and
- * size match. digest NONE or size UINT64_MAX: not checked. A reader that has seen *got = 0 has verified bytes. It can
- * seek where inner can; bytes that are read twice count once; once some were passed over, only the size is checked. */
+/* Wraps and owns inner: passes bytes through, fails with -CB_EVERIFY at byte size+1, and unless digest and size match
+ * at the end, or (where the size is known) instead of giving the last bytes. digest NONE or size UINT64_MAX: not
+ * checked. A reader that has seen *got = 0 has verified bytes. It can seek where inner can; bytes that are read twice
+ * count once; once some were passed over, only the size is checked. */
 struct cb_blob_source *cb_blob_source_verify(struct cb_blob_source *inner, const struct cb_digest *digest,
                                              uint64_t size);
 /* Wraps and owns inner: every byte that is read is also written to the sink (which is not committed here). */
