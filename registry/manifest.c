@@ -212,8 +212,8 @@ static bool is_head_to_blame(int s, const struct cb_error *e)
     return s == -CB_ENET && e->http_status && e->http_status != 429 && e->http_status != 503;
 }
 
-static int head(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
-                struct cb_descriptor *out, struct cb_error *err)
+int reg_head(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
+             struct cb_descriptor *out, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
@@ -240,7 +240,7 @@ int cb_registry_head(struct cb_registry *r, const struct cb_reference *ref, stru
         return s;
     for (size_t i = 0; i < all.n; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        s = head(r, &all.v[i], ref, out, &e);
+        s = reg_head(r, &all.v[i], ref, out, &e);
         if (s == 0)
             return 0;
         if (s == -CB_ECANCELED)

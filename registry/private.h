@@ -126,6 +126,11 @@ void reg_failures_done(struct reg_failures *f);
 void reg_certs_dirs(struct cb_strvec *out);
 int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *host, struct cb_error *err) CB_WUR;
 
+/* ---- manifest.c ---- */
+/* HEAD of one endpoint; GET where that does not tell enough. */
+int reg_head(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
+             struct cb_descriptor *out, struct cb_error *err) CB_WUR;
+
 /* ---- request.c ---- */
 struct reg_request {
     const char *method;
@@ -253,7 +258,8 @@ struct push_blob {
     struct cb_push_result result;
     int64_t wait_ns;    /* what the registry asked for, before another try */
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
-    bool done;
+    bool done, ended; /* well; anyhow */
+    struct cb_error error;
 };
 /* ---- push.c ---- */
 /* 1: the target has it; 0: it has not, or does not tell. */

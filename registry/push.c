@@ -39,6 +39,7 @@ void cb_push_free(struct cb_push *p)
         cb_strvec_done(&b->hosts);
         cb_strvec_done(&b->repos);
         free(b->result.mounted_from);
+        cb_error_done(&b->error);
         free(b);
     }
     free(p->v);
@@ -151,10 +152,13 @@ static void blob_job(void *arg)
         p->o.on_blob(p->o.arg, &b->desc.digest, b->desc.size, b->desc.size, &b->result);
     pthread_mutex_lock(&p->mu);
     b->done = b->done || s == 0;
-    if (s < 0 && !p->error.code)
+    b->ended = true;
+    if (s < 0)
+        cb_error_copy(&b->error, &e);
+    if (s < 0 && !p->o.keep_going && !p->error.code)
         cb_error_move(&p->error, &e);
-    if (--p->open == 0)
-        pthread_cond_broadcast(&p->cond);
+    p->open--;
+    pthread_cond_broadcast(&p->cond);
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -209,6 +213,22 @@ int push_look_again(struct cb_push *p, struct cb_error *err)
     for (size_t i = 0; i < n; i++)
         cb_pool_submit(p->pool, blob_job, p->v[i]);
     return cb_push_wait(p, err);
+}
+
+int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    pthread_mutex_lock(&p->mu);
+    const struct push_blob *b = cb_hashmap_get(p->by_digest, cb_digest_text(d, digest));
+    while (b && !b->ended)
+        pthread_cond_wait(&p->cond, &p->mu);
+    int s = 0;
+    if (!b)
+        s = cb_error_set(err, CB_EINTERNAL, "blob %s was not added", digest);
+    else if (!b->done)
+        s = cb_error_copy(err, p->error.code ? &p->error : &b->error);
+    pthread_mutex_unlock(&p->mu);
+    return s;
 }
 
 size_t cb_push_results(const struct cb_push *cp, const struct cb_push_result **out)

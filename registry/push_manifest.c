@@ -70,3 +70,13 @@ int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_s
         *moved = s == 0 && !same;
     return s;
 }
+
+int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    cb_reference_copy(&ref, p->o.target);
+    ref.digest.alg = CB_DIGEST_NONE;
+    free(ref.tag);
+    ref.tag = cb_strdup(tag);
+    return reg_head(p->r, &p->e, &ref, out, err);
+}

@@ -135,6 +135,7 @@ struct cb_push_options {
     void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
                     const struct cb_push_result *done);
     void *arg;
+    bool keep_going; /* a blob that fails does not stop the others; cb_push_wait_blob tells of it, cb_push_wait not */
 };
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
     CB_WUR;
@@ -155,6 +156,10 @@ struct cb_push_blob {
 int cb_push_add(struct cb_push *p, const struct cb_push_blob *b, struct cb_error *err) CB_WUR;
 /* Waits for all blobs; the first failure. */
 int cb_push_wait(struct cb_push *p, struct cb_error *err) CB_WUR;
+/* Waits for one blob that was added, and tells its failure. */
+int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_error *err) CB_WUR;
+/* What a tag stands for at the target (never at a mirror). -CB_ENOTFOUND. */
+int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err) CB_WUR;
 /* PUT by digest; skipped when HEAD says it is there. */
 int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,
                      struct cb_error *err) CB_WUR;
