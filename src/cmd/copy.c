@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "cmd/build_report.h"
+#include "cmd/copy_report.h"
+#include "cmd/session.h"
+#include "copy/copy.h"
+#include "util/alloc.h"
+#include "util/encode.h"
+
+struct copy_cmd {
+    struct cb_common common;
+    const char *digest_file, *jobs;
+    struct cb_strvec platforms;
+    bool all_tags, no_clobber, referrers, json, quiet;
+};
+#define AT(field) offsetof(struct copy_cmd, field)
+static const struct cb_opt table[] = {
+    { "platform", 0, CB_OPT_LIST, AT(platforms), "OS/ARCH[,…]",
+      "of an index: one gives its manifest, several a smaller index (another digest); default everything", NULL },
+    { "all-tags", 'a', CB_OPT_FLAG, AT(all_tags), NULL, "every tag of the source; neither side names one", NULL },
+    { "no-clobber", 'n', CB_OPT_FLAG, AT(no_clobber), NULL, "leave tags alone that the target has", NULL },
+    { "referrers", 0, CB_OPT_FLAG, AT(referrers), NULL,
+      "also signatures, SBOMs and whatever else refers to it, in turn, and cosign's tags", NULL },
+    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "blobs, and tags, at a time (default 4)", NULL },
+    { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the digest there", NULL },
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "say what was done as JSON", NULL },
+    { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
+    CB_OPT_COMMON_PROGRESS(copy_cmd),
+    CB_OPT_COMMON_REGISTRY(copy_cmd),
+    CB_OPT_COMMON_STORE(copy_cmd),
+    CB_OPT_END,
+};
+
+static const char details[] =
+    "SRC and DST: HOST/REPO:TAG or docker://HOST/REPO:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG],\n"
+    "docker-archive:FILE[:NAME], store:NAME. Digests are kept. Within one registry blobs are mounted.";
+
+struct copying {
+    const struct copy_cmd *o;
+    struct cb_session *s;
+    struct cb_copy_env env;
+    struct cb_place from, to;
+    struct cb_copy_source *source;
+    struct cb_copy_target *target;
+    struct cb_platform *platforms;
+    size_t n_platforms;
+    struct cb_strvec tags; /* of all */
+    struct cb_copied *done;
+    size_t n;
+};
+
+static void copying_done(struct copying *c)
+{
+    cb_copy_target_close(c->target); /* its workers still read from the source */
+    cb_copy_source_close(c->source);
+    cb_place_done(&c->from);
+    cb_place_done(&c->to);
+    cb_platforms_free(c->platforms, c->n_platforms);
+    cb_strvec_done(&c->tags);
+    for (size_t i = 0; i < c->n; i++)
+        cb_copied_done(&c->done[i]);
+    free(c->done);
+}
+
+/* ---- what was asked for ---- */
+
+static bool names_one(const struct cb_place *p)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    if (p->transport == CB_AT_REGISTRY)
+        return p->ref.tag || cb_digest_is_set(&p->ref.digest);
+    if (p->transport == CB_AT_STORE)
+        return cb_reference_parse(&ref, p->path, NULL) == 0 && ref.tag;
+    return p->name || cb_digest_is_set(&p->digest);
+}
+
+static int check_all(const struct copying *c, struct cb_error *err)
+{
+    if (names_one(&c->from) || names_one(&c->to))
+        return cb_error_set(err, CB_EUSAGE, "--all-tags: write %s without its tag",
+                            names_one(&c->from) ? c->from.text : c->to.text);
+    if (c->to.transport == CB_AT_DOCKER_ARCHIVE)
+        return cb_error_set(err, CB_EUSAGE, "--all-tags: a Docker archive is written with one image; oci-archive: "
+                                            "takes all");
+    if (c->o->digest_file)
+        return cb_error_set(err, CB_EUSAGE, "--digestfile is for one image; --json tells all digests");
+    return 0;
+}
+
+static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_error *err)
+{
+    uint64_t jobs = 4;
+    int r = cb_place_parse(&c->from, operands->v[0], err);
+    if (r == 0)
+        r = cb_place_parse(&c->to, operands->v[1], err);
+    if (r == 0 && c->o->jobs && (!cb_parse_u64(c->o->jobs, 64, &jobs) || jobs == 0))
+        r = cb_error_set(err, CB_EUSAGE, "--jobs %s: write a number from 1 to 64", c->o->jobs);
+    if (r == 0)
+        r = cb_platforms_parse(&c->o->platforms, &c->platforms, &c->n_platforms, err);
+    c->env.jobs = (unsigned)jobs;
+    return r == 0 && c->o->all_tags ? check_all(c, err) : r;
+}
+
+static int name_hosts(struct copying *c, struct cb_error *err)
+{
+    int r = c->from.transport == CB_AT_REGISTRY ? cb_session_name_host(c->s, c->from.ref.host, err) : 0;
+    return r == 0 && c->to.transport == CB_AT_REGISTRY ? cb_session_name_host(c->s, c->to.ref.host, err) : r;
+}
+
+/* ---- the work ---- */
+
+static int copy_one(void *arg, size_t i, struct cb_error *err)
+{
+    struct copying *c = arg;
+    const char *tag = c->o->all_tags ? c->tags.v[i] : NULL;
+    struct cb_copied *d = &c->done[i];
+    cb_autofree char *own = tag ? NULL : cb_place_target_tag(&c->to);
+    bool by_digest = !tag && c->to.transport == CB_AT_REGISTRY && cb_digest_is_set(&c->to.ref.digest);
+    struct cb_copy_options o = { .tag = tag,
+                                 .to_tag = tag ? tag : by_digest ? NULL : own,
+                                 .platforms = c->platforms,
+                                 .n_platforms = c->n_platforms,
+                                 .no_clobber = c->o->no_clobber,
+                                 .referrers = c->o->referrers,
+                                 .tags = tag ? &c->tags : NULL };
+    d->source = tag ? cb_place_text(&c->from, tag) : cb_strdup(c->from.text);
+    d->target = tag ? cb_place_text(&c->to, tag) : cb_strdup(c->to.text);
+    int r = cb_copy_image(c->source, c->target, &o, &d->result, err);
+    return r < 0 ? cb_error_wrap(err, "copy %s", d->source) : 0;
+}
+
+static int copy_all(struct copying *c, struct cb_error *err)
+{
+    struct cb_copy_target_options to = { .to = &c->to };
+    int r = cb_copy_source_open(&c->env, &c->from, &c->source, err);
+    if (r == 0 && c->o->all_tags)
+        r = cb_copy_source_tags(c->source, &c->tags, err);
+    if (r == 0)
+        r = cb_copy_target_open(&c->env, &to, &c->target, err);
+    if (r < 0)
+        return r;
+    c->n = c->o->all_tags ? c->tags.n : 1;
+    c->done = cb_calloc(c->n + 1, sizeof *c->done);
+    r = cb_copy_each(c->n, c->env.jobs, copy_one, c, err);
+    return r < 0 ? r : cb_copy_target_finish(c->target, err);
+}
+
+/* What must not pass unnoticed. */
+static void tell(const struct copying *c)
+{
+    char a[CB_DIGEST_TEXT_MAX], b[CB_DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < c->n; i++) {
+        const struct cb_copy_result *r = &c->done[i].result;
+        cb_digest_text(&r->from.digest, a);
+        cb_digest_text(&r->to.digest, b);
+        if (c->n_platforms > 1 && strcmp(a, b) != 0)
+            cb_progress_note(c->s->progress, true, "--platform: another index was made, so the digest changes: %s "
+                             "instead of %s", b, a);
+        if (r->made)
+            cb_progress_note(c->s->progress, true, "%s has no manifest: %s was made for its layers as they stand",
+                             c->from.text, b);
+        if (r->outcome == CB_COPY_KEPT)
+            cb_progress_note(c->s->progress, false, "%s is there and stays", c->done[i].target);
+    }
+}
+
+static int report(struct copying *c, struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    if (c->o->json) {
+        cb_copy_print_json(c->done, c->n, c->target);
+    } else {
+        for (size_t i = 0; i < c->n; i++)
+            printf("%s%s%s\n", cb_digest_text(&c->done[i].result.to.digest, digest), c->o->all_tags ? " " : "",
+                   c->o->all_tags ? c->done[i].target : "");
+    }
+    if (!c->o->digest_file)
+        return 0;
+    return cb_report_write(c->o->digest_file, cb_digest_text(&c->done[0].result.to.digest, digest), err);
+}
+
+static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_strvec *operands, struct cb_error *err)
+{
+    struct cb_session s cb_cleanup_session = { 0 };
+    CB_CLEANUP(copying_done) struct copying c = { .o = o, .s = &s };
+    if (o->quiet)
+        o->common.progress = "quiet";
+    int r = parse(&c, operands, err);
+    if (r == 0)
+        r = cb_session_open(&s, p, &o->common, "Copying", err);
+    if (r == 0)
+        r = name_hosts(&c, err);
+    if (r < 0)
+        return r;
+    cb_autofree char *title = cb_asprintf("copying %s to %s", c.from.text, c.to.text);
+    struct cb_step *step = cb_step_new(s.progress, title);
+    c.env = (struct cb_copy_env){ s.registry, s.store, p->cancel, step, c.env.jobs };
+    cb_step_begin(step);
+    r = copy_all(&c, err);
+    if (r < 0)
+        cb_step_error(step, cb_error_text(err));
+    else
+        cb_step_done(step);
+    if (r == 0)
+        tell(&c);
+    cb_progress_finish(s.progress, r < 0);
+    return r < 0 ? r : report(&c, err);
+}
+
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
+               struct cb_error *err)
+{
+    struct copy_cmd o = { .common = CB_COMMON_INIT };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 2, .max = 2 };
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = copy(p, &o, &a.operands, err);
+    cb_strvec_done(&a.operands);
+    cb_strvec_done(&o.platforms);
+    cb_common_done(&o.common);
+    return r;
+}
+
+const struct cb_verb cb_verb_copy = {
+    .name = "copy",
+    .alias = "cp",
+    .summary = "copy an image or all tags between registries, archives and the store",
+    .operands = "[OPTIONS] SRC DST",
+    .details = details,
+    .options = table,
+    .run = run,
+};

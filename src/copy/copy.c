@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "copy/private.h"
+#include "util/alloc.h"
+
+void cb_copy_result_done(struct cb_copy_result *r)
+{
+    cb_descriptor_done(&r->from);
+    cb_descriptor_done(&r->to);
+    cb_strvec_done(&r->referrers);
+}
+
+/* ---- a tree ---- */
+
+/* What the registry of the vendor alone may give away stays there, as everywhere. */
+static bool travels(const struct cb_descriptor *d)
+{
+    return !cb_mt_is_foreign_layer(d->media_type);
+}
+
+static int add_blobs(struct cb_copy_source *from, struct cb_copy_target *to, const struct copy_node *n,
+                     struct cb_error *err)
+{
+    int r = n->is_index ? 0 : to->ops->blob(to, from, &n->manifest.config, err);
+    for (size_t i = 0; r == 0 && i < n->manifest.n_layers; i++)
+        if (travels(&n->manifest.layers[i]))
+            r = to->ops->blob(to, from, &n->manifest.layers[i], err);
+    return r;
+}
+
+static int wait_blobs(struct cb_copy_target *to, const struct copy_node *n, struct cb_error *err)
+{
+    int r = n->is_index ? 0 : to->ops->wait_blob(to, &n->manifest.config.digest, err);
+    for (size_t i = 0; r == 0 && i < n->manifest.n_layers; i++)
+        if (travels(&n->manifest.layers[i]))
+            r = to->ops->wait_blob(to, &n->manifest.layers[i].digest, err);
+    return r;
+}
+
+static int put_node(struct cb_copy_target *to, const struct copy_node *n, struct cb_error *err)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    int r = wait_blobs(to, n, err);
+    if (r == 0)
+        r = to->ops->manifest(to, &n->desc, (struct cb_slice){ n->body.buf, n->body.len }, n->subject, err);
+    return r < 0 ? cb_error_wrap(err, "manifest %.19s", cb_digest_text(&n->desc.digest, text)) : 0;
+}
+
+struct putting {
+    struct cb_copy_target *to;
+    const struct copy_tree *tree;
+};
+
+static int put_manifest(void *arg, size_t i, struct cb_error *err)
+{
+    struct putting *p = arg;
+    return p->tree->v[i]->is_index ? 0 : put_node(p->to, p->tree->v[i], err);
+}
+
+int copy_put_tree(struct cb_copy_source *from, struct cb_copy_target *to, const struct copy_tree *tree, bool last,
+                  struct cb_error *err)
+{
+    struct putting p = { to, tree };
+    size_t n = tree->n - (last ? 0 : 1);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < tree->n; i++)
+        r = add_blobs(from, to, tree->v[i], err);
+    if (r == 0)
+        r = cb_copy_each(n, from->env->jobs, put_manifest, &p, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (tree->v[i]->is_index)
+            r = put_node(to, tree->v[i], err);
+    return r == 0 && !last ? wait_blobs(to, copy_tree_top(tree), err) : r;
+}
+
+/* ---- one image ---- */
+
+struct image {
+    struct cb_copy_source *from;
+    struct cb_copy_target *to;
+    const struct cb_copy_options *o;
+    struct cb_copy_result *res;
+    struct cb_descriptor desc; /* of what goes */
+    struct cb_strbuf body;
+};
+
+static int read_top(struct image *x, struct cb_error *err)
+{
+    const struct cb_copy_options *o = x->o;
+    int r = x->from->ops->manifest(x->from, o->tag, &o->digest, &x->desc, &x->body, err);
+    if (r < 0)
+        return r;
+    cb_descriptor_copy(&x->res->from, &x->desc);
+    x->res->made = x->from->makes_manifest;
+    if (o->n_platforms)
+        r = copy_pick(x->from, o->platforms, o->n_platforms, &x->desc, &x->body, err);
+    if (r == 0)
+        cb_descriptor_copy(&x->res->to, &x->desc);
+    return r;
+}
+
+/* 1: nothing is to be done for the tag. A target without tags is written in any case. */
+static int look_at_target(struct image *x, struct cb_error *err)
+{
+    struct cb_descriptor there cb_cleanup_descriptor = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (!x->o->to_tag)
+        return 0;
+    int r = x->to->ops->head(x->to, x->o->to_tag, &there, &e);
+    if (r == -CB_ENOTFOUND)
+        return 0;
+    if (r < 0)
+        return cb_error_move(err, &e);
+    if (cb_digest_eq(&there.digest, &x->desc.digest) && !x->o->force)
+        x->res->outcome = CB_COPY_CURRENT;
+    else if (x->o->no_clobber)
+        x->res->outcome = CB_COPY_KEPT;
+    return x->res->outcome != CB_COPY_COPIED;
+}
+
+/* From a repository to itself nothing has to go but the name. */
+static bool same_place(const struct image *x)
+{
+    const struct cb_place *a = x->from->place, *b = x->to->o.to;
+    return a->transport == CB_AT_REGISTRY && b->transport == CB_AT_REGISTRY && !strcmp(a->ref.host, b->ref.host) &&
+           !strcmp(a->ref.repo, b->ref.repo);
+}
+
+static int check_target(const struct image *x, struct cb_error *err)
+{
+    const struct cb_copy_target *to = x->to;
+    if (to->ops->one_image && cb_mt_is_index(x->desc.media_type))
+        return cb_error_set(err, CB_EUSAGE, "%s holds one image, and this is an index of several: --platform OS/ARCH",
+                            to->o.to->text);
+    if (x->o->referrers && to->ops->no_referrers)
+        return cb_error_set(err, CB_EUSAGE, "%s cannot hold what refers to an image: oci:DIR can", to->o.to->text);
+    if (x->o->referrers && !x->from->ops->referrers)
+        return cb_error_set(err, CB_EUSAGE, "%s has no referrers: leave --referrers out", x->from->place->text);
+    return 0;
+}
+
+/* The subject by digest, what refers to it, the tag: whoever finds the tag finds the signature. */
+static int transfer(struct image *x, bool current, struct cb_error *err)
+{
+    struct copy_tree tree cb_cleanup_copy_tree = { 0 };
+    bool here = current || same_place(x);
+    if (here && !x->o->referrers)
+        return current ? 0 : x->to->ops->tag(x->to, &x->desc, (struct cb_slice){ x->body.buf, x->body.len },
+                                             x->o->to_tag, err);
+    int r = copy_tree_load(x->from, &x->desc, &x->body, &tree, err);
+    if (r == 0 && !here)
+        r = copy_put_tree(x->from, x->to, &tree, x->o->referrers, err);
+    if (r == 0 && x->o->referrers && !same_place(x))
+        r = copy_referrers(x->from, x->to, &tree, x->o->tags, &x->res->referrers, err);
+    if (r < 0 || current)
+        return r;
+    const struct copy_node *top = copy_tree_top(&tree);
+    return x->to->ops->tag(x->to, &top->desc, (struct cb_slice){ top->body.buf, top->body.len }, x->o->to_tag, err);
+}
+
+static int copy_it(struct image *x, struct cb_error *err)
+{
+    int r = read_top(x, err);
+    if (r == 0)
+        r = check_target(x, err);
+    if (r == 0)
+        r = look_at_target(x, err);
+    if (r < 0 || x->res->outcome == CB_COPY_KEPT)
+        return r < 0 ? r : 0;
+    return transfer(x, x->res->outcome == CB_COPY_CURRENT, err);
+}
+
+int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const struct cb_copy_options *o,
+                  struct cb_copy_result *out, struct cb_error *err)
+{
+    *out = (struct cb_copy_result){ 0 };
+    struct image x = { from, to, o, out, { 0 }, CB_STRBUF_INIT };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_cancel_check(from->env->cancel, &e);
+    if (r == 0)
+        r = copy_it(&x, &e);
+    cb_descriptor_done(&x.desc);
+    cb_strbuf_done(&x.body);
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Images from one place to another, byte for byte: registry, OCI layout, OCI and Docker archives, the local store.
+ *
+ * Digests are kept, always: what is written is what was read. Only two things make a new manifest, and both are told:
+ * several platforms picked out of an index, and a Docker archive, which has none. Order at the target: blobs, each known
+ * to be there, then manifests by digest, then what refers to them, then the tag (R24). Bytes stream: from registry to
+ * registry nothing touches the disk, and memory does not grow with the image. */
+
+#include "image/image.h"
+#include "oci/reference.h"
+#include "registry/registry.h"
+
+/* ---- places: TRANSPORT:WHERE, or a bare reference ---- */
+enum cb_transport { CB_AT_REGISTRY, CB_AT_OCI_DIR, CB_AT_OCI_ARCHIVE, CB_AT_DOCKER_ARCHIVE, CB_AT_STORE };
+struct cb_place {
+    enum cb_transport transport;
+    struct cb_reference ref; /* registry */
+    char *path;              /* layout, archive; the store: what the user typed */
+    char *name;              /* layout, archive: behind the path, or NULL */
+    struct cb_digest digest; /* layout, archive: or NONE */
+    char *text;              /* as it was written */
+};
+void cb_place_done(struct cb_place *p);
+#define cb_cleanup_place CB_CLEANUP(cb_place_done)
+/* docker://REF, REF, oci:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker-archive:FILE[:REF], store:NAME.
+ * -CB_EUSAGE with what to write instead for transports of other programs; -CB_ECONF for a reference that is none. */
+int cb_place_parse(struct cb_place *out, const char *text, struct cb_error *err) CB_WUR;
+/* The same place with another tag (NULL: without). Owned. */
+char *cb_place_text(const struct cb_place *p, const char *tag);
+
+/* The tag that a target gets by what was written: "latest" for a registry or the store where there is none, NULL where
+ * only a digest was, or a layout without a name. Owned. */
+char *cb_place_target_tag(const struct cb_place *p);
+
+/* ---- what a copy needs ---- */
+struct cb_copy_env {
+    struct cb_registry *registry;
+    struct cb_store *store;
+    const struct cb_cancel *cancel;
+    struct cb_step *step; /* progress, may be NULL */
+    unsigned jobs;        /* blobs at a time, and images; 0: 4 */
+};
+
+struct cb_copy_source;
+int cb_copy_source_open(const struct cb_copy_env *env, const struct cb_place *from, struct cb_copy_source **out,
+                        struct cb_error *err) CB_WUR;
+void cb_copy_source_close(struct cb_copy_source *s);
+CB_DEFINE_CLEANUP(struct cb_copy_source *, cb_copy_source_close)
+/* -CB_EUSAGE where the place has no list of tags. */
+int cb_copy_source_tags(struct cb_copy_source *s, struct cb_strvec *out, struct cb_error *err) CB_WUR;
+
+struct cb_copy_target;
+struct cb_copy_target_options {
+    const struct cb_place *to;
+    bool keep_going; /* a blob that fails fails only the images that need it */
+    /* Repositories of the target's host that are known to have a blob (parallel, pushed to); may be NULL. Any thread. */
+    void (*known)(void *arg, const struct cb_digest *d, struct cb_strvec *hosts, struct cb_strvec *repos);
+    /* Told of every blob that is there. Any thread. */
+    void (*landed)(void *arg, const struct cb_digest *d);
+    void *arg;
+};
+int cb_copy_target_open(const struct cb_copy_env *env, const struct cb_copy_target_options *o,
+                        struct cb_copy_target **out, struct cb_error *err) CB_WUR;
+/* Archives get their name here, and layouts their index; nothing is to be had before. */
+int cb_copy_target_finish(struct cb_copy_target *t, struct cb_error *err) CB_WUR;
+void cb_copy_target_close(struct cb_copy_target *t);
+CB_DEFINE_CLEANUP(struct cb_copy_target *, cb_copy_target_close)
+/* What a tag stands for at the target now; -CB_ENOTFOUND. */
+int cb_copy_target_head(struct cb_copy_target *t, const char *tag, struct cb_descriptor *out, struct cb_error *err)
+    CB_WUR;
+/* What became of each blob; valid until the close. */
+size_t cb_copy_target_blobs(struct cb_copy_target *t, const struct cb_push_result **out);
+
+/* ---- one image ---- */
+struct cb_copy_options {
+    const char *tag;                 /* at the source; NULL with digest: that one; NULL alone: what the place names */
+    struct cb_digest digest;         /* at the source, or NONE. Both: the tag must still stand for it */
+    const char *to_tag;              /* NULL: only by digest */
+    const struct cb_platform *platforms;
+    size_t n_platforms;              /* 0: everything */
+    bool no_clobber;                 /* a tag that is there stays as it is */
+    bool referrers;                  /* and cosign's tags */
+    const struct cb_strvec *tags;    /* all tags of the source where they are known: spares asking for cosign's */
+    bool force;                      /* put the tag even where it stands for this image already */
+};
+enum cb_copy_outcome {
+    CB_COPY_COPIED,
+    CB_COPY_CURRENT, /* the tag stood for it already */
+    CB_COPY_KEPT     /* no_clobber */
+};
+struct cb_copy_result {
+    enum cb_copy_outcome outcome;
+    struct cb_descriptor from, to; /* differ where an index was cut down to some platforms */
+    struct cb_strvec referrers;    /* digests, and tags of cosign's, that came along */
+    bool made;                     /* the source had no manifest: one was made */
+};
+void cb_copy_result_done(struct cb_copy_result *r);
+#define cb_cleanup_copy_result CB_CLEANUP(cb_copy_result_done)
+/* Safe from several threads for one target. */
+int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const struct cb_copy_options *o,
+                  struct cb_copy_result *out, struct cb_error *err) CB_WUR;
+
+/* ---- the same for many, side by side ---- */
+/* Calls fn for 0 … n-1 on up to jobs threads; the first failure stops what has not begun and is told. */
+int cb_copy_each(size_t n, unsigned jobs, int (*fn)(void *arg, size_t i, struct cb_error *err), void *arg,
+              struct cb_error *err) CB_WUR;

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "copy/private.h"
+#include "util/alloc.h"
+
+/* What a worker needs to open a blob, as long as the push lives. */
+struct opening {
+    struct cb_copy_source *from;
+    struct cb_descriptor desc;
+    struct opening *next;
+};
+
+struct pushing {
+    struct cb_copy_target base;
+    struct cb_push *push;
+    pthread_mutex_t mu;
+    struct opening *openings;
+};
+
+static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
+                      const struct cb_push_result *done)
+{
+    static const char *const how[] = { " present", " mounted", "", "" };
+    struct pushing *p = arg;
+    struct cb_step *step = p->base.env->step;
+    char text[CB_DIGEST_TEXT_MAX], id[64];
+    snprintf(id, sizeof id, "%.19s", cb_digest_text(d, text));
+    cb_step_status(step, id, done ? total : current, total);
+    if (!done)
+        return;
+    cb_step_status_done(step, id);
+    if (*how[done->outcome])
+        cb_step_logf(step, "%s%s%s%s", id, how[done->outcome], done->mounted_from ? " from " : "",
+                     done->mounted_from ? done->mounted_from : "");
+    if (p->base.o.landed)
+        p->base.o.landed(p->base.o.arg, d);
+}
+
+static int head(struct cb_copy_target *t, const char *tag, struct cb_descriptor *out, struct cb_error *err)
+{
+    return cb_push_tag_head(((struct pushing *)t)->push, tag, out, err);
+}
+
+/* ---- blobs ---- */
+
+static int open_blob(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out, struct cb_error *err)
+{
+    struct opening *o = arg;
+    return o->from->ops->blob(o->from, &o->desc, out, err);
+}
+
+static struct opening *keep_opening(struct pushing *p, struct cb_copy_source *from, const struct cb_descriptor *d)
+{
+    struct opening *o = CB_NEW(struct opening);
+    o->from = from;
+    cb_descriptor_copy(&o->desc, d);
+    pthread_mutex_lock(&p->mu);
+    o->next = p->openings;
+    p->openings = o;
+    pthread_mutex_unlock(&p->mu);
+    return o;
+}
+
+static int add_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                    struct cb_error *err)
+{
+    struct cb_strvec hosts cb_cleanup_strvec = CB_STRVEC_INIT, repos cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct pushing *p = (struct pushing *)t;
+    if (t->o.known)
+        t->o.known(t->o.arg, &d->digest, &hosts, &repos);
+    if (from->ops->origins)
+        from->ops->origins(from, &d->digest, &hosts, &repos);
+    struct cb_push_blob b = { .desc = *d,
+                              .origin_hosts = (const char *const *)hosts.v,
+                              .origin_repos = (const char *const *)repos.v,
+                              .n_origins = hosts.n,
+                              .open = from->ops->remote ? NULL : open_blob };
+    if (b.open)
+        b.arg = keep_opening(p, from, d);
+    return cb_push_add(p->push, &b, err);
+}
+
+static int wait_blob(struct cb_copy_target *t, const struct cb_digest *d, struct cb_error *err)
+{
+    return cb_push_wait_blob(((struct pushing *)t)->push, d, err);
+}
+
+/* ---- manifests ---- */
+
+static int put_manifest(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, bool subject,
+                        struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    if (!subject)
+        return cb_push_manifest(((struct pushing *)t)->push, d, body.ptr, body.len, err);
+    cb_reference_copy(&ref, &t->o.to->ref);
+    ref.digest = d->digest;
+    return cb_registry_manifest_put(t->env->registry, &ref, d->media_type, body, err);
+}
+
+static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, const char *tag,
+                   struct cb_error *err)
+{
+    struct cb_push *push = ((struct pushing *)t)->push;
+    const struct cb_reference *ref = &t->o.to->ref;
+    char want[CB_DIGEST_TEXT_MAX], have[CB_DIGEST_TEXT_MAX];
+    if (tag)
+        return cb_push_tag(push, d, body, tag, NULL, err);
+    if (cb_digest_is_set(&ref->digest) && !cb_digest_eq(&ref->digest, &d->digest))
+        return cb_error_set(err, CB_EVERIFY, "the target asks for %s, and the source is %s",
+                            cb_digest_text(&ref->digest, want), cb_digest_text(&d->digest, have));
+    return cb_push_manifest(push, d, body.ptr, body.len, err);
+}
+
+static size_t blobs(struct cb_copy_target *t, const struct cb_push_result **out)
+{
+    return cb_push_results(((struct pushing *)t)->push, out);
+}
+
+static void close_it(struct cb_copy_target *t)
+{
+    struct pushing *p = (struct pushing *)t;
+    cb_push_free(p->push);
+    for (struct opening *o = p->openings, *next; o; o = next) {
+        next = o->next;
+        cb_descriptor_done(&o->desc);
+        free(o);
+    }
+    pthread_mutex_destroy(&p->mu);
+    free(p);
+}
+
+static const struct cb_copy_target_ops ops = {
+    .head = head, .blob = add_blob, .wait_blob = wait_blob, .manifest = put_manifest, .tag = put_tag,
+    .blobs = blobs, .close = close_it,
+};
+
+int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_target_options *o,
+                         struct cb_copy_target **out, struct cb_error *err)
+{
+    struct pushing *p = CB_NEW(struct pushing);
+    p->base = (struct cb_copy_target){ &ops, env, *o };
+    pthread_mutex_init(&p->mu, NULL);
+    struct cb_push_options po = { .target = &o->to->ref, .jobs = env->jobs, .on_blob = show_blob, .arg = p,
+                                  .keep_going = o->keep_going };
+    int r = cb_push_begin(env->registry, &po, &p->push, err);
+    if (r < 0)
+        close_it(&p->base);
+    else
+        *out = &p->base;
+    return r;
+}

@@ -1,0 +1,258 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# `cbpush copy` between all places, byte for byte; skopeo reads what it writes and writes what it reads.
+
+load helpers
+
+setup_file()
+{
+    rig_setup_file
+    registry_start one
+    registry_start two
+    python3 -B "$RIG_HERE/make_layout.py" "$BATS_FILE_TMPDIR/things" >"$BATS_FILE_TMPDIR/digests"
+    rig_here_layout "$BATS_FILE_TMPDIR/things"
+}
+
+# Pushed by skopeo, so that what cbpush reads there was written by another.
+rig_here_layout()
+{
+    local tag
+    for tag in multi plain artifact; do
+        skopeo copy -q --all --dest-tls-verify=false "oci:$1:$tag" "docker://$(registry_addr one)/src/app:$tag"
+    done
+    # skopeo 1.9 cannot keep these.
+    for tag in sha512 empty; do
+        cbpush copy -q --root "$BATS_FILE_TMPDIR/store" "oci:$1:$tag" "$(registry_addr one)/src/app:$tag"
+    done
+}
+
+setup()
+{
+    rig_setup
+    registry_forget one
+    registry_forget two
+    one=$(registry_addr one)
+    two=$(registry_addr two)
+    things=$BATS_FILE_TMPDIR/things
+}
+
+digest_of()
+{
+    awk -v name="$1" '$1 == name { print $2 }' "$BATS_FILE_TMPDIR/digests"
+}
+
+# What skopeo says that a place holds: the digest of the very bytes.
+raw_digest()
+{
+    printf 'sha256:%s\n' "$(skopeo inspect --raw --tls-verify=false "$1" | sha256sum | cut -d' ' -f1)"
+}
+
+# Every digest and size below it is checked by skopeo on the way.
+whole()
+{
+    rm -rf judged
+    skopeo copy -q --all --src-tls-verify=false "$1" dir:judged
+}
+
+count()
+{
+    grep -c . || :
+}
+
+@test "registry to registry: every kind of manifest keeps its digest" {
+    local tag
+    for tag in multi plain sha512 empty artifact; do
+        run --separate-stderr cbpush copy "docker://$one/src/app:$tag" "$two/all/kinds:$tag"
+        assert_status 0
+        assert_equal "$output" "$(digest_of "$tag")" "$tag"
+        assert_equal "$(raw_digest "docker://$two/all/kinds:$tag")" "$(digest_of "$tag")" "$tag"
+    done
+    whole "docker://$two/all/kinds:multi"
+    whole "docker://$two/all/kinds:empty"
+    # The layer that two of them share was read and sent once.
+    common=$(jq -r '.layers[0].digest' "$things/blobs/$(digest_of plain | tr : /)")
+    assert_equal "$(registry_requests one "\"GET /v2/src/app/blobs/$common" | count)" 1
+    # Nothing stayed here.
+    assert_equal "$(find "$CBPUSH_ROOT" -size +100k -type f -path '*/blobs/*' | count)" 0
+}
+
+@test "every blob is known to be there before its manifest, and the tag comes last" {
+    cbpush cp -q "$one/src/app:multi" "$two/order/app:1"
+    registry_requests two '"(PUT|HEAD|POST) /v2/order' >log
+    python3 -B - "$things" log <<'END'
+import json, re, sys
+seen, manifests = set(), 0
+for line in open(sys.argv[2]):
+    if m := re.search(r'"HEAD /v2/order/app/blobs/(\S+) HTTP/1.1" 200 ', line):
+        seen.add(m[1])
+    if m := re.search(r'"PUT /v2/order/app/manifests/(sha256:\w+) ', line):
+        body = json.load(open(f"{sys.argv[1]}/blobs/{m[1].replace(':', '/')}"))
+        for blob in [body["config"], *body["layers"]]:
+            assert blob["digest"] in seen, (m[1], blob)
+        manifests += 1
+assert manifests == 3, manifests
+END
+    assert_contains "$(grep '"PUT ' log | tail -n 1)" /manifests/1
+}
+
+@test "within one registry blobs are mounted; a name in the same repository costs one manifest" {
+    cbpush copy -q "$one/src/app:multi" "$one/dst/app:1" --json >report.json
+    assert_equal "$(jq -r '[.blobs[].outcome] | unique | join(" ")' report.json)" mounted
+    assert_equal "$(jq -r .bytesSent report.json)" 0
+    assert_equal "$(registry_requests one '"(PATCH|PUT) /v2/dst/app/blobs' | count)" 0
+    whole "docker://$one/dst/app:1"
+    registry_forget one
+    cbpush copy -q "$one/dst/app:1" "$one/dst/app:2"
+    assert_equal "$(registry_requests one '/blobs/' | count)" 0
+    assert_equal "$(raw_digest "docker://$one/dst/app:2")" "$(digest_of multi)"
+}
+
+@test "what is there already costs two requests and sends nothing" {
+    cbpush copy -q "$one/src/app:plain" "$two/twice:1"
+    registry_forget two
+    cbpush copy -q --json "$one/src/app:plain" "$two/twice:1" >report.json
+    assert_equal "$(jq -r '.images[0].outcome' report.json)" current
+    assert_equal "$(registry_requests two '"(GET|HEAD|PUT|POST|PATCH) /v2/[a-z]' | count)" 1
+}
+
+@test "--platform: one gives its manifest, several a smaller index, which is said" {
+    cbpush copy -q --platform linux/arm64 "$one/src/app:multi" "$two/pick:arm" --digestfile digest
+    assert_equal "$(cat digest)" "$(jq -r '.manifests[1].digest' "$things/blobs/$(digest_of multi | tr : /)")"
+    assert_equal "$(raw_digest "docker://$two/pick:arm")" "$(cat digest)"
+    cbpush copy --progress plain --platform linux/amd64,linux/arm64 "$one/src/app:multi" "$two/pick:both" 2>log
+    refute_contains "$(cat log)" 'digest changes'
+    # What belongs to amd64 goes with it, and what else the index says stays.
+    assert_equal "$(raw_digest "docker://$two/pick:both")" "$(digest_of multi)"
+    python3 -B - "$things" "$(digest_of multi)" <<'END'
+import hashlib, json, sys
+root, digest = sys.argv[1], sys.argv[2].replace(":", "/")
+index = json.load(open(f"{root}/blobs/{digest}"))
+index["manifests"].append(dict(index["manifests"][0], platform={"os": "linux", "architecture": "s390x"}))
+data = json.dumps(index).encode()
+name = hashlib.sha256(data).hexdigest()
+open(f"{root}/blobs/sha256/{name}", "wb").write(data)
+top = json.load(open(f"{root}/index.json"))
+top["manifests"].append({"mediaType": index["mediaType"], "digest": f"sha256:{name}", "size": len(data),
+                         "annotations": {"org.opencontainers.image.ref.name": "three"}})
+json.dump(top, open(f"{root}/index.json", "w"))
+END
+    cbpush copy --progress plain --platform linux/amd64 --platform linux/arm64 "oci:$things:three" "$two/pick:cut" 2>log >digest
+    assert_contains "$(cat log)" 'digest changes'
+    skopeo inspect --raw --tls-verify=false "docker://$two/pick:cut" >cut.json
+    assert_equal "$(raw_digest "docker://$two/pick:cut")" "$(cat digest)"
+    assert_equal "$(jq -r '[.manifests[].platform.architecture] | join(" ")' cut.json)" 'amd64 arm64 unknown'
+    assert_equal "$(jq -r '.annotations["org.example.note"]' cut.json)" kept
+    whole "docker://$two/pick:cut"
+    run cbpush copy -q --platform linux/riscv64 "$one/src/app:multi" "$two/pick:none"
+    assert_status 5
+    assert_contains "$output" linux/riscv64
+    run cbpush copy -q --platform linux/arm64 "$one/src/app:plain" "$two/pick:none"
+    assert_contains "$output" 'single image'
+}
+
+@test "--all-tags and --no-clobber" {
+    cbpush copy -q "$one/src/app:plain" "$two/every/app:multi" # stands for something else there
+    run --separate-stderr cbpush copy -q -a -n "$one/src/app" "$two/every/app"
+    assert_status 0
+    assert_equal "${#lines[@]}" 5
+    assert_equal "$(raw_digest "docker://$two/every/app:multi")" "$(digest_of plain)"
+    assert_equal "$(raw_digest "docker://$two/every/app:sha512")" "$(digest_of sha512)"
+    cbpush copy -q -a "$one/src/app" "$two/every/app"
+    assert_equal "$(raw_digest "docker://$two/every/app:multi")" "$(digest_of multi)"
+    run cbpush copy -a "$one/src/app:plain" "$two/every/app"
+    assert_status 2
+}
+
+@test "--referrers: after the subject, before its tag, in turn; and cosign's tags" {
+    cbpush copy -q --referrers "oci:$things:multi" "$one/signed/app:1" --json >report.json
+    assert_equal "$(jq '.images[0].referrers | length' report.json)" 4
+    cbpush copy -q --referrers "$one/signed/app:1" "$two/signed/app:1"
+    for name in signature sbom countersigned; do
+        assert_equal "$(raw_digest "docker://$two/signed/app@$(digest_of "$name")")" "$(digest_of "$name")"
+    done
+    cosign=$(digest_of multi | tr : -).sig
+    assert_equal "$(raw_digest "docker://$two/signed/app:$cosign")" "$(digest_of "$cosign")"
+    # docker-registry has no list of referrers: the fallback tags have them.
+    assert_equal "$(skopeo inspect --raw --tls-verify=false "docker://$two/signed/app:$(digest_of multi | tr : -)" |
+        jq -r '.manifests[].digest')" "$(digest_of signature)"
+    assert_contains "$(registry_requests two '"PUT /v2/signed/app/manifests' | tail -n 1)" /manifests/1
+    # And back into a layout, where the index lists them.
+    cbpush copy -q --referrers "$two/signed/app:1" oci:back:1
+    assert_equal "$(jq -r '[.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == null).digest] | sort | join(" ")' back/index.json)" \
+        "$(printf '%s\n' "$(digest_of signature)" "$(digest_of sbom)" "$(digest_of countersigned)" | sort | paste -sd' ')"
+    assert_contains "$(cat back/index.json)" "$cosign"
+}
+
+@test "layouts and archives, both ways, against skopeo" {
+    # Ours, read by skopeo.
+    cbpush copy -q "$one/src/app:multi" oci:ours:multi
+    cbpush copy -q "$one/src/app:plain" oci:ours:plain
+    cbpush copy -q "$one/src/app:multi" oci-archive:ours.tar:multi
+    cbpush copy -q "$one/src/app:plain" docker-archive:docker.tar:test/app:1
+    for from in oci:ours:multi oci-archive:ours.tar:multi; do
+        skopeo copy -q --all --dest-tls-verify=false "$from" "docker://$two/from/skopeo:1"
+        assert_equal "$(raw_digest "docker://$two/from/skopeo:1")" "$(digest_of multi)"
+    done
+    assert_equal "$(raw_digest oci:ours:plain)" "$(digest_of plain)"
+    skopeo copy -q docker-archive:docker.tar:docker.io/test/app:1 dir:from-docker
+    # skopeo's, read by us.
+    skopeo copy -q --all --src-tls-verify=false "docker://$one/src/app:multi" oci:theirs:multi
+    skopeo copy -q --all --src-tls-verify=false "docker://$one/src/app:multi" oci-archive:theirs.tar:multi
+    gzip -k theirs.tar
+    skopeo copy -q --src-tls-verify=false "docker://$one/src/app:plain" docker-archive:theirs-docker.tar:test/app:1
+    for from in oci:theirs:multi oci-archive:theirs.tar oci-archive:theirs.tar.gz "oci:theirs@$(digest_of multi)"; do
+        cbpush copy -q "$from" "$two/from/layout:1" >digest
+        assert_equal "$(cat digest)" "$(digest_of multi)" "$from"
+        assert_equal "$(raw_digest "docker://$two/from/layout:1")" "$(digest_of multi)"
+        whole "docker://$two/from/layout:1"
+        cbpush copy -q --platform linux/amd64 "$one/src/app:sha512" "$two/from/layout:1"
+    done
+    # A Docker archive of others has no manifest; ours has.
+    cbpush copy --progress plain docker-archive:theirs-docker.tar "$two/from/docker:1" 2>log >digest
+    assert_contains "$(cat log)" 'has no manifest'
+    whole "docker://$two/from/docker:1"
+    cbpush copy -q docker-archive:docker.tar:test/app:1 "$two/from/docker:2" >digest
+    assert_equal "$(cat digest)" "$(digest_of plain)"
+    run cbpush copy "$one/src/app:multi" docker-archive:x.tar
+    assert_status 2
+    assert_contains "$output" --platform
+    [ ! -e x.tar ]
+}
+
+@test "the store: in as a pull leaves it, out again" {
+    cbpush copy -q "$one/src/app:multi" store:kept:1
+    cbpush images >images
+    assert_contains "$(cat images)" kept
+    cbpush copy -q store:kept:1 "$two/from/store:1"
+    assert_equal "$(raw_digest "docker://$two/from/store:1")" "$(digest_of multi)"
+    cbpush copy -q store:kept:1 oci:out:1
+    assert_equal "$(skopeo inspect --raw oci:out:1 | sha256sum | cut -c1-64)" "$(digest_of multi | cut -d: -f2)"
+}
+
+@test "what is wrong is said, and leaves the target as it was" {
+    cbpush copy -q "$one/src/app:plain" "$two/kept:1"
+    for wrong in containers-storage:x docker-daemon:x dir:x oci-layout://x http://x/y; do
+        run cbpush copy "$wrong" "$two/kept:1"
+        assert_status 2
+    done
+    assert_contains "$output" insecure-registry
+    run cbpush copy -q "$one/src/app:missing" "$two/kept:1"
+    assert_status 4
+    run cbpush copy -q "oci:$things:multi" "$two/kept@$(digest_of plain)"
+    assert_status 7
+    # A blob of the source is damaged: nothing moves.
+    cp -r "$things" broken
+    layer=$(jq -r '.layers[0].digest' "broken/blobs/$(digest_of plain | tr : /)")
+    printf x | dd of="broken/blobs/${layer/://}" bs=1 seek=100 conv=notrunc status=none
+    run cbpush copy -q oci:broken:plain "$two/broken:1"
+    assert_status 7
+    run registry_curl two /v2/broken/manifests/1
+    assert_contains "$output" MANIFEST_UNKNOWN
+    run cbpush copy -q oci:broken:plain oci-archive:broken.tar
+    assert_status 7
+    [ ! -e broken.tar ]
+    run cbpush copy -q oci:broken:plain oci:out:1
+    assert_status 7
+    [ ! -e out/index.json ]
+    assert_equal "$(raw_digest "docker://$two/kept:1")" "$(digest_of plain)"
+}
