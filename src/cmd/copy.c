@@ -130,12 +130,23 @@ static int copy_one(void *arg, size_t i, struct cb_error *err)
     return r < 0 ? cb_error_wrap(err, "copy %s", d->source) : 0;
 }
 
+/* With --referrers the lists of them are made anew. */
+static int list_tags(struct copying *c, struct cb_error *err)
+{
+    struct cb_strvec all cb_cleanup_strvec = CB_STRVEC_INIT;
+    int r = cb_copy_source_tags(c->source, &all, err);
+    for (size_t i = 0; r == 0 && i < all.n; i++)
+        if (!c->o->referrers || !cb_copy_is_fallback_tag(all.v[i]))
+            cb_strvec_push(&c->tags, all.v[i]);
+    return r;
+}
+
 static int copy_all(struct copying *c, struct cb_error *err)
 {
     struct cb_copy_target_options to = { .to = &c->to };
     int r = cb_copy_source_open(&c->env, &c->from, &c->source, err);
     if (r == 0 && c->o->all_tags)
-        r = cb_copy_source_tags(c->source, &c->tags, err);
+        r = list_tags(c, err);
     if (r == 0)
         r = cb_copy_target_open(&c->env, &to, &c->target, err);
     if (r < 0)

@@ -3,9 +3,9 @@
 /* Images from one place to another, byte for byte: registry, OCI layout, OCI and Docker archives, the local store.
  *
  * Digests are kept, always: what is written is what was read. Only two things make a new manifest, and both are told:
- * several platforms picked out of an index, and a Docker archive, which has none. Order at the target: blobs, each known
- * to be there, then manifests by digest, then what refers to them, then the tag (R24). Bytes stream: from registry to
- * registry nothing touches the disk, and memory does not grow with the image. */
+ * several platforms picked out of an index, and a Docker archive, which has none. Order at the target: blobs, each
+ * known to be there, then manifests by digest, then what refers to them, then the tag (R24). Bytes stream: from
+ * registry to registry nothing touches the disk, and memory does not grow with the image. */
 
 #include "image/image.h"
 #include "oci/reference.h"
@@ -54,7 +54,8 @@ struct cb_copy_target;
 struct cb_copy_target_options {
     const struct cb_place *to;
     bool keep_going; /* a blob that fails fails only the images that need it */
-    /* Repositories of the target's host that are known to have a blob (parallel, pushed to); may be NULL. Any thread. */
+    /* Repositories of the target's host that are known to have a blob (parallel, pushed to); may be NULL. Any
+     * thread. */
     void (*known)(void *arg, const struct cb_digest *d, struct cb_strvec *hosts, struct cb_strvec *repos);
     /* Told of every blob that is there. Any thread. */
     void (*landed)(void *arg, const struct cb_digest *d);
@@ -100,6 +101,10 @@ void cb_copy_result_done(struct cb_copy_result *r);
 /* Safe from several threads for one target. */
 int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const struct cb_copy_options *o,
                   struct cb_copy_result *out, struct cb_error *err) CB_WUR;
+
+/* Whether a tag is the list of referrers that clients keep for a registry without one (distribution-spec "Referrers Tag
+ * Schema"): it is made anew at the target. */
+bool cb_copy_is_fallback_tag(const char *tag);
 
 /* ---- the same for many, side by side ---- */
 /* Calls fn for 0 … n-1 on up to jobs threads; the first failure stops what has not begun and is told. */

@@ -77,6 +77,17 @@ static int bring_tags(struct walk *w, const struct cb_digest *subject, struct cb
     return r;
 }
 
+bool cb_copy_is_fallback_tag(const char *tag)
+{
+    static const struct { const char *prefix; size_t n; } algs[] = { { "sha256-", 64 }, { "sha512-", 64 } };
+    for (size_t i = 0; i < CB_COUNTOF(algs); i++)
+        if (cb_starts_with(tag, algs[i].prefix)) {
+            const char *hex = tag + strlen(algs[i].prefix);
+            return strlen(hex) == algs[i].n && strspn(hex, "0123456789abcdef") == algs[i].n;
+        }
+    return false;
+}
+
 /* ---- both ---- */
 
 static int follow(struct walk *w, const struct cb_digest *subject, unsigned depth, struct cb_error *err)

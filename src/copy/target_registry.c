@@ -86,15 +86,11 @@ static int wait_blob(struct cb_copy_target *t, const struct cb_digest *d, struct
 
 /* ---- manifests ---- */
 
-static int put_manifest(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, bool subject,
-                        struct cb_error *err)
+/* One that refers to another is listed by the registry, or by us. */
+static int put_manifest(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body,
+                        bool subject CB_UNUSED, struct cb_error *err)
 {
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    if (!subject)
-        return cb_push_manifest(((struct pushing *)t)->push, d, body.ptr, body.len, err);
-    cb_reference_copy(&ref, &t->o.to->ref);
-    ref.digest = d->digest;
-    return cb_registry_manifest_put(t->env->registry, &ref, d->media_type, body, err);
+    return cb_push_manifest(((struct pushing *)t)->push, d, body.ptr, body.len, err);
 }
 
 static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, const char *tag,
