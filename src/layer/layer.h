@@ -70,6 +70,11 @@ int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, st
                            struct cb_error *err) CB_WUR;
 uint64_t cb_layer_writer_written(const struct cb_layer_writer *w); /* uncompressed bytes so far, for progress */
 
+/* A tar that is there already, as it is: compressed in the blocks that a writer makes, into o->sink (never NULL, and
+ * committed). compression is not NONE; times are not touched. *layer as from cb_layer_writer_finish. */
+int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_options *o, struct cb_layer *layer,
+                      struct cb_error *err) CB_WUR;
+
 /* ---- reading ---- */
 struct cb_layer_read_options {
     struct cb_blob_source *source;    /* compressed bytes; owned by the reader */
