@@ -60,6 +60,7 @@ static const struct cb_opt append_table[] = {
 
 const struct cb_verb cb_verb_append = {
     .name = "append",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "put layers on top of an image in a registry",
     .operands = "[OPTIONS] REF LAYER…",
     .details = "LAYER is a tar: by gzip or zstd it is taken as it is, a plain one is compressed by gzip; - is\n"

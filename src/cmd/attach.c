@@ -128,6 +128,7 @@ static const struct cb_opt attach_table[] = {
 
 const struct cb_verb cb_verb_attach = {
     .name = "attach",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "attach files to an image in a registry, as an artifact that refers to it",
     .operands = "[OPTIONS] REF [FILE[:TYPE]]…",
     .details = "The artifact is found by `cbpush referrers REF`, also where the registry keeps no list of them. TYPE\n"

@@ -218,6 +218,7 @@ static int run_auth(const struct cb_process *p, const struct cb_verb *self, int 
 
 const struct cb_verb cb_verb_auth = {
     .name = "auth",
+    .topic = CB_TOPIC_HOUSE,
     .summary = "say which credentials, mirrors and certificates a reference is reached with",
     .operands = "explain [OPTIONS] REF",
     .details =

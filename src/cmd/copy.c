@@ -235,6 +235,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_copy = {
     .name = "copy",
+    .topic = CB_TOPIC_REGISTRY,
     .alias = "cp",
     .summary = "copy an image or all tags between registries, archives and the store",
     .operands = "[OPTIONS] SRC DST",

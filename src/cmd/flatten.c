@@ -50,6 +50,7 @@ static const struct cb_opt flatten_table[] = {
 
 const struct cb_verb cb_verb_flatten = {
     .name = "flatten",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "make the layers of an image in a registry one",
     .operands = "[OPTIONS] REF",
     .details = "What upper layers have deleted or replaced is gone then. An image of one layer stays as it is. The\n"

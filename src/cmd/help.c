@@ -48,7 +48,7 @@ static void overview(void)
 {
     static const struct { const char *heading; enum cb_topic topic; } topics[] = {
         { "build:", CB_TOPIC_BUILD },
-        { "images of the store:", CB_TOPIC_IMAGES },
+        { "images:", CB_TOPIC_IMAGES },
         { "registries:", CB_TOPIC_REGISTRY },
         { "this machine and its credentials:", CB_TOPIC_HOUSE },
     };

@@ -229,6 +229,7 @@ static const struct cb_opt index_table[] = {
 
 const struct cb_verb cb_verb_index = {
     .name = "index",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "make and change the index of several platforms in a registry",
     .operands = "create|append|remove|inspect [OPTIONS] REF [IMAGE|PLATFORM|DIGEST]…",
     .details = "create REF IMAGE…   an index of these images; of an IMAGE that is an index, those that it lists\n"

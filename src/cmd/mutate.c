@@ -199,6 +199,7 @@ static const struct cb_opt mutate_table[] = {
 
 const struct cb_verb cb_verb_mutate = {
     .name = "mutate",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "change the configuration of an image in a registry",
     .operands = "[OPTIONS] REF",
     .details = NO_BLOBS,
@@ -242,6 +243,7 @@ static const struct cb_opt annotate_table[] = {
 
 const struct cb_verb cb_verb_annotate = {
     .name = "annotate",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "set annotations of an image or index in a registry",
     .operands = "[OPTIONS] REF [LEVEL:]KEY=VALUE…",
     .details = "LEVEL is manifest (default: of an index each image's), index, or manifest-descriptor (the entries of\n"

@@ -132,6 +132,7 @@ static const struct cb_opt rebase_table[] = {
 
 const struct cb_verb cb_verb_rebase = {
     .name = "rebase",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "put an image in a registry on another base image",
     .operands = "[OPTIONS] REF",
     .details = "Layers and history of the old base are replaced by those of the new one. Where the layers of the old\n"

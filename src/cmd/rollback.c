@@ -70,6 +70,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_rollback = {
     .name = "rollback",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "make tags what they were before a push, by its receipt",
     .operands = "[OPTIONS] RECEIPT",
     .details = "RECEIPT is what `--receipt FILE` of build or push wrote; - is standard input. Every tag is looked at\n"
