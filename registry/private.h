@@ -161,6 +161,9 @@ int reg_ping(struct cb_registry *r, const struct reg_endpoint *e, struct cb_auth
 /* Waits, unless the work is cancelled before or meanwhile. */
 int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err) CB_WUR;
 
+/* ---- link.c: what the value of a Link header (RFC 8288) says of rel=next, or NULL; owned ---- */
+char *reg_link_next(const char *value);
+
 /* ---- pages.c ---- */
 /* A GET with its whole body, where the status is 200. Any status is success. */
 struct reg_answer {
@@ -170,8 +173,6 @@ struct reg_answer {
 void reg_answer_done(struct reg_answer *a);
 int reg_get(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q, struct reg_answer *out,
             struct cb_error *err) CB_WUR;
-/* What the value of a Link header (RFC 8288) says of rel=next, or NULL. Owned. */
-char *reg_link_next(const char *value);
 /* A walk over the pages of a list. */
 struct reg_pages {
     char *url; /* of the next page, or NULL */

@@ -20,7 +20,7 @@ build_objects()
 {
     sanitize="-fsanitize=fuzzer-no-link,address,undefined"
     for source in "$top"/src/util/*.c "$top"/src/oci/*.c "$top"/src/dockerfile/*.c "$top"/src/http/*.c \
-        "$top"/src/progress/*.c "$top"/auth/*.c "$top"/registry/*.c; do
+        "$top"/src/progress/*.c "$top"/auth/*.c "$top"/registry/*.c "$top"/src/cmd/template.c; do
         object=$out/obj/$(printf '%s' "${source#"$top"/}" | tr / _).o
         # shellcheck disable=SC2086 # lists of words
         $cc $flags $sanitize $includes -c "$source" -o "$object"

@@ -19,6 +19,7 @@
 #include "tests/fuzz/fuzz_manifest.c"
 #include "tests/fuzz/fuzz_range.c"
 #include "tests/fuzz/fuzz_registries.c"
+#include "tests/fuzz/fuzz_template.c"
 #include "fuzz_replay.h"
 
 static const struct fuzz_target targets[] = {
@@ -34,6 +35,7 @@ static const struct fuzz_target targets[] = {
     { "manifest", fuzz_manifest },
     { "range", fuzz_range },
     { "registries", fuzz_registries },
+    { "template", fuzz_template },
 };
 
 static void every_input_that_was_kept_is_survived(void **state)
