@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "registry/private.h"
+#include "registry/blob.h"
 #include "oci/mediatype.h"
 #include "util/alloc.h"
 
@@ -9,22 +9,6 @@
 #define PROGRESS (1u << 20) /* that much more, and the count begins anew */
 #define MAX_FOREIGN 4
 #define MS INT64_C(1000000)
-
-/* The bytes of one blob. A broken connection is resumed where it broke; where that cannot be, the next place goes on:
- * the digest at the end is for the whole. Behind the endpoints stand foreign URLs, where the user allowed them. */
-struct remote {
-    struct cb_blob_source base;
-    struct cb_registry *r;
-    struct reg_endpoints all;
-    size_t at, n_urls;
-    struct cb_descriptor desc;
-    struct cb_http_reply *reply;
-    uint64_t offset, skip, resumed_at;
-    unsigned resumes;
-    bool no_range;
-    char *coding; /* Content-Encoding of what came last, or NULL */
-    struct reg_failures failures;
-};
 
 static const char *place(const struct remote *x)
 {
@@ -48,6 +32,12 @@ static int ask_url(struct remote *x, const struct cb_strvec *headers, struct cb_
     return cb_http_send(x->r->o.http, &req, &x->reply, err);
 }
 
+/* Behind the last byte that is asked for. */
+static uint64_t limit(const struct remote *x)
+{
+    return x->end ? x->end : x->desc.size;
+}
+
 static bool range_holds(const struct remote *x)
 {
     cb_autofree char *expect = cb_asprintf("bytes %llu-", (unsigned long long)x->offset);
@@ -58,10 +48,11 @@ static bool range_holds(const struct remote *x)
 static int open_once(struct remote *x, struct cb_error *err)
 {
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    bool ranged = x->offset && !x->no_range;
+    bool ranged = (x->offset || x->end) && !x->no_range;
     char digest[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *last = x->end ? cb_asprintf("%llu", (unsigned long long)x->end - 1) : cb_strdup("");
     if (ranged)
-        cb_strvec_pushf(&headers, "Range: bytes=%llu-", (unsigned long long)x->offset);
+        cb_strvec_pushf(&headers, "Range: bytes=%llu-%s", (unsigned long long)x->offset, last);
     int s = x->at < x->all.n ? ask_endpoint(x, &headers, err) : ask_url(x, &headers, err);
     if (s < 0)
         return s;
@@ -69,7 +60,12 @@ static int open_once(struct remote *x, struct cb_error *err)
     free(x->coding);
     x->coding = cb_strdup_or_null(cb_http_header(x->reply, "Content-Encoding"));
     x->skip = status == 200 ? x->offset : 0; /* without a range, what we have is read again and dropped */
-    if (status == 200 || (status == 206 && ranged && range_holds(x)))
+    x->whole = status == 200;
+    if (x->whole && x->end && x->offset) { /* all again for each part would be without end */
+        cb_http_reply_free(CB_TAKE(x->reply));
+        return cb_error_set(err, CB_EVERIFY, "%s: a range was asked for, and all of the blob came", place(x));
+    }
+    if (x->whole || (status == 206 && ranged && range_holds(x)))
         return 0;
     x->no_range = x->no_range || (ranged && (status == 206 || status == 416));
     s = reg_reply_error(x->reply, err, "blob %.19s of %s/%s", cb_digest_text(&x->desc.digest, digest), place(x),
@@ -119,13 +115,15 @@ static int read_once(struct remote *x, void *buf, size_t n, size_t *got, struct 
         s = drop_known(x, err);
     if (s == 0)
         s = cb_http_read(x->reply, buf, n, got, err);
-    if (s == -CB_ENET && x->desc.size && x->offset == x->desc.size) {
-        *got = 0; /* a Content-Length that promised more; the digest tells */
-        return 0;
-    }
-    if (s == 0 && *got == 0 && x->offset < x->desc.size)
+    if (s == 0 && *got == 0 && x->offset < limit(x))
         s = cb_error_set(err, CB_ENET, "%s: the connection ended after %llu of %llu bytes", place(x),
                          (unsigned long long)x->offset, (unsigned long long)x->desc.size);
+    /* Its Content-Length was too large: the digest says whether all of it is there. */
+    if (s == -CB_ENET && x->reply && x->offset == x->desc.size) {
+        cb_error_done(err);
+        *got = 0;
+        return 0;
+    }
     return s;
 }
 
@@ -134,7 +132,8 @@ static bool may_resume(struct remote *x, int s)
     if (x->offset >= x->resumed_at + PROGRESS)
         x->resumes = 0;
     x->resumed_at = x->offset;
-    return s == -CB_ENET && ++x->resumes <= MAX_RESUMES;
+    bool unwanted = x->stop && atomic_load(x->stop);
+    return s == -CB_ENET && !unwanted && ++x->resumes <= MAX_RESUMES;
 }
 
 static int remote_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
@@ -173,11 +172,22 @@ static void remote_close(struct cb_blob_source *b)
 static int remote_seek(struct cb_blob_source *b, uint64_t offset, struct cb_error *err CB_UNUSED)
 {
     struct remote *x = (struct remote *)b;
-    if (offset == x->offset)
-        return 0;
-    cb_http_reply_free(CB_TAKE(x->reply));
-    x->offset = x->resumed_at = offset;
+    if (offset != x->offset)
+        reg_remote_part(x, offset, 0);
     return 0;
+}
+
+bool reg_remote_ranges(const struct remote *x)
+{
+    const char *accepted = x->reply ? cb_http_header(x->reply, "Accept-Ranges") : NULL;
+    return x->reply && (cb_http_status(x->reply) == 206 || (accepted && !strcmp(accepted, "bytes")));
+}
+
+void reg_remote_part(struct remote *x, uint64_t from, uint64_t end)
+{
+    cb_http_reply_free(CB_TAKE(x->reply));
+    x->offset = x->resumed_at = from;
+    x->end = end;
 }
 
 static const struct cb_blob_source_ops remote_ops = { remote_read, remote_close, remote_seek };
@@ -265,19 +275,31 @@ static struct cb_blob_source *judged_new(struct remote *x)
     return &j->base;
 }
 
-int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
-                  struct cb_blob_source **out, struct cb_error *err)
+int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                    struct remote **out, struct cb_error *err)
 {
     struct remote *x = CB_NEW(struct remote);
     x->base.ops = &remote_ops;
     x->r = r;
     x->offset = x->resumed_at = at->offset;
+    x->end = at->end;
     cb_descriptor_copy(&x->desc, desc);
     int s = open_remote(x, at->host, at->repo, err);
     if (s < 0) {
         remote_close(&x->base);
         return s;
     }
+    *out = x;
+    return 0;
+}
+
+int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                  struct cb_blob_source **out, struct cb_error *err)
+{
+    struct remote *x = NULL;
+    int s = reg_remote_open(r, at, desc, &x, err);
+    if (s < 0)
+        return s;
     *out = judged_new(x);
     return at->offset ? cb_blob_seek(*out, at->offset, err) : 0;
 }
@@ -285,6 +307,12 @@ int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const 
 int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
                      struct cb_blob_source **out, struct cb_error *err)
 {
-    struct reg_blob_place at = { host, repo, 0 };
-    return reg_blob_open(r, &at, desc, out, err);
+    struct reg_blob_place at = { .host = host, .repo = repo };
+    if (desc->size < REG_RANGES_FROM)
+        return reg_blob_open(r, &at, desc, out, err);
+    struct cb_blob_source *src = NULL;
+    int s = reg_ranges_open(r, &at, desc, &src, err);
+    if (s == 0)
+        *out = cb_blob_source_verify(src, &desc->digest, desc->size);
+    return s;
 }

@@ -66,6 +66,12 @@ struct cb_registry {
     struct cb_registry_options o;
     struct reg_conf conf;
     struct cb_strvec named;
+    struct {
+        unsigned buffers; /* of all blobs that come in ranges; under mu */
+        int64_t trial_ns; /* how long one way is tried; 0: 2 s */
+        int waits;        /* per cent of the time that one stream's reader has to wait for it */
+        int gain;         /* per cent that several streams have to be faster; -100: they are kept anyway */
+    } ranges;
     pthread_mutex_t mu;
     pthread_mutex_t fallback; /* held while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
@@ -102,6 +108,7 @@ bool reg_same_host(const char *a, const char *b); /* without regard to case */
 struct reg_blob_place {
     const char *host, *repo;
     uint64_t offset; /* where to begin; from more than 0 on the digest is not checked (cb_blob_seek) */
+    uint64_t end;    /* blob.h: behind the last byte that is wanted; 0: all */
 };
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;

@@ -15,6 +15,8 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     r->hosts = cb_hashmap_new();
     r->tomls = cb_hashmap_new();
     r->doubted = cb_hashmap_new();
+    r->ranges.waits = 50;
+    r->ranges.gain = 20;
     if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
         return NULL;
     return CB_TAKE(r);

@@ -28,7 +28,7 @@ static int fetch(struct client *c, const char *host, const struct cb_descriptor 
     cb_autofree char *want = pattern(d->size);
     int r = cb_registry_blob(c->r, host, "a/b", d, &src, e);
     if (r == 0)
-        r = cb_blob_read_all(src, 64u << 20, &got, e);
+        r = cb_blob_read_all(src, 128u << 20, &got, e);
     if (r == 0) {
         assert_int_equal(got.len, d->size);
         assert_memory_equal(got.buf, want, got.len);
@@ -212,6 +212,150 @@ static void test_token_expires(void **state)
     assert_int_equal(fetch(c, c->one.host, &d, NULL), 0);
 }
 
+/* ---- large ones, in ranges ---- */
+
+static char *mirror_conf(const struct client *c)
+{
+    return cb_asprintf(
+        "[[registry]]\nprefix = \"%s\"\n[[registry.mirror]]\nlocation = \"%s\"\npull-from-mirror = \"tag-only\"\n",
+        c->one.host, c->two.host);
+}
+
+
+#define LARGE ((64u << 20) + 12345)
+
+struct ranges_fault {
+    const char *kind;
+    atomic_uint asked, parts, whole;
+    size_t at; /* of the blob */
+};
+
+static bool send_range(struct server_request *r, const struct fake_thing *t, size_t from, size_t to, size_t part)
+{
+    cb_autofree char *head =
+        cb_asprintf("HTTP/1.1 206 P\r\nContent-Range: bytes %zu-%zu/%zu\r\nContent-Length: %zu\r\n\r\n", from, to - 1,
+                    t->body.len, to - from);
+    return server_puts(r, head) && server_send(r, t->body.buf + from, CB_MIN(to - from, part)) && part >= to - from;
+}
+
+static bool serve_ranges(struct fake *f, struct server_request *r, bool *keep)
+{
+    struct ranges_fault *x = f->arg;
+    const struct fake_thing *t = the_blob(f, r);
+    cb_autofree char *range = server_header(r, "Range");
+    if (!t)
+        return false;
+    if (!range) {
+        cb_autofree char *head = cb_asprintf("HTTP/1.1 200 OK\r\n%sContent-Length: %zu\r\n\r\n",
+                                             *x->kind == 'n' ? "" : "Accept-Ranges: bytes\r\n", t->body.len);
+        atomic_fetch_add(&x->whole, 1);
+        *keep = server_puts(r, head) && server_send(r, t->body.buf, t->body.len);
+        return true;
+    }
+    char *dash = strchr(range, '-');
+    size_t from = strtoul(range + 6, NULL, 10), to = dash[1] ? strtoul(dash + 1, NULL, 10) + 1 : t->body.len;
+    atomic_fetch_add(dash[1] ? &x->parts : &x->asked, 1);
+    bool hit = x->at && from <= x->at && x->at < to;
+    if (hit && !strcmp(x->kind, "once") && atomic_fetch_add(&f->hits, 1) == 0)
+        *keep = send_range(r, t, from, to, x->at - from) && false;
+    else if (hit && !strcmp(x->kind, "forgets ranges"))
+        *keep = fake_send_from(r, t, 0);
+    else if (hit && !strcmp(x->kind, "gone"))
+        *keep = fake_error(r, 404, "BLOB_UNKNOWN");
+    else
+        *keep = send_range(r, t, from, to, to - from);
+    return true;
+}
+
+static void test_ranges(void **state)
+{
+    struct client *c = *state;
+    static const struct {
+        const char *kind;
+        size_t at;
+        int code;
+        int gain;
+        unsigned parts, asked; /* ranges of parts, at least; of all that is left, at most */
+    } t[] = {
+        { "", 0, 0, -100, 4, 0 },
+        { "no ranges", 0, 0, -100, 0, 0 },
+        { "", 0, 0, 1000000000, 2, 1 }, /* they are not faster: one goes on */
+        { "once", 30u << 20, 0, -100, 4, 1 },
+        { "once", LARGE - 1, 0, -100, 4, 1 },
+        { "forgets ranges", 40u << 20, 0, -100, 3, 9 },
+        { "gone", 40u << 20, -CB_ENOTFOUND, -100, 3, 1 },
+    };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    client_open(c, NULL, NULL);
+    put_pattern(&c->one, "a/b", LARGE, &d);
+    c->one.hook = serve_ranges;
+    c->r->ranges.trial_ns = 1;
+    c->r->ranges.waits = 0;
+    for (size_t i = 0; i < CB_COUNTOF(t); i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        struct ranges_fault x = { .kind = t[i].kind, .at = t[i].at };
+        c->one.arg = &x;
+        c->r->ranges.gain = t[i].gain;
+        atomic_store(&c->one.hits, 0);
+        int r = fetch(c, c->one.host, &d, &e);
+        unsigned parts = atomic_load(&x.parts), asked = atomic_load(&x.asked);
+        if (r != t[i].code || parts < t[i].parts || asked > t[i].asked)
+            fail_msg("%zu, %s: %d \"%s\", %u parts, %u rests, %u whole", i, t[i].kind, r, cb_error_text(&e), parts,
+                     asked, atomic_load(&x.whole));
+        assert_int_equal(c->r->ranges.buffers, 0);
+    }
+}
+
+/* The mirror goes away in the middle: all ranges that are left come from the registry itself. */
+static void test_ranges_mirror_dies(void **state)
+{
+    struct client *c = *state;
+    struct ranges_fault here = { .kind = "" }, there = { .kind = "gone", .at = 30u << 20 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *conf = mirror_conf(c);
+    client_open(c, conf, NULL);
+    put_pattern(&c->one, "a/b", LARGE, &d);
+    put_pattern(&c->two, "a/b", LARGE, &d);
+    c->one.hook = c->two.hook = serve_ranges;
+    c->one.arg = &here;
+    c->two.arg = &there;
+    c->r->ranges.trial_ns = 1;
+    c->r->ranges.gain = -100;
+    c->r->ranges.waits = 0;
+    if (fetch(c, c->one.host, &d, &e) < 0)
+        fail_msg("%s", cb_error_text(&e));
+    assert_true(atomic_load(&here.parts) >= 1);
+    assert_true(atomic_load(&there.parts) >= 2);
+}
+
+/* Read in part and dropped; and many at once share the buffers there are. */
+static void test_ranges_are_bounded(void **state)
+{
+    struct client *c = *state;
+    struct ranges_fault x = { .kind = "" };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_blob_source *src[4];
+    cb_autofree char *buf = cb_malloc(12u << 20);
+    size_t got;
+    client_open(c, NULL, NULL);
+    put_pattern(&c->one, "a/b", LARGE, &d);
+    c->one.hook = serve_ranges;
+    c->one.arg = &x;
+    c->r->ranges.trial_ns = 1;
+    c->r->ranges.gain = -100;
+    c->r->ranges.waits = 0;
+    for (size_t i = 0; i < CB_COUNTOF(src); i++) {
+        assert_int_equal(cb_registry_blob(c->r, c->one.host, "a/b", &d, &src[i], NULL), 0);
+        assert_int_equal(cb_blob_read_full(src[i], buf, 12u << 20, &got, NULL), 0);
+        assert_int_equal(got, 12u << 20);
+    }
+    assert_int_equal(c->r->ranges.buffers, 8);
+    for (size_t i = 0; i < CB_COUNTOF(src); i++)
+        src[i]->ops->close(src[i]);
+    assert_int_equal(c->r->ranges.buffers, 0);
+}
+
 /* ---- elsewhere ---- */
 
 static bool redirect(struct fake *f, struct server_request *r, bool *keep)
@@ -250,13 +394,6 @@ static void test_redirect(void **state)
     assert_int_equal(atomic_load(&c->two.server->requests), 1);
     assert_false(server_saw(c->two.server, "Authorization"));
     assert_null(strstr(c->notes.buf, "canary-sig"));
-}
-
-static char *mirror_conf(const struct client *c)
-{
-    return cb_asprintf(
-        "[[registry]]\nprefix = \"%s\"\n[[registry.mirror]]\nlocation = \"%s\"\npull-from-mirror = \"tag-only\"\n",
-        c->one.host, c->two.host);
 }
 
 static void test_mirror(void **state)
@@ -490,6 +627,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_faults),        CLIENT_TEST(test_range),         CLIENT_TEST(test_sizes),
+        CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies), CLIENT_TEST(test_ranges_are_bounded),
         CLIENT_TEST(test_missing),       CLIENT_TEST(test_token_expires), CLIENT_TEST(test_redirect),
         CLIENT_TEST(test_mirror),        CLIENT_TEST(test_mirror_dies),   CLIENT_TEST(test_foreign),
         CLIENT_TEST(test_cancel),        CLIENT_TEST(test_resolve),       CLIENT_TEST(test_resolve_cached),
