@@ -130,13 +130,25 @@ static int take_token(struct cb_http_reply *reply, struct auth_token *out, struc
     return r;
 }
 
+/* As it is, and as it stood in the form. */
+static void hide_refresh_token(struct cb_strbuf *text, const char *token)
+{
+    struct cb_strbuf encoded cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_percent_encode(&encoded, token, strlen(token));
+    cb_http_hide(text, token, strlen(token));
+    cb_http_hide(text, encoded.buf, encoded.len);
+    explicit_bzero(encoded.buf, encoded.len);
+}
+
 /* The server's own words, where it has some: three forms are met. */
-static void add_words(struct cb_http_reply *reply, struct cb_strbuf *out)
+static void add_words(const struct auth_token_request *q, struct cb_http_reply *reply, struct cb_strbuf *out)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (cb_http_slurp(reply, &body, NULL) < 0)
         return;
     cb_http_scrub(reply, &body);
+    if (q->cred && q->cred->identity_token)
+        hide_refresh_token(&body, q->cred->identity_token);
     cb_autojson json_t *o = cb_json_parse(body.buf, body.len, NULL);
     const json_t *first = json_array_get(json_object_get(o, "errors"), 0);
     const char *words = json_string_value(json_object_get(o, "details"));
@@ -154,7 +166,7 @@ static int refused(const struct auth_token_request *q, struct cb_http_reply *rep
     unsigned status = cb_http_status(reply);
     bool denied = status == 401 || status == 403 || status == 400, known = q->cred && cb_credential_is_set(q->cred);
     cb_strbuf_add_url_redacted(&url, q->realm);
-    add_words(reply, &words);
+    add_words(q, reply, &words);
     if (denied && known)
         cb_error_set(err, CB_EAUTH, "token server %.500s refuses the credentials from %s (status %u%s)", url.buf,
                      q->cred->source, status, words.buf);

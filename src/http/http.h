@@ -127,6 +127,8 @@ int cb_http_slurp(struct cb_http_reply *r, struct cb_strbuf *out, struct cb_erro
 char *cb_http_proxy_shown(const struct cb_http *h, const char *url);
 /* Hides in text what the request carried as credentials: a server that repeats them is not repeated. */
 void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text);
+/* The same for any secret; one of less than four bytes is left. */
+void cb_http_hide(struct cb_strbuf *text, const char *secret, size_t n);
 
 /* URLs. */
 struct cb_url {

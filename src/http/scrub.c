@@ -7,7 +7,7 @@
 
 #define SHORTEST 4 /* what is shorter is found everywhere, and hides nothing */
 
-static void hide(struct cb_strbuf *text, const char *secret, size_t n)
+void cb_http_hide(struct cb_strbuf *text, const char *secret, size_t n)
 {
     struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
     const char *p = text->buf, *end = text->buf + text->len, *at;
@@ -30,12 +30,12 @@ static void hide_credentials(struct cb_strbuf *text, const char *value)
 {
     struct cb_strbuf pair cb_cleanup_strbuf = CB_STRBUF_INIT;
     const char *space = strchr(value, ' '), *secret = space ? space + 1 : value;
-    hide(text, secret, strlen(secret));
+    cb_http_hide(text, secret, strlen(secret));
     if (strncasecmp(value, "Basic ", 6) != 0 || !cb_base64_decode(&pair, secret, strlen(secret)))
         return;
     const char *colon = memchr(pair.buf, ':', pair.len);
     if (colon)
-        hide(text, colon + 1, pair.len - (size_t)(colon + 1 - pair.buf));
+        cb_http_hide(text, colon + 1, pair.len - (size_t)(colon + 1 - pair.buf));
     explicit_bzero(pair.buf, pair.len);
 }
 

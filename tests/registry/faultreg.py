@@ -138,6 +138,7 @@ class Quirks:
         forms = {"relative": path, "absolute": base + path, "http": base.replace("https:", "http:") + path,
                  "downgrade": "http://" + REGISTRY + path, "other": "{E}" + path, "none": None,
                  "dot": "../uploads/" + path.rpartition("/")[2], "private": "https://169.254.169.254" + path,
+                 "public": f"https://public.example:{cell.server.attacker_port}" + path,
                  "userinfo": base.replace("://", "://who:what@") + path, "port": re.sub(r":\d+$", "", base) + ":9" + path}
         if forms[how]:
             reply.set("Location", cell.expand(forms[how], call.request))
@@ -195,7 +196,7 @@ class Cell:
         self.rules = [Rule(text) for text in config.get("rules", [])]
         self.tokens = Tokens(self)
         self.lock = threading.RLock()
-        self.log, self.heard, self.port = [], [], 0
+        self.log, self.heard, self.clear, self.port = [], [], [], 0
         self.open = self.most = 0
         self.names = server.names
         for name, tags in config.get("seed", {}).items():
@@ -230,7 +231,8 @@ class Cell:
     def expand(self, text, request=None):
         proxied = request is not None and (request.header("host") or "").endswith(".fault.test")
         evil = "https://evil.fault.test" if proxied else f"http://localhost:{self.server.attacker_port}/{self.name}"
-        return text.replace("{R}", self.base(request)).replace("{E}", evil).replace("{P}", str(self.port))
+        return (text.replace("{R}", self.base(request)).replace("{E}", evil)
+                .replace("{P}", str(self.port)).replace("{X}", str(self.server.attacker_port)))
 
     # ---- the registry
 
@@ -275,7 +277,7 @@ class Cell:
         with self.lock:
             repos = self.model.repositories.items()
             return {
-                "log": self.log, "heard": self.heard, "history": self.model.history, "refused": self.model.refused,
+                "log": self.log, "heard": self.heard, "clear": self.clear, "history": self.model.history, "refused": self.model.refused,
                 "tags": {name: repo.tags for name, repo in repos},
                 "broken": [[name, tag] for name, repo in repos for tag, digest in repo.tags.items()
                            if digest not in repo.manifests
@@ -387,9 +389,8 @@ class Visit:
         with cell.lock:
             if rule and rule.before_work and not (rule.kind == "redirect" and self.redirected(rule, call)):
                 reply = None if rule.breaks_off else faults.instead(rule, cell, call)
-                if rule.get("page") == "echo":
-                    reply.body = json.dumps({"errors": [{"code": "ECHO", "message": request.header("authorization")}]})
-                    reply.body = reply.body.encode()
+                if rule.get("page", "").startswith("echo"):
+                    reply.body = self.echo(request, rule.get("page"))
             else:
                 if rule and rule.kind == "lose":
                     cell.model.repo(call.repo).blobs.pop(cell.names[rule.get("blob")], None)
@@ -402,6 +403,12 @@ class Visit:
         if reply is None:
             faults.break_off(rule, self.wire)
         return self.send(request, reply, rule)
+
+    @staticmethod
+    def echo(request, page):
+        """The client's own secrets, in the registry's words."""
+        words = request.header("authorization") if page == "echo" else request.body.decode("latin-1")
+        return json.dumps({"errors": [{"code": "ECHO", "message": "ECHO " + (words or "")}]}).encode()
 
     @staticmethod
     def redirected(rule, call):
@@ -577,7 +584,7 @@ class Server:
         wire = Wire(sock)
         head = wire.head()
         with cell.lock:
-            cell.heard.append({"host": "plain", "method": "", "target": "", "words": head.decode("latin-1")})
+            cell.clear.append(head.decode("latin-1"))
         wire.send(Reply(400, HTTPS_ONLY, Content_Type="text/plain", Connection="close").head_bytes() + HTTPS_ONLY)
         wire.finish()
 

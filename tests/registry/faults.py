@@ -8,7 +8,7 @@ put-blob put-manifest status attacker, or upload (patch and put-blob). WHEN: the
 KIND    rst fin stall   the connection is reset, closed, or left silent. at=POSITION of the reply: 0 head/2 head body+N
                         body/2 body-1 end; or in=BYTES of the request's body (also half, all). done=1 with at=0: what
                         was asked for is done, only the answer is lost
-        status          code=N is answered instead. retry-after=V page=html|empty|junk|long|escapes|unknown|echo early=1 (before the
+        status          code=N is answered instead. retry-after=V page=html|empty|junk|long|escapes|unknown|echo|echo-body early=1 (before the
                         body is read) done=1 (after the real work)
         set, drop       a header: set=NAME:VALUE, drop=NAME. {R} {E} {H} stand for the registry, the attacker, its host
         body            how=truncate|grow|corrupt|longer|shorter|gzip|html|empty|endless
@@ -40,7 +40,7 @@ OPS = {"token", "ping", "head-blob", "get-blob", "head-manifest", "get-manifest"
 PAGES = {
     "html": "<html><head><title>502 Bad Gateway</title></head>\n<body><h1>sorry</h1></body></html>",
     "empty": "",
-    "echo": "",
+    "echo": "", "echo-body": "",  # written where the request is known
     "junk": "{\"errors\": [{\"code\": ",
     "long": "x" * 100000,
     "escapes": "{\"errors\":[{\"code\":\"EVIL\",\"message\":\"\\u001b]52;c;aGk=\\u0007\\u001b[2J\\r\\nforged: line \\u202e\"}]}",

@@ -76,8 +76,9 @@ def make(directory):
     for name, descriptor in zip(("new", "large"), stored):
         descriptor["annotations"] = {"org.opencontainers.image.ref.name": f"cell.example/image:{name}",
                                      "io.containerd.image.name": f"cell.example/image:{name}"}
-    for name, value in (("index.json", {"schemaVersion": 2, "manifests": stored}),
-                        ("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("names.json", [out.images, out.names])):
+    indexes = [(f"{name}.json", {"schemaVersion": 2, "manifests": [descriptor]})
+               for name, descriptor in zip(("new", "large"), stored)]
+    for name, value in (*indexes, ("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("names.json", [out.images, out.names])):
         with open(os.path.join(directory, name), "w", encoding="ascii") as file:
             json.dump(value, file)
     return out

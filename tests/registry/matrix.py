@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """cbpush against a registry that misbehaves: every line of the tables is a cell. TAP on standard output.
 
-usage: matrix.py [-j JOBS] [-k REGEX] [-v] [-t N] [TABLE…]     CBPUSH is the program
+usage: matrix.py [-j JOBS] [-k REGEX] [-v] [-t N] [-s N | TABLE…]     CBPUSH is the program
 
 A line is `ROW | RUN | WHAT | EXPECT | AGAIN | REQUESTS | SAYS`.
 ROW       of safety.md 3a, 1D, 1E or of builders-and-registries.md §2.5 (Q…)
 RUN       push, pull, build (COPY on a parent of the same registry, with --push), login
 WHAT      separated by `;`: faults (faults.py), `quirk NAME=VALUE…`, `auth KIND`, `tls FLAW`, `via proxy`, `args …`,
           `lacks all` (no blob is there before a push), `host NAME` (as which the registry is named), `env K=V…`,
+          `hosts NAME=IP` (in /etc/hosts), `dns MODE` (nameserver.py; the bound `queries` counts what it was asked),
           `image NAME` (new), `by digest` (pull), `conf NAME`: a registries.conf of confs.json, `lax WORD…`: what need
           not hold here, `plant WHAT`: the rig's own test, SAYS is the problem that must be found
 EXPECT    ok, or the exit status
@@ -27,6 +28,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -43,7 +45,7 @@ import images
 HERE = os.path.dirname(os.path.abspath(__file__))
 USER = "fault-user"
 LIMIT = 60
-SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by")
+SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by", "hosts", "dns")
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -96,8 +98,8 @@ class Rig:
         self.server = subprocess.Popen(
             [sys.executable, "-B", os.path.join(HERE, "faultreg.py"), "--dir", work, "--layout", self.layout.directory],
             stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": HERE})
-        self.store = os.path.join(work, "store")
-        self.load()
+        for name in ("new", "large"):
+            self.load(name)
         for _ in range(400):
             if os.path.exists(os.path.join(work, "port")):
                 break
@@ -106,15 +108,19 @@ class Rig:
             self.control = f"http://127.0.0.1:{file.read()}"
         self.attacker = self.ask("/attacker")
 
-    def load(self):
-        archive = os.path.join(self.work, "new.tar")
+    def store(self, image):
+        return os.path.join(self.work, "store." + image)
+
+    def load(self, image):
+        archive = os.path.join(self.work, image + ".tar")
         with tarfile.open(archive, "w") as tar:
-            for name in ("oci-layout", "index.json", "blobs"):
+            for name in ("oci-layout", "blobs"):
                 tar.add(os.path.join(self.layout.directory, name), name)
-        home = os.path.join(self.work, "home")
+            tar.add(os.path.join(self.layout.directory, image + ".json"), "index.json")
+        home = os.path.join(self.work, "home." + image)
         os.makedirs(home)
         subprocess.run([self.program, "load", "-i", archive], check=True, stdout=subprocess.DEVNULL,
-                       env={"PATH": os.environ["PATH"], "HOME": home, "CBPUSH_ROOT": self.store})
+                       env={"PATH": os.environ["PATH"], "HOME": home, "CBPUSH_ROOT": self.store(image)})
 
     def ask(self, path, value=None):
         data = None if value is None else json.dumps(value).encode()
@@ -166,7 +172,7 @@ class Run:
         os.makedirs(os.path.join(self.dir, "home", ".docker"))
         os.makedirs(os.path.join(self.dir, "tmp"))
         if self.cell.run == "push":
-            shutil.copytree(self.rig.store, self.root)
+            shutil.copytree(self.rig.store(self.cell.image), self.root)
         pair = base64.b64encode(f"{USER}:{self.secret('password')}".encode()).decode()
         entry = {"auth": pair}
         if self.cell.set.get("auth") == "refresh":
@@ -196,8 +202,22 @@ class Run:
         return [self.rig.program, words[0], "-D", "--progress", "plain", "--retry-delay", "30ms", "--max-wait", "4s",
                 *self.expand(self.cell.set.get("args", "")).split(), *words[1:]]
 
+    def wrapped(self, command):
+        """In namespaces of its own, where names are to mean something else."""
+        enter = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
+        if "hosts" in self.cell.set:
+            name, _, address = self.cell.set["hosts"].partition("=")
+            path = os.path.join(self.dir, "hosts")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"127.0.0.1 localhost\n{address} {name}\n")
+            return [*enter, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', path, *command]
+        if "dns" in self.cell.set:
+            return [*enter, "--net", sys.executable, "-B", os.path.join(HERE, "nameserver.py"),
+                    os.path.join(self.dir, "queries"), self.cell.set["dns"], *command]
+        return command
+
     def execute(self):
-        command = self.command()
+        command = self.wrapped(self.command())
         if self.cell.run == "login":
             command = [word for word in command if word not in ("--progress", "plain")]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -303,6 +323,9 @@ class Run:
             count = sum(entry["op"] == op for entry in self.state["log"])
             if op == "fired":
                 count = sum(fired for _, fired in self.state["rules"])
+            if op == "queries":
+                with open(os.path.join(self.dir, "queries"), encoding="ascii") as file:
+                    count = len(file.readlines())
             if op == "attacker":
                 count = len(self.state["heard"])
             if not {"<=": count <= int(number), ">=": count >= int(number), "=": count == int(number)}[relation]:
@@ -323,7 +346,7 @@ class Run:
     def judge_secrets(self):
         pair = base64.b64encode(f"{USER}:{self.secret('password')}".encode()).decode().rstrip("=")[:40]
         words = [self.secret("password"), self.secret("token"), self.secret("refresh"), pair, "CANARY-proxy", "CANARY-sign"]
-        places = {"standard output": self.out, "standard error": self.err,
+        places = {"what was said in clear": "".join(self.state["clear"]), "standard output": self.out, "standard error": self.err,
                   "what the attacker heard": json.dumps(self.state["heard"]).replace("=CANARY-sign", "")}
         for top, _, files in os.walk(self.dir):
             for name in files:
@@ -370,13 +393,25 @@ class Run:
         return lines + ["standard error:"] + ["  " + line for line in self.err.split("\n")[-40:]]
 
 
-def read_cells(tables, only):
-    cells = []
-    for table in tables:
+def sweep(n):
+    """Lines that cut at n positions by chance for each kind of body."""
+    for _ in range(n):
+        kind, down, up = random.choice(("rst", "fin")), random.randrange(300000), random.randrange(300000)
+        yield f"sweep|pull|get-blob what=big {kind} at=body+{down}|ok||get-blob<=4"
+        yield f"sweep|push|put-blob {kind} in={up}|ok|1|put-blob<=2"
+        yield f"sweep|push|patch#2 {kind} in={up % 65536}; quirk max-body=65536|ok|0.25"
+        yield f"sweep|pull|get-manifest {kind} at=body+{down % 500}|ok||get-manifest<=2"
+
+
+def read_cells(options):
+    cells, only = [], options.only
+    lines = list(sweep(options.sweep))
+    for table in () if lines else options.tables:
         with open(table, encoding="utf-8") as file:
-            for line in file:
-                if line.strip() and not line.startswith("#"):
-                    cells.append(Cell(len(cells) + 1, line))
+            lines += file.readlines()
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            cells.append(Cell(len(cells) + 1, line))
     return [cell for cell in cells if re.search(only, cell.title)]
 
 
@@ -421,10 +456,11 @@ def main():
     parser.add_argument("-k", dest="only", default=".")
     parser.add_argument("-v", dest="verbose", action="store_true")
     parser.add_argument("-t", dest="slowest", type=int, default=0, help="list so many of the slowest cells")
+    parser.add_argument("-s", dest="sweep", type=int, default=0, help="cut bodies at so many random places, no tables")
     parser.add_argument("tables", nargs="*", default=[os.path.join(HERE, name) for name in ("matrix.txt", "leaks.txt")])
     options = parser.parse_args()
     program = os.path.abspath(os.environ.get("CBPUSH", "./cbpush"))
-    cells = read_cells(options.tables, options.only)
+    cells = read_cells(options)
     with tempfile.TemporaryDirectory(prefix="fault.") as work:
         rig = Rig(program, work)
         try:

@@ -213,6 +213,26 @@ static void test_redact(void **state)
     }
 }
 
+static void test_hide(void **state)
+{
+    static const struct {
+        const char *text, *secret, *want;
+    } rows[] = {
+        { "you sent s3cret, s3cret", "s3cret", "you sent xxxxx, xxxxx" },
+        { "s3crets3cret", "s3cret", "xxxxxxxxxx" },
+        { "nothing of it", "s3cret", "nothing of it" },
+        { "a pin: 123", "123", "a pin: 123" }, /* too short to hide anything */
+        { "", "s3cret", "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        cb_cleanup_strbuf struct cb_strbuf sb = CB_STRBUF_INIT;
+        cb_strbuf_adds(&sb, rows[i].text);
+        cb_http_hide(&sb, rows[i].secret, strlen(rows[i].secret));
+        assert_string_equal(sb.buf, rows[i].want);
+    }
+}
+
 static void test_private_addresses(void **state)
 {
     static const char *const private[] = {
@@ -330,6 +350,31 @@ static void test_redirect_follow(void **state)
     check_hop(&req, "GET", 307, "https://cdn/x", &hop);
     assert_true(hop.private_ok);
     cb_url_done(&hop.url);
+}
+
+/* What changes something is for the host that was asked. */
+static void test_redirect_to_another_host(void **state)
+{
+    static const struct {
+        unsigned status;
+        const char *method;
+        bool allowed;
+    } rows[] = {
+        { 307, "GET", true },   { 307, "HEAD", true },   { 307, "PUT", false },  { 308, "PATCH", false },
+        { 307, "POST", false }, { 303, "POST", true },   { 302, "POST", true },  { 303, "PUT", true },
+        { 301, "PUT", false },  { 307, "DELETE", false },
+    };
+    struct cb_http_request req = { .private_ok = true };
+    (void)state;
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        struct cb_http_hop hop = { .req = &req, .method = rows[i].method, .with_body = true };
+        cb_cleanup_url struct cb_url first = { 0 };
+        assert_int_equal(cb_url_parse(&first, "https://r/v2/", NULL), 0);
+        assert_int_equal(cb_url_parse(&hop.url, "https://r/v2/", NULL), 0);
+        int want = rows[i].allowed ? 0 : -CB_EVERIFY;
+        assert_int_equal(cb_http_redirect_follow(&hop, &first, rows[i].status, "https://other/x", NULL), want);
+        cb_url_done(&hop.url);
+    }
 }
 
 static void test_retry_after(void **state)
@@ -455,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_redirect_policy), cmocka_unit_test(test_redirect_follow),
         cmocka_unit_test(test_retry_after),     cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_proxy),           cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_hide),            cmocka_unit_test(test_redirect_to_another_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
