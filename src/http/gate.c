@@ -109,3 +109,15 @@ void cb_http_gate_good(struct cb_http *h, struct cb_http_origin *o)
     }
     pthread_mutex_unlock(&h->lock);
 }
+
+void cb_http_gate_budget(struct cb_http *h, struct cb_http_origin *o, uint64_t left, int64_t until)
+{
+    pthread_mutex_lock(&h->lock);
+    if (left < o->limit) {
+        o->limit = (unsigned)CB_MAX(left, UINT64_C(1));
+        o->good = 0;
+    }
+    if (!left)
+        o->not_before = CB_MAX(o->not_before, until);
+    pthread_mutex_unlock(&h->lock);
+}

@@ -91,6 +91,9 @@ int cb_http_gate_enter(struct cb_http *h, struct cb_http_origin *o, int64_t not_
 void cb_http_gate_retake(struct cb_http *h, struct cb_http_origin *o); /* without waiting: a paused transfer goes on */
 void cb_http_gate_leave(struct cb_http *h, struct cb_http_origin *o);
 void cb_http_gate_close(struct cb_http *h, struct cb_http_origin *o, int64_t until); /* 429: nobody before that time */
+/* What a reply says is left of the origin's budget: no more than that at a time; where nothing is, nobody before
+ * `until` (0: not told, so one at a time finds out). */
+void cb_http_gate_budget(struct cb_http *h, struct cb_http_origin *o, uint64_t left, int64_t until);
 void cb_http_gate_good(struct cb_http *h, struct cb_http_origin *o);
 /* d with a random quarter more or less. */
 int64_t cb_http_jitter(int64_t d);

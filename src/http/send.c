@@ -2,6 +2,7 @@
 /* cb_http_send: hops around tries around one transfer. */
 #include "http/private.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 #include "util/timeutil.h"
 
 struct exchange {
@@ -116,6 +117,24 @@ static void tell_gate(struct exchange *x, struct cb_http_transfer *t, int64_t un
         cb_http_gate_close(x->h, t->origin, until);
 }
 
+static bool number_of(const struct cb_http_transfer *t, const char *name, uint64_t *out)
+{
+    const char *value = cb_http_headers_find(&t->headers, name, 0);
+    cb_autofree char *digits = value ? cb_strndup(value, strspn(value, "0123456789")) : NULL;
+    return digits && cb_parse_u64(digits, UINT32_MAX, out);
+}
+
+/* RateLimit-Remaining (Docker Hub: "76;w=21600") and RateLimit-Reset in seconds, as the IETF's drafts have them. */
+static void heed_budget(struct exchange *x, const struct cb_http_transfer *t)
+{
+    uint64_t left = 0, reset = 0;
+    if (!number_of(t, "RateLimit-Remaining", &left))
+        return;
+    bool wait = left == 0 && number_of(t, "RateLimit-Reset", &reset) &&
+                (int64_t)reset * CB_SEC_NS <= x->h->o.max_wait_ns;
+    cb_http_gate_budget(x->h, t->origin, left, wait ? cb_time_monotonic() + (int64_t)reset * CB_SEC_NS : 0);
+}
+
 /* After a try that got no reply (t is NULL; e says why) or this one: 1 to try again after *wait, 0 when t is the
  * answer, negative for good. */
 static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb_http_failure *f, int64_t *wait,
@@ -125,6 +144,7 @@ static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb
         return -(int)e->code;
     if (t && !cb_http_status_is_retryable(t->status)) {
         cb_http_gate_good(x->h, t->origin);
+        heed_budget(x, t);
         return 0;
     }
     /* Who is told to come back later was turned away, whatever the method. */

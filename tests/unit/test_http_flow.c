@@ -212,6 +212,60 @@ static void test_gate(void **state)
     assert_true(cb_time_monotonic() - since >= 990 * MS);
 }
 
+/* Two are left, and then none for a second. */
+struct budget {
+    struct busy busy;
+    int64_t open_at;
+    atomic_uint early;
+};
+
+static bool budgeted(struct server_request *r, void *arg)
+{
+    struct budget *b = arg;
+    if (strcmp(r->path, "/two") == 0)
+        return server_reply(r, 200, "RateLimit-Remaining: 2;w=60\r\n", "x");
+    if (strcmp(r->path, "/none") == 0) {
+        b->open_at = cb_time_monotonic() + 900 * MS;
+        return server_reply(r, 200, "RateLimit-Remaining: 0\r\nRateLimit-Reset: 1\r\n", "x");
+    }
+    if (cb_time_monotonic() < b->open_at)
+        atomic_fetch_add(&b->early, 1);
+    int now = atomic_fetch_add(&b->busy.now, 1) + 1, most = atomic_load(&b->busy.most);
+    while (now > most && !atomic_compare_exchange_weak(&b->busy.most, &most, now))
+        ;
+    usleep(20000);
+    atomic_fetch_sub(&b->busy.now, 1);
+    return server_reply(r, 200, "RateLimit-Remaining: 2\r\n", "x");
+}
+
+static void run_one(struct cb_http *h, struct server *s, const char *path)
+{
+    cb_autofree char *url = server_url(s, path);
+    struct worker one = { .h = h, .url = url };
+    run_workers(&one, 1);
+    assert_int_equal(one.status, 200);
+}
+
+static void test_budget(void **state)
+{
+    struct budget b = { 0 };
+    struct worker w[8];
+    (void)state;
+    CB_AUTO(server_stop) struct server *s = server_start(budgeted, &b);
+    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 6 }, NULL);
+    cb_autofree char *url = server_url(s, "/");
+    for (size_t i = 0; i < CB_COUNTOF(w); i++)
+        w[i] = (struct worker){ .h = h, .url = url };
+    run_one(h, s, "/two");
+    run_workers(w, CB_COUNTOF(w));
+    assert_in_range(atomic_load(&b.busy.most), 1, 2);
+    run_one(h, s, "/none");
+    run_workers(w, CB_COUNTOF(w));
+    assert_int_equal(atomic_load(&b.early), 0);
+    for (size_t i = 0; i < CB_COUNTOF(w); i++)
+        assert_int_equal(w[i].status, 200);
+}
+
 /* ---- cancel */
 
 static bool silent(struct server_request *r, void *arg)
@@ -414,7 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_reader),      cmocka_unit_test(test_unread_replies),
-        cmocka_unit_test(test_connection_limit), cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_connection_limit), cmocka_unit_test(test_gate), cmocka_unit_test(test_budget),
         cmocka_unit_test(test_cancel),           cmocka_unit_test(test_rate),
         cmocka_unit_test(test_stall),
         cmocka_unit_test(test_own_pauses),
