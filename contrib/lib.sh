@@ -5,7 +5,7 @@
 
 # What building needs, and what the tests need besides (Debian 12 names).
 CB_BUILD_PACKAGES='gcc libc6-dev make autoconf automake autoconf-archive pkg-config libcurl4-openssl-dev libssl-dev
-libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libsqlite3-dev libseccomp-dev
+libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libsqlite3-dev libseccomp-dev libyaml-dev
 uidmap passt git scdoc ca-certificates'
 CB_TEST_PACKAGES='clang libclang-rt-14-dev libcmocka-dev bats docker-registry skopeo umoci runc mmdebstrap
 busybox-static universal-ctags shellcheck jq curl python3 strace procps iproute2 util-linux perl-base tmux xz-utils

@@ -154,3 +154,10 @@ int cb_registry_referrers(struct cb_registry *r, const struct cb_reference *subj
     cb_error_wrap(err, "referrers");
     return s;
 }
+
+int cb_registry_has_referrers(struct cb_registry *r, const struct cb_reference *subject, struct cb_error *err)
+{
+    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
+    int s = reg_endpoint_location(r, subject->host, subject->repo, &e, err);
+    return s < 0 ? s : reg_referrers_api(r, &e, &subject->digest, err);
+}

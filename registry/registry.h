@@ -221,6 +221,9 @@ int cb_registry_catalog(struct cb_registry *r, const char *host, const struct cb
 int cb_registry_referrers(struct cb_registry *r, const struct cb_reference *subject, const char *artifact_type,
                           struct cb_index *out, struct cb_error *err) CB_WUR;
 
+/* 1: the registry lists referrers; 0: clients keep them under the fallback tag. */
+int cb_registry_has_referrers(struct cb_registry *r, const struct cb_reference *subject, struct cb_error *err) CB_WUR;
+
 /* ---- single things: at the host that is named, never at a mirror ---- */
 /* By tag, or by digest: then the body must have it. A manifest with `subject` also gets into the fallback tag where the
  * registry does not index it (distribution-spec "Pushing Manifests with Subject"). */

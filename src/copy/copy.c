@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "copy/private.h"
 #include "util/alloc.h"
+#include "util/timeutil.h"
 
 void cb_copy_result_done(struct cb_copy_result *r)
 {
@@ -103,14 +104,14 @@ static int look_at_target(struct image *x, struct cb_error *err)
 {
     struct cb_descriptor there cb_cleanup_descriptor = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!x->o->to_tag)
+    if (!x->o->to_tag || (x->o->blind && !x->o->no_clobber))
         return 0;
     int r = x->to->ops->head(x->to, x->o->to_tag, &there, &e);
     if (r == -CB_ENOTFOUND)
         return 0;
     if (r < 0)
         return cb_error_move(err, &e);
-    if (cb_digest_eq(&there.digest, &x->desc.digest) && !x->o->force)
+    if (cb_digest_eq(&there.digest, &x->desc.digest))
         x->res->outcome = CB_COPY_CURRENT;
     else if (x->o->no_clobber)
         x->res->outcome = CB_COPY_KEPT;
@@ -181,4 +182,79 @@ int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const 
     cb_descriptor_done(&x.desc);
     cb_strbuf_done(&x.body);
     return r < 0 ? cb_error_move(err, &e) : 0;
+}
+
+/* ---- without a target ---- */
+
+int cb_copy_resolve(struct cb_copy_source *from, const struct cb_copy_options *o, struct cb_descriptor *out,
+                    struct cb_error *err)
+{
+    struct cb_copy_result res cb_cleanup_copy_result = { 0 };
+    struct image x = { from, NULL, o, &res, { 0 }, CB_STRBUF_INIT };
+    int r = read_top(&x, err);
+    *out = x.desc;
+    cb_strbuf_done(&x.body);
+    return r;
+}
+
+int cb_copy_walk(struct cb_copy_source *from, const struct cb_copy_options *o,
+                 void (*blob)(void *arg, const struct cb_descriptor *d), void *arg, struct cb_error *err)
+{
+    struct cb_copy_result res cb_cleanup_copy_result = { 0 };
+    struct copy_tree tree cb_cleanup_copy_tree = { 0 };
+    struct image x = { from, NULL, o, &res, { 0 }, CB_STRBUF_INIT };
+    int r = read_top(&x, err);
+    if (r == 0)
+        r = copy_tree_load(from, &x.desc, &x.body, &tree, err);
+    for (size_t i = 0; i < tree.n; i++) {
+        const struct copy_node *n = tree.v[i];
+        if (!n->is_index)
+            blob(arg, &n->manifest.config);
+        for (size_t k = 0; k < n->manifest.n_layers; k++)
+            blob(arg, &n->manifest.layers[k]);
+    }
+    cb_descriptor_done(&x.desc);
+    cb_strbuf_done(&x.body);
+    return r;
+}
+
+/* The first image of an index. */
+static int first_image(struct cb_copy_source *from, struct cb_descriptor *desc, struct cb_strbuf *body,
+                       struct cb_error *err)
+{
+    struct cb_index idx cb_cleanup_index = { 0 };
+    if (!cb_mt_is_index(desc->media_type))
+        return 0;
+    int r = cb_index_parse(&idx, body->buf, body->len, desc->media_type, err);
+    if (r < 0 || !idx.n_manifests || !cb_mt_is_manifest(idx.manifests[0].media_type))
+        return r < 0 ? r : cb_error_set(err, CB_EVERIFY, "the index begins with no image");
+    cb_descriptor_done(desc);
+    *desc = (struct cb_descriptor){ 0 };
+    cb_strbuf_reset(body);
+    return from->ops->manifest(from, NULL, &idx.manifests[0].digest, desc, body, err);
+}
+
+int cb_copy_when_created(struct cb_copy_source *from, const char *tag, int64_t *when, struct cb_error *err)
+{
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT, text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    struct cb_image_config config cb_cleanup_image_config = { 0 };
+    cb_autosource struct cb_blob_source *src = NULL;
+    static const struct cb_digest none;
+    *when = INT64_MIN;
+    int r = from->ops->manifest(from, tag, &none, &desc, &body, err);
+    if (r == 0)
+        r = first_image(from, &desc, &body, err);
+    if (r == 0)
+        r = cb_manifest_parse(&m, body.buf, body.len, desc.media_type, err);
+    if (r == 0)
+        r = from->ops->blob(from, &m.config, &src, err);
+    if (r == 0)
+        r = cb_blob_read_all(src, CB_MAX_MANIFEST, &text, err);
+    /* What is no image says nothing. */
+    if (r == 0 && cb_image_config_parse(&config, text.buf, text.len, NULL) == 0 && config.created &&
+        !cb_time_parse(config.created, when))
+        *when = INT64_MIN;
+    return r;
 }

@@ -59,6 +59,9 @@ struct cb_copy_target_options {
     void (*known)(void *arg, const struct cb_digest *d, struct cb_strvec *hosts, struct cb_strvec *repos);
     /* Told of every blob that is there. Any thread. */
     void (*landed)(void *arg, const struct cb_digest *d);
+    /* A blob (never a manifest) that need not come, as it is where the target is for; layouts only. Any thread. */
+    bool (*elsewhere)(void *arg, const struct cb_descriptor *d);
+    const char *prefix; /* of the names that a layout gives to tags, or NULL */
     void *arg;
 };
 int cb_copy_target_open(const struct cb_copy_env *env, const struct cb_copy_target_options *o,
@@ -76,14 +79,14 @@ size_t cb_copy_target_blobs(struct cb_copy_target *t, const struct cb_push_resul
 /* ---- one image ---- */
 struct cb_copy_options {
     const char *tag;                 /* at the source; NULL with digest: that one; NULL alone: what the place names */
-    struct cb_digest digest;         /* at the source, or NONE. Both: the tag must still stand for it */
+    struct cb_digest digest;         /* at the source, or NONE; goes before a tag */
     const char *to_tag;              /* NULL: only by digest */
     const struct cb_platform *platforms;
     size_t n_platforms;              /* 0: everything */
     bool no_clobber;                 /* a tag that is there stays as it is */
     bool referrers;                  /* and cosign's tags */
     const struct cb_strvec *tags;    /* all tags of the source where they are known: spares asking for cosign's */
-    bool force;                      /* put the tag even where it stands for this image already */
+    bool blind;                      /* do not ask first what the target's tag stands for */
 };
 enum cb_copy_outcome {
     CB_COPY_COPIED,
@@ -101,6 +104,15 @@ void cb_copy_result_done(struct cb_copy_result *r);
 /* Safe from several threads for one target. */
 int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const struct cb_copy_options *o,
                   struct cb_copy_result *out, struct cb_error *err) CB_WUR;
+
+/* What would be copied: digest, size and type, after the picking of platforms. */
+int cb_copy_resolve(struct cb_copy_source *from, const struct cb_copy_options *o, struct cb_descriptor *out,
+                    struct cb_error *err) CB_WUR;
+/* Tells each configuration and layer below it, as often as it is named. */
+int cb_copy_walk(struct cb_copy_source *from, const struct cb_copy_options *o,
+                 void (*blob)(void *arg, const struct cb_descriptor *d), void *arg, struct cb_error *err) CB_WUR;
+/* When an image was made (ns), by its configuration; of an index, its first image. INT64_MIN where it does not say. */
+int cb_copy_when_created(struct cb_copy_source *from, const char *tag, int64_t *when, struct cb_error *err) CB_WUR;
 
 /* Whether a tag is the list of referrers that clients keep for a registry without one (distribution-spec "Referrers Tag
  * Schema"): it is made anew at the target. */

@@ -87,7 +87,8 @@ static int bring(struct copy_local_blob *b, struct cb_error *err)
 {
     struct copy_local *t = b->t;
     cb_autosource struct cb_blob_source *src = NULL;
-    if (t->has && t->has(t, &b->desc)) {
+    if ((t->has && t->has(t, &b->desc)) ||
+        (b->from && t->base.o.elsewhere && t->base.o.elsewhere(t->base.o.arg, &b->desc))) {
         b->result.outcome = CB_BLOB_PRESENT;
         return 0;
     }
@@ -177,7 +178,8 @@ static void add_name(struct copy_local *l, const struct cb_descriptor *d, const 
     pthread_mutex_lock(&l->mu);
     CB_GROW(l->names, l->n_names, l->cap_names);
     struct copy_local_name *n = &l->names[l->n_names++];
-    *n = (struct copy_local_name){ .tag = cb_strdup_or_null(tag), .referrer = referrer };
+    const char *prefix = l->base.o.prefix ? l->base.o.prefix : "";
+    *n = (struct copy_local_name){ .tag = tag ? cb_asprintf("%s%s", prefix, tag) : NULL, .referrer = referrer };
     cb_descriptor_copy(&n->desc, d);
     pthread_mutex_unlock(&l->mu);
 }

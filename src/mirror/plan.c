@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is to be done. A source that is a list of exact tags costs nothing but one HEAD a tag; any other filter,
+ * `delete` and referrers a list of the source's tags (a request for a thousand). Each tag costs a HEAD at every target.
+ * What refers to an image costs a HEAD a list or cosign's tag that is there; at a registry with the referrers API a GET
+ * a tag. `platforms` costs a GET for an index that was not seen before, `by: created` two or three a tag. */
+#include "mirror/private.h"
+#include "util/alloc.h"
+
+void cb_mirror_plan_done(struct cb_mirror_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct cb_mirror_pair *x = &p->v[i];
+        for (size_t k = 0; k < x->n; k++) {
+            free(x->v[k].tag);
+            cb_error_done(&x->v[k].error);
+        }
+        free(x->v);
+        cb_place_done(&x->source);
+        cb_place_done(&x->target);
+        cb_platforms_free(x->platforms, x->n_platforms);
+        cb_error_done(&x->error);
+    }
+    free(p->v);
+    *p = (struct cb_mirror_plan){ 0 };
+}
+
+size_t cb_mirror_plan_count(const struct cb_mirror_plan *p, enum cb_mirror_action a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t k = 0; k < p->v[i].n; k++)
+            n += p->v[i].v[k].action == a && p->v[i].v[k].outcome != CB_MIRROR_FAILED;
+    return n;
+}
+
+const char *mirror_reason(const char *word)
+{
+    static const char *const words[] = { "new", "changed", "same", "gone from the source", "other referrers",
+                                         "not looked at" };
+    for (size_t i = 0; word && i < CB_COUNTOF(words); i++)
+        if (!strcmp(words[i], word))
+            return words[i];
+    return NULL;
+}
+
+struct cb_mirror_tag *mirror_plan_add(struct cb_mirror_pair *p, const char *tag)
+{
+    CB_GROW(p->v, p->n, p->cap);
+    struct cb_mirror_tag *t = &p->v[p->n++];
+    *t = (struct cb_mirror_tag){ .tag = cb_strdup(tag), .reason = mirror_reason("not looked at") };
+    return t;
+}
+
+/* ---- what the target will have ---- */
+
+static int pick(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct cb_digest *source,
+                struct cb_digest *out, struct cb_error *err)
+{
+    CB_AUTO(cb_copy_source_close) struct cb_copy_source *s = NULL;
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_copy_options o = { .digest = *source, .platforms = p->platforms, .n_platforms = p->n_platforms };
+    int r = cb_copy_source_open(env, &p->source, &s, err);
+    if (r == 0)
+        r = cb_copy_resolve(s, &o, &d, err);
+    *out = d.digest;
+    return r;
+}
+
+int mirror_result(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct cb_digest *source,
+                  struct cb_digest *out, struct cb_error *err)
+{
+    struct cb_strbuf key cb_cleanup_strbuf = CB_STRBUF_INIT, known cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char text[CB_DIGEST_TEXT_MAX];
+    *out = *source;
+    if (!p->n_platforms)
+        return 0;
+    cb_strbuf_add_digest(&key, source);
+    for (size_t i = 0; i < p->n_platforms; i++) {
+        cb_strbuf_addch(&key, ' ');
+        cb_strbuf_add_platform(&key, &p->platforms[i]);
+    }
+    if (cb_store_fact_get(env->store, "mirror-platforms", key.buf, &known, NULL) == 0 &&
+        cb_digest_parse(out, known.buf, NULL) == 0)
+        return 0;
+    int r = pick(env, p, source, out, err);
+    if (r == 0)
+        (void)!cb_store_fact_put(env->store, "mirror-platforms", key.buf, cb_digest_text(out, text), NULL);
+    return r;
+}
+
+/* ---- a source ---- */
+
+struct looked {
+    struct cb_digest digest; /* NONE: not there */
+    struct cb_error error;
+};
+struct source_state {
+    const struct cb_copy_env *env;
+    const struct mirror_entry *e;
+    struct cb_strvec all, chosen;
+    bool listed;
+    struct looked *v;     /* parallel to chosen */
+    int64_t *created;     /* parallel to all; INT64_MIN: not asked */
+};
+
+static void source_reference(const struct source_state *s, const char *tag, struct cb_reference *out)
+{
+    cb_reference_copy(out, &s->e->source.ref);
+    out->tag = cb_strdup(tag);
+}
+
+static int look_at_source(void *arg, size_t i, struct cb_error *err)
+{
+    struct source_state *s = arg;
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    int r = cb_cancel_check(s->env->cancel, err);
+    if (r < 0)
+        return r;
+    source_reference(s, s->chosen.v[i], &ref);
+    r = cb_registry_head(s->env->registry, &ref, &d, &s->v[i].error);
+    if (r == 0)
+        s->v[i].digest = d.digest;
+    else if (r == -CB_ENOTFOUND)
+        cb_error_done(&s->v[i].error);
+    return 0;
+}
+
+/* When the image was made; of an index, its first. */
+static int ask_created(void *arg, size_t i, struct cb_error *err)
+{
+    struct source_state *s = arg;
+    if (!mirror_filter_takes(&s->e->filter, s->all.v[i]) || mirror_is_digest_tag(s->all.v[i]))
+        return 0;
+    CB_AUTO(cb_copy_source_close) struct cb_copy_source *from = NULL;
+    int r = cb_copy_source_open(s->env, &s->e->source, &from, err);
+    if (r == 0)
+        r = cb_copy_when_created(from, s->all.v[i], &s->created[i], err);
+    return r < 0 ? cb_error_wrap(err, "%s", s->all.v[i]) : 0;
+}
+
+static int tell_created(void *arg, const char *tag, int64_t *when, struct cb_error *err)
+{
+    struct source_state *s = arg;
+    for (size_t i = 0; i < s->all.n; i++)
+        if (!strcmp(s->all.v[i], tag)) {
+            *when = s->created[i];
+            return 0;
+        }
+    return cb_error_set(err, CB_EINTERNAL, "%s was not asked for", tag);
+}
+
+static int list_source(struct source_state *s, struct cb_error *err)
+{
+    struct cb_list_options o = { 0 };
+    const struct mirror_entry *e = s->e;
+    struct cb_error error cb_cleanup_error = CB_ERROR_INIT;
+    bool needed = !mirror_filter_is_exact(&e->filter) || e->deletes;
+    if (!needed && !e->referrers)
+        return 0;
+    int r = cb_registry_tags(s->env->registry, e->source.ref.host, e->source.ref.repo, &o, &s->all, &error);
+    s->listed = r == 0;
+    /* For referrers it only saves questions. */
+    return r < 0 && (needed || r == -CB_ECANCELED) ? cb_error_move(err, &error) : 0;
+}
+
+static int read_source(struct source_state *s, struct cb_error *err)
+{
+    struct mirror_chooser c = { tell_created, s };
+    const struct mirror_filter *f = &s->e->filter;
+    int r = list_source(s, err);
+    s->created = cb_calloc(s->all.n + 1, sizeof *s->created);
+    if (r == 0 && f->newest && f->by == MIRROR_BY_CREATED)
+        r = cb_copy_each(s->all.n, s->env->jobs, ask_created, s, err);
+    if (r == 0)
+        r = mirror_filter_choose(f, &s->all, &c, &s->chosen, err);
+    s->v = cb_calloc(s->chosen.n + 1, sizeof *s->v);
+    return r < 0 ? r : cb_copy_each(s->chosen.n, s->env->jobs, look_at_source, s, err);
+}
+
+static void source_done(struct source_state *s)
+{
+    for (size_t i = 0; s->v && i < s->chosen.n; i++)
+        cb_error_done(&s->v[i].error);
+    cb_strvec_done(&s->all);
+    cb_strvec_done(&s->chosen);
+    free(s->v);
+    free(s->created);
+}
+
+/* ---- a target ---- */
+
+struct deciding {
+    struct source_state *s;
+    struct cb_mirror_pair *p;
+    struct cb_copy_target *target;
+    struct mirror_watch watch;
+};
+
+static int head_target(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
+{
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_copy_target_head(x->target, t->tag, &d, &e);
+    if (r == -CB_ENOTFOUND)
+        return 0;
+    t->target = d.digest;
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}
+
+static void say(struct cb_mirror_tag *t, enum cb_mirror_action a, const char *reason)
+{
+    t->action = a;
+    t->reason = mirror_reason(reason);
+}
+
+static int decide_gone(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
+{
+    if (!x->s->e->deletes)
+        return cb_error_set(err, CB_ENOTFOUND, "%s has no tag %s", x->p->source.text, t->tag);
+    say(t, CB_MIRROR_SKIP, "same");
+    int r = head_target(x, t, err);
+    if (r == 0 && cb_digest_is_set(&t->target))
+        say(t, CB_MIRROR_DELETE, "gone from the source");
+    return r;
+}
+
+static int decide_there(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
+{
+    const struct cb_copy_env *env = x->s->env;
+    int r = head_target(x, t, err);
+    if (r == 0)
+        r = mirror_result(env, x->p, &t->source, &t->result, err);
+    if (r == 0 && x->p->referrers)
+        r = mirror_watch_state(&x->watch, &t->result, &t->referrers, err);
+    if (r < 0)
+        return r;
+    bool same = cb_digest_eq(&t->target, &t->result);
+    if (same && (!x->p->referrers || mirror_watch_brought(env, x->p, t)))
+        say(t, CB_MIRROR_SKIP, "same");
+    else if (same)
+        say(t, CB_MIRROR_REFER, "other referrers");
+    else
+        say(t, CB_MIRROR_COPY, cb_digest_is_set(&t->target) ? "changed" : "new");
+    return 0;
+}
+
+static int decide(void *arg, size_t i, struct cb_error *err)
+{
+    struct deciding *x = arg;
+    struct cb_mirror_tag *t = &x->p->v[i];
+    bool chosen = i < x->s->chosen.n; /* the others are at the target only */
+    int r = cb_cancel_check(x->s->env->cancel, err);
+    if (r < 0)
+        return r;
+    if (chosen && x->s->v[i].error.code)
+        r = cb_error_copy(&t->error, &x->s->v[i].error);
+    else if (chosen && cb_digest_is_set(&x->s->v[i].digest)) {
+        t->source = x->s->v[i].digest;
+        r = decide_there(x, t, &t->error);
+    } else {
+        r = decide_gone(x, t, &t->error);
+    }
+    if (r < 0)
+        t->outcome = CB_MIRROR_FAILED;
+    return r == -CB_ECANCELED ? cb_error_copy(err, &t->error) : 0;
+}
+
+/* What the filter would choose of the target's tags, and the source has no more. */
+static int list_target(struct deciding *x, struct cb_error *err)
+{
+    struct cb_list_options o = { 0 };
+    struct cb_strvec there cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    const struct cb_reference *ref = &x->p->target.ref;
+    int r = cb_registry_tags(x->s->env->registry, ref->host, ref->repo, &o, &there, &e);
+    if (r == -CB_ENOTFOUND) /* the repository is made by the first push */
+        return 0;
+    if (r < 0)
+        return cb_error_move(err, &e);
+    for (size_t i = 0; i < there.n; i++)
+        if (!cb_strvec_has(&x->s->all, there.v[i]) && !cb_strvec_has(&x->s->chosen, there.v[i]) &&
+            !mirror_is_digest_tag(there.v[i]) && mirror_filter_takes(&x->s->e->filter, there.v[i]))
+            mirror_plan_add(x->p, there.v[i]);
+    return 0;
+}
+
+static int by_tag(const void *a, const void *b)
+{
+    return strcmp(((const struct cb_mirror_tag *)a)->tag, ((const struct cb_mirror_tag *)b)->tag);
+}
+
+static int plan_tags(struct deciding *x, struct cb_error *err)
+{
+    struct cb_copy_target_options o = { .to = &x->p->target };
+    for (size_t i = 0; i < x->s->chosen.n; i++)
+        mirror_plan_add(x->p, x->s->chosen.v[i]);
+    int r = cb_copy_target_open(x->s->env, &o, &x->target, err);
+    if (r == 0 && x->s->e->deletes)
+        r = list_target(x, err);
+    if (r == 0)
+        r = cb_copy_each(x->p->n, x->s->env->jobs, decide, x, err);
+    cb_copy_target_close(x->target);
+    if (x->p->n)
+        qsort(x->p->v, x->p->n, sizeof *x->p->v, by_tag);
+    return r;
+}
+
+static struct cb_mirror_pair *add_pair(struct cb_mirror_plan *plan, const struct mirror_entry *e,
+                                       const struct cb_place *target)
+{
+    CB_GROW(plan->v, plan->n, plan->cap);
+    struct cb_mirror_pair *p = &plan->v[plan->n++];
+    *p = (struct cb_mirror_pair){ .referrers = e->referrers };
+    (void)!cb_place_parse(&p->source, e->source.text, NULL); /* again: they were read from this text */
+    (void)!cb_place_parse(&p->target, target->text, NULL);
+    p->platforms = cb_calloc(e->n_platforms + 1, sizeof *p->platforms);
+    for (; p->n_platforms < e->n_platforms; p->n_platforms++)
+        cb_platform_copy(&p->platforms[p->n_platforms], &e->platforms[p->n_platforms]);
+    return p;
+}
+
+static int plan_target(struct source_state *s, struct cb_mirror_plan *plan, const struct cb_place *target,
+                       const struct cb_error *failed, struct cb_error *err)
+{
+    struct cb_mirror_pair *p = add_pair(plan, s->e, target);
+    struct deciding x = { .s = s, .p = p };
+    if (failed->code) {
+        cb_error_copy(&p->error, failed);
+        return 0;
+    }
+    mirror_watch_init(&x.watch, s->env, &p->source, s->listed ? &s->all : NULL);
+    int r = plan_tags(&x, &p->error);
+    mirror_watch_done(&x.watch);
+    return r == -CB_ECANCELED ? cb_error_copy(err, &p->error) : 0;
+}
+
+static int plan_entry(const struct cb_copy_env *env, const struct mirror_entry *e, struct cb_mirror_plan *out,
+                      struct cb_error *err)
+{
+    struct source_state s = { .env = env, .e = e };
+    struct cb_error failed cb_cleanup_error = CB_ERROR_INIT;
+    int r = read_source(&s, &failed);
+    if (r == -CB_ECANCELED)
+        cb_error_copy(err, &failed);
+    for (size_t i = 0; r != -CB_ECANCELED && i < e->n_targets; i++)
+        r = plan_target(&s, out, &e->targets[i], &failed, err);
+    source_done(&s);
+    return r == -CB_ECANCELED ? r : 0;
+}
+
+int cb_mirror_plan_make(const struct cb_copy_env *env, const struct cb_mirror_spec *spec, struct cb_mirror_plan *out,
+                        struct cb_error *err)
+{
+    int r = 0;
+    *out = (struct cb_mirror_plan){ 0 };
+    for (size_t i = 0; r == 0 && i < spec->n; i++)
+        r = plan_entry(env, &spec->v[i], out, err);
+    return r;
+}
