@@ -268,6 +268,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_mirror = {
     .name = "mirror",
+    .topic = CB_TOPIC_REGISTRY,
     .summary = "keep repositories like others: plan, apply, run, load",
     .operands = "plan|apply|run|load [OPTIONS] FILE",
     .details = details,
