@@ -237,7 +237,6 @@ static void test_verify_stops_at_one_byte_more(void **state)
     assert_int_equal(handed, 101);
 }
 
-<<<<<<< HEAD
 /* ---- seeking ---- */
 
 static void expect_rest(struct cb_blob_source *s, const char *want)
@@ -305,7 +304,8 @@ static void test_verify_seeks(void **state)
     assert_int_equal(cb_blob_seek(tail, 5, NULL), 0);
     cb_strbuf_reset(&out);
     assert_int_equal(cb_blob_read_all(tail, 100, &out, NULL), -CB_EVERIFY);
-=======
+}
+
 static void test_verify_withholds_the_last_bytes(void **state)
 {
     (void)state;
@@ -317,7 +317,6 @@ static void test_verify_withholds_the_last_bytes(void **state)
     /* Who reads what it knows to be all never asks for the end. */
     assert_int_equal(cb_blob_read(s, buf, 3, &got, NULL), -CB_EVERIFY);
     assert_int_equal(got, 0);
->>>>>>> 77e6df3 (tests: copying in memory, and against two registries and skopeo)
 }
 
 static void test_inner_failures_pass(void **state)
@@ -379,12 +378,9 @@ int main(void)
         cmocka_unit_test(test_read_all_is_bounded),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_verify_stops_at_one_byte_more),
-<<<<<<< HEAD
         cmocka_unit_test(test_seek),
         cmocka_unit_test(test_verify_seeks),
-=======
         cmocka_unit_test(test_verify_withholds_the_last_bytes),
->>>>>>> 77e6df3 (tests: copying in memory, and against two registries and skopeo)
         cmocka_unit_test(test_inner_failures_pass),
         cmocka_unit_test(test_tee_and_copy),
     };
