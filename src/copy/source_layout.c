@@ -4,10 +4,18 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 
+/* What an entry of the index refers to. */
+struct entry {
+    struct cb_digest subject; /* or NONE */
+    char *artifact_type;
+};
+
 struct layout {
     struct cb_copy_source base;
     struct copy_files files;
     struct cb_index index;
+    pthread_mutex_t mu;
+    struct entry *entries; /* parallel to the index; NULL before anybody asked */
 };
 
 static int read_blob(struct cb_copy_source *s, const struct cb_descriptor *d, struct cb_blob_source **out,
@@ -99,44 +107,75 @@ static int get_tags(struct cb_copy_source *s, struct cb_strvec *out, struct cb_e
     return 0;
 }
 
-static void add_referrer(struct cb_index *out, const struct cb_descriptor *d, const struct cb_manifest *m)
+/* A layout has no list of referrers: every entry of its index says by itself what it refers to. They are read once. */
+static int read_entry(struct layout *l, size_t i, struct entry *out, struct cb_error *err)
 {
-    out->manifests = cb_reallocarray(out->manifests, out->n_manifests + 1, sizeof *out->manifests);
-    struct cb_descriptor *new = &out->manifests[out->n_manifests++];
-    *new = (struct cb_descriptor){ 0 };
-    cb_descriptor_copy(new, d);
-    if (!new->artifact_type)
-        new->artifact_type = cb_strdup_or_null(m->artifact_type ? m->artifact_type : m->config.media_type);
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    const struct cb_descriptor *listed = &l->index.manifests[i];
+    if (!cb_mt_is_manifest(listed->media_type))
+        return 0;
+    int r = get_manifest(&l->base, NULL, &listed->digest, &d, &body, err);
+    if (r == 0)
+        r = cb_manifest_parse(&m, body.buf, body.len, d.media_type, err);
+    if (r < 0 || !m.subject)
+        return r;
+    const char *type = listed->artifact_type ? listed->artifact_type
+                       : m.artifact_type     ? m.artifact_type
+                                             : m.config.media_type;
+    *out = (struct entry){ m.subject->digest, cb_strdup_or_null(type) };
+    return 0;
 }
 
-/* A layout has no list of referrers: every entry of its index says by itself what it refers to. */
+static void free_entries(struct layout *l)
+{
+    for (size_t i = 0; l->entries && i < l->index.n_manifests; i++)
+        free(l->entries[i].artifact_type);
+    free(CB_TAKE(l->entries));
+}
+
+static int read_entries(struct layout *l, struct cb_error *err)
+{
+    int r = 0;
+    if (l->entries)
+        return 0;
+    l->entries = cb_calloc(l->index.n_manifests + 1, sizeof *l->entries);
+    for (size_t i = 0; r == 0 && i < l->index.n_manifests; i++)
+        r = read_entry(l, i, &l->entries[i], err);
+    if (r < 0)
+        free_entries(l);
+    return r;
+}
+
 static int get_referrers(struct cb_copy_source *s, const struct cb_digest *subject, struct cb_index *out,
                          struct cb_error *err)
 {
     struct layout *l = (struct layout *)s;
     *out = (struct cb_index){ .media_type = cb_strdup(CB_MT_OCI_INDEX) };
-    for (size_t i = 0; i < l->index.n_manifests; i++) {
-        struct cb_descriptor d cb_cleanup_descriptor = { 0 };
-        struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-        struct cb_manifest m cb_cleanup_manifest = { 0 };
-        if (!cb_mt_is_manifest(l->index.manifests[i].media_type))
+    pthread_mutex_lock(&l->mu);
+    int r = read_entries(l, err);
+    pthread_mutex_unlock(&l->mu);
+    for (size_t i = 0; r == 0 && i < l->index.n_manifests; i++) {
+        if (!cb_digest_eq(&l->entries[i].subject, subject))
             continue;
-        int r = get_manifest(s, NULL, &l->index.manifests[i].digest, &d, &body, err);
-        if (r == 0)
-            r = cb_manifest_parse(&m, body.buf, body.len, d.media_type, err);
-        if (r < 0)
-            return r;
-        if (m.subject && cb_digest_eq(&m.subject->digest, subject))
-            add_referrer(out, &l->index.manifests[i], &m);
+        out->manifests = cb_reallocarray(out->manifests, out->n_manifests + 1, sizeof *out->manifests);
+        struct cb_descriptor *d = &out->manifests[out->n_manifests++];
+        *d = (struct cb_descriptor){ 0 };
+        cb_descriptor_copy(d, &l->index.manifests[i]);
+        free(d->artifact_type);
+        d->artifact_type = cb_strdup_or_null(l->entries[i].artifact_type);
     }
-    return 0;
+    return r;
 }
 
 static void close_it(struct cb_copy_source *s)
 {
     struct layout *l = (struct layout *)s;
+    free_entries(l);
     copy_files_close(&l->files);
     cb_index_done(&l->index);
+    pthread_mutex_destroy(&l->mu);
     free(l);
 }
 
@@ -185,6 +224,7 @@ int copy_source_layout(const struct cb_copy_env *env, const struct cb_place *p, 
                        struct cb_error *err)
 {
     struct layout *l = CB_NEW(struct layout);
+    pthread_mutex_init(&l->mu, NULL);
     l->base = (struct cb_copy_source){ &ops, env, p, false };
     int r = copy_files_open(&l->files, env, p->path, err);
     if (r == 0)
