@@ -114,6 +114,7 @@ struct cb_http_transfer {
     struct cb_http_origin *origin;
     CURL *easy;
     struct curl_slist *header_list;
+    size_t open_headers; /* so many at its front are nobody's secret */
     char errbuf[CURL_ERROR_SIZE];
     bool private_ok, proxied, has_body, is_head;
     bool patient; /* changes something over there: the reply may take long after all was sent */

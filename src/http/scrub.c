@@ -39,10 +39,16 @@ static void hide_credentials(struct cb_strbuf *text, const char *value)
     explicit_bzero(pair.buf, pair.len);
 }
 
+/* What was given for this host alone may be a key as well. */
 void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text)
 {
     static const char name[] = "Authorization: ";
-    for (const struct curl_slist *s = r->t->header_list; s; s = s->next)
-        if (cb_starts_with(s->data, name))
+    size_t i = 0;
+    for (const struct curl_slist *s = r->t->header_list; s; s = s->next) {
+        const char *colon = strchr(s->data, ':');
+        if (strncasecmp(s->data, name, sizeof name - 1) == 0)
             hide_credentials(text, s->data + sizeof name - 1);
+        else if (i++ >= r->t->open_headers && colon && colon[1] == ' ')
+            hide(text, colon + 2, strlen(colon + 2));
+    }
 }

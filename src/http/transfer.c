@@ -178,8 +178,10 @@ static int set_headers(struct cb_http_transfer *t, const struct cb_http_hop *hop
     const struct cb_strvec *headers = hop->req->headers;
     int r = 0;
     for (size_t i = 0; r == 0 && headers && i < headers->n; i++)
-        if (!is_left_out(headers->v[i], hop))
+        if (!is_left_out(headers->v[i], hop)) {
             r = add_header(t, headers->v[i], err);
+            t->open_headers++;
+        }
     headers = hop->foreign ? NULL : hop->req->origin_headers;
     for (size_t i = 0; r == 0 && headers && i < headers->n; i++)
         r = add_header(t, headers->v[i], err);

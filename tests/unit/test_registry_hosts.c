@@ -296,6 +296,28 @@ static void a_redirect_of_the_mirror_does_not_carry_its_header_along(void **stat
     assert_int_equal(fake_count(&c->two, "canary"), 0);
 }
 
+static bool echo(struct fake *f, struct server_request *r, bool *keep)
+{
+    (void)f;
+    cb_autofree char *key = server_header(r, "X-Key");
+    cb_autofree char *body = cb_asprintf("{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not with %s\"}]}", key);
+    *keep = server_reply(r, 403, "Content-Type: application/json\r\n", body);
+    return true;
+}
+
+static void a_header_that_comes_back_is_not_shown(void **state)
+{
+    struct client *c = *state;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *toml = cb_asprintf("server = \"http://%s\"\n[header]\nx-key = \"canary\"\n", c->one.host);
+    put_hosts(c, "r.example", toml);
+    c->one.hook = echo;
+    client_open(c, NULL, NULL);
+    assert_int_equal(fetch(c, "r.example", &e), -CB_EAUTH);
+    assert_non_null(strstr(cb_error_text(&e), "not with xxxxx"));
+    assert_null(strstr(cb_error_text(&e), "canary"));
+}
+
 static void an_authorization_in_the_file_takes_the_place_of_credentials(void **state)
 {
     struct client *c = *state;
@@ -354,6 +376,7 @@ int main(void)
         CLIENT_TEST(a_mirror_gets_its_path_its_headers_and_the_name_it_stands_for),
         CLIENT_TEST(the_server_does_not_see_what_is_for_the_mirror),
         CLIENT_TEST(a_redirect_of_the_mirror_does_not_carry_its_header_along),
+        CLIENT_TEST(a_header_that_comes_back_is_not_shown),
         CLIENT_TEST(an_authorization_in_the_file_takes_the_place_of_credentials),
         CLIENT_TEST(a_registry_on_a_socket_is_reached_by_its_name),
     };
