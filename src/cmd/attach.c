@@ -66,7 +66,7 @@ static int push_artifact(struct cb_edit_session *e, const struct cb_edit_source 
     cb_autojson json_t *layers = json_array();
     int r = 0;
     for (size_t i = 1; r == 0 && i < operands->n; i++)
-        r = cb_edit_attach_file(layers, plan, operands->v[i], err);
+        r = cb_edit_attach_file(layers, plan, operands->v[i], e->env.cancel, err);
     if (r < 0)
         return r;
     cb_edit_attach_print(a, layers, plan, &body, &desc);

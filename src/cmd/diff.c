@@ -112,8 +112,7 @@ static json_t *layers_json(const struct side *s, size_t from)
     return a;
 }
 
-/* True where they have the same layers, so the same files. */
-static bool diff_layers(struct diff *d)
+static void diff_layers(struct diff *d)
 {
     size_t same = common_layers(d), a = d->old.image.image.config.n_diff_ids - same;
     size_t b = d->now.image.image.config.n_diff_ids - same;
@@ -127,7 +126,6 @@ static bool diff_layers(struct diff *d)
     } else if (a || b) {
         printf("layers: the lowest %zu are the same, then %zu -> %zu\n", same, a, b);
     }
-    return !a && !b;
 }
 
 /* ---- files ---- */
@@ -202,17 +200,21 @@ static void tell_file(void *arg, const struct cb_edit_file_diff *f)
     put_line(&line);
 }
 
-static int diff_files(struct diff *d, struct cb_error *err)
+/* The same layers are the same files: then no table is read, and both sides are empty. */
+static int read_tables(struct diff *d, struct cb_error *err)
 {
+    size_t same = common_layers(d);
+    if (same == d->old.image.image.config.n_diff_ids && same == d->now.image.image.config.n_diff_ids)
+        return 0;
     int r = cb_edit_tables_read(&d->old.tables, &d->old.source, &d->old.image, SIZE_MAX, false, err);
-    if (r == 0)
-        r = cb_edit_tables_read(&d->now.tables, &d->now.source, &d->now.image, SIZE_MAX, false, err);
-    if (r < 0)
-        return r;
+    return r < 0 ? r : cb_edit_tables_read(&d->now.tables, &d->now.source, &d->now.image, SIZE_MAX, false, err);
+}
+
+static void diff_files(struct diff *d)
+{
     CB_AUTO(cb_stack_unref) struct cb_stack *old = cb_edit_tables_stack(&d->old.tables);
     CB_AUTO(cb_stack_unref) struct cb_stack *now = cb_edit_tables_stack(&d->now.tables);
     cb_edit_diff_files(old, now, d->o->no_times ? CB_DIFF_MTIME : 0, tell_file, d);
-    return 0;
 }
 
 /* ---- all ---- */
@@ -233,15 +235,14 @@ static int compare(struct diff *d, struct cb_error *err)
         return r;
     if (d->o->json)
         printf("],\n\"layers\":");
-    bool same = diff_layers(d);
+    diff_layers(d);
     d->listed = 0;
     if (d->o->json)
         printf(",\n\"files\":[");
-    if (!same)
-        r = diff_files(d, err);
+    diff_files(d);
     if (d->o->json)
         printf("]}\n");
-    return r;
+    return 0;
 }
 
 static int open_side(struct cb_edit_session *e, struct side *s, const char *text, const struct cb_platform *p,
@@ -265,6 +266,9 @@ static int diff(const struct cb_process *p, const struct diff_options *o, const 
         r = open_side(&e, &d.old, operands->v[0], want, err);
     if (r == 0)
         r = open_side(&e, &d.now, operands->v[1], want, err);
+    if (r == 0)
+        r = read_tables(&d, err);
+    cb_progress_finish(e.s.progress, r < 0);
     if (r == 0)
         r = compare(&d, err);
     if (r == 0 && o->exit_code && d.differences)

@@ -41,6 +41,8 @@ static int apply_image(void *arg, struct cb_edit_draft *d, struct cb_error *err)
 {
     struct cb_edit_apply *a = arg;
     int r = 0;
+    if (a->config.platform && a->images++)
+        return cb_error_set(err, CB_EUSAGE, "--set-platform is for one image: --platform chooses it");
     for (size_t i = 0; r == 0 && i < a->n_layers; i++)
         r = cb_edit_append(d, &a->layers[i], a->created, err);
     if (r == 0 && !cb_edit_config_is_empty(&a->config)) {

@@ -14,6 +14,7 @@ struct cb_edit_apply {
     bool oci;
     bool *used;                               /* of each annotation */
     bool unset;                               /* an annotation was taken away */
+    size_t images;                            /* that were changed */
 };
 /* -CB_EUSAGE. text: "[LEVEL:]KEY=VALUE" */
 int cb_edit_apply_annotation(struct cb_edit_apply *a, const char *text, struct cb_error *err) CB_WUR;

@@ -13,6 +13,7 @@ struct rebase_options {
 struct rebasing {
     const struct rebase_options *o;
     struct cb_edit_session *e;
+    const char *created;
 };
 
 static const char *annotation(const struct cb_edit_draft *d, const char *key)
@@ -87,7 +88,7 @@ static int rebase_image(void *arg, struct cb_edit_draft *d, struct cb_error *err
         r = open_base(b, from, platform, &old_source, &old, err);
     if (r == 0)
         r = open_base(b, to, platform, &now_source, &now, err);
-    struct cb_edit_base base = { .now_source = &now_source, .old = &old, .now = &now };
+    struct cb_edit_base base = { .now_source = &now_source, .old = &old, .now = &now, .created = b->created };
     if (r == 0)
         r = cb_edit_rebase(d, &base, err);
     if (r == 0)
@@ -101,7 +102,11 @@ static int rebase(const struct cb_process *p, const struct rebase_options *o, co
     struct rebasing b = { .o = o, .e = &e };
     struct cb_edit_request q = { .text = text, .tag = o->tag, .platforms = &o->platforms, .json = o->json };
     struct cb_edit_rewrite w = { .image = rebase_image, .arg = &b };
-    int r = cb_edit_session_open(&e, p, &o->common, "Rebasing", err);
+    cb_autofree char *created = NULL;
+    int r = cb_edit_created(&created, err);
+    b.created = created;
+    if (r == 0)
+        r = cb_edit_session_open(&e, p, &o->common, "Rebasing", err);
     return r < 0 ? r : cb_edit_session_rewrite(&e, &q, &w, err);
 }
 

@@ -9,31 +9,44 @@ struct validate_options {
 };
 #define AT(field) offsetof(struct validate_options, field)
 
+/* Kept until the display has ended, which draws on the same terminal. */
 struct report {
     bool json;
     size_t n;
+    struct cb_strbuf out;
 };
 
 static void print_finding(void *arg, const struct cb_edit_finding *f)
 {
     struct report *rep = arg;
-    struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strbuf *out = &rep->out;
     if (rep->json) {
         cb_autojson json_t *o = json_object();
         cb_json_put_string(o, "what", f->what);
         cb_json_put(o, "ok", json_boolean(!f->wrong));
         cb_json_put_string(o, "wrong", f->wrong);
-        cb_strbuf_adds(&out, rep->n ? ",\n" : "[\n");
-        cb_json_print(&out, o);
+        cb_strbuf_adds(out, rep->n ? ",\n" : "[\n");
+        cb_json_print(out, o);
     } else {
-        cb_strbuf_addf(&out, "%-5s  ", f->wrong ? "WRONG" : "ok");
-        cb_strbuf_add_sanitized(&out, f->what, strlen(f->what), false);
-        cb_strbuf_adds(&out, f->wrong ? ": " : "");
-        cb_strbuf_add_sanitized(&out, f->wrong ? f->wrong : "", f->wrong ? strlen(f->wrong) : 0, false);
-        cb_strbuf_addch(&out, '\n');
+        cb_strbuf_addf(out, "%-5s  ", f->wrong ? "WRONG" : "ok");
+        cb_strbuf_add_sanitized(out, f->what, strlen(f->what), false);
+        cb_strbuf_adds(out, f->wrong ? ": " : "");
+        cb_strbuf_add_sanitized(out, f->wrong ? f->wrong : "", f->wrong ? strlen(f->wrong) : 0, false);
+        cb_strbuf_addch(out, '\n');
     }
     rep->n++;
-    fwrite(out.buf, 1, out.len, stdout);
+}
+
+static void print_report(const struct report *rep)
+{
+    fwrite(rep->out.buf, 1, rep->out.len, stdout);
+    if (rep->json)
+        puts(rep->n ? "\n]" : "[]");
+}
+
+static void report_done(struct report *rep)
+{
+    cb_strbuf_done(&rep->out);
 }
 
 static int validate(const struct cb_process *p, const struct validate_options *o, const char *what,
@@ -41,7 +54,7 @@ static int validate(const struct cb_process *p, const struct validate_options *o
 {
     struct cb_edit_session e cb_cleanup_edit_session = { 0 };
     struct cb_edit_source source cb_cleanup_edit_source = { 0 };
-    struct report rep = { .json = o->json };
+    struct report rep CB_CLEANUP(report_done) = { .json = o->json, .out = CB_STRBUF_INIT };
     struct cb_edit_validate_options vo = { .fast = o->fast, .tell = print_finding, .arg = &rep };
     size_t wrong = 0;
     int r = cb_edit_session_open(&e, p, &o->common, "Validating", err);
@@ -50,8 +63,9 @@ static int validate(const struct cb_process *p, const struct validate_options *o
     if (r < 0)
         return r;
     r = cb_edit_validate(&source, &vo, &wrong, err);
-    if (o->json && (r == 0 || rep.n))
-        puts(rep.n ? "\n]" : "[]");
+    cb_progress_finish(e.s.progress, r < 0);
+    if (r == 0 || rep.n)
+        print_report(&rep);
     if (r == 0 && wrong)
         r = cb_error_set(err, CB_EVERIFY, "%s: %zu thing%s wrong", source.text, wrong,
                          wrong == 1 ? " is" : "s are");

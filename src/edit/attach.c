@@ -24,7 +24,8 @@ static char *split_type(const char *text, const char **type)
     return cb_strndup(text, (size_t)(colon - text));
 }
 
-int cb_edit_attach_file(json_t *layers, struct cb_edit_plan *plan, const char *text, struct cb_error *err)
+int cb_edit_attach_file(json_t *layers, struct cb_edit_plan *plan, const char *text, const struct cb_cancel *cancel,
+                        struct cb_error *err)
 {
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     const char *type;
@@ -35,7 +36,7 @@ int cb_edit_attach_file(json_t *layers, struct cb_edit_plan *plan, const char *t
         return cb_error_sys(err, errno == ENOENT ? CB_EUSAGE : CB_ELOCAL, errno, "open %s", path);
     if (!S_ISREG(st.st_mode))
         return cb_error_set(err, CB_EUSAGE, "%s is no regular file", path);
-    int r = cb_edit_hash_file(fd, NULL, &d.digest, &d.size, err);
+    int r = cb_edit_hash_file(fd, cancel, &d.digest, &d.size, err);
     if (r < 0)
         return cb_error_wrap(err, "%s", path);
     d.media_type = cb_strdup(type);

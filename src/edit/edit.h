@@ -253,6 +253,7 @@ int cb_edit_flatten(struct cb_edit_draft *d, const char *created, struct cb_erro
 struct cb_edit_base {
     const struct cb_edit_source *now_source;
     const struct cb_edit_image *old, *now;
+    const char *created; /* RFC 3339, or NULL: as it is */
 };
 int cb_edit_rebase(struct cb_edit_draft *d, const struct cb_edit_base *b, struct cb_error *err) CB_WUR;
 #define CB_ANN_BASE_NAME "org.opencontainers.image.base.name"
@@ -283,7 +284,8 @@ struct cb_edit_attach {
     const char *created;                 /* RFC 3339, or NULL */
 };
 /* "FILE[:TYPE]": opens and hashes it, adds it to the plan and to the layers of the artifact. */
-int cb_edit_attach_file(json_t *layers, struct cb_edit_plan *plan, const char *text, struct cb_error *err) CB_WUR;
+int cb_edit_attach_file(json_t *layers, struct cb_edit_plan *plan, const char *text, const struct cb_cancel *cancel,
+                        struct cb_error *err) CB_WUR;
 /* The artifact's manifest with these layers; *desc describes it. */
 void cb_edit_attach_print(const struct cb_edit_attach *a, json_t *layers, struct cb_edit_plan *plan,
                           struct cb_strbuf *body, struct cb_descriptor *desc);

@@ -105,5 +105,7 @@ int cb_edit_rebase(struct cb_edit_draft *d, const struct cb_edit_base *b, struct
     splice_history(d, old, now, b->old->image.config.n_diff_ids);
     for (size_t i = 0; i < CB_COUNTOF(platform); i++)
         copy_member(d->config, now, platform[i]);
+    if (b->created)
+        cb_json_put(d->config, "created", cb_json_string(b->created));
     return splice_layers(d, b, now, err);
 }

@@ -96,6 +96,11 @@ push_multi()
     assert_contains "$output" 'would go nowhere'
     run cbpush mutate "$other/moved/multi:1" --platform linux/s390x --label a=b
     assert_status 5
+    run cbpush mutate "$other/moved/multi:1" --set-platform linux/riscv64
+    assert_status 2
+    cbpush mutate "$other/moved/multi:1" --platform linux/amd64 --set-platform linux/riscv64 >/dev/null
+    assert_equal "$(raw "$other/moved/multi:1" | jq -r '.manifests[0].platform.architecture')" riscv64
+    cbpush validate "$other/moved/multi:1" >/dev/null
 }
 
 @test "append puts tars on top as they are, compressed or not" {
