@@ -137,6 +137,16 @@ static int is_there(const struct cb_edit_source *s, const struct cb_descriptor *
     return r;
 }
 
+/* A blob that is shorter than it should be looks like a connection that ends too early: the registry is asked which it
+ * is. */
+static int explain(const struct cb_edit_source *s, const struct cb_descriptor *d, int r, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (r != -CB_ENET || s->stored || is_there(s, d, &e) != -CB_EVERIFY)
+        return r;
+    return cb_error_move(err, &e);
+}
+
 struct layers {
     struct validation *v;
     const struct cb_manifest *m;
@@ -152,7 +162,8 @@ static int look(const struct layers *l, size_t i, struct cb_error *err)
         return 0;
     if (l->v->o->fast)
         return is_there(s, d, err);
-    return l->config ? read_layer(s, d, &l->config->diff_ids[i], err) : read_blob(s, d, err);
+    int r = l->config ? read_layer(s, d, &l->config->diff_ids[i], err) : read_blob(s, d, err);
+    return explain(s, d, r, err);
 }
 
 static int look_at_layer(void *arg, size_t i, struct cb_error *err)
@@ -208,7 +219,7 @@ static int read_config(struct validation *v, const struct cb_manifest *m, const 
                        struct cb_image_config *config, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = cb_edit_source_small(v->s, &m->config, &body, err);
+    int r = explain(v->s, &m->config, cb_edit_source_small(v->s, &m->config, &body, err), err);
     if (r < 0 || !cb_edit_is_image(m))
         return r;
     r = cb_image_config_parse(config, body.buf, body.len, err);
