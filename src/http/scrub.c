@@ -49,6 +49,6 @@ void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text)
         if (strncasecmp(s->data, name, sizeof name - 1) == 0)
             hide_credentials(text, s->data + sizeof name - 1);
         else if (i++ >= r->t->open_headers && colon && colon[1] == ' ')
-            hide(text, colon + 2, strlen(colon + 2));
+            cb_http_hide(text, colon + 2, strlen(colon + 2));
     }
 }
