@@ -25,7 +25,7 @@ struct cb_edit_env {
 
 /* ---- source.c: where an image is ---- */
 /* "store:NAME" is what the local store has under NAME (as cb_store_find reads it); everything else is a reference, and
- * means what its registry has now, whatever the store may have under that name. */
+ * means what its registry has now, whatever the store may have under that name; "docker://" may stand before it. */
 struct cb_edit_source {
     const struct cb_edit_env *env;
     bool stored;

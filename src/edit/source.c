@@ -17,6 +17,7 @@ void cb_edit_source_done(struct cb_edit_source *s)
 }
 
 #define STORE_PREFIX "store:"
+#define REGISTRY_PREFIX "docker://"
 
 int cb_edit_source_parse(struct cb_edit_source *out, const struct cb_edit_env *env, const char *text,
                          struct cb_error *err)
@@ -27,6 +28,8 @@ int cb_edit_source_parse(struct cb_edit_source *out, const struct cb_edit_env *e
         out->text = cb_strdup(text + strlen(STORE_PREFIX));
         return *out->text ? 0 : cb_error_set(err, CB_ECONF, "store: wants the name of an image behind it");
     }
+    if (cb_starts_with(text, REGISTRY_PREFIX))
+        text += strlen(REGISTRY_PREFIX);
     int r = cb_reference_parse(&out->ref, text, err);
     if (r < 0)
         return r;

@@ -82,6 +82,7 @@ fetched()
     assert_status 4
     assert_contains "$output" "store:$reg/only/here:1"
     assert_contains "$(cbpush ls "store:$reg/only/here:1" etc/passwd)" etc/passwd
+    assert_equal "$(cbpush ls "docker://$app" file)" "$(cbpush ls "$app" file)"
     run --separate-stderr cbpush diff "$reg/library/busybox:latest" "store:$reg/only/here:1"
     assert_contains "$output" 'config config.Cmd: ["sh"] -> ["new"]'
 }
