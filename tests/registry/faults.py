@@ -2,7 +2,7 @@
 """What can go wrong with one request, and how a rule says so.
 
 A rule is `OP[#WHEN] KIND [KEY=VALUE]…`. OP: token ping head-blob get-blob head-manifest get-manifest post mount patch
-put-blob put-manifest status attacker, or upload (patch and put-blob). WHEN: the occurrences of OP that it is for, counted from 1
+put-blob put-manifest status tags catalog referrers, or upload (patch and put-blob). WHEN: the occurrences of OP that it is for, counted from 1
 (`1`, `1-3`, `2+`, `all`; default 1). `what=big` in any rule: only where the blob of that name is asked for.
 
 KIND    rst fin stall   the connection is reset, closed, or left silent. at=POSITION of the reply: 0 head/2 head body+N
@@ -36,7 +36,7 @@ KINDS = {
     "challenge": {"text"}, "deaf": set(), "lose": {"blob"},
 }
 OPS = {"token", "ping", "head-blob", "get-blob", "head-manifest", "get-manifest", "post", "mount", "patch", "put-blob",
-       "put-manifest", "status", "upload", "attacker"}
+       "put-manifest", "status", "upload", "tags", "catalog", "referrers"}
 PAGES = {
     "html": "<html><head><title>502 Bad Gateway</title></head>\n<body><h1>sorry</h1></body></html>",
     "empty": "",

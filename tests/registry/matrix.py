@@ -6,8 +6,8 @@ usage: matrix.py [-j JOBS] [-k REGEX] [-v] [-t N] [-s N | TABLE…]     CBPUSH i
 
 A line is `ROW | RUN | WHAT | EXPECT | AGAIN | REQUESTS | SAYS`.
 ROW       of safety.md 3a, 1D, 1E or of builders-and-registries.md §2.5 (Q…)
-RUN       push, pull, build (COPY on a parent of the same registry, with --push), login
-WHAT      separated by `;`: faults (faults.py), `quirk NAME=VALUE…`, `auth KIND`, `tls FLAW`, `via proxy`, `args …`,
+RUN       push, pull, build (COPY on a parent of the same registry, with --push), login, ask (any verb: `verb WORDS`)
+WHAT      separated by `; `: faults (faults.py), `quirk NAME=VALUE…`, `auth KIND`, `tls FLAW`, `via proxy`, `args …`,
           `lacks all` (no blob is there before a push), `host NAME` (as which the registry is named), `env K=V…`,
           `hosts NAME=IP` (in /etc/hosts), `dns MODE` (nameserver.py; the bound `queries` counts what it was asked),
           `image NAME` (new), `by digest` (pull), `conf NAME`: a registries.conf of confs.json, `lax WORD…`: what need
@@ -45,7 +45,7 @@ import images
 HERE = os.path.dirname(os.path.abspath(__file__))
 USER = "fault-user"
 LIMIT = 60
-SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by", "hosts", "dns")
+SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by", "hosts", "dns", "verb")
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -57,7 +57,7 @@ class Cell:
         fields += [""] * (7 - len(fields))
         self.row, self.run, self.what, self.expect, self.again, self.requests, self.says = fields[:7]
         self.name, self.rules, self.set = f"c{number}", [], {}
-        for item in filter(None, (part.strip() for part in self.what.split(";"))):
+        for item in filter(None, (part.strip() for part in self.what.split("; "))):
             word, _, rest = item.partition(" ")
             if word in SETTINGS:
                 self.set[word] = (self.set.get(word, "") + " " + rest).strip()
@@ -82,6 +82,8 @@ class Cell:
         """As the server wants it."""
         lacks = [] if self.set.get("lacks") == "all" else [names["small"], names[self.image + ".config"]]
         seed = {"cell/app": {"v1": "old"}, "base/image": {"v1": "base"}}
+        if self.run == "ask":
+            seed, lacks = {"cell/app": {"v1": "new", "v2": "old", "v3": "base"}}, []
         if self.run == "pull":
             seed, lacks = {"cell/app": {"v1": self.image}, "mirror/cell/app": {"v1": self.image}}, []
         return {"name": self.name, "rules": self.rules, "quirks": self.quirks, "auth": self.set.get("auth", "token"),
@@ -152,7 +154,8 @@ class Run:
 
     def expand(self, text):
         return (text.replace("{A}", self.address).replace("{P}", str(self.port)).replace("{pki}", self.rig.work + "/pki")
-                .replace("{X}", f"localhost:{self.rig.attacker}").replace("{DIR}", self.dir))
+                .replace("{DIR}", self.dir).replace("{new}", self.rig.layout.images["new"])
+                .replace("{big}", self.rig.layout.names["big"]))
 
     def environment(self):
         home = os.path.join(self.dir, "home")
@@ -198,9 +201,11 @@ class Run:
         words = {"push": ["push", "cell.example/image:" + self.cell.image, name], "pull": ["pull", pulled],
                  "build": ["build", "-t", name, "--push", "--metadata-file", os.path.join(self.dir, "metadata"),
                            os.path.join(self.dir, "context")],
-                 "login": ["login", "--username", USER, "--password-stdin", self.address]}[self.cell.run]
-        return [self.rig.program, words[0], "-D", "--progress", "plain", "--retry-delay", "30ms", "--max-wait", "4s",
-                *self.expand(self.cell.set.get("args", "")).split(), *words[1:]]
+                 "login": ["login", "--username", USER, "--password-stdin", self.address],
+                 "ask": self.expand(self.cell.set.get("verb", "")).split()}[self.cell.run]
+        progress = [] if self.cell.run in ("login", "ask") else ["--progress", "plain"]
+        return [self.rig.program, *words, "-D", *progress, "--retry-delay", "30ms", "--max-wait", "4s",
+                *self.expand(self.cell.set.get("args", "")).split()]
 
     def wrapped(self, command):
         """In namespaces of its own, where names are to mean something else."""
@@ -218,8 +223,6 @@ class Run:
 
     def execute(self):
         command = self.wrapped(self.command())
-        if self.cell.run == "login":
-            command = [word for word in command if word not in ("--progress", "plain")]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  env=self.environment(), cwd=self.dir, start_new_session=True)
         limit = 2 if self.cell.set.get("plant") == "hang" else LIMIT

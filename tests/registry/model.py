@@ -97,6 +97,8 @@ class Model:
         return self.page(call, "repositories", sorted(self.repositories), {})
 
     def on_tags(self, call):
+        if call.repo not in self.repositories:
+            return error(404, "NAME_UNKNOWN", "repository name not known to registry")
         return self.page(call, "tags", sorted(self.repo(call.repo).tags), {"name": call.repo})
 
     @staticmethod
