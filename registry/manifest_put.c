@@ -71,7 +71,7 @@ static int put_once(struct cb_registry *r, const struct reg_endpoint *e, const s
     return check_stored(e, put, reply, err);
 }
 
-static bool may_pass(int s, const struct cb_error *e)
+bool reg_may_pass(int s, const struct cb_error *e)
 {
     return s == -CB_ENET && (!e->http_status || cb_http_status_is_retryable((unsigned)e->http_status)) &&
            e->http_status != 429;
@@ -89,7 +89,7 @@ int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const 
         int s = put_once(r, e, put, indexed, &f);
         if (s >= 0)
             return s;
-        if (!may_pass(s, &f) || i >= cb_http_retries(r->o.http))
+        if (!reg_may_pass(s, &f) || i >= cb_http_retries(r->o.http))
             return cb_error_move(err, &f);
         s = reg_pause(r, cb_http_backoff_base(r->o.http) << CB_MIN(i, 4u), err);
         if (s == 0 && look && is_stored(r, e, put, NULL) == 1)

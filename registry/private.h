@@ -222,6 +222,8 @@ struct reg_put {
     struct cb_slice body;
     const char *if_match; /* or NULL */
 };
+/* A failure of a PUT that http did not repeat, and that may be over next time. */
+bool reg_may_pass(int s, const struct cb_error *e);
 /* 1: if_match does not hold any more. *indexed (may be NULL): the registry keeps the list of its subject. */
 int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
                      struct cb_error *err) CB_WUR;
@@ -272,6 +274,7 @@ struct push_blob {
 /* ---- push.c ---- */
 /* 1: the target has it; 0: it has not, or does not tell. */
 int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
+bool push_misses_blobs(const struct cb_error *e); /* what a PUT of a manifest was refused for */
 /* Every blob of the push is looked for once more, and sent where it is not there (any more). */
 int push_look_again(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Another blob has failed, or nobody waits any more. */

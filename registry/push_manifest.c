@@ -22,7 +22,7 @@ static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, cons
 
 /* MANIFEST_BLOB_UNKNOWN, with status 404 or 400. Blobs are seen by HEAD before, but some registries take a while to
  * agree with themselves, and some clean up in between. */
-static bool misses_blobs(const struct cb_error *e)
+bool push_misses_blobs(const struct cb_error *e)
 {
     return (e->http_status == 404 || e->http_status == 400) && strstr(cb_error_text(e), "BLOB_UNKNOWN");
 }
@@ -41,7 +41,7 @@ static int store(struct cb_push *p, const struct cb_descriptor *desc, struct cb_
         return s;
     struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
     s = reg_manifest_store(p->r, &p->e, &put, &referrer, &refusal);
-    if (s == 0 || !misses_blobs(&refusal))
+    if (s == 0 || !push_misses_blobs(&refusal))
         return s < 0 ? cb_error_move(err, &refusal) : s;
     s = push_look_again(p, err);
     return s < 0 ? s : reg_manifest_store(p->r, &p->e, &put, &referrer, err);

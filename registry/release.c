@@ -94,7 +94,7 @@ static int put(struct cb_push *p, const struct cb_tag_manifest *m, const char *p
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "PUT", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers,
-                             .body = { .mem = m->body.ptr, .mem_len = m->body.len }, .repeatable = true };
+                             .body = { .mem = m->body.ptr, .mem_len = m->body.len }, .only_harmless = true };
     cb_strvec_pushf(&headers, "Content-Type: %s", m->desc->media_type);
     if (condition)
         cb_strvec_push(&headers, condition);
@@ -140,7 +140,7 @@ static int move_together(struct cb_push *p, const struct cb_tag_manifest *m, str
 }
 
 /* The ETag that HEAD gave makes it a compare and swap at registries that know it. */
-static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
+static int move_once(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, v->tag);
@@ -157,6 +157,36 @@ static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct c
                             p->e.host, path);
     v->moved = s == 0;
     return s;
+}
+
+static bool is_moved(struct cb_push *p, const struct cb_tag_manifest *m, const char *tag)
+{
+    CB_CLEANUP(cb_tag_state_done) struct cb_tag_state now = { 0 };
+    return cb_push_tag_state(p, tag, &now, NULL) == 0 && now.there && cb_digest_eq(&now.digest, &m->desc->digest);
+}
+
+/* Where an answer was lost one looks: our own move would refuse the second one as that of somebody else. Where blobs
+ * are missed, all of them are looked for, once. */
+static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
+{
+    bool looked = false;
+    for (unsigned i = 0;; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int s = move_once(p, m, v, &e);
+        if (s == 0)
+            return 0;
+        if (push_misses_blobs(&e) && !looked) {
+            looked = true;
+            s = push_look_again(p, err);
+        } else if (reg_may_pass(s, &e) && i < cb_http_retries(p->r->o.http)) {
+            s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http) << CB_MIN(i, 4u), err);
+            v->moved = s == 0 && is_moved(p, m, v->tag);
+        } else {
+            return cb_error_move(err, &e);
+        }
+        if (s < 0 || v->moved)
+            return s;
+    }
 }
 
 int cb_push_move_tags(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, size_t n,
