@@ -128,8 +128,8 @@ static void check_job(void *arg)
     struct cb_pusher *p = arg;
     for (size_t i = 0; i < p->n; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        int r = cb_push_check(p->targets[i].push, &e);
-        if (r == 0 || r == -CB_ECANCELED)
+        /* A registry that is out of reach now may be there when the image is. */
+        if (cb_push_check(p->targets[i].push, &e) != -CB_EAUTH)
             continue;
         keep_error(p, &e);
         cb_cancel_trigger(p->on_refusal, 0);
