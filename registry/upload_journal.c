@@ -2,6 +2,9 @@
 #include "registry/upload.h"
 #include "util/alloc.h"
 
+#define MAX_LOOKS 20
+#define LOOK_NS (250 * INT64_C(1000000))
+
 static void say(const struct upload *u, const char *what, struct cb_error *e)
 {
     const struct cb_registry_options *o = &u->b->p->r->o;
@@ -24,6 +27,22 @@ static void tell_user(const struct upload *u)
     o->notice(o->notice_arg, line);
 }
 
+/* What the dead process had on the line may still be coming in: two writers at once would spoil the blob. So the
+ * registry is asked until it says the same twice. */
+static int settle(struct upload *u, struct cb_error *err)
+{
+    int s = upload_ask(u, false, err);
+    for (unsigned i = 0; s == UPLOAD_ON && i < MAX_LOOKS; i++) {
+        uint64_t before = u->offset;
+        s = reg_pause(u->b->p->r, LOOK_NS, err);
+        if (s == 0)
+            s = upload_ask(u, false, err);
+        if (s == UPLOAD_ON && u->offset == before)
+            break;
+    }
+    return s;
+}
+
 /* Only what the registry still answers for is gone on with. What was left may be of another day's host, so that nothing
  * it does is an error: the blob goes from its beginning then. */
 static int go_on(struct upload *u, struct cb_upload_taken *t, struct cb_error *err)
@@ -33,7 +52,7 @@ static int go_on(struct upload *u, struct cb_upload_taken *t, struct cb_error *e
     u->at = (struct push_session){ .url = CB_TAKE(t->location), .chunk_min = opened.chunk_min };
     u->offset = u->mark = CB_MIN(t->offset, u->b->desc.size);
     u->reached = u->b->desc.size;
-    int s = upload_ask(u, false, &e);
+    int s = settle(u, &e);
     if (s == -CB_ECANCELED)
         cb_error_move(err, &e);
     if (s == UPLOAD_ON) {
