@@ -100,12 +100,20 @@ static int is_still_decoy(const struct untag *x, const struct decoy *d, struct c
     return s < 0 ? cb_error_move(err, &e) : cb_digest_eq(&now.desc.digest, &d->desc.digest);
 }
 
+/* Gone is as good: somebody may be deleting the same tag, by the same decoy. */
+static int remove_decoy(const struct untag *x, const struct decoy *d, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int s = reg_manifest_remove(x->r, x->e, d->digest, &e);
+    return s < 0 && s != -CB_ENOTFOUND ? cb_error_move(err, &e) : 0;
+}
+
 static int swap_and_delete(const struct untag *x, const struct decoy *d, struct cb_error *err)
 {
     int s = put_decoy(x, d, x->ref->tag, err);
     if (s < 0)
         return s;
-    s = reg_manifest_remove(x->r, x->e, d->digest, err);
+    s = remove_decoy(x, d, err);
     if (s == 0)
         s = is_still_decoy(x, d, err);
     if (s == 0)
@@ -127,7 +135,7 @@ static int by_decoy(const struct untag *x, struct cb_error *err)
     if (s == 0)
         s = put_decoy(x, &d, d.digest, err);
     if (s == 0)
-        s = reg_manifest_remove(x->r, x->e, d.digest, err);
+        s = remove_decoy(x, &d, err);
     if (s < 0) {
         cb_error_wrap(err, "the registry cannot delete a tag, nor the manifest that would take it along");
         return s;

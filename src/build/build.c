@@ -17,6 +17,7 @@
 void cb_build_result_done(struct cb_build_result *r)
 {
     cb_descriptor_done(&r->desc);
+    cb_descriptor_done(&r->joined);
     for (size_t i = 0; i < r->n_images; i++)
         cb_image_done(&r->images[i]);
     free(r->images);
@@ -348,11 +349,43 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     return r;
 }
 
+/* Nothing moves until all are there: our image goes to where they meet. */
+static int meet(struct cb_build *b, struct cb_push_tree_options *o, struct cb_error *err)
+{
+    int r = cb_join_places_make(&b->places, b->o->join, &b->plan.images[0].platform, b->tags, b->n_pushed, err);
+    if (r < 0)
+        return r;
+    b->meetings = cb_calloc(b->places.n, sizeof *b->meetings);
+    for (size_t i = 0; i < b->places.n; i++)
+        b->meetings[i] = b->places.v[i].meeting;
+    *o = (struct cb_push_tree_options){ .targets = b->meetings, .n_targets = b->places.n };
+    return 0;
+}
+
+static int join(struct cb_build *b, struct cb_error *err)
+{
+    struct cb_build_result *res = b->res;
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    for (size_t i = 0; i < res->n_tags; i++)
+        free(res->tags[i].name);
+    res->n_tags = 0;
+    res->was_current = false;
+    cb_annotations_of(b->o->annotations, CB_ANNOTATE_INDEX, NULL, &annotations);
+    struct cb_join_work w = { .env = b->env, .join = b->o->join, .policy = &b->o->release,
+                              .own = &b->plan.images[0].platform, .desc = &res->desc, .annotations = &annotations,
+                              .docker_types = cb_build_docker_types(b) };
+    return cb_join_finish(&w, &b->places, &res->joined, res, err);
+}
+
 static int set_up_push(struct cb_build *b, struct cb_error *err)
 {
+    struct cb_push_tree_options o = { b->tags, b->n_pushed, b->o->release };
     if (!wants_push(b->o))
         return 0;
-    b->pusher = cb_pusher_new(b->env, &(struct cb_push_tree_options){ b->tags, b->n_pushed, b->o->release }, err);
+    int r = b->o->join ? meet(b, &o, err) : 0;
+    if (r < 0)
+        return r;
+    b->pusher = cb_pusher_new(b->env, &o, err);
     if (!b->pusher)
         return cb_failed(err);
     cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
@@ -375,6 +408,8 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
         r = cb_build_commit(b, err);
     if (r == 0)
         r = push(b, all_hit, err);
+    if (r == 0 && b->o->join)
+        r = join(b, err);
     if (r == 0)
         r = cb_build_set_names(b, err);
     return r < 0 ? r : cb_build_export(b, err);
@@ -420,6 +455,8 @@ static void clean_up(struct cb_build *b)
     for (size_t i = 0; i < b->n_tags; i++)
         cb_reference_done(&b->tags[i]);
     free(b->tags);
+    free(b->meetings);
+    cb_join_places_done(&b->places);
 }
 
 static int check_options(struct cb_build *b, struct cb_error *err)
@@ -435,6 +472,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
         r = parse_tags(b, err);
     if (r == 0 && wants_push(b->o) && b->n_pushed == 0)
         r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
+    if (r == 0 && b->o->join && (!wants_push(b->o) || b->o->n_platforms > 1))
+        r = cb_error_set(err, CB_EUSAGE, "--join is for the push of one platform, the others come from elsewhere");
     if (r == 0)
         r = cb_release_policy_check(&b->o->release, err);
     return r;

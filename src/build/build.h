@@ -93,6 +93,12 @@ struct cb_release_policy {
      * there. A tag that stands for the new manifest already is fine. Or NULL */
     const struct cb_strvec *expect_old;
 };
+/* Platforms built on different machines that become one index. */
+struct cb_join {
+    const char *id;                    /* the same on each of them, another for the next release */
+    const struct cb_platform *expect;  /* in the order of the index */
+    size_t n_expect;
+};
 /* Whether the expectations can be read. -CB_EUSAGE. */
 int cb_release_policy_check(const struct cb_release_policy *p, struct cb_error *err) CB_WUR;
 
@@ -112,6 +118,7 @@ struct cb_build_options {
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every tag */
     struct cb_release_policy release;  /* of what is pushed */
+    const struct cb_join *join;        /* or NULL; for one platform, with push */
     bool no_cache;
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     enum cb_pull_policy pull;
@@ -178,6 +185,7 @@ struct cb_build_result {
     struct cb_build_step *step_list;
     size_t n_step_list;
     char *engine;                      /* what new layers were compressed with, or NULL */
+    struct cb_descriptor joined;       /* the index that the join made; media_type NULL: others are waited for */
     bool was_current;                  /* pushed to nobody: every tag had this digest already */
     struct cb_dockerfile *dockerfile;  /* kept for warnings and excerpts */
     struct cb_df_span failed;          /* where the failing step stands; first 0: nowhere */

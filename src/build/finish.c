@@ -104,7 +104,7 @@ static int layer_values(struct cb_build *b, const struct cb_solved *made, struct
     return r;
 }
 
-static bool docker_types(const struct cb_build *b)
+bool cb_build_docker_types(const struct cb_build *b)
 {
     bool docker = b->o->docker_types;
     for (size_t i = 0; i < b->o->n_outputs; i++)
@@ -127,7 +127,7 @@ static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, 
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
     int r = layer_values(b, made, &c, v, err);
     struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = made->n, .annotations = &annotations,
-                                   .docker_types = docker_types(b) };
+                                   .docker_types = cb_build_docker_types(b) };
     if (r == 0)
         r = cb_image_commit(b->env->store, &o, out, err);
     for (size_t i = 0; i < made->n; i++)
@@ -154,7 +154,7 @@ static int commit_index(struct cb_build *b, struct cb_error *err)
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
     struct cb_descriptor *v = cb_calloc(n, sizeof *v);
     struct cb_commit_index_options o = { .manifests = v, .n = n, .annotations = &annotations,
-                                         .docker_types = docker_types(b) };
+                                         .docker_types = cb_build_docker_types(b) };
     for (size_t i = 0; i < n; i++)
         describe(&b->plan.images[i], &b->res->images[i], &v[i]);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_INDEX, NULL, &annotations);

@@ -2,6 +2,7 @@
 #pragma once
 /* Pieces of cb_build_run: committing, pushing, exporting. */
 
+#include "build/join.h"
 #include "build/solve.h"
 #include "util/limits.h"
 
@@ -17,6 +18,8 @@ struct cb_build {
     struct cb_slots *slots;
     struct cb_reference *tags;     /* parsed, with a tag each; those that are pushed come first */
     size_t n_tags, n_pushed;
+    struct cb_join_places places;  /* of --join */
+    struct cb_reference *meetings; /* theirs; borrow their text */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     int64_t epoch;                 /* s; INT64_MAX: none */
 };
@@ -51,6 +54,7 @@ int cb_annotations_check(const struct cb_build_options *o, struct cb_error *err)
 
 /* ---- finish.c: config, manifest, index, names ---- */
 int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
+bool cb_build_docker_types(const struct cb_build *b); /* whether anything asks for Docker's media types */
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- epoch.c: SOURCE_DATE_EPOCH into b->epoch ---- */

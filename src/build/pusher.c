@@ -319,16 +319,6 @@ static int put_parts(struct cb_pusher *p, const struct target *t, const struct c
     return r;
 }
 
-/* After a failure only what stays moved. */
-static void report_tags(const struct cb_release *rel, bool failed, struct cb_build_result *res)
-{
-    res->tags = cb_reallocarray(res->tags, res->n_tags + rel->n + 1, sizeof *res->tags);
-    for (size_t i = 0; i < rel->n; i++)
-        if (!failed || rel->v[i].moved)
-            res->tags[res->n_tags++] = (struct cb_build_tag){ .name = cb_reference_text(rel->v[i].ref), .pushed = true,
-                                                              .moved = rel->v[i].moved, .old = rel->v[i].old.digest };
-}
-
 static int move_tags(struct cb_pusher *p, const struct cb_descriptor *desc, struct cb_build_result *res,
                      struct cb_error *err)
 {
@@ -338,7 +328,7 @@ static int move_tags(struct cb_pusher *p, const struct cb_descriptor *desc, stru
     int r = cb_store_blob_get(p->env->store, &desc->digest, CB_MAX_MANIFEST, &body, err);
     if (r == 0)
         r = cb_release_run(&rel, &(struct cb_tag_manifest){ desc, { body.buf, body.len } }, err);
-    report_tags(&rel, r < 0, res);
+    cb_release_report(&rel, r < 0, res);
     return r;
 }
 

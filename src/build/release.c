@@ -267,3 +267,12 @@ int cb_release_run(struct cb_release *r, const struct cb_tag_manifest *m, struct
         undo(r, &e);
     return s < 0 ? cb_error_move(err, &e) : 0;
 }
+
+void cb_release_report(const struct cb_release *r, bool failed, struct cb_build_result *res)
+{
+    res->tags = cb_reallocarray(res->tags, res->n_tags + r->n + 1, sizeof *res->tags);
+    for (size_t i = 0; i < r->n; i++)
+        if (!failed || r->v[i].moved)
+            res->tags[res->n_tags++] = (struct cb_build_tag){ .name = cb_reference_text(r->v[i].ref), .pushed = true,
+                                                              .moved = r->v[i].moved, .old = r->v[i].old.digest };
+}

@@ -28,3 +28,5 @@ int cb_release_check(struct cb_release *r, struct cb_error *err) CB_WUR;
 /* All that the manifest needs is in every repository. Looks at each tag, checks all against the policy, then moves
  * them. What was moved before one of them failed is moved back; err says what became of it. */
 int cb_release_run(struct cb_release *r, const struct cb_tag_manifest *m, struct cb_error *err) CB_WUR;
+/* What became of each tag, into res->tags; after a failure only those that stay moved. */
+void cb_release_report(const struct cb_release *r, bool failed, struct cb_build_result *res);

@@ -56,6 +56,7 @@ const struct cb_opt_group build_groups[] = {
     { "how it is made, and what is in it", image_opts, AT(image) },
     { "what a RUN may use", limit_opts, AT(limits) },
     CB_OPT_GROUP_RELEASE(AT(release)),
+    { "an index from several machines", join_opts, AT(release) },
     { "for scripts", result_opts, AT(results) },
     { "of other builders", compat_opts, AT(compat) },
     { NULL, NULL, 0 },
@@ -73,6 +74,7 @@ void build_input_done(struct build_input *in)
         cb_output_done(&in->outputs[i]);
     free(in->outputs);
     release_options_done(&c->release);
+    join_values_done(&in->join);
     build_secrets_done(&in->secrets);
     cb_strmap_done(&in->labels);
     cb_annotations_done(&in->annotations);
@@ -189,6 +191,8 @@ int build_input_take(struct build_input *in, struct cb_error *err)
         r = take_outputs(in, err);
     if (r == 0)
         r = check_release(in, err);
+    if (r == 0)
+        r = join_options_take(&in->cli.release, &in->join, &o->join, err);
     if (r == 0)
         r = take_pull(in, err);
     if (r == 0)

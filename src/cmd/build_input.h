@@ -32,6 +32,7 @@ struct build_input {
     struct cb_annotations annotations;
     struct limit_values limits;
     struct image_values image;
+    struct join_values join;
     struct cb_output *outputs;
     size_t n_outputs;
     struct cb_platform *platforms;

@@ -91,6 +91,8 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
         put_digest(o, "containerimage.config.digest", &res->images[0].manifest.config.digest);
     json_object_set_new(o, "containerimage.descriptor", cb_descriptor_to_json(&res->desc));
     put_digest(o, "containerimage.digest", &res->desc.digest);
+    if (res->joined.media_type)
+        json_object_set_new(o, "cbpush.joined", cb_descriptor_to_json(&res->joined));
     if (res->n_tags)
         json_object_set_new(o, "image.name", names_json(res));
     if (res->dockerfile && res->dockerfile->n_warnings && wants_warnings())
@@ -152,6 +154,8 @@ static void print_summary(const struct cb_build_result *res)
         fprintf(stderr, "steps   %u, %u of them cached\n", res->steps, res->cached);
     for (size_t i = 0; i < res->n_tags; i++)
         fprintf(stderr, "name    %s\n", res->tags[i].name);
+    if (res->joined.media_type)
+        fprintf(stderr, "index   %s\n", cb_digest_text(&res->joined.digest, digest));
     print_pushed(res);
 }
 

@@ -12,6 +12,7 @@
 
 #define VERSION_1 1
 #define MAX_TAGS 10000
+#define MAX_ID 1000
 
 #define AT(field) offsetof(struct release_options, field)
 const struct cb_opt release_opts[] = {
@@ -24,9 +25,41 @@ const struct cb_opt release_opts[] = {
     CB_OPT_END,
 };
 
+const struct cb_opt join_opts[] = {
+    { "join", 0, CB_OPT_STRING, AT(join), "ID", "push one platform of an index; others come from other machines",
+      NULL },
+    { "expect", 0, CB_OPT_LIST, AT(expect), "OS/ARCH,…", "the platforms of that index", NULL },
+    CB_OPT_END,
+};
+
 void release_options_done(struct release_options *o)
 {
     cb_strvec_done(&o->expect_old);
+    cb_strvec_done(&o->expect);
+}
+
+int join_options_take(const struct release_options *o, struct join_values *values, const struct cb_join **out,
+                      struct cb_error *err)
+{
+    *out = NULL;
+    if (!o->join && !o->expect.n)
+        return 0;
+    if (!o->join || !*o->join || !o->expect.n)
+        return cb_error_set(err, CB_EUSAGE, "--join ID and --expect OS/ARCH,… go together");
+    if (strlen(o->join) > MAX_ID)
+        return cb_error_set(err, CB_EUSAGE, "--join: an ID has at most %d characters", MAX_ID);
+    int r = cb_platforms_parse(&o->expect, &values->expect, &values->join.n_expect, err);
+    if (r < 0)
+        return cb_error_wrap(err, "--expect");
+    values->join.id = o->join;
+    values->join.expect = values->expect;
+    *out = &values->join;
+    return 0;
+}
+
+void join_values_done(struct join_values *v)
+{
+    cb_platforms_free(v->expect, v->join.n_expect);
 }
 
 struct cb_release_policy release_policy(const struct release_options *o)
@@ -42,6 +75,12 @@ static json_t *digest_json(const struct cb_digest *d)
     return cb_digest_is_set(d) ? json_string(cb_digest_text(d, text)) : json_null();
 }
 
+/* What the tags stand for. */
+static const struct cb_digest *top_digest(const struct cb_build_result *res)
+{
+    return res->joined.media_type ? &res->joined.digest : &res->desc.digest;
+}
+
 static json_t *tags_json(const struct cb_build_result *res)
 {
     json_t *list = json_array();
@@ -52,7 +91,7 @@ static json_t *tags_json(const struct cb_build_result *res)
         json_t *o = json_object();
         cb_json_put(o, "name", cb_json_string(t->name));
         json_object_set_new(o, "old", digest_json(&t->old));
-        json_object_set_new(o, "new", digest_json(&res->desc.digest));
+        json_object_set_new(o, "new", digest_json(top_digest(res)));
         json_object_set_new(o, "moved", json_boolean(t->moved));
         json_array_append_new(list, o);
     }
@@ -69,7 +108,7 @@ int receipt_write(const char *path, const struct cb_build_result *res, bool comp
     json_object_set_new(o, "version", json_integer(VERSION_1));
     json_object_set_new(o, "created", json_string(time.buf));
     json_object_set_new(o, "complete", json_boolean(complete));
-    json_object_set_new(o, "digest", digest_json(&res->desc.digest));
+    json_object_set_new(o, "digest", digest_json(top_digest(res)));
     json_object_set_new(o, "tags", tags_json(res));
     cb_json_print_pretty(&text, o);
     return cb_report_write_n(path, text.buf, text.len, err);

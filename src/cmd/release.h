@@ -8,10 +8,21 @@
 struct release_options {
     bool immutable;
     struct cb_strvec expect_old;
-    const char *receipt;
+    const char *receipt, *join;
+    struct cb_strvec expect;
 };
 extern const struct cb_opt release_opts[];
 #define CB_OPT_GROUP_RELEASE(offset) { "tags that are pushed", release_opts, offset }
+/* Those of `build` alone. */
+extern const struct cb_opt join_opts[];
+struct join_values {
+    struct cb_join join;
+    struct cb_platform *expect;
+};
+/* *out NULL where nothing is joined. -CB_EUSAGE. values outlives it; join_values_done. */
+int join_options_take(const struct release_options *o, struct join_values *values, const struct cb_join **out,
+                      struct cb_error *err) CB_WUR;
+void join_values_done(struct join_values *v);
 void release_options_done(struct release_options *o);
 struct cb_release_policy release_policy(const struct release_options *o); /* borrows */
 
