@@ -227,6 +227,9 @@ static bool fake_write(struct fake *f, struct server_request *r)
         *at = '\0';
         return fake_store(f, r, path, at + 11);
     }
+    /* Its body is no request of its own. */
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    (void)!server_read_body(r, &body);
     return fake_error(r, 405, "UNSUPPORTED");
 }
 
