@@ -82,10 +82,22 @@ static size_t uploads_take(struct uploads *u, struct server_request *r, size_t n
     return total;
 }
 
+/* A close with bytes that nobody read is a reset, which may overtake the answer. */
+static void uploads_linger(struct server_request *r)
+{
+    char buf[16384];
+    struct timeval limit = { .tv_sec = 5 };
+    shutdown(r->fd, SHUT_WR);
+    setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    while (recv(r->fd, buf, sizeof buf, 0) > 0)
+        ;
+}
+
 static bool uploads_refuse(struct server_request *r, unsigned status, const char *words)
 {
     cb_autofree char *body = cb_asprintf("{\"errors\":[{\"code\":\"REFUSED\",\"message\":\"%s\"}]}", words);
     server_reply(r, status, status == 429 ? "Retry-After: 1\r\n" : "", body);
+    uploads_linger(r);
     return false; /* what is left of the body ends with the connection */
 }
 

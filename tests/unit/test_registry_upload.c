@@ -203,6 +203,9 @@ struct quirk {
     int code;
     unsigned sessions;
     uint64_t most; /* body bytes that the registry was sent; 0: the blob's size */
+    /* On a machine so slow that 100 Continue takes a second the body is on its way before the refusal, and nobody can
+     * say what arrived of it: then one session more is right. */
+    bool may_begin_anew;
 };
 
 static void try_quirk(struct client *c, const struct quirk *q)
@@ -215,8 +218,9 @@ static void try_quirk(struct client *c, const struct quirk *q)
     serve(c, &u);
     ours_make(&o, SIZE);
     int r = push(c, &o, NULL, NULL, &e);
-    if (r != q->code || (r == 0 && !is_stored(c, &o)) || u.sessions != q->sessions ||
-        u.received > (q->most ? q->most : SIZE))
+    bool anew = q->may_begin_anew && u.sessions == q->sessions + 1;
+    if (r != q->code || (r == 0 && !is_stored(c, &o)) || (u.sessions != q->sessions && !anew) ||
+        u.received > (q->most ? q->most : SIZE) + (anew ? SIZE : 0))
         fail_msg("%s: %d \"%s\", %u sessions, %llu bytes", q->name, r, cb_error_text(&e), u.sessions,
                  (unsigned long long)u.received);
     if (r == 0 && q->u.min_chunk && u.smallest < q->u.min_chunk)
@@ -302,7 +306,7 @@ static void test_faults(void **state)
         { "500", { .fault = "500", .fault_at = 2, .fault_times = 1 }, 0, 1, SIZE },
         { "503 without a status",
           { .fault = "503", .fault_at = 2, .fault_times = 1, .status_refused = 404 },
-          0, 1, SIZE },
+          0, 1, SIZE, .may_begin_anew = true },
         { "500 after the whole chunk", { .fault = "late", .fault_at = 2, .fault_times = 1 }, 0, 1, SIZE + CHUNK },
         { "429", { .fault = "429", .fault_at = 2, .fault_times = 1 }, 0, 1, SIZE },
         { "416, though it is right", { .fault = "416", .fault_at = 2, .fault_times = 1 }, 0, 1, SIZE },
@@ -333,7 +337,7 @@ static void test_remote_source(void **state)
 {
     struct client *c = *state;
     struct uploads CB_CLEANUP(uploads_done) u = {
-        .fault = "reset", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK / 2
+        .fault = "reset", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK / 2 + 1000
     };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
@@ -344,7 +348,7 @@ static void test_remote_source(void **state)
     assert_int_equal(push(c, &o, c->two.host, &res, NULL), 0);
     assert_int_equal(res.outcome, CB_BLOB_COPIED);
     assert_true(is_stored(c, &o));
-    assert_true(server_saw(c->two.server, "Range: bytes=655360-\r\n"));
+    assert_true(server_saw(c->two.server, "Range: bytes=656360-\r\n"));
     assert_int_equal(fake_count(&c->two, "GET /v2/src/blobs/"), 2);
 }
 
