@@ -34,7 +34,7 @@ setup()
 
 needs_olareg()
 {
-    olareg_builds || skip 'no Go to build olareg with'
+    olareg_builds || skip 'no Go 1.21 to build olareg with'
 }
 
 # push_big NAME: the command line, with small chunks.

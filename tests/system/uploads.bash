@@ -3,7 +3,7 @@
 # What the tests of large blobs need: another registry, and a proxy before one. `load helpers`, `load uploads`.
 #
 #   olareg_start NAME             olareg, a registry that shares no code with Distribution and knows how far an upload is
-#                                 after its connection broke; fails where there is no Go to build it with (olareg_builds)
+#                                 after its connection broke; fails where there is no Go 1.21 to build it with (olareg_builds)
 #   proxy_start NAME TO [ARG…]    proxy.py before the registry TO, with what ARG says; then NAME is a registry, too
 #   proxy_sent NAME               how many bytes it has passed on to the registry
 
@@ -15,9 +15,13 @@ olareg_go()
     command -v go || { [ -x /usr/local/go/bin/go ] && echo /usr/local/go/bin/go; }
 }
 
+# As go.mod says: 1.21, which Debian 12's own is not.
 olareg_builds()
 {
-    olareg_go >/dev/null
+    local go minor
+    go=$(olareg_go) || return
+    minor=$("$go" env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    [ "${minor:-0}" -ge 21 ]
 }
 
 # Its program, built once and kept with the other things that tests keep.
