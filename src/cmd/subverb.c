@@ -44,6 +44,16 @@ static int unknown(const struct cb_verb *self, const char *word, struct cb_error
                         meant ? ": did you mean " : "", meant ? meant : "", meant ? "?" : "");
 }
 
+/* `manifest -D get REF`: options are those of the second word, so they stand behind it. */
+static int check_order(const struct cb_verb *self, int argc, char **argv, struct cb_error *err)
+{
+    for (int i = 1; i < argc && argv[0][0] == '-'; i++)
+        if (find_sub(self, argv[i]))
+            return cb_error_set(err, CB_EUSAGE, "%s: options stand behind \"%s\": cbpush %s %s %s …", self->name,
+                                argv[i], self->name, argv[i], argv[0]);
+    return 0;
+}
+
 int cb_verb_run_sub(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                     struct cb_error *err)
 {
@@ -55,7 +65,11 @@ int cb_verb_run_sub(const struct cb_process *p, const struct cb_verb *self, int 
     const struct cb_verb *sub = word ? find_sub(self, word) : NULL;
     if (sub)
         return sub->run(p, sub, argc - 1, argv + 1, exit_status, err);
-    if (word && (*word == '-' || strpbrk(word, "/:@")))
+    if (word && (*word == '-' || strpbrk(word, "/:@"))) {
+        int r = check_order(self, argc, argv, err);
+        if (r < 0)
+            return r;
         return (*self->subs)->run(p, *self->subs, argc, argv, exit_status, err);
+    }
     return unknown(self, word, err);
 }

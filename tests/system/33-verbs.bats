@@ -337,3 +337,9 @@ artifact()
         assert_contains "$output" "cbpush $verb"
     done
 }
+
+@test "an option before the second word is told where it goes" {
+    run cbpush manifest -D get "$(registry_addr plain)/x:1"
+    assert_status 2
+    assert_contains "$output" 'options stand behind "get": cbpush manifest get -D'
+}
