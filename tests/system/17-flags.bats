@@ -270,7 +270,7 @@ echo "Loaded image: x:1"
 END
     PATH=$PWD/bin:$PATH cbpush build --load -t x:1 ctx >out 2>&1
     skopeo copy -q "docker-archive:$HOME/loaded.tar" oci:loaded:judged
-    assert_equal "$(skopeo inspect --config --raw oci:loaded:judged | jq -c .rootfs)" "$(cbpush inspect x:1 | jq -c '.. | .rootfs? // empty' | head -n 1)"
+    assert_equal "$(skopeo inspect --config --raw oci:loaded:judged | jq -c .rootfs)" "$(cbpush inspect --config x:1 | jq -c .rootfs)"
     assert_contains "$(tar -xOf "$HOME/loaded.tar" manifest.json)" 'x:1'
     printf '#!/bin/sh\ncat >/dev/null; echo "no daemon here" >&2; exit 1\n' >bin/docker
     PATH=$PWD/bin:$PATH run cbpush build -o type=docker -t x:1 ctx
