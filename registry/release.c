@@ -189,16 +189,25 @@ static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct c
     }
 }
 
+/* A manifest with a subject goes by its digest first: that keeps the list of its subject, where the registry does
+ * not. */
+static int keep_referrers(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_error *err)
+{
+    CB_CLEANUP(reg_referrer_done) struct reg_referrer referrer = { 0 };
+    int s = reg_referrer_read(&referrer, m->desc, m->body, err);
+    return s < 0 || !referrer.entry ? s : cb_push_manifest(p, m->desc, m->body.ptr, m->body.len, err);
+}
+
 int cb_push_move_tags(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, size_t n,
                       struct cb_error *err)
 {
     struct cb_tag_move *together[TAGS_AT_ONCE];
     size_t k = 0;
-    int s = 0;
-    for (size_t i = 0; i < n && k < TAGS_AT_ONCE; i++)
+    int s = n > 0 ? keep_referrers(p, m, err) : 0;
+    for (size_t i = 0; s == 0 && i < n && k < TAGS_AT_ONCE; i++)
         if (!v[i].guarded && !v[i].moved)
             together[k++] = &v[i];
-    if (k > 1)
+    if (s == 0 && k > 1)
         s = move_together(p, m, together, k, err);
     for (size_t i = 0; s == 0 && i < n; i++)
         if (!v[i].moved)

@@ -181,6 +181,30 @@ static void test_guarded(void **state)
     assert_int_equal(fake_count(&t.c->one, "?tag="), 0);
 }
 
+/* One tag or many: the list of the subject is kept where the registry does not keep it. */
+static void test_referrer(void **state)
+{
+    struct test t CB_CLEANUP(end);
+    struct cb_tag_state none = { 0 };
+    struct cb_tag_move v = { .tag = "1", .old = &none };
+    char text[CB_DIGEST_TEXT_MAX];
+    begin(&t, state);
+    cb_autofree char *body = cb_asprintf(
+        "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"artifactType\":\"a/b\","
+        "\"config\":{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"digest\":\"%s\",\"size\":2},\"layers\":[],"
+        "\"subject\":{\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":7}}",
+        cb_digest_text(&t.desc.digest, text), text);
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    cb_descriptor_of(&d, CB_MT_OCI_MANIFEST, body, strlen(body));
+    struct cb_tag_manifest m = { &d, { body, strlen(body) } };
+    if (cb_push_move_tags(t.p, &m, &v, 1, &t.e) < 0)
+        fail_msg("%s", cb_error_text(&t.e));
+    expect_tag(&t.c->one, "1", body);
+    text[strlen("sha256")] = '-';
+    cb_autofree char *key = cb_asprintf("a/b/manifests/%s", text);
+    assert_non_null(fake_get(&t.c->one, key));
+}
+
 /* ---- may we? ---- */
 
 static bool refuses_uploads(struct fake *f, struct server_request *r, bool *keep)
@@ -213,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_state),      CLIENT_TEST(test_state_by_get), CLIENT_TEST(test_one_by_one),
         CLIENT_TEST(test_together),   CLIENT_TEST(test_guarded),      CLIENT_TEST(test_check),
+        CLIENT_TEST(test_referrer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
