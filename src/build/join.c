@@ -119,6 +119,18 @@ static int describe(const struct meeting *m, const struct cb_digest *d, struct c
     return cb_registry_head(m->w->env->registry, &ref, out, err);
 }
 
+/* Who is waited for, into out; false: nobody. */
+static bool missing(const struct meeting *m, struct cb_strbuf *out)
+{
+    for (size_t i = 0; i < m->w->join->n_expect; i++) {
+        if (cb_digest_is_set(&m->v[i].digest))
+            continue;
+        cb_strbuf_adds(out, out->len ? ", " : "");
+        cb_strbuf_add_platform(out, &m->w->join->expect[i]);
+    }
+    return out->len > 0;
+}
+
 /* What an earlier run of this join made, so that one that is run again finds the others, whose meeting tags are gone.
  * Looked at after those: whoever takes them away has made it before. */
 static int look_at_made(struct meeting *m, struct cb_error *err)
@@ -161,14 +173,6 @@ static int find_one(struct meeting *m, size_t i, struct cb_error *err)
     return r == 0 && state.there ? describe(m, &state.digest, &m->v[i], err) : r;
 }
 
-static bool all_there(const struct meeting *m)
-{
-    for (size_t i = 0; i < m->w->join->n_expect; i++)
-        if (!cb_digest_is_set(&m->v[i].digest))
-            return false;
-    return true;
-}
-
 static void take_made(struct meeting *m, size_t i)
 {
     const struct cb_platform *p = &m->w->join->expect[i];
@@ -185,28 +189,17 @@ static void take_made(struct meeting *m, size_t i)
 static int open_meeting(struct meeting *m, const struct cb_join_work *w, const struct cb_join_place *place,
                         struct cb_error *err)
 {
+    struct cb_strbuf wanted cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_push_options o = { .target = place->tags[0], .jobs = 1 };
     *m = (struct meeting){ .w = w, .place = place, .v = cb_calloc(w->join->n_expect, sizeof *m->v) };
     int r = cb_push_begin(w->env->registry, &o, &m->push, err);
     for (size_t i = 0; r == 0 && i < w->join->n_expect; i++)
         r = find_one(m, i, err);
-    if (r == 0 && !all_there(m))
+    if (r == 0 && missing(m, &wanted))
         r = look_at_made(m, err);
     for (size_t i = 0; r == 0 && i < w->join->n_expect; i++)
         take_made(m, i);
     return r;
-}
-
-/* Who is waited for; false: nobody. */
-static bool missing(const struct meeting *m, struct cb_strbuf *out)
-{
-    for (size_t i = 0; i < m->w->join->n_expect; i++) {
-        if (cb_digest_is_set(&m->v[i].digest))
-            continue;
-        cb_strbuf_adds(out, out->len ? ", " : "");
-        cb_strbuf_add_platform(out, &m->w->join->expect[i]);
-    }
-    return out->len > 0;
 }
 
 /* ---- the index ---- */

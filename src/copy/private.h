@@ -33,6 +33,9 @@ struct cb_copy_source {
     const struct cb_place *place; /* borrowed */
     bool makes_manifest;          /* it has none by itself */
 };
+/* tree.c: what a manifest that was asked for as d is, by its bytes (d may not tell type and size). */
+int copy_describe(const struct cb_descriptor *d, const struct cb_strbuf *body, struct cb_descriptor *out,
+                  struct cb_error *err) CB_WUR;
 int copy_source_registry(const struct cb_copy_env *env, const struct cb_place *p, struct cb_copy_source **out,
                          struct cb_error *err) CB_WUR;
 int copy_source_layout(const struct cb_copy_env *env, const struct cb_place *p, struct cb_copy_source **out,

@@ -88,12 +88,7 @@ static int get_manifest(struct cb_copy_source *s, const char *tag, const struct 
     int r = read_blob(s, d, &src, err);
     if (r == 0)
         r = cb_blob_read_all(src, CB_MAX_MANIFEST, body, err);
-    const char *mt = r < 0 ? NULL : cb_manifest_detect(body->buf, body->len, d->media_type, err);
-    if (r < 0 || !mt)
-        return r < 0 ? r : -CB_EVERIFY;
-    cb_descriptor_of(desc, mt, body->buf, body->len);
-    desc->digest = d->digest;
-    return 0;
+    return r < 0 ? r : copy_describe(d, body, desc, err);
 }
 
 static int get_tags(struct cb_copy_source *s, struct cb_strvec *out, struct cb_error *err CB_UNUSED)

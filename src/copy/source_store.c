@@ -13,12 +13,7 @@ static int get_stored(struct cb_copy_source *s, const struct cb_descriptor *d, s
                       struct cb_strbuf *body, struct cb_error *err)
 {
     int r = cb_store_blob_get(s->env->store, &d->digest, CB_MAX_MANIFEST, body, err);
-    const char *mt = r < 0 ? NULL : cb_manifest_detect(body->buf, body->len, d->media_type, err);
-    if (r < 0 || !mt)
-        return r < 0 ? r : -CB_EVERIFY;
-    cb_descriptor_of(desc, mt, body->buf, body->len);
-    desc->digest = d->digest;
-    return 0;
+    return r < 0 ? r : copy_describe(d, body, desc, err);
 }
 
 static void remember(struct stored *x, const struct cb_digest *blob, const struct cb_digest *diff_id)

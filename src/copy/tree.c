@@ -126,3 +126,14 @@ int copy_tree_load(struct cb_copy_source *from, struct cb_descriptor *desc, stru
         copy_tree_done(out);
     return r;
 }
+
+int copy_describe(const struct cb_descriptor *d, const struct cb_strbuf *body, struct cb_descriptor *out,
+                  struct cb_error *err)
+{
+    const char *mt = cb_manifest_detect(body->buf, body->len, d->media_type, err);
+    if (!mt)
+        return -CB_EVERIFY;
+    cb_descriptor_of(out, mt, body->buf, body->len);
+    out->digest = d->digest;
+    return 0;
+}
