@@ -35,6 +35,7 @@ struct fake {
     unsigned session;
     fake_hook *hook;
     void *arg;
+    void (*arg_free)(void *); /* called when the last thread is gone */
     atomic_uint hits; /* the hook's own */
 };
 
@@ -269,6 +270,8 @@ static CB_UNUSED void fake_stop(struct fake *f)
     for (size_t it = 0; cb_hashmap_next(f->things, &it, &key, &v);)
         fake_thing_free(v);
     cb_hashmap_free(f->things);
+    if (f->arg_free)
+        f->arg_free(f->arg);
     pthread_mutex_destroy(&f->mu);
     free(f->host);
 }

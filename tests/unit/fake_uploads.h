@@ -35,19 +35,9 @@ struct uploads {
     size_t largest, smallest, previous; /* chunks; the last one is not among the smallest */
     uint64_t received;
     bool open, less_done;
+    struct uploads *older;
 };
 
-static void uploads_init(struct uploads *u)
-{
-    pthread_mutex_init(&u->mu, NULL);
-    u->data = (struct cb_strbuf)CB_STRBUF_INIT;
-}
-
-static void uploads_done(struct uploads *u)
-{
-    pthread_mutex_destroy(&u->mu);
-    cb_strbuf_done(&u->data);
-}
 
 /* Location and Range of the session as it is. offset: what Range says, 0: none. */
 static void uploads_headers(struct fake *f, struct uploads *u, struct cb_strbuf *out, uint64_t end, bool location)
@@ -256,4 +246,31 @@ static CB_UNUSED bool uploads_hook(struct fake *f, struct server_request *r, boo
     *keep = fake_may(f, r) ? uploads_dispatch(f, u, r) : fake_challenge(f, r) && false;
     pthread_mutex_unlock(&u->mu);
     return true;
+}
+
+static void uploads_free(void *arg)
+{
+    struct uploads *u = arg;
+    if (!u)
+        return;
+    uploads_free(u->older);
+    pthread_mutex_destroy(&u->mu);
+    cb_strbuf_done(&u->data);
+    free(u);
+}
+
+/* Takes the place of what f did before. how: copied; NULL for no quirk. It is the fake's and lives as long: a thread of
+ * the server may still be in the hook when the client has its answer. */
+static CB_UNUSED struct uploads *uploads_new(struct fake *f, const struct uploads *how)
+{
+    struct uploads *u = CB_NEW(struct uploads);
+    if (how)
+        *u = *how;
+    pthread_mutex_init(&u->mu, NULL);
+    u->data = (struct cb_strbuf)CB_STRBUF_INIT;
+    u->older = f->arg;
+    f->hook = uploads_hook;
+    f->arg = u;
+    f->arg_free = uploads_free;
+    return u;
 }

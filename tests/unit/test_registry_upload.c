@@ -103,13 +103,12 @@ static bool is_stored(struct client *c, const struct ours *o)
     return t && t->body.len == o->d.size && !memcmp(t->body.buf, o->body, t->body.len);
 }
 
-static void serve(struct client *c, struct uploads *u)
+static struct uploads *serve(struct client *c, const struct uploads *how)
 {
-    uploads_init(u);
-    c->one.hook = uploads_hook;
-    c->one.arg = u;
+    struct uploads *u = uploads_new(&c->one, how);
     client_open(c, NULL, NULL);
     c->r->o.chunk_size = CHUNK;
+    return u;
 }
 
 /* ---- pure parts ---- */
@@ -146,8 +145,7 @@ static void test_range(void **state)
 static void test_small_ones_go_whole(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
-    serve(c, &u);
+    serve(c, NULL);
     static const size_t sizes[] = { 0, 1, CHUNK };
     for (size_t i = 0; i < CB_COUNTOF(sizes); i++) {
         struct ours CB_CLEANUP(ours_done) o = { 0 };
@@ -166,10 +164,9 @@ static void test_small_ones_go_whole(void **state)
 static void test_large_ones_go_in_chunks(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_push_result res = { 0 };
-    serve(c, &u);
+    serve(c, NULL);
     ours_make(&o, SIZE);
     assert_int_equal(push(c, &o, NULL, &res, NULL), 0);
     assert_true(is_stored(c, &o));
@@ -184,9 +181,8 @@ static void test_large_ones_go_in_chunks(void **state)
 static void test_default_threshold(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
-    serve(c, &u);
+    serve(c, NULL);
     c->r->o.chunk_size = 0;
     ours_make(&o, 64 * MIB);
     assert_int_equal(push(c, &o, NULL, NULL, NULL), 0);
@@ -210,21 +206,20 @@ struct quirk {
 
 static void try_quirk(struct client *c, const struct quirk *q)
 {
-    struct uploads u = q->u;
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct fake_thing *gone;
     char text[CB_DIGEST_TEXT_MAX];
-    serve(c, &u);
+    struct uploads *u = serve(c, &q->u);
     ours_make(&o, SIZE);
     int r = push(c, &o, NULL, NULL, &e);
-    bool anew = q->may_begin_anew && u.sessions == q->sessions + 1;
-    if (r != q->code || (r == 0 && !is_stored(c, &o)) || (u.sessions != q->sessions && !anew) ||
-        u.received > (q->most ? q->most : SIZE) + (anew ? SIZE : 0))
-        fail_msg("%s: %d \"%s\", %u sessions, %llu bytes", q->name, r, cb_error_text(&e), u.sessions,
-                 (unsigned long long)u.received);
-    if (r == 0 && q->u.min_chunk && u.smallest < q->u.min_chunk)
-        fail_msg("%s: a chunk of %zu", q->name, u.smallest);
+    bool anew = q->may_begin_anew && u->sessions == q->sessions + 1;
+    if (r != q->code || (r == 0 && !is_stored(c, &o)) || (u->sessions != q->sessions && !anew) ||
+        u->received > (q->most ? q->most : SIZE) + (anew ? SIZE : 0))
+        fail_msg("%s: %d \"%s\", %u sessions, %llu bytes", q->name, r, cb_error_text(&e), u->sessions,
+                 (unsigned long long)u->received);
+    if (r == 0 && q->u.min_chunk && u->smallest < q->u.min_chunk)
+        fail_msg("%s: a chunk of %zu", q->name, u->smallest);
     /* The next one begins with nothing: neither this blob nor what was learnt of the host. */
     cb_autofree char *key = cb_asprintf("a/b/blobs/%s", cb_digest_text(&o.d.digest, text));
     pthread_mutex_lock(&c->one.mu);
@@ -232,7 +227,6 @@ static void try_quirk(struct client *c, const struct quirk *q)
     pthread_mutex_unlock(&c->one.mu);
     fake_thing_free(gone);
     client_close(c);
-    uploads_done(&u);
 }
 
 static void test_quirks(void **state)
@@ -321,11 +315,8 @@ static void test_faults(void **state)
 static void test_forward_source(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = {
-        .fault = "dropped", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK
-    };
     struct ours CB_CLEANUP(ours_done) o = { .seekless = true };
-    serve(c, &u);
+    serve(c, &(struct uploads){ .fault = "dropped", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK });
     ours_make(&o, SIZE);
     assert_int_equal(push(c, &o, NULL, NULL, NULL), 0);
     assert_true(is_stored(c, &o));
@@ -336,13 +327,10 @@ static void test_forward_source(void **state)
 static void test_remote_source(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = {
-        .fault = "reset", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK / 2 + 1000
-    };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     struct cb_push_result res = { 0 };
-    serve(c, &u);
+    serve(c, &(struct uploads){ .fault = "reset", .fault_at = 3, .fault_times = 1, .fault_byte = CHUNK / 2 + 1000 });
     ours_make(&o, SIZE);
     fake_put_blob(&c->two, "src", o.body, SIZE, &d);
     assert_int_equal(push(c, &o, c->two.host, &res, NULL), 0);
@@ -367,10 +355,9 @@ static bool wrong_blob(struct fake *f, struct server_request *r, bool *keep)
 static void test_wrong_source(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    serve(c, &u);
+    serve(c, NULL);
     ours_make(&o, SIZE);
     c->two.hook = wrong_blob;
     c->two.arg = &o;
@@ -385,19 +372,18 @@ static void test_wrong_source(void **state)
 static void test_token_expires(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { .fault = "expire", .fault_at = 3, .fault_times = 1 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     c->one.auth = "token";
     c->one.pair = "dTpw";
     client_config(c, c->one.host, "u:p");
-    serve(c, &u);
+    struct uploads *u = serve(c, &(struct uploads){ .fault = "expire", .fault_at = 3, .fault_times = 1 });
     ours_make(&o, SIZE);
     if (push(c, &o, NULL, NULL, &e) < 0)
         fail_msg("%s", cb_error_text(&e));
     assert_true(is_stored(c, &o));
-    assert_int_equal(u.sessions, 1);
-    assert_true(u.received <= SIZE);
+    assert_int_equal(u->sessions, 1);
+    assert_true(u->received <= SIZE);
     assert_int_equal(fake_count(&c->one, "GET /token"), 2);
 }
 
@@ -405,15 +391,14 @@ static void test_token_expires(void **state)
 static void test_token_refused(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { .fault = "401", .fault_at = 3, .fault_times = 9 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     c->one.auth = "token";
-    serve(c, &u);
+    struct uploads *u = serve(c, &(struct uploads){ .fault = "401", .fault_at = 3, .fault_times = 9 });
     ours_make(&o, SIZE);
     assert_int_equal(push(c, &o, NULL, NULL, &e), -CB_EAUTH);
     assert_non_null(strstr(cb_error_text(&e), "repository:a/b:pull,push"));
-    assert_int_equal(u.chunks, 4);
+    assert_int_equal(u->chunks, 4);
 }
 
 /* ---- the journal ---- */
@@ -457,10 +442,10 @@ static void journal_close(void *entry, bool done)
 }
 
 /* A push that ends after three chunks, and what it leaves. */
-static void leave(struct client *c, struct uploads *u, struct cb_upload_journal *ops, struct ours *o)
+static struct uploads *leave(struct client *c, struct cb_upload_journal *ops, struct ours *o)
 {
     struct journal *j = ops->arg;
-    serve(c, u);
+    struct uploads *u = serve(c, NULL);
     c->r->o.journal = ops;
     ours_make(o, SIZE);
     u->fault = "403";
@@ -475,6 +460,7 @@ static void leave(struct client *c, struct uploads *u, struct cb_upload_journal 
     client_open(c, NULL, NULL);
     c->r->o.chunk_size = CHUNK;
     c->r->o.journal = ops;
+    return u;
 }
 
 #define JOURNAL(j) { .take = journal_take, .note = journal_note, .close = journal_close, .arg = (j) }
@@ -484,14 +470,13 @@ static void test_journal_goes_on(void **state)
     struct client *c = *state;
     struct journal j = { 0 };
     struct cb_upload_journal ops = JOURNAL(&j);
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_push_result res = { 0 };
-    leave(c, &u, &ops, &o);
+    struct uploads *u = leave(c, &ops, &o);
     assert_int_equal(push(c, &o, NULL, &res, NULL), 0);
     assert_true(is_stored(c, &o));
     assert_int_equal(res.sent, SIZE - 3 * CHUNK);
-    assert_int_equal(u.sessions, 1);
+    assert_int_equal(u->sessions, 1);
     assert_true(j.done);
     assert_int_equal(j.closed, 2);
     free(j.location);
@@ -503,11 +488,10 @@ static void test_journal_is_behind(void **state)
     struct client *c = *state;
     struct journal j = { 0 };
     struct cb_upload_journal ops = JOURNAL(&j);
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
     struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_push_result res = { 0 };
-    leave(c, &u, &ops, &o);
-    cb_strbuf_add(&u.data, o.body + u.data.len, CHUNK / 2);
+    struct uploads *u = leave(c, &ops, &o);
+    cb_strbuf_add(&u->data, o.body + u->data.len, CHUNK / 2);
     assert_int_equal(push(c, &o, NULL, &res, NULL), 0);
     assert_true(is_stored(c, &o));
     assert_int_equal(res.sent, SIZE - 3 * CHUNK - CHUNK / 2);
@@ -521,15 +505,14 @@ static void test_journal_is_wrong(void **state)
     for (unsigned i = 0; i < 4; i++) {
         struct journal j = { 0 };
         struct cb_upload_journal ops = JOURNAL(&j);
-        struct uploads CB_CLEANUP(uploads_done) u = { 0 };
         struct ours CB_CLEANUP(ours_done) o = { 0 };
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         char text[CB_DIGEST_TEXT_MAX];
-        leave(c, &u, &ops, &o);
+        struct uploads *u = leave(c, &ops, &o);
         if (i == 0)
-            u.open = false;
+            u->open = false;
         if (i == 1)
-            u.data.buf[7] ^= 1;
+            u->data.buf[7] ^= 1;
         if (i >= 2)
             free(CB_TAKE(j.location));
         if (i == 2)
@@ -539,7 +522,7 @@ static void test_journal_is_wrong(void **state)
         if (push(c, &o, NULL, NULL, &e) < 0)
             fail_msg("%u: %s", i, cb_error_text(&e));
         assert_true(is_stored(c, &o));
-        assert_int_equal(u.sessions, 2);
+        assert_int_equal(u->sessions, 2);
         assert_true(j.done);
         free(j.location);
         cb_autofree char *key = cb_asprintf("a/b/blobs/%s", cb_digest_text(&o.d.digest, text));
@@ -555,8 +538,7 @@ static void test_journal_is_not_ours(void **state)
     struct client *c = *state;
     struct journal j = { .location = (char *)(uintptr_t) "http://127.0.0.1:1/", .offset = 5 };
     struct cb_upload_journal ops = JOURNAL(&j);
-    struct uploads CB_CLEANUP(uploads_done) u = { 0 };
-    serve(c, &u);
+    serve(c, NULL);
     c->r->o.journal = &ops;
     for (unsigned i = 0; i < 2; i++) {
         struct ours CB_CLEANUP(ours_done) o = { 0 };
@@ -575,20 +557,19 @@ static void test_journal_is_not_ours(void **state)
 static void test_size_is_remembered(void **state)
 {
     struct client *c = *state;
-    struct uploads CB_CLEANUP(uploads_done) u = { .max_put = 2 * CHUNK, .max_body = 100000, .max_status = 413 };
-    serve(c, &u);
+    struct uploads *u = serve(c, &(struct uploads){ .max_put = 2 * CHUNK, .max_body = 100000, .max_status = 413 });
     c->r->o.chunk_size = 0;
     for (unsigned i = 0; i < 2; i++) {
         struct ours CB_CLEANUP(ours_done) o = { 0 };
         ours_make(&o, SIZE + i);
         assert_int_equal(push(c, &o, NULL, NULL, NULL), 0);
         assert_true(is_stored(c, &o));
-        assert_int_equal(u.sessions, i ? 3 : 2); /* the second blob is not tried whole */
-        assert_true(u.largest <= 100000);
+        assert_int_equal(u->sessions, i ? 3 : 2); /* the second blob is not tried whole */
+        assert_true(u->largest <= 100000);
         if (i == 0)
-            u.chunks = 0;
+            u->chunks = 0;
     }
-    assert_int_equal(u.chunks, (SIZE + u.largest) / u.largest); /* nor in chunks that are too large */
+    assert_int_equal(u->chunks, (SIZE + u->largest) / u->largest); /* nor in chunks that are too large */
 }
 
 static void test_small_chunks_grow(void **state)
