@@ -13,7 +13,7 @@ CB_TOP=$(cd "$here/../.." && pwd) || exit 2
 PATH=$PATH:/usr/sbin:/sbin
 
 # What the peers' root file system has; another list makes another root.
-sid_packages=ca-certificates,docker.io,docker-cli,docker-buildx,containerd,runc,crun,buildah,netavark
+sid_packages=ca-certificates,docker.io,docker-cli,docker-buildx,containerd,runc,crun,buildah,netavark,skopeo,crane,oras
 sid_mirror=${BENCH_MIRROR:-http://deb.debian.org/debian}
 cache=${BENCH_CACHE:-/var/cache/cbpush-bench}
 
