@@ -249,12 +249,14 @@ struct cb_push {
     struct cb_registry *r;
     struct cb_push_options o;
     struct reg_endpoint e;
-    struct cb_pool *pool;
+    struct cb_pool *pool, *openers; /* of sources that are far away */
     pthread_mutex_t mu;
     pthread_cond_t cond;
     struct cb_hashmap *by_digest; /* text → struct push_blob */
     struct push_blob **v;
     size_t n, cap, open;
+    unsigned bodies; /* of blobs that are on their way, and what they come to */
+    uint64_t body_bytes;
     bool stop;
     struct cb_error error;
     struct cb_push_result *results;

@@ -3,6 +3,8 @@
 #include "util/alloc.h"
 
 #define DEFAULT_JOBS 4
+#define WIDE 4 /* times as many requests: those that carry little wait for round trips, and nothing else */
+#define MUCH (UINT64_C(64) << 20)
 #define MAX_LOOKS 3
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
 #define FIRST_LOOK_NS (100 * INT64_C(1000000))
@@ -15,7 +17,9 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     pthread_mutex_init(&p->mu, NULL);
     pthread_cond_init(&p->cond, NULL);
     p->by_digest = cb_hashmap_new();
-    p->pool = cb_pool_new("push", o->jobs ? o->jobs : DEFAULT_JOBS);
+    p->o.jobs = o->jobs ? o->jobs : DEFAULT_JOBS;
+    p->pool = cb_pool_new("push", WIDE * p->o.jobs);
+    p->openers = cb_pool_new("push-open", WIDE * p->o.jobs);
     int s = reg_endpoint_push(r, o->target->host, o->target->repo, &p->e, err);
     if (s < 0) {
         cb_push_free(p);
@@ -31,8 +35,10 @@ void cb_push_free(struct cb_push *p)
         return;
     pthread_mutex_lock(&p->mu);
     p->stop = true;
+    pthread_cond_broadcast(&p->cond);
     pthread_mutex_unlock(&p->mu);
     cb_pool_free(p->pool);
+    cb_pool_free(p->openers);
     for (size_t i = 0; i < p->n; i++) {
         struct push_blob *b = p->v[i];
         cb_descriptor_done(&b->desc);
@@ -109,10 +115,41 @@ static int is_kept(struct push_blob *b, struct cb_error *err)
     }
 }
 
+/* Whether more bodies than jobs may be on their way: small ones wait for round trips more than for the line, large ones
+ * are not sooner there when there are more of them. */
+static bool has_room(const struct push_blob *b)
+{
+    const struct cb_push *p = b->p;
+    return p->bodies < p->o.jobs || p->body_bytes + b->desc.size <= MUCH;
+}
+
+static void body_enter(struct push_blob *b)
+{
+    struct cb_push *p = b->p;
+    pthread_mutex_lock(&p->mu);
+    while (!has_room(b) && !p->stop && !p->error.code)
+        pthread_cond_wait(&p->cond, &p->mu);
+    p->bodies++;
+    p->body_bytes += b->desc.size;
+    pthread_mutex_unlock(&p->mu);
+}
+
+static void body_leave(struct push_blob *b)
+{
+    struct cb_push *p = b->p;
+    pthread_mutex_lock(&p->mu);
+    p->bodies--;
+    p->body_bytes -= b->desc.size;
+    pthread_cond_broadcast(&p->cond);
+    pthread_mutex_unlock(&p->mu);
+}
+
 static int upload(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     for (unsigned i = 0; i < MAX_UPLOADS; i++) {
-        int s = push_upload(b, session, err);
+        body_enter(b);
+        int s = push_stopped(b->p) ? cb_error_set(err, CB_ECANCELED, "stopped") : push_upload(b, session, err);
+        body_leave(b);
         if (s == 0)
             s = is_kept(b, err);
         if (s != 0)
@@ -121,17 +158,31 @@ static int upload(struct push_blob *b, struct push_session *session, struct cb_e
     return cb_error_set(err, CB_ENET, "%s took it %d times, and does not have it", b->p->e.host, MAX_UPLOADS);
 }
 
-static int transfer(struct push_blob *b, struct cb_error *err)
+/* 1: it is there already. */
+static int present(struct push_blob *b, struct cb_error *err)
 {
-    struct push_session session push_cleanup_session = { 0 };
     int s = push_is_there(b, err);
     if (s == 1 && !b->done)
         b->result.outcome = CB_BLOB_PRESENT;
-    if (s != 0)
-        return s < 0 ? s : 0;
-    s = push_mount(b, &session, err);
+    return s;
+}
+
+/* 1: it is there now. */
+static int mount(struct push_blob *b, struct push_session *session, struct cb_error *err)
+{
+    int s = push_mount(b, session, err);
     if (s == 1 && (s = is_kept(b, err)) == 1)
         b->result.outcome = CB_BLOB_MOUNTED;
+    return s;
+}
+
+static int transfer(struct push_blob *b, struct cb_error *err)
+{
+    struct push_session session push_cleanup_session = { 0 };
+    bool mount_first = b->p->o.mount_first && !b->done;
+    int s = mount_first ? mount(b, &session, err) : present(b, err);
+    if (s == 0)
+        s = mount_first ? present(b, err) : mount(b, &session, err);
     if (s != 0)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));

@@ -28,16 +28,16 @@ bool push_misses_blobs(const struct cb_error *e)
 }
 
 /* What is there already is not sent again; but for a referrer, because only the answer to a PUT tells who keeps the
- * list of its subject, and a push that was killed may have left it out. */
+ * list of its subject, and a push that was killed may have left it out. same: NULL to send it in any case. */
 static int store(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,
                  bool *same, struct cb_error *err)
 {
     CB_CLEANUP(reg_referrer_done) struct reg_referrer referrer = { 0 };
     struct reg_put put = { .name = name, .media_type = desc->media_type, .body = body };
     int s = reg_referrer_read(&referrer, desc, body, err);
-    if (s == 0)
+    if (s == 0 && same)
         s = manifest_is(p, desc, name, same, err);
-    if (s < 0 || (*same && !referrer.entry))
+    if (s < 0 || (same && *same && !referrer.entry))
         return s;
     struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
     s = reg_manifest_store(p->r, &p->e, &put, &referrer, &refusal);
@@ -53,6 +53,13 @@ int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const 
     char digest[CB_DIGEST_TEXT_MAX];
     bool same = false;
     return store(p, desc, (struct cb_slice){ body, len }, cb_digest_text(&desc->digest, digest), &same, err);
+}
+
+int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,
+                           struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    return store(p, desc, body, name ? name : cb_digest_text(&desc->digest, digest), NULL, err);
 }
 
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,

@@ -130,11 +130,13 @@ struct cb_push_result {
 };
 struct cb_push_options {
     const struct cb_reference *target; /* host and repo; the tag is given to cb_push_tag */
-    unsigned jobs;                     /* parallel blobs, 0 = 4 */
+    unsigned jobs;                     /* blobs that are sent at a time, 0 = 4; as long as they come to no more than 64
+                                        * MiB, and of other requests, four times as many */
     /* Told of each change, from any thread: current of total bytes. done: outcome is final. */
     void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
                     const struct cb_push_result *done);
     void *arg;
+    bool mount_first; /* look for a blob at the target only after a mount that failed */
     bool keep_going; /* a blob that fails does not stop the others; cb_push_wait_blob tells of it, cb_push_wait not */
 };
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
@@ -166,6 +168,9 @@ int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const 
 /* PUT by tag, last. One HEAD first: a tag that already has this digest costs nothing more. *moved (may be NULL). */
 int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *tag,
                 bool *moved, struct cb_error *err) CB_WUR;
+/* Both without asking what is there: name is a tag, or NULL for the digest. */
+int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,
+                           struct cb_error *err) CB_WUR;
 /* Whether the tag at the target (never at a mirror) is this manifest already: one HEAD. */
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
                         struct cb_error *err) CB_WUR;

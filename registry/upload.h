@@ -32,7 +32,10 @@ struct upload_body {
     uint64_t from, length;      /* of the request */
     uint64_t pos;               /* how much of the request was pulled */
     uint64_t sent;              /* of the request, in the try that runs; as far as curl has taken it */
+    bool opening;               /* ahead, by another thread, which alone touches src, at, remote; under the push's mu */
 };
+/* Asks for a source that is far away, while the target is asked for an upload. */
+void upload_body_ahead(struct upload_body *x);
 void upload_body_part(struct upload_body *x, uint64_t from, uint64_t length);
 /* pull, rewind, on_sent of a request that sends the part. */
 void upload_body_fill(struct upload_body *x, struct reg_request *q);

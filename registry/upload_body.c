@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/upload.h"
 
+static void await_opening(struct upload_body *x)
+{
+    struct cb_push *p = x->b->p;
+    pthread_mutex_lock(&p->mu);
+    while (x->opening)
+        pthread_cond_wait(&p->cond, &p->mu);
+    pthread_mutex_unlock(&p->mu);
+}
+
 static void close_source(struct upload_body *x)
 {
+    await_opening(x);
     if (x->src)
         x->src->ops->close(x->src);
     x->src = NULL;
@@ -23,6 +33,27 @@ static int open_source(struct upload_body *x, uint64_t offset, struct cb_error *
         x->remote = true;
     }
     return s;
+}
+
+/* A failure is found again by whoever needs the bytes. */
+static void open_job(void *arg)
+{
+    struct upload_body *x = arg;
+    struct cb_push *p = x->b->p;
+    if (!push_stopped(p) && open_source(x, 0, NULL) < 0)
+        x->src = NULL;
+    pthread_mutex_lock(&p->mu);
+    x->opening = false;
+    pthread_cond_broadcast(&p->cond);
+    pthread_mutex_unlock(&p->mu);
+}
+
+void upload_body_ahead(struct upload_body *x)
+{
+    if (x->b->open || !x->b->hosts.n || x->src)
+        return;
+    x->opening = true;
+    cb_pool_submit(x->b->p->openers, open_job, x);
 }
 
 static int skip(struct upload_body *x, uint64_t n, struct cb_error *err)
@@ -69,6 +100,7 @@ static int see_end(struct upload_body *x, struct cb_error *err)
 static int read_source(struct upload_body *x, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     uint64_t offset = x->from + x->pos;
+    await_opening(x);
     int s = x->src && x->at == offset ? 0 : place_source(x, offset, err);
     if (s == 0)
         s = cb_blob_read(x->src, buf, (size_t)CB_MIN((uint64_t)n, x->length - x->pos), got, err);

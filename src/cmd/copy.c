@@ -22,7 +22,7 @@ static const struct cb_opt table[] = {
     { "no-clobber", 'n', CB_OPT_FLAG, AT(no_clobber), NULL, "leave tags alone that the target has", NULL },
     { "referrers", 0, CB_OPT_FLAG, AT(referrers), NULL,
       "also signatures, SBOMs and whatever else refers to it, in turn, and cosign's tags", NULL },
-    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "blobs, and tags, at a time (default 4)", NULL },
+    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "large blobs at a time (default 4); of small things four times as many", NULL },
     { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the digest there", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "say what was done as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
@@ -153,7 +153,7 @@ static int copy_all(struct copying *c, struct cb_error *err)
         return r;
     c->n = c->o->all_tags ? c->tags.n : 1;
     c->done = cb_calloc(c->n + 1, sizeof *c->done);
-    r = cb_copy_each(c->n, c->env.jobs, copy_one, c, err);
+    r = cb_copy_each(c->n, cb_copy_width(&c->env), copy_one, c, err);
     return r < 0 ? r : cb_copy_target_finish(c->target, err);
 }
 

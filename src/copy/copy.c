@@ -66,7 +66,7 @@ int copy_put_tree(struct cb_copy_source *from, struct cb_copy_target *to, const 
     for (size_t i = 0; r == 0 && i < tree->n; i++)
         r = add_blobs(from, to, tree->v[i], err);
     if (r == 0)
-        r = cb_copy_each(n, from->env->jobs, put_manifest, &p, err);
+        r = cb_copy_each(n, cb_copy_width(from->env), put_manifest, &p, err);
     for (size_t i = 0; r == 0 && i < n; i++)
         if (tree->v[i]->is_index)
             r = put_node(to, tree->v[i], err);
@@ -82,6 +82,9 @@ struct image {
     struct cb_copy_result *res;
     struct cb_descriptor desc; /* of what goes */
     struct cb_strbuf body;
+    struct cb_digest there; /* what the tag stands for at the target; NONE: nothing, or it was not asked */
+    int there_result;
+    struct cb_error there_error;
 };
 
 static int read_top(struct image *x, struct cb_error *err)
@@ -99,23 +102,41 @@ static int read_top(struct image *x, struct cb_error *err)
     return r;
 }
 
-/* 1: nothing is to be done for the tag. A target without tags is written in any case. */
-static int look_at_target(struct image *x, struct cb_error *err)
+static void ask_target(struct image *x)
 {
     struct cb_descriptor there cb_cleanup_descriptor = { 0 };
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!x->o->to_tag || (x->o->blind && !x->o->no_clobber))
+    int r = x->to->ops->head(x->to, x->o->to_tag, &there, &x->there_error);
+    x->there = there.digest;
+    x->there_result = r == -CB_ENOTFOUND ? 0 : r;
+}
+
+/* Both ends at once: each may be far away. What the source says goes first. */
+static int read_end(void *arg, size_t i, struct cb_error *err)
+{
+    if (i == 0)
+        return read_top(arg, err);
+    ask_target(arg);
+    return 0;
+}
+
+static int read_ends(struct image *x, struct cb_error *err)
+{
+    bool asks = x->o->to_tag && (!x->o->blind || x->o->no_clobber);
+    return cb_copy_each(asks ? 2 : 1, 2, read_end, x, err);
+}
+
+/* A target without tags is written in any case. */
+static int look_at_target(struct image *x, struct cb_error *err)
+{
+    if (x->there_result < 0)
+        return cb_error_move(err, &x->there_error);
+    if (!cb_digest_is_set(&x->there))
         return 0;
-    int r = x->to->ops->head(x->to, x->o->to_tag, &there, &e);
-    if (r == -CB_ENOTFOUND)
-        return 0;
-    if (r < 0)
-        return cb_error_move(err, &e);
-    if (cb_digest_eq(&there.digest, &x->desc.digest))
+    if (cb_digest_eq(&x->there, &x->desc.digest))
         x->res->outcome = CB_COPY_CURRENT;
     else if (x->o->no_clobber)
         x->res->outcome = CB_COPY_KEPT;
-    return x->res->outcome != CB_COPY_COPIED;
+    return 0;
 }
 
 /* From a repository to itself nothing has to go but the name. */
@@ -160,7 +181,7 @@ static int transfer(struct image *x, bool current, struct cb_error *err)
 
 static int copy_it(struct image *x, struct cb_error *err)
 {
-    int r = read_top(x, err);
+    int r = read_ends(x, err);
     if (r == 0)
         r = check_target(x, err);
     if (r == 0)
@@ -174,13 +195,14 @@ int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const 
                   struct cb_copy_result *out, struct cb_error *err)
 {
     *out = (struct cb_copy_result){ 0 };
-    struct image x = { from, to, o, out, { 0 }, CB_STRBUF_INIT };
+    struct image x = { .from = from, .to = to, .o = o, .res = out, .body = CB_STRBUF_INIT };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int r = cb_cancel_check(from->env->cancel, &e);
     if (r == 0)
         r = copy_it(&x, &e);
     cb_descriptor_done(&x.desc);
     cb_strbuf_done(&x.body);
+    cb_error_done(&x.there_error);
     return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
@@ -190,7 +212,7 @@ int cb_copy_resolve(struct cb_copy_source *from, const struct cb_copy_options *o
                     struct cb_error *err)
 {
     struct cb_copy_result res cb_cleanup_copy_result = { 0 };
-    struct image x = { from, NULL, o, &res, { 0 }, CB_STRBUF_INIT };
+    struct image x = { .from = from, .o = o, .res = &res, .body = CB_STRBUF_INIT };
     int r = read_top(&x, err);
     *out = x.desc;
     cb_strbuf_done(&x.body);
@@ -202,7 +224,7 @@ int cb_copy_walk(struct cb_copy_source *from, const struct cb_copy_options *o,
 {
     struct cb_copy_result res cb_cleanup_copy_result = { 0 };
     struct copy_tree tree cb_cleanup_copy_tree = { 0 };
-    struct image x = { from, NULL, o, &res, { 0 }, CB_STRBUF_INIT };
+    struct image x = { .from = from, .o = o, .res = &res, .body = CB_STRBUF_INIT };
     int r = read_top(&x, err);
     if (r == 0)
         r = copy_tree_load(from, &x.desc, &x.body, &tree, err);

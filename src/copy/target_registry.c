@@ -90,9 +90,10 @@ static int wait_blob(struct cb_copy_target *t, const struct cb_digest *d, struct
 static int put_manifest(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body,
                         bool subject CB_UNUSED, struct cb_error *err)
 {
-    return cb_push_manifest(((struct pushing *)t)->push, d, body.ptr, body.len, err);
+    return cb_push_manifest_blind(((struct pushing *)t)->push, d, body, NULL, err);
 }
 
+/* The engine has looked already. */
 static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, const char *tag,
                    struct cb_error *err)
 {
@@ -100,11 +101,11 @@ static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d, stru
     const struct cb_reference *ref = &t->o.to->ref;
     char want[CB_DIGEST_TEXT_MAX], have[CB_DIGEST_TEXT_MAX];
     if (tag)
-        return cb_push_tag(push, d, body, tag, NULL, err);
+        return cb_push_manifest_blind(push, d, body, tag, err);
     if (cb_digest_is_set(&ref->digest) && !cb_digest_eq(&ref->digest, &d->digest))
         return cb_error_set(err, CB_EVERIFY, "the target asks for %s, and the source is %s",
                             cb_digest_text(&ref->digest, want), cb_digest_text(&d->digest, have));
-    return cb_push_manifest(push, d, body.ptr, body.len, err);
+    return cb_push_manifest_blind(push, d, body, NULL, err);
 }
 
 static size_t blobs(struct cb_copy_target *t, const struct cb_push_result **out)
@@ -137,7 +138,7 @@ int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_tar
     p->base = (struct cb_copy_target){ &ops, env, *o };
     pthread_mutex_init(&p->mu, NULL);
     struct cb_push_options po = { .target = &o->to->ref, .jobs = env->jobs, .on_blob = show_blob, .arg = p,
-                                  .keep_going = o->keep_going };
+                                  .keep_going = o->keep_going, .mount_first = true };
     int r = cb_push_begin(env->registry, &po, &p->push, err);
     if (r < 0)
         close_it(&p->base);

@@ -292,7 +292,7 @@ static void open_share(struct cb_http *h)
 static void set_options(struct cb_http *h, const struct cb_http_options *o)
 {
     h->o = *o;
-    h->o.max_host_connections = o->max_host_connections ? o->max_host_connections : 6;
+    h->o.max_host_connections = o->max_host_connections ? o->max_host_connections : 16;
     h->o.retries = o->retries == UINT_MAX ? 5 : o->retries;
     h->o.max_wait_ns = o->max_wait_ns ? o->max_wait_ns : 300 * CB_SEC_NS;
     h->o.backoff_ns = o->backoff_ns ? o->backoff_ns : CB_SEC_NS;

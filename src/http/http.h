@@ -32,7 +32,7 @@ void cb_http_tls_done(struct cb_http_tls *t);
 
 struct cb_http_options {
     const struct cb_cancel *cancel;
-    unsigned max_host_connections; /* 0 = 6 */
+    unsigned max_host_connections; /* 0 = 16 */
     unsigned retries;              /* further tries after the first; UINT_MAX = 5 */
     int64_t max_wait_ns;           /* Retry-After is honoured up to this, per request; 0 = 5 minutes */
     int64_t backoff_ns;            /* before the first further try, then doubled up to 30 of it; 0 = 1 s */
@@ -83,6 +83,7 @@ struct cb_http_request {
     bool no_redirect;                 /* 3xx is returned as it is */
     bool retry_unsafe;                /* a POST or PATCH that the caller knows to be repeatable */
     bool no_retry;
+    bool only_told;                   /* tried again only where a reply was one of those, not where none came */
     bool only_harmless;               /* tried again only where nothing was done: the caller looks before it repeats */
     bool *reached;                    /* set where a try that failed had a connection; may be NULL */
     const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */

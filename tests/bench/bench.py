@@ -13,13 +13,19 @@ import time
 import cases
 import report
 import tools
+import transfers
 from disks import Disk, NoDisk, run
 from measure import Failed, spawn, timed
 
 
+ALL = cases.ALL + transfers.ALL
+
+
 class Registry:
+    """far: round trip in ms -> the address of the same registry so far away."""
+
     def __init__(self, address, log):
-        self.address, self.log = address, log
+        self.address, self.log, self.far = address, log, {0: address}
 
     def forget(self):
         os.truncate(self.log, 0)
@@ -77,10 +83,11 @@ class Bench:
         self.place = Place()
         self.work, self.top = self.place.work, os.environ["CB_TOP"]
         self.runs, self.megabytes = number("BENCH_RUNS", 3), number("BENCH_MB", 500)
+        self.blob_megabytes = number("BENCH_BLOB_MB", 4096)
         self.registries, self.reg, self.wheels = {}, "", None
         os.mkdir(os.path.join(self.work, "home"))
         self.root = tools.SidRoot(self.place)
-        self.tools, self.missing = [], {}
+        self.tools, self.missing, self.proxies = [], {}, []
 
     def start_registries(self):
         here = os.path.dirname(os.path.abspath(__file__))
@@ -93,7 +100,22 @@ class Bench:
             self.registries[name] = Registry(address, log)
         self.reg = self.registries["reg"].address
 
-    def start_tools(self):
+    def far(self, name, milliseconds):
+        """The address of a registry, of one that is so far away."""
+        registry = self.registries[name]
+        if milliseconds not in registry.far:
+            program = os.path.join(self.work, "delay")
+            if not os.path.exists(program):
+                source = os.path.join(self.top, "tests/bench/delay.c")
+                run(os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source)
+            argv = [program, registry.address.rpartition(":")[2], str(milliseconds)]
+            proxy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            self.proxies.append(proxy)
+            registry.far[milliseconds] = f"127.0.0.1:{proxy.stdout.readline().strip()}"
+        return registry.far[milliseconds]
+
+    def start_tools(self, chosen):
+        """Those that BENCH_TOOLS names and that the cases want."""
         known = [kind.key for kind in tools.ALL]
         wanted = os.environ.get("BENCH_TOOLS", "").split() or [kind.key for kind in tools.ALL if kind.usual]
         if wanted == ["all"]:
@@ -102,7 +124,7 @@ class Bench:
         if unknown:
             sys.exit(f"bench: no such tool: {' '.join(unknown)}; there are {' '.join(known)}")
         for kind in tools.ALL:
-            if kind.key not in wanted:
+            if kind.key not in wanted or not any(case.wants(kind) for case in chosen):
                 continue
             tool = kind(self.place, self.root)
             why = tool.missing()
@@ -166,7 +188,7 @@ def measure(bench, case, results):
     """One turn after the other, and in each every tool, beginning with another one each time."""
     case.setup()
     able = [t for t in bench.tools if case.measures(t)]
-    for turn in range(bench.runs if case.peers else 1):
+    for turn in range(min(bench.runs, case.turns) if case.peers else 1):
         for tool in able[turn % len(able):] + able[:turn % len(able)]:
             result = results[tool.key]
             if result.why is None:
@@ -174,7 +196,6 @@ def measure(bench, case, results):
 
 
 def take(bench, case, tool, turn, result):
-    registry = bench.registries["reg"]
     say(f"bench: {case.key}: {tool.key}, turn {turn + 1}")
     try:
         case.before(tool, turn)
@@ -182,7 +203,7 @@ def take(bench, case, tool, turn, result):
             r.forget()
         result.samples.append(case.sample(tool, turn))
         result.requests = sum(r.requests() for r in bench.registries.values())
-        result.bytes = registry.image_size(case.target(tool, turn)) if case.pushes else 0
+        result.bytes = case.verify(tool, turn)
     except Failed as e:
         result.why, result.samples = str(e), []
 
@@ -265,7 +286,7 @@ def facts_of(bench):
 
 
 def chosen_cases(arguments):
-    known = {case.key: case for case in cases.ALL}
+    known = {case.key: case for case in ALL}
     for word in arguments:
         if word != "trace" and not any(fnmatch.fnmatch(key, word) for key in known):
             sys.exit(f"bench: no case {word}; there are {' '.join(known)} trace")
@@ -279,8 +300,9 @@ def main(arguments):
         chosen.insert(0, cases.FlaskCold)
     bench = Bench()
     bench.start_registries()
-    bench.serve_wheels()
-    bench.start_tools()
+    if with_trace or any(issubclass(kind, cases.Flask) for kind in chosen):
+        bench.serve_wheels()
+    bench.start_tools(chosen)
     facts = facts_of(bench)
     results, verdicts = {}, []
     for kind in chosen:

@@ -15,11 +15,13 @@ def write(path, text):
 
 
 class Case:
-    """key: its name on the command line. aim: (times faster than the best peer), or None. peers: measured with others
-    too. rebuild: makes sense only for a tool that knows unchanged steps again."""
+    """key: its name on the command line. aim: (times faster than the best peer), or None. memory: the aim as a part of
+    what the thriftiest of the others takes, or None. turns: at most so many. peers: measured with others too. rebuild:
+    makes sense only for a tool that knows unchanged steps again."""
 
     key = title = ""
-    aim = None
+    aim = memory = None
+    turns = 100
     peers = True
     rebuild = False
     pushes = True
@@ -32,8 +34,13 @@ class Case:
     def setup(self):
         raise NotImplementedError
 
+    @classmethod
+    def wants(cls, tool):
+        """Whether it can do this at all."""
+        return tool.builds
+
     def measures(self, tool):
-        return (self.peers or tool.key == "cbpush") and (tool.caches or not self.rebuild)
+        return self.wants(tool) and (self.peers or tool.key == "cbpush") and (tool.caches or not self.rebuild)
 
     def target(self, tool, turn):
         """A name in the target registry; another repository each turn, so that nothing of it is there yet."""
@@ -45,6 +52,10 @@ class Case:
 
     def sample(self, tool, turn):
         return tool.build(self.context, self.target(tool, turn), push=self.pushes, cache=self.cache)
+
+    def verify(self, tool, turn):
+        """The size of what is in the registry now; Failed if it is not there."""
+        return self.bench.registries["reg"].image_size(self.target(tool, turn)) if self.pushes else 0
 
     def cleanup(self):
         """Gives back the room of what no later case uses."""

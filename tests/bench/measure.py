@@ -57,9 +57,9 @@ def spawn(argv, log, env):
     return os.posix_spawnp(argv[0], argv, env, file_actions=actions, setpgroup=0)
 
 
-def timed(argv, log, env, limit=900):
-    """Runs argv to its end. The peak is the process's own, not its children's: a RUN step may be as fat as it likes. It
-    is looked at every few milliseconds and only ever grows, so little can be missed but in a very short process; what
+def timed(argv, log, env, limit=900, own=True):
+    """Runs argv to its end. The peak is the process's own, not its children's: a RUN step may be as fat as it likes;
+    not own: that of its largest child. It is looked at every few milliseconds and only ever grows, so little can be missed but in a very short process; what
     wait4 says would count children, and the memory of whoever started the process."""
     began = time.perf_counter()
     pid = spawn(argv, log, env)
@@ -80,7 +80,7 @@ def timed(argv, log, env, limit=900):
     if code != 0:
         raise Failed(f"{' '.join(argv)}: {ending(code, wall, limit)}{last_lines(log)}")
     # A process that ended before the first look is small enough for what wait4 says to be near.
-    return Sample(wall, usage.ru_utime + usage.ru_stime, peak or usage.ru_maxrss)
+    return Sample(wall, usage.ru_utime + usage.ru_stime, (peak if own else 0) or usage.ru_maxrss)
 
 
 def ending(code, wall, limit):

@@ -92,7 +92,11 @@ def verdict(case, results):
     best = min(peers, key=lambda r: median(r.walls()))
     ratio = statistics.median(turn_ratios(best, base))
     aim = f" (aim: {case.aim})" if case.aim else ""
-    return f"{case.key}: {ratio:.1f} times faster than {best.key}, the best of the others{aim}"
+    text = f"{case.key}: {ratio:.1f} times faster than {best.key}, the best of the others{aim}"
+    if case.memory:
+        part = min(max(s.peak for s in r.samples) for r in peers) / max(s.peak for s in base.samples)
+        text += f", 1/{part:.1f} of the memory of the thriftiest (aim: 1/{case.memory})"
+    return text
 
 
 def as_json(path, facts, results):

@@ -25,10 +25,13 @@ def first_line(argv):
 
 
 class Tool:
-    """What is common. key: the name in BENCH_TOOLS and in the table. caches: knows unchanged steps again. inside: works
-    in sid's root file system. usual: measured unless BENCH_TOOLS says otherwise."""
+    """What is common. key: the name in BENCH_TOOLS and in the table. builds: images from Dockerfiles. moves: images from
+    one registry to another. caches: knows unchanged steps again. inside: works in sid's root file system. usual: measured
+    unless BENCH_TOOLS says otherwise."""
 
     key = ""
+    builds = True
+    moves = False
     caches = True
     inside = False
     usual = True
@@ -69,9 +72,23 @@ class Tool:
             os.truncate(self.log, 0)
         return sum((timed(c, self.log, self.env) for c in self.commands(context, name, push, cache)), Sample())
 
+    def copy(self, source, target):
+        """One image from NAME:TAG to NAME:TAG."""
+        raise NotImplementedError
+
+    def mirror(self, source, target, tags):
+        """All tags of one repository into another one."""
+        raise NotImplementedError
+
+    def move(self, argv, own=True):
+        if os.path.exists(self.log):
+            os.truncate(self.log, 0)
+        return timed(argv, self.log, self.env, own=own)
+
 
 class Cbpush(Tool):
     key = "cbpush"
+    moves = True
 
     def __init__(self, place, root):
         super().__init__(place, root)
@@ -85,6 +102,15 @@ class Cbpush(Tool):
         options = ["--push"] if push else []
         options += [] if cache else ["--no-cache"]
         return [[self.program, "build", "--progress", "plain", *options, "-t", name, context]]
+
+    def copy(self, source, target):
+        return self.move([self.program, "copy", "--progress", "plain", source, target])
+
+    def mirror(self, source, target, tags):
+        spec = os.path.join(self.work, "mirror.yaml")
+        with open(spec, "w", encoding="ascii") as f:
+            f.write(f"mirrors:\n  - source: {source}\n    target: {target}\n    referrers: false\n")
+        return self.move([self.program, "mirror", "run", "--progress", "plain", spec])
 
 
 class Buildah(Tool):
@@ -238,7 +264,83 @@ class Buildkit(Tool):
         return sample
 
 
-ALL = (Cbpush, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah, Buildkit)
+class Mover(Tool):
+    """A client of registries in sid's root: no store, nothing to wipe."""
+
+    builds = False
+    moves = True
+    inside = True
+
+    def __init__(self, place, root):
+        super().__init__(place, root)
+        self.prefix = ["chroot", root.path or "/nonexistent"]
+
+    def missing(self):
+        return self.root.why
+
+    def wipe(self):
+        pass
+
+
+class Crane(Mover):
+    key = "crane"
+
+    def version(self):
+        out = subprocess.run([*self.prefix, "dpkg-query", "-W", "-f", "${Version}", "crane"], check=True,
+                             capture_output=True, text=True)
+        return "crane " + out.stdout
+
+    def copy(self, source, target):
+        return self.move([*self.prefix, "crane", "copy", source, target])
+
+    def mirror(self, source, target, tags):
+        return self.move([*self.prefix, "crane", "copy", "--all-tags", source, target])
+
+
+class Skopeo(Mover):
+    key = "skopeo"
+
+    def __init__(self, place, root):
+        super().__init__(place, root)
+        self.options = ["--insecure-policy"]
+        self.tls = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+
+    def version(self):
+        return first_line([*self.prefix, "skopeo", "--version"])
+
+    def copy(self, source, target):
+        return self.move([*self.prefix, "skopeo", *self.options, "copy", "--all", *self.tls, f"docker://{source}",
+                          f"docker://{target}"])
+
+    def mirror(self, source, target, tags):
+        # It adds the last part of the source's name itself.
+        return self.move([*self.prefix, "skopeo", *self.options, "sync", "--all", *self.tls, "--src", "docker",
+                          "--dest", "docker", source, target.rpartition("/")[0]])
+
+
+class Oras(Mover):
+    """It copies one tag at a time, so a mirror is a process a tag, several at once."""
+
+    key = "oras"
+    at_once = 4
+    tls = ("--from-plain-http", "--to-plain-http", "--no-tty")
+
+    def version(self):
+        return "oras " + first_line([*self.prefix, "oras", "version"]).split()[-1]
+
+    def copy(self, source, target):
+        return self.move([*self.prefix, "oras", "copy", *self.tls, source, target])
+
+    def mirror(self, source, target, tags):
+        names = os.path.join(self.work, "tags")
+        with open(names, "w", encoding="ascii") as f:
+            f.writelines(f"{tag}\n" for tag in tags)
+        one = f"exec oras copy {' '.join(self.tls)} {source}:$0 {target}:$0"
+        argv = [*self.prefix, "xargs", "-a", names, "-P", str(self.at_once), "-n", "1", "sh", "-c", one]
+        return self.move(argv, own=False)
+
+
+ALL = (Cbpush, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah, Buildkit, Crane, Skopeo, Oras)
 
 
 class SidRoot:
