@@ -8,6 +8,7 @@
 #define NS 1000000000
 #define DEFAULT_LIFE 60
 #define MAX_LIFE (24 * 3600)
+#define MAX_BROKEN 2 /* answers that we ask for once more */
 
 char *auth_basic_header(const struct cb_credential *c)
 {
@@ -235,8 +236,9 @@ static bool other_way(const struct auth_token_request *q, unsigned status, enum 
     return true;
 }
 
-int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
-                     struct cb_error *err)
+/* *broken: it said yes, and then the token did not come. */
+static int fetch_once(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out, bool *broken,
+                      struct cb_error *err)
 {
     CB_CLEANUP(cb_http_tls_done) struct cb_http_tls tls = { 0 };
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
@@ -252,5 +254,22 @@ int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, s
     }
     if (r < 0)
         return r;
-    return cb_http_status(reply) == 200 ? take_token(reply, out, err) : refused(q, reply, err);
+    if (cb_http_status(reply) != 200)
+        return refused(q, reply, err);
+    r = take_token(reply, out, err);
+    *broken = r == -CB_ENET;
+    return r;
+}
+
+/* An answer that breaks off in its body is beyond the client's own tries. */
+int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
+                     struct cb_error *err)
+{
+    for (unsigned i = 0;; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        bool broken = false;
+        int r = fetch_once(http, q, out, &broken, &e);
+        if (r == 0 || !broken || i == MAX_BROKEN)
+            return r < 0 ? cb_error_move(err, &e) : 0;
+    }
 }

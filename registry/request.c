@@ -65,9 +65,7 @@ struct attempt {
     struct cb_auth_target target;
     bool same_origin; /* q->url is at the registry itself */
     bool reached;     /* a probe found somebody, who then did not answer */
-    bool no_plain;    /* it has said already that it wants TLS */
     char *base, *url;
-    struct cb_http_reply *early; /* to the request itself, which was the probe; or NULL */
 };
 
 static void set_target(struct attempt *a, bool plain)
@@ -124,8 +122,6 @@ static int try_schemes(struct attempt *a, struct cb_error *err)
     int s = 0;
     for (int i = 0; i < 2; i++, plain = !plain) {
         struct cb_error *e = plain ? &http : &https;
-        if (plain && a->no_plain)
-            continue;
         s = probe(a, plain, e);
         if (s == 1) {
             set_plain(a->e->h, plain);
@@ -154,86 +150,13 @@ static int find_scheme(struct attempt *a, struct cb_error *err)
     }
 }
 
-static int set_url(struct attempt *a, struct cb_error *err)
-{
-    struct cb_url base cb_cleanup_url = { 0 }, u cb_cleanup_url = { 0 };
-    free(CB_TAKE(a->url));
-    if (!a->q->url) {
-        const struct reg_host *h = a->e->h;
-        struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
-        cb_strbuf_addf(&url, "%s%s/%s", a->base, h->api, a->q->path);
-        if (h->ns) {
-            cb_strbuf_addf(&url, "%cns=", strchr(a->q->path, '?') ? '&' : '?');
-            cb_percent_encode(&url, h->ns, strlen(h->ns));
-        }
-        a->url = cb_strbuf_detach(&url, NULL);
-        a->same_origin = true;
-        return 0;
-    }
-    int r = cb_url_parse(&base, a->base, err);
-    if (r == 0)
-        r = cb_url_parse(&u, a->q->url, err);
-    a->url = cb_strdup(a->q->url);
-    a->same_origin = r == 0 && cb_url_same_origin(&base, &u);
-    return r;
-}
-
-static struct cb_http_request request_of(const struct attempt *a, const char *authorization)
-{
-    const struct reg_request *q = a->q;
-    return (struct cb_http_request){
-        .method = q->method,
-        .url = a->url,
-        .tls = a->same_origin ? &a->e->h->tls : NULL,
-        .plain_http = a->same_origin && a->target.plain_http,
-        .private_ok = a->same_origin,
-        .private_redirect_ok = a->same_origin && a->e->h->insecure,
-        .authorization = authorization,
-        .headers = q->headers,
-        .origin_headers = a->same_origin ? &a->e->h->headers : NULL,
-        .body = q->body,
-        .on_sent = q->on_sent,
-        .on_sent_arg = q->on_sent_arg,
-        .retry_unsafe = q->repeatable,
-        .no_retry = q->no_retry,
-        .only_harmless = q->only_harmless,
-        .max_body = q->max_body,
-    };
-}
-
-/* A registry on loopback mostly speaks plain HTTP, and then its first answer need not wait for a probe's. No
- * credentials go with it; what is not quite clear is left to the probes. True: it speaks so, and a->early is the
- * answer. */
-static bool guess_scheme(struct attempt *a)
-{
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    const struct reg_request *q = a->q;
-    bool light = q->path && (!strcmp(q->method, "GET") || !strcmp(q->method, "HEAD"));
-    if (!light || !a->e->h->loopback)
-        return false;
-    set_target(a, true);
-    if (set_url(a, NULL) < 0)
-        return false;
-    struct cb_http_request req = request_of(a, NULL);
-    req.only_told = req.no_redirect = true;
-    unsigned status = cb_http_send(a->r->o.http, &req, &reply, NULL) == 0 ? cb_http_status(reply) : 0;
-    bool clear = status >= 200 && status != 400 && (status < 300 || status >= 400);
-    if (!clear) {
-        a->no_plain = status && wants_tls(reply);
-        return false;
-    }
-    set_plain(a->e->h, true);
-    a->early = CB_TAKE(reply);
-    return true;
-}
-
 static int know_scheme(struct attempt *a, struct cb_error *err)
 {
     struct reg_host *h = (struct reg_host *)(uintptr_t)a->e->h;
     int s = 0;
     if (get_plain(h) < 0) {
         pthread_mutex_lock(&h->probe);
-        s = get_plain(h) < 0 && !guess_scheme(a) ? find_scheme(a, err) : 0;
+        s = get_plain(h) < 0 ? find_scheme(a, err) : 0;
         pthread_mutex_unlock(&h->probe);
     }
     if (s == 0)
@@ -251,11 +174,25 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
     const struct reg_request *q = a->q;
     struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = sends_much(q) };
     bool own = a->same_origin && !a->e->h->has_authorization;
-    *out = CB_TAKE(a->early);
-    if (*out)
-        return 0;
     *tried = own ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
-    struct cb_http_request req = request_of(a, *tried);
+    struct cb_http_request req = {
+        .method = q->method,
+        .url = a->url,
+        .tls = a->same_origin ? &a->e->h->tls : NULL,
+        .plain_http = a->same_origin && a->target.plain_http,
+        .private_ok = a->same_origin,
+        .private_redirect_ok = a->same_origin && a->e->h->insecure,
+        .authorization = *tried,
+        .headers = q->headers,
+        .origin_headers = a->same_origin ? &a->e->h->headers : NULL,
+        .body = q->body,
+        .on_sent = q->on_sent,
+        .on_sent_arg = q->on_sent_arg,
+        .retry_unsafe = q->repeatable,
+        .no_retry = q->no_retry,
+        .only_harmless = q->only_harmless,
+        .max_body = q->max_body,
+    };
     return cb_http_send(a->r->o.http, &req, out, err);
 }
 
@@ -293,6 +230,29 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
     }
 }
 
+static int set_url(struct attempt *a, struct cb_error *err)
+{
+    struct cb_url base cb_cleanup_url = { 0 }, u cb_cleanup_url = { 0 };
+    if (!a->q->url) {
+        const struct reg_host *h = a->e->h;
+        struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_addf(&url, "%s%s/%s", a->base, h->api, a->q->path);
+        if (h->ns) {
+            cb_strbuf_addf(&url, "%cns=", strchr(a->q->path, '?') ? '&' : '?');
+            cb_percent_encode(&url, h->ns, strlen(h->ns));
+        }
+        a->url = cb_strbuf_detach(&url, NULL);
+        a->same_origin = true;
+        return 0;
+    }
+    int r = cb_url_parse(&base, a->base, err);
+    if (r == 0)
+        r = cb_url_parse(&u, a->q->url, err);
+    a->url = cb_strdup(a->q->url);
+    a->same_origin = r == 0 && cb_url_same_origin(&base, &u);
+    return r;
+}
+
 int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q,
              struct cb_http_reply **out, struct cb_error *err)
 {
@@ -305,7 +265,6 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
         s = authenticate(&a, out, err);
     if (s < 0 && *out)
         cb_http_reply_free(CB_TAKE(*out));
-    cb_http_reply_free(a.early);
     free(a.base);
     free(a.url);
     if (s < 0 && err && !cb_starts_with(cb_error_text(err), e->host))

@@ -83,7 +83,6 @@ struct cb_http_request {
     bool no_redirect;                 /* 3xx is returned as it is */
     bool retry_unsafe;                /* a POST or PATCH that the caller knows to be repeatable */
     bool no_retry;
-    bool only_told;                   /* tried again only where a reply was one of those, not where none came */
     bool only_harmless;               /* tried again only where nothing was done: the caller looks before it repeats */
     bool *reached;                    /* set where a try that failed had a connection; may be NULL */
     const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */

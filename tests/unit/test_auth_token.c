@@ -21,6 +21,7 @@ struct rig {
     unsigned status;
     const char *headers, *body;
     unsigned form_status; /* of POST; 0: as status */
+    atomic_uint broken;   /* so many answers end in their middle */
     char *post;           /* last form */
     char *realm, *base;
     struct cb_strbuf big;
@@ -32,6 +33,10 @@ static bool answer(struct server_request *r, void *arg)
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (cb_starts_with(r->path, "/401"))
         return server_reply(r, 401, x->headers, "");
+    if (atomic_load(&x->broken)) {
+        atomic_fetch_sub(&x->broken, 1);
+        return server_puts(r, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"token\": \"ab") && false;
+    }
     if (strcmp(r->method, "POST"))
         return server_reply(r, x->status, x->headers, x->body);
     if (!server_read_body(r, &body))
@@ -202,6 +207,22 @@ static void test_huge_answer(void **state)
     cb_strbuf_adds(&x->big, "\"}");
     x->body = x->big.buf;
     assert_int_equal(fetch(x, NULL, &t, NULL), -CB_EVERIFY);
+    assert_null(t.value);
+}
+
+/* An answer that breaks off is asked for again, and not for ever. */
+static void test_broken_answer(void **state)
+{
+    struct rig *x = *state;
+    struct auth_token t = { 0 };
+    atomic_store(&x->broken, 2);
+    assert_int_equal(fetch(x, NULL, &t, NULL), 0);
+    assert_string_equal(t.value, "abc");
+    free(t.value);
+    t = (struct auth_token){ 0 };
+    atomic_store(&x->broken, 100);
+    assert_int_equal(fetch(x, NULL, &t, NULL), -CB_ENET);
+    assert_int_equal(atomic_load(&x->broken), 97);
     assert_null(t.value);
 }
 
@@ -603,6 +624,7 @@ int main(void)
         RIG_TEST(test_no_query),
         RIG_TEST(test_answers),
         RIG_TEST(test_huge_answer),
+        RIG_TEST(test_broken_answer),
         RIG_TEST(test_refused),
         RIG_TEST(test_refresh),
         RIG_TEST(test_password_form),
