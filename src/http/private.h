@@ -17,7 +17,7 @@
 #include "util/limits.h"
 
 #define CB_SEC_NS INT64_C(1000000000)
-#define CB_HTTP_RING_MAX (512u << 10)
+#define CB_HTTP_RING_MAX (256u << 10)
 #define CB_HTTP_IP_MAX INET6_ADDRSTRLEN
 
 /* ---- ring.c: bytes between two threads; the transfer's lock guards it. Grows up to CB_HTTP_RING_MAX. */

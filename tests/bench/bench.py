@@ -92,7 +92,13 @@ class Bench:
     def start_registries(self):
         here = os.path.dirname(os.path.abspath(__file__))
         argv = ["bash", f"{here}/rig.bash", f"{self.work}/registries"]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+        memory = os.path.join(self.work, "memory")
+        os.mkdir(memory)
+        run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", memory)
+        for name in ("mem", "mem2"):
+            os.mkdir(os.path.join(memory, name))
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
+                              env={**os.environ, "BENCH_MEMORY": memory})
         if done.returncode != 0:
             sys.exit("bench: the registries did not start")
         for line in done.stdout.splitlines():

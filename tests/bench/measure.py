@@ -57,6 +57,17 @@ def spawn(argv, log, env):
     return os.posix_spawnp(argv[0], argv, env, file_actions=actions, setpgroup=0)
 
 
+def peak_of(pid, own):
+    """KiB: the highest resident size of a process; not own: of the largest of its children."""
+    if own:
+        return status_field(pid, "VmHWM")
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return max((peak_of(int(child), True) for child in f.read().split()), default=0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def timed(argv, log, env, limit=900, own=True):
     """Runs argv to its end. The peak is the process's own, not its children's: a RUN step may be as fat as it likes;
     not own: that of its largest child. It is looked at every few milliseconds and only ever grows, so little can be missed but in a very short process; what
@@ -69,7 +80,7 @@ def timed(argv, log, env, limit=900, own=True):
     poller.register(fd, select.POLLIN)
     try:
         while not poller.poll(TICK_MS):
-            peak = max(peak, status_field(pid, "VmHWM"))
+            peak = max(peak, peak_of(pid, own))
             if time.perf_counter() - began > limit:
                 os.killpg(pid, signal.SIGKILL)
     finally:
@@ -80,7 +91,7 @@ def timed(argv, log, env, limit=900, own=True):
     if code != 0:
         raise Failed(f"{' '.join(argv)}: {ending(code, wall, limit)}{last_lines(log)}")
     # A process that ended before the first look is small enough for what wait4 says to be near.
-    return Sample(wall, usage.ru_utime + usage.ru_stime, (peak if own else 0) or usage.ru_maxrss)
+    return Sample(wall, usage.ru_utime + usage.ru_stime, peak or usage.ru_maxrss)
 
 
 def ending(code, wall, limit):
