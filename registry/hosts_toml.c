@@ -45,7 +45,7 @@ static int wrong_url(const char *url, const char *why, struct cb_error *err)
 
 static int take_socket(struct reg_hosts_entry *e, bool override, struct cb_error *err)
 {
-    const char *path = e->url + strlen("unix://");
+    const char *path = cb_starts_with(e->url, "unix://") ? e->url + strlen("unix://") : "";
     if (*path != '/' || strlen(path) > 107)
         return wrong_url(e->url, "write unix:///PATH, of at most 107 bytes", err);
     if (override)

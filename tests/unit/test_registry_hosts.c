@@ -103,6 +103,8 @@ static void what_is_wrong_is_named_with_its_line(void **state)
         { "server = \"ftp://h\"\n", "neither https nor http" },
         { "server = \"https://h?x=canary\"\n", "a query has no place" },
         { "server = \"unix://relative\"\n", "unix:///PATH" },
+        { "[host.\"unix:\"]\n", "unix:///PATH" },
+        { "server = \"unix:/s\"\n", "unix:///PATH" },
         { "mirror = \"x\"\n", "line 1: \"mirror\" is not known" },
         { "[host.\"https://m\"]\nserver = \"x\"\n", "line 2: \"server\" is not known" },
         { "[host.\"https://m\"]\ncapabilities = [\"pull\", \"destroy\"]\n", "line 2: capability \"destroy\"" },
