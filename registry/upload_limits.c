@@ -53,7 +53,8 @@ void upload_chunk_taken(const struct upload *u, uint64_t n, int64_t ns)
 {
     struct reg_host *h = host_of(u);
     pthread_mutex_lock(&h->mu);
-    bool room = 2 * n <= LARGEST_CHUNK && (!h->limits.too_large || 2 * n < h->limits.too_large);
+    /* Half of an odd size that was refused is no room for twice the half. */
+    bool room = 2 * n <= LARGEST_CHUNK && (!h->limits.too_large || n < h->limits.too_large / 2);
     if (!wanted_size(u) && ns < FAST_NS && room && n == current(h, 0))
         h->limits.chunk = 2 * n;
     pthread_mutex_unlock(&h->mu);

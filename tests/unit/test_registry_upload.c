@@ -590,6 +590,9 @@ static void test_small_chunks_grow(void **state)
     assert_int_equal(upload_chunk_size(&u), 50 * MIB);
     upload_chunk_taken(&u, 50 * MIB, 1);
     assert_int_equal(upload_chunk_size(&u), 50 * MIB); /* twice that was refused */
+    assert_int_equal(upload_chunk_refused(&u, 7 * MIB + 1, NULL), 0);
+    upload_chunk_taken(&u, 7 * MIB / 2, 1);
+    assert_int_equal(upload_chunk_size(&u), 7 * MIB / 2); /* but for a byte */
     assert_int_equal(upload_chunk_refused(&u, 5 * MIB, NULL), 0);
     upload_chunk_taken(&u, upload_chunk_size(&u), INT64_C(3000000000)); /* slow: not more at once */
     assert_int_equal(upload_chunk_size(&u), 5 * MIB / 2);
