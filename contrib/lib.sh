@@ -7,7 +7,7 @@
 CB_BUILD_PACKAGES='gcc libc6-dev make autoconf automake autoconf-archive pkg-config libcurl4-openssl-dev libssl-dev
 libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libsqlite3-dev libseccomp-dev libyaml-dev
 uidmap passt git scdoc ca-certificates'
-CB_TEST_PACKAGES='clang libclang-rt-14-dev libcmocka-dev bats docker-registry skopeo umoci runc mmdebstrap
+CB_TEST_PACKAGES='clang libclang-rt-14-dev libcmocka-dev bats docker-registry nginx skopeo umoci runc mmdebstrap
 busybox-static universal-ctags shellcheck jq curl python3 strace procps iproute2 util-linux perl-base tmux xz-utils
 bzip2 openssl openssh-client python3-pip'
 export CB_BUILD_PACKAGES CB_TEST_PACKAGES
@@ -91,13 +91,16 @@ cb_need_packages()
         }
     fi
     rm -f "$cb_apt_log"
-    # Debian starts a registry on port 5000 on machines with systemd; the tests start their own.
-    case " $cb_missing " in
-        *' docker-registry '*)
-            if systemctl is-active --quiet docker-registry 2>/dev/null; then
-                cb_as_root systemctl disable --now --quiet docker-registry || :
-            fi ;;
-    esac
+    # Debian starts a registry on port 5000 and nginx on port 80 on machines with systemd; the tests start their own.
+    for cb_service in docker-registry nginx; do
+        case " $cb_missing " in
+            *" $cb_service "*) ;;
+            *) continue ;;
+        esac
+        if systemctl is-active --quiet "$cb_service" 2>/dev/null; then
+            cb_as_root systemctl disable --now --quiet "$cb_service" || :
+        fi
+    done
 }
 
 # The root of the source tree: CB_TOP if set, else found from the script that sources this.

@@ -10,6 +10,7 @@
 #       --anonymous GLOB            repositories that all may pull (--auth-token; repeatable)
 #       --client-certs              https, and only for clients with a certificate of the same CA (rig_client)
 #       --tls                       https by a certificate of the file's own CA (rig_ca)
+#       --relative                  Locations without scheme and host
 #       --storage DIR               keeps its data there, instead of in an empty directory of its own
 #   registry_stop NAME              stops it and its token server
 #   registry_addr NAME              127.0.0.1:PORT
@@ -120,6 +121,7 @@ storage: {filesystem: {rootdirectory: "$storage"}, delete: {enabled: true}}
 http:
   addr: 127.0.0.1:$port
   secret: cbpush-test
+${relative:+  relativeurls: true}
 ${tls:+  tls: {certificate: "$pki/server.crt", key: "$pki/server.key"${clients:+, clientcas: ["$pki/ca.crt"]}\}}
 END
     case $auth in
@@ -150,6 +152,7 @@ registry_start()
         case $1 in
             --auth-token) auth=token ;;
             --htpasswd) auth=htpasswd ;;
+            --relative) relative=1 ;;
             --tls) tls=1 scheme=https ;;
             --client-certs) tls=1 scheme=https clients=1 ;;
             --user) users+=("$2"); shift ;;

@@ -6,7 +6,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 
-for program in bats curl docker-registry jq mmdebstrap openssl perl python3 runc skopeo ss umoci; do
+for program in bats curl docker-registry jq mmdebstrap nginx openssl perl python3 runc skopeo ss umoci; do
     command -v "$program" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin
     command -v "$program" >/dev/null 2>&1 || {
         echo "run.sh: $program is missing: sh contrib/check.sh installs what the tests need" >&2
