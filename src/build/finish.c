@@ -17,18 +17,16 @@ static void add_history(struct cb_image_config *c, const char *created_by, int64
     cb_image_config_add_history(c, &h);
 }
 
-/* The parent's history stays as it is; a parent that has layers but none of it gets a nameless entry for each. */
-static void base_history(struct cb_image_config *c, const struct cb_image_config *base, size_t n_layers, bool merged)
+/* The parent's history stays as it is; layers that it does not tell of, the first ones, get a nameless entry each. */
+static void base_history(struct cb_image_config *c, const struct cb_image_config *base, bool merged)
 {
+    for (size_t n = merged ? 0 : cb_image_config_untold(base); n > 0; n--)
+        cb_image_config_add_history(c, &(struct cb_history){ 0 });
     for (size_t i = 0; i < base->n_history; i++) {
         struct cb_history h = base->history[i];
         h.empty_layer = h.empty_layer || merged;
         cb_image_config_add_history(c, &h);
     }
-    if (merged)
-        return;
-    for (size_t i = 0; base->n_history == 0 && i < n_layers; i++)
-        cb_image_config_add_history(c, &(struct cb_history){ 0 });
 }
 
 /* The one layer that others were merged into belongs to the last entry. */
@@ -121,8 +119,7 @@ static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, 
     cb_image_config_copy(&c, &p->config);
     struct cb_layer *v = cb_calloc(made->n + 1, sizeof *v);
     if (p->base)
-        base_history(&c, &p->base->image.config, p->base->image.manifest.n_layers,
-                     b->o->squash_all && p->n_history > 0);
+        base_history(&c, &p->base->image.config, b->o->squash_all && p->n_history > 0);
     own_history(b, index, &c);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
     int r = layer_values(b, made, &c, v, err);

@@ -47,12 +47,23 @@ static void splice(json_t *list, size_t n_old, const json_t *now)
     }
 }
 
+static bool tells_all(const json_t *history, size_t layers)
+{
+    size_t i, n = 0;
+    json_t *h;
+    json_array_foreach(history, i, h) {
+        n += !json_is_true(json_object_get(h, "empty_layer"));
+    }
+    return json_array_size(history) && n == layers;
+}
+
 static void splice_history(struct cb_edit_draft *d, const json_t *old, const json_t *now, size_t layers)
 {
+    size_t now_layers = json_array_size(json_object_get(json_object_get(now, "rootfs"), "diff_ids"));
     json_t *mine = json_object_get(d->config, "history");
     const json_t *theirs = json_object_get(now, "history");
-    /* Where one side has none the other's would not fit the layers. */
-    if (!json_array_size(mine) || !json_array_size(theirs))
+    /* Where one side has none, or not of all layers, the other's would not fit the layers. */
+    if (!tells_all(mine, d->old->image.config.n_diff_ids) || !tells_all(theirs, now_layers))
         json_object_del(d->config, "history");
     else
         splice(mine, split_history(mine, json_object_get(old, "history"), layers), theirs);

@@ -119,15 +119,26 @@ void cb_image_config_add_history(struct cb_image_config *c, const struct cb_hist
     c->history[c->n_history++] = copy;
 }
 
+static size_t told_layers(const struct cb_image_config *c)
+{
+    size_t filled = 0;
+    for (size_t i = 0; i < c->n_history; i++)
+        filled += !c->history[i].empty_layer;
+    return filled;
+}
+
+size_t cb_image_config_untold(const struct cb_image_config *c)
+{
+    return c->n_diff_ids - CB_MIN(told_layers(c), c->n_diff_ids);
+}
+
 int cb_image_config_check(const struct cb_image_config *c, size_t n_layers, struct cb_error *err)
 {
     if (c->n_diff_ids != n_layers)
         return cb_error_set(err, CB_EVERIFY, "image config: %zu diff_ids, but the manifest has %zu layers",
                             c->n_diff_ids, n_layers);
-    size_t filled = 0;
-    for (size_t i = 0; i < c->n_history; i++)
-        filled += !c->history[i].empty_layer;
-    if (c->n_history && filled != n_layers)
+    size_t filled = told_layers(c);
+    if (filled > n_layers)
         return cb_error_set(err, CB_EVERIFY, "image config: the history tells of %zu layers, but there are %zu", filled,
                             n_layers);
     return 0;

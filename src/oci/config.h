@@ -72,5 +72,7 @@ void cb_healthcheck_free(struct cb_healthcheck *h);
 struct cb_healthcheck *cb_healthcheck_copy(const struct cb_healthcheck *h);
 void cb_arglist_set(struct cb_arglist *a, const struct cb_strvec *args); /* copies; set = true */
 void cb_arglist_clear(struct cb_arglist *a);
-/* history entries that are no empty_layer and diff_ids must be equally many (or history absent): -CB_EVERIFY (C6). */
+/* How many layers, the first ones, the history does not tell of: crane adds entries to an image that had none. */
+size_t cb_image_config_untold(const struct cb_image_config *c);
+/* There must be as many diff_ids as layers, and no more history entries that are no empty_layer: -CB_EVERIFY (C6). */
 int cb_image_config_check(const struct cb_image_config *c, size_t n_layers, struct cb_error *err) CB_WUR;

@@ -223,6 +223,8 @@ static void test_check(void **state)
     c.history[1].empty_layer = false;
     assert_int_equal(cb_image_config_check(&c, 2, &err), -CB_EVERIFY);
     assert_string_equal(err.msg, "image config: the history tells of 3 layers, but there are 2");
+    c.history[0].empty_layer = c.history[1].empty_layer = true;
+    assert_int_equal(cb_image_config_check(&c, 2, NULL), 0); /* fewer: an edit of an image without history left it so */
     struct cb_image_config none = { 0 };
     assert_int_equal(cb_image_config_check(&none, 0, NULL), 0);
     assert_int_equal(cb_image_config_check(&none, 1, NULL), -CB_EVERIFY);
