@@ -7,42 +7,19 @@
 #   proxy_start NAME TO [ARG…]    proxy.py before the registry TO, with what ARG says; then NAME is a registry, too
 #   proxy_sent NAME               how many bytes it has passed on to the registry
 
-# Go's caches are the user's, not a test's.
-export RIG_OLD_HOME=${RIG_OLD_HOME-$HOME}
-
-olareg_go()
-{
-    command -v go || { [ -x /usr/local/go/bin/go ] && echo /usr/local/go/bin/go; }
-}
+# shellcheck source=tests/system/go.bash
+. "$RIG_HERE/go.bash"
 
 # As go.mod says: 1.21, which Debian 12's own is not.
 olareg_builds()
 {
-    local go minor
-    go=$(olareg_go) || return
-    minor=$("$go" env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
-    [ "${minor:-0}" -ge 21 ]
-}
-
-# Its program, built once and kept with the other things that tests keep.
-olareg_program()
-{
-    local cache program
-    cache=${CBPUSH_TEST_CACHE-}
-    cache=${cache:-$BATS_FILE_TMPDIR}
-    program=$cache/olareg-$(cat "$RIG_HERE/olareg/go.mod" "$RIG_HERE/olareg/main.go" | sha256sum | cut -c1-16)
-    if [ ! -x "$program" ]; then
-        mkdir -p "$cache"
-        (cd "$RIG_HERE/olareg" && HOME=$RIG_OLD_HOME GOFLAGS=-mod=readonly cb_quietly olareg "$(olareg_go)" build -o "$program.$$" .) || return
-        mv "$program.$$" "$program"
-    fi
-    printf '%s\n' "$program"
+    go_has 21
 }
 
 olareg_start()
 {
     local dir program port tries
-    program=$(olareg_program) || return
+    program=$(go_programs olareg .)/olareg || return
     dir=$(rig_dir)/$1
     mkdir -p "$dir/storage"
     port=$(cb_free_port) || return
