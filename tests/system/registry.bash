@@ -11,6 +11,7 @@
 #       --client-certs              https, and only for clients with a certificate of the same CA (rig_client)
 #       --tls                       https by a certificate of the file's own CA (rig_ca)
 #       --relative                  Locations without scheme and host
+#       --v3                        Distribution 3 instead of Debian's 2.8 (peers.bash)
 #       --storage DIR               keeps its data there, instead of in an empty directory of its own
 #   registry_stop NAME              stops it and its token server
 #   registry_addr NAME              127.0.0.1:PORT
@@ -147,11 +148,12 @@ htpasswd_line()
 
 registry_start()
 {
-    local auth='' tls='' clients='' scheme=http storage='' users=() rest=() name dir port user
+    local auth='' tls='' clients='' relative='' program=docker-registry scheme=http storage='' users=() rest=() name dir port user
     while [ $# -gt 1 ]; do
         case $1 in
             --auth-token) auth=token ;;
             --htpasswd) auth=htpasswd ;;
+            --v3) program=$PEERS_DIR/registry ;;
             --relative) relative=1 ;;
             --tls) tls=1 scheme=https ;;
             --client-certs) tls=1 scheme=https clients=1 ;;
@@ -191,7 +193,7 @@ registry_serve()
         registry_config >"$dir/config.yml"
         # An environment of its own: docker-registry reads REGISTRY_* as configuration.
         rig_spawn "$dir" env -i "PATH=$PATH" "RIG_FILE_MARK=${RIG_FILE_MARK-}" "RIG_TEST_MARK=${RIG_TEST_MARK-}" \
-            docker-registry serve "$dir/config.yml"
+            "$program" serve "$dir/config.yml"
         for ((tries = 0; tries < 200 ; tries++)); do
             if registry_curl "$name" /v2/ >/dev/null 2>&1; then
                 : >"$dir/out"
