@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Large blobs: in chunks, through faults, and from one process to the next.
-# CBPUSH_TEST_LONG=1: 1 GiB and 20 kills instead of 64 MiB and 4.
+# CBPUSH_TEST_LONG=1: 1 GiB and 20 kills instead of 64 MiB and 4; some 12 GiB of disk where bats has its files (TMPDIR).
 
 load helpers
 load build
@@ -16,7 +16,9 @@ setup_file()
     registry_start distribution
     if olareg_builds; then olareg_start olareg; fi
     export size=$((64 << 20)) kills=4 rate=60000000
-    [ -z "${CBPUSH_TEST_LONG-}" ] || size=$((1 << 30)) kills=20
+    if [ -n "${CBPUSH_TEST_LONG-}" ]; then
+        export size=$((1 << 30)) kills=20 BATS_TEST_TIMEOUT=3600
+    fi
     mkdir "$BATS_FILE_TMPDIR/big"
     head -c "$size" /dev/urandom >"$BATS_FILE_TMPDIR/big/big"
     printf 'FROM scratch\nCOPY big /big\n' >"$BATS_FILE_TMPDIR/big/Dockerfile"
@@ -63,6 +65,7 @@ judged_big()
     oci=$(judge_skopeo "$1" "$2")
     layer=$(judge_manifest "$oci" judged | jq -r '.layers[0].digest')
     zcat "$oci/blobs/${layer/://}" | tar -xO big | cmp - "$BATS_FILE_TMPDIR/big/big"
+    rm -rf "$oci"
 }
 
 journal()

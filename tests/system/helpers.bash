@@ -63,7 +63,7 @@ rig_clean_environment()
     local name
     while read -r name; do
         case $name in
-            CBPUSH | CBPUSH_TEST_CACHE) ;;
+            CBPUSH | CBPUSH_TEST_*) ;;
             CBPUSH_* | DOCKER_* | REGISTRY_* | BUILDKIT_* | BUILDX_* | CONTAINERS_* | SOURCE_DATE_EPOCH | NO_COLOR) unset "$name" ;;
         esac
     done < <(compgen -e)
