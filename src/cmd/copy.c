@@ -22,7 +22,7 @@ static const struct cb_opt table[] = {
     { "no-clobber", 'n', CB_OPT_FLAG, AT(no_clobber), NULL, "leave tags alone that the target has", NULL },
     { "referrers", 0, CB_OPT_FLAG, AT(referrers), NULL,
       "also signatures, SBOMs and whatever else refers to it, in turn, and cosign's tags", NULL },
-    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "large blobs at a time (default 4); small ones: four times that", NULL },
+    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "large blobs at a time (default 4); small ones: 4 times that", NULL },
     { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the digest there", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "say what was done as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },

@@ -26,7 +26,7 @@ static const struct cb_opt table[] = {
     { "have", 0, CB_OPT_LIST, AT(have), "LAYOUT|REF",
       "with --bundle: leave the blobs of this out (an earlier bundle, its index.json, a reference)", NULL },
     { "to", 0, CB_OPT_STRING, AT(to), "HOST[/PATH]", "load: there instead of to the host that was planned", NULL },
-    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "large blobs at a time (default 4); tags and small ones: four times that", NULL },
+    { "jobs", 'j', CB_OPT_STRING, AT(jobs), "N", "large blobs at a time (default 4); small ones: 4 times that", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "apply, run: say what was done as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     CB_OPT_COMMON_PROGRESS(mirror_cmd),
