@@ -28,6 +28,8 @@ static const struct cb_opt table[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     CB_OPT_COMMON_PROGRESS(copy_cmd),
     CB_OPT_COMMON_REGISTRY(copy_cmd),
+    CB_OPT_COMMON_RETRY(copy_cmd),
+    CB_OPT_COMMON_PUSH(copy_cmd),
     CB_OPT_COMMON_STORE(copy_cmd),
     CB_OPT_END,
 };

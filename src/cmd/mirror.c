@@ -31,6 +31,8 @@ static const struct cb_opt table[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
     CB_OPT_COMMON_PROGRESS(mirror_cmd),
     CB_OPT_COMMON_REGISTRY(mirror_cmd),
+    CB_OPT_COMMON_RETRY(mirror_cmd),
+    CB_OPT_COMMON_PUSH(mirror_cmd),
     CB_OPT_COMMON_STORE(mirror_cmd),
     CB_OPT_END,
 };
