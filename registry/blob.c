@@ -136,6 +136,14 @@ static bool may_resume(struct remote *x, int s)
     return s == -CB_ENET && !unwanted && ++x->resumes <= MAX_RESUMES;
 }
 
+static void note_giver(struct remote *x, size_t got)
+{
+    if (got && x->at < x->all.n)
+        x->gave |= x->at < 64 ? UINT64_C(1) << x->at : 0;
+    else if (got)
+        x->gave_foreign = true;
+}
+
 static int remote_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     struct remote *x = (struct remote *)b;
@@ -143,6 +151,7 @@ static int remote_read(struct cb_blob_source *b, void *buf, size_t n, size_t *go
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         int s = read_once(x, buf, n, got, &e);
         if (s == 0) {
+            note_giver(x, *got);
             x->offset += *got;
             return 0;
         }
@@ -222,59 +231,6 @@ static int open_remote(struct remote *x, const char *host, const char *repo, str
     return s;
 }
 
-/* ---- the bytes, verified; who served others is remembered ---- */
-
-struct judged {
-    struct cb_blob_source base;
-    struct cb_blob_source *inner;
-    struct remote *x; /* owned by inner */
-};
-
-static int condemn(const struct judged *j, struct cb_error *err)
-{
-    const struct remote *x = j->x;
-    struct cb_strbuf coding cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (x->at < x->all.n)
-        reg_doubt(x->r, &x->all.v[x->at], &x->desc.digest);
-    if (x->coding) {
-        cb_strbuf_add_sanitized(&coding, x->coding, CB_MIN(strlen(x->coding), (size_t)40), false);
-        cb_error_wrap(err, "sent with Content-Encoding: %s, by a proxy perhaps", coding.buf);
-    }
-    return cb_error_wrap(err, "%s", place(x));
-}
-
-static int judged_read(struct cb_blob_source *b, void *buf, size_t n, size_t *got, struct cb_error *err)
-{
-    struct judged *j = (struct judged *)b;
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    int s = cb_blob_read(j->inner, buf, n, got, &e);
-    if (s == -CB_EVERIFY)
-        condemn(j, &e);
-    return s < 0 ? cb_error_move(err, &e) : s;
-}
-
-static int judged_seek(struct cb_blob_source *b, uint64_t offset, struct cb_error *err)
-{
-    return cb_blob_seek(((struct judged *)b)->inner, offset, err);
-}
-
-static void judged_close(struct cb_blob_source *b)
-{
-    struct judged *j = (struct judged *)b;
-    j->inner->ops->close(j->inner);
-    free(j);
-}
-
-static struct cb_blob_source *judged_new(struct remote *x)
-{
-    static const struct cb_blob_source_ops ops = { judged_read, judged_close, judged_seek };
-    struct judged *j = CB_NEW(struct judged);
-    j->base.ops = &ops;
-    j->x = x;
-    j->inner = cb_blob_source_verify(&x->base, &x->desc.digest, x->desc.size);
-    return &j->base;
-}
-
 int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                     struct remote **out, struct cb_error *err)
 {
@@ -293,6 +249,11 @@ int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, cons
     return 0;
 }
 
+static void givers(const struct cb_blob_source *b, struct reg_givers *out)
+{
+    reg_givers_add(out, (const struct remote *)b);
+}
+
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err)
 {
@@ -300,7 +261,8 @@ int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const 
     int s = reg_remote_open(r, at, desc, &x, err);
     if (s < 0)
         return s;
-    *out = judged_new(x);
+    struct reg_judged_source j = { &x->base, givers };
+    *out = reg_judged(r, desc, &j);
     return at->offset ? cb_blob_seek(*out, at->offset, err) : 0;
 }
 
@@ -308,11 +270,6 @@ int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, 
                      struct cb_blob_source **out, struct cb_error *err)
 {
     struct reg_blob_place at = { .host = host, .repo = repo };
-    if (desc->size < REG_RANGES_FROM)
-        return reg_blob_open(r, &at, desc, out, err);
-    struct cb_blob_source *src = NULL;
-    int s = reg_ranges_open(r, &at, desc, &src, err);
-    if (s == 0)
-        *out = cb_blob_source_verify(src, &desc->digest, desc->size);
-    return s;
+    return desc->size < REG_RANGES_FROM ? reg_blob_open(r, &at, desc, out, err)
+                                        : reg_ranges_open(r, &at, desc, out, err);
 }

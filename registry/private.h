@@ -76,7 +76,7 @@ struct cb_registry {
     pthread_mutex_t fallback; /* held while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
     struct cb_hashmap *tomls; /* by host → struct reg_hosts (hosts.h) */
-    struct cb_hashmap *doubted; /* "host/repo digest" of places that served other bytes */
+    struct cb_hashmap *doubted; /* "host/repo digest" of places that served other bytes; doubt.c */
 };
 struct reg_endpoints {
     struct reg_endpoint *v;

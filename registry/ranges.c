@@ -39,6 +39,7 @@ struct ranges {
     unsigned n;
     struct stream streams[STREAMS];
     struct remote *single; /* where there is one only */
+    struct reg_givers gave; /* of the streams that are over */
     int64_t since, waited; /* of the measure that runs; waited: for bytes */
     uint64_t from, rate;   /* its beginning; what one stream gave, bytes a second */
     bool tried, settled;
@@ -124,6 +125,12 @@ static void *stream_main(void *arg)
 
 /* ---- the reader ---- */
 
+static void end_remote(struct ranges *x, struct remote *r)
+{
+    reg_givers_add(&x->gave, r);
+    r->base.ops->close(&r->base);
+}
+
 static void end_streams(struct ranges *x)
 {
     pthread_mutex_lock(&x->mu);
@@ -136,7 +143,7 @@ static void end_streams(struct ranges *x)
             pthread_join(s->thread, NULL);
         s->started = false;
         if (s->remote)
-            s->remote->base.ops->close(&CB_TAKE(s->remote)->base);
+            end_remote(x, CB_TAKE(s->remote));
         free(CB_TAKE(s->piece.buf));
     }
     pthread_mutex_lock(&x->r->mu);
@@ -259,7 +266,7 @@ static void maybe_widen(struct ranges *x)
     }
     x->tried = true;
     x->rate = rate;
-    x->single->base.ops->close(&CB_TAKE(x->single)->base);
+    end_remote(x, CB_TAKE(x->single));
     if (start_streams(x, NULL) < 0)
         end_streams(x); /* the next read opens one again */
     begin_measure(x);
@@ -319,13 +326,25 @@ static void ranges_close(struct cb_blob_source *b)
     struct ranges *x = (struct ranges *)b;
     end_streams(x);
     if (x->single)
-        x->single->base.ops->close(&x->single->base);
+        end_remote(x, x->single);
+    reg_givers_done(&x->gave);
     cb_descriptor_done(&x->desc);
     pthread_cond_destroy(&x->changed);
     pthread_mutex_destroy(&x->mu);
     free(x->host);
     free(x->repo);
     free(x);
+}
+
+/* The bytes are wrong, so no more are wanted: it comes to its end, and all have given what they gave. */
+static void givers(const struct cb_blob_source *b, struct reg_givers *out)
+{
+    struct ranges *x = (struct ranges *)(uintptr_t)b;
+    end_streams(x);
+    if (x->single)
+        end_remote(x, CB_TAKE(x->single));
+    *out = x->gave;
+    x->gave = (struct reg_givers){ 0 };
 }
 
 int reg_ranges_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
@@ -347,6 +366,7 @@ int reg_ranges_open(struct cb_registry *r, const struct reg_blob_place *at, cons
     pthread_cond_init(&x->changed, NULL);
     cb_descriptor_copy(&x->desc, desc);
     begin_measure(x);
-    *out = &x->base;
+    struct reg_judged_source j = { &x->base, givers };
+    *out = reg_judged(r, desc, &j);
     return 0;
 }

@@ -110,6 +110,9 @@ int cb_registry_resolve(struct cb_registry *r, const struct cb_reference *ref, c
  * breaks. */
 int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
                      struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* After reading one has failed with -CB_EVERIFY: whether it is worth opening again. Every place is asked once, those
+ * that served wrong bytes last, and one of them once more: what garbled them on their way may be gone. */
+bool cb_registry_blob_again(struct cb_registry *r, const struct cb_digest *d);
 
 /* ---- push ---- */
 /* A push of one image (or several manifests) to one repository: blobs may be added while the build still runs, from

@@ -79,9 +79,8 @@ static int select_manifest(struct cb_registry *r, const struct cb_resolve_option
     return s;
 }
 
-/* 1: what came is not it. */
-static int read_config(struct cb_registry *r, const struct cb_reference *ref, const struct cb_descriptor *c,
-                       struct cb_strbuf *out, struct cb_error *err)
+static int read_once(struct cb_registry *r, const struct cb_reference *ref, const struct cb_descriptor *c,
+                     struct cb_strbuf *out, struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = NULL;
     char buf[16384];
@@ -92,24 +91,31 @@ static int read_config(struct cb_registry *r, const struct cb_reference *ref, co
         if (s == 0)
             cb_strbuf_add(out, buf, got);
     }
-    return s == -CB_EVERIFY && src ? 1 : s;
+    return s;
+}
+
+static int read_config(struct cb_registry *r, const struct cb_reference *ref, const struct cb_descriptor *c,
+                       struct cb_strbuf *out, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int s = read_once(r, ref, c, out, &e);
+    while (s == -CB_EVERIFY && cb_registry_blob_again(r, &c->digest)) { /* from elsewhere perhaps */
+        cb_error_done(&e);
+        s = read_once(r, ref, c, out, &e);
+    }
+    return s < 0 ? cb_error_move(err, &e) : 0;
 }
 
 static int get_config(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
                       const struct cb_reference *ref, struct cb_error *err)
 {
     const struct cb_descriptor *c = &x->manifest.config;
-    struct cb_error garbled cb_cleanup_error = CB_ERROR_INIT;
     if (c->size > CB_MAX_MANIFEST)
         return cb_error_set(err, CB_EVERIFY, "the image configuration is too large (%llu bytes)",
                             (unsigned long long)c->size);
-    int s = have(o, &c->digest, &x->config_body) ? 0 : read_config(r, ref, c, &x->config_body, &garbled);
+    int s = have(o, &c->digest, &x->config_body) ? 0 : read_config(r, ref, c, &x->config_body, err);
     if (s < 0)
-        return cb_error_move(err, &garbled);
-    if (s == 1) /* once more, from elsewhere perhaps */
-        s = read_config(r, ref, c, &x->config_body, err);
-    if (s != 0)
-        return s == 1 ? -CB_EVERIFY : s;
+        return s;
     return cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
 }
 

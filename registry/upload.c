@@ -35,13 +35,13 @@ int upload_pause(struct upload *u, unsigned tries, struct cb_error *err)
     return reg_pause(b->p->r, CB_MAX(own, wait), err);
 }
 
-/* Who has only lost a source that was far away may get it again; wrong bytes from there are asked for once more. */
+/* Who has only lost a source that was far away may get it again; wrong bytes from there are asked for again. */
 static bool is_worth(struct upload *u, int s, const struct cb_error *e)
 {
-    bool first = u->b->source_failed && u->body.remote && s == -CB_EVERIFY && !u->reread;
-    u->reread = u->reread || first;
-    if (u->b->source_failed)
-        return s == -CB_ENET || first;
+    const struct push_blob *b = u->b;
+    if (b->source_failed)
+        return s == -CB_ENET ||
+               (s == -CB_EVERIFY && u->body.remote && cb_registry_blob_again(b->p->r, &b->desc.digest));
     return s == -CB_ENET || e->http_status;
 }
 

@@ -54,7 +54,6 @@ struct upload {
     bool renewed;           /* the last chunk was answered with 401: once is enough */
     bool doubtful;          /* the offset may be off by a byte, or bytes were sent twice: a refusal proves it wrong */
     bool spliced;           /* went on after a fault: a wrong digest may be our own doing */
-    bool reread;            /* the source gave wrong bytes once */
     bool whole;             /* PATCH is not known here, or was not for this blob */
     struct cb_error why;    /* the last fault */
     void *entry;            /* in the journal, or NULL */

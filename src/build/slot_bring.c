@@ -230,30 +230,34 @@ static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
 }
 
 /* Its bytes are checked before anything reads them, and kept. */
-static int fetch_checked(struct bring *b, struct cb_error *err)
+static int fetch_checked(struct bring *b, bool *open, struct cb_error *err)
 {
     struct cb_blob_source *src = NULL;
-    bool open = false;
     int r = open_origin(b->slot, &b->layer, b->encoding, &src, err);
     if (r < 0)
         return r;
-    src = counted_new(src, b->want->step, b->encoding, &open);
+    src = counted_new(src, b->want->step, b->encoding, open);
     r = copy_blob(b, src, err);
     src->ops->close(src);
     b->remote = r < 0;
-    return r < 0 ? r : fetch_once(b, &open, err);
+    return r < 0 ? r : fetch_once(b, open, err);
 }
 
-/* What came garbled is asked for once more; another place may have it right. Not a layer whose bytes are the right ones
- * and still wrong. */
+/* What came garbled is asked for again; another place may have it right. Who unpacks stumbles before the digest is known,
+ * so that the first time says nothing of the place. Not a layer whose bytes are the right ones and still wrong. */
 static int fetch(struct bring *b, struct cb_error *err)
 {
-    struct cb_error garbled cb_cleanup_error = CB_ERROR_INIT;
     bool open = false;
-    int r = fetch_once(b, &open, &garbled);
-    if (r != -CB_EVERIFY || !open || !b->remote)
-        return r < 0 ? cb_error_move(err, &garbled) : 0;
-    return fetch_checked(b, err);
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = fetch_once(b, &open, &e);
+    for (bool first = true; r == -CB_EVERIFY && open && b->remote; first = false) {
+        if (!cb_registry_blob_again(b->slot->env->registry, &b->encoding->digest) && !first)
+            break;
+        cb_error_done(&e);
+        open = false;
+        r = fetch_checked(b, &open, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 /* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would

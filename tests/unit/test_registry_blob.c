@@ -262,6 +262,9 @@ static bool serve_ranges(struct fake *f, struct server_request *r, bool *keep)
         *keep = fake_send_from(r, t, 0);
     else if (hit && !strcmp(x->kind, "gone"))
         *keep = fake_error(r, 404, "BLOB_UNKNOWN");
+    else if (hit && !strcmp(x->kind, "lies"))
+        *keep = !send_range(r, t, from, to, x->at - from) && server_puts(r, "?") &&
+                server_send(r, t->body.buf + x->at + 1, to - x->at - 1);
     else
         *keep = send_range(r, t, from, to, to - from);
     return true;
@@ -327,6 +330,67 @@ static void test_ranges_mirror_dies(void **state)
         fail_msg("%s", cb_error_text(&e));
     assert_true(atomic_load(&here.parts) >= 1);
     assert_true(atomic_load(&there.parts) >= 2);
+}
+
+/* Wrong bytes are put down to who sent them, here a mirror: it is asked last from then on. */
+static void test_ranges_lie(void **state)
+{
+    struct client *c = *state;
+    struct ranges_fault here = { .kind = "" }, there = { .kind = "lies", .at = 30u << 20 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *conf = mirror_conf(c);
+    client_open(c, conf, NULL);
+    put_pattern(&c->one, "a/b", LARGE, &d);
+    put_pattern(&c->two, "a/b", LARGE, &d);
+    c->one.hook = c->two.hook = serve_ranges;
+    c->one.arg = &here;
+    c->two.arg = &there;
+    c->r->ranges.trial_ns = 1;
+    c->r->ranges.gain = -100;
+    c->r->ranges.waits = 0;
+    assert_int_equal(fetch(c, c->one.host, &d, &e), -CB_EVERIFY);
+    assert_true(cb_starts_with(cb_error_text(&e), c->two.host));
+    assert_int_equal(atomic_load(&here.parts) + atomic_load(&here.whole), 0);
+    assert_true(cb_registry_blob_again(c->r, &d.digest));
+    assert_false(cb_registry_blob_again(c->r, &d.digest));
+    unsigned before = atomic_load(&there.parts) + atomic_load(&there.whole);
+    assert_int_equal(fetch(c, c->one.host, &d, NULL), 0);
+    assert_int_equal(atomic_load(&there.parts) + atomic_load(&there.whole), before);
+    /* Where nobody is left who does not, one of them is asked once more, and that is all. */
+    here.kind = "lies";
+    here.at = 20u << 20;
+    assert_int_equal(fetch(c, c->one.host, &d, NULL), -CB_EVERIFY);
+    assert_true(cb_registry_blob_again(c->r, &d.digest));
+    assert_int_equal(fetch(c, c->one.host, &d, NULL), -CB_EVERIFY);
+    assert_false(cb_registry_blob_again(c->r, &d.digest));
+}
+
+/* A mirror that breaks off and a registry that lies: which of them is at fault shows when the mirror is asked alone. */
+static void test_ranges_mixed(void **state)
+{
+    struct client *c = *state;
+    struct ranges_fault here = { .kind = "lies", .at = 60u << 20 }, there = { .kind = "gone", .at = 30u << 20 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *conf = mirror_conf(c);
+    client_open(c, conf, NULL);
+    put_pattern(&c->one, "a/b", LARGE, &d);
+    put_pattern(&c->two, "a/b", LARGE, &d);
+    c->one.hook = c->two.hook = serve_ranges;
+    c->one.arg = &here;
+    c->two.arg = &there;
+    c->r->ranges.trial_ns = 1;
+    c->r->ranges.gain = -100;
+    c->r->ranges.waits = 0;
+    assert_int_equal(fetch(c, c->one.host, &d, &e), -CB_EVERIFY);
+    cb_autofree char *both = cb_asprintf("%s and %s: ", c->two.host, c->one.host);
+    assert_true(cb_starts_with(cb_error_text(&e), both));
+    there.kind = "";
+    for (int i = 0; i < 2; i++) {
+        assert_true(cb_registry_blob_again(c->r, &d.digest));
+        assert_int_equal(fetch(c, c->one.host, &d, NULL), i ? 0 : -CB_EVERIFY);
+    }
 }
 
 /* Read in part and dropped; and many at once share the buffers there are. */
@@ -628,6 +692,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_faults),        CLIENT_TEST(test_range),         CLIENT_TEST(test_sizes),
         CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies), CLIENT_TEST(test_ranges_are_bounded),
+        CLIENT_TEST(test_ranges_lie),    CLIENT_TEST(test_ranges_mixed),
         CLIENT_TEST(test_missing),       CLIENT_TEST(test_token_expires), CLIENT_TEST(test_redirect),
         CLIENT_TEST(test_mirror),        CLIENT_TEST(test_mirror_dies),   CLIENT_TEST(test_foreign),
         CLIENT_TEST(test_cancel),        CLIENT_TEST(test_resolve),       CLIENT_TEST(test_resolve_cached),
