@@ -83,6 +83,17 @@ static struct cb_blob_source *count(struct copy_local *t, const struct cb_descri
     return &c->base;
 }
 
+static int bring_once(struct copy_local_blob *b, struct cb_error *err)
+{
+    cb_autosource struct cb_blob_source *src = NULL;
+    int r = b->from->ops->blob(b->from, &b->desc, &src, err);
+    if (r < 0)
+        return r;
+    src = count(b->t, &b->desc, CB_TAKE(src));
+    return b->t->put(b->t, &b->desc, src, err);
+}
+
+/* Wrong bytes from a registry are asked for again: another place may have it right. */
 static int bring(struct copy_local_blob *b, struct cb_error *err)
 {
     struct copy_local *t = b->t;
@@ -92,17 +103,19 @@ static int bring(struct copy_local_blob *b, struct cb_error *err)
         b->result.outcome = CB_BLOB_PRESENT;
         return 0;
     }
-    if (b->from) {
-        int r = b->from->ops->blob(b->from, &b->desc, &src, err);
-        if (r < 0)
-            return r;
-        src = count(t, &b->desc, CB_TAKE(src));
-    } else {
-        src = cb_blob_source_from_mem(b->body.buf, b->body.len);
-    }
     b->result.outcome = CB_BLOB_COPIED;
     b->result.sent = b->desc.size;
-    return t->put(t, &b->desc, src, err);
+    if (!b->from) {
+        src = cb_blob_source_from_mem(b->body.buf, b->body.len);
+        return t->put(t, &b->desc, src, err);
+    }
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = bring_once(b, &e);
+    while (r == -CB_EVERIFY && !t->once && cb_registry_blob_again(t->base.env->registry, &b->desc.digest)) {
+        cb_error_done(&e);
+        r = bring_once(b, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 static void blob_job(void *arg)

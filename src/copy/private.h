@@ -99,6 +99,7 @@ struct copy_local {
     struct cb_copy_target base;
     bool (*has)(struct copy_local *t, const struct cb_descriptor *d);
     int (*put)(struct copy_local *t, const struct cb_descriptor *d, struct cb_blob_source *bytes, struct cb_error *err);
+    bool once; /* what put has begun cannot be begun again */
     struct cb_pool *pool;
     pthread_mutex_t mu;
     pthread_cond_t cond;

@@ -139,6 +139,7 @@ int copy_target_archive(const struct cb_copy_env *env, const struct cb_copy_targ
     *x = (struct archive){ .dirfd = -1, .tmp = CB_TMPFILE_INIT, .docker = o->to->transport == CB_AT_DOCKER_ARCHIVE };
     x->local.base = (struct cb_copy_target){ x->docker ? &docker_ops : &oci_ops, env, *o };
     x->local.put = put;
+    x->local.once = true;
     x->local.full_name = x->docker ? o->to->name : NULL;
     copy_local_init(&x->local, 1);
     int r = open_it(x, o->to->path, err);
