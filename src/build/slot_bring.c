@@ -243,8 +243,8 @@ static int fetch_checked(struct bring *b, bool *open, struct cb_error *err)
     return r < 0 ? r : fetch_once(b, open, err);
 }
 
-/* What came garbled is asked for again; another place may have it right. Who unpacks stumbles before the digest is known,
- * so that the first time says nothing of the place. Not a layer whose bytes are the right ones and still wrong. */
+/* What came garbled is asked for again; another place may have it right. Who unpacks stumbles before the digest is
+ * known, so that the first time says nothing of the place. Not a layer whose bytes are the right ones and still wrong. */
 static int fetch(struct bring *b, struct cb_error *err)
 {
     bool open = false;
