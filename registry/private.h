@@ -294,6 +294,8 @@ int push_upload(struct push_blob *b, struct push_session *session, struct cb_err
 int push_session_take(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct push_session *out,
                       struct cb_error *err) CB_WUR;
 void push_session_done(struct push_session *s);
+/* DELETE, so that the registry need not keep it. Who does not know that forgets it by itself. */
+void push_session_cancel(struct cb_push *p, const char *url);
 #define push_cleanup_session CB_CLEANUP(push_session_done)
 /* The absolute URL of a Location header (D5). Owned; NULL and err. */
 char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);

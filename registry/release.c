@@ -61,7 +61,7 @@ int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *o
 
 int cb_push_check(struct cb_push *p, struct cb_error *err)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL, *canceled = NULL;
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     cb_autofree char *path = cb_asprintf("%s/blobs/uploads/", p->e.repo);
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "POST", .path = path, .scopes = &scope, .n_scopes = 1, .repeatable = true };
@@ -71,11 +71,10 @@ int cb_push_check(struct cb_push *p, struct cb_error *err)
     unsigned status = cb_http_status(reply);
     if (status == 401 || status == 403)
         return reg_reply_error(reply, err, "push to %s/%s", p->e.host, p->e.repo);
-    /* Anything else is for the upload itself to find out. Who does not know DELETE forgets the session by itself. */
+    /* Anything else is for the upload itself to find out. */
     cb_autofree char *session = status == 202 ? reg_location(&p->e, reply, NULL) : NULL;
-    struct reg_request end = { .method = "DELETE", .url = session, .scopes = &scope, .n_scopes = 1, .no_retry = true };
     if (session)
-        (void)!reg_send(p->r, &p->e, &end, &canceled, NULL);
+        push_session_cancel(p, session);
     return 0;
 }
 

@@ -50,6 +50,7 @@ int upload_failed(struct upload *u, int s, int step, struct cb_error *e, struct 
     if (step < 0 || !is_worth(u, s, e) || push_stopped(u->b->p))
         return cb_error_move(err, e);
     bool anew = s == -CB_EVERIFY && step == UPLOAD_ASK;
+    u->gone = u->gone || (step == UPLOAD_LOST && (e->http_status == 404 || e->http_status == 410));
     cb_error_done(&u->why);
     (void)cb_error_move(&u->why, e);
     return anew ? UPLOAD_LOST : step;
@@ -66,17 +67,43 @@ static void tell_user(const struct push_blob *b, const struct cb_error *why)
     o->notice(o->notice_arg, line);
 }
 
-/* The session is gone. Perhaps the blob is there all the same, and only the answer was lost. */
-static int begin_anew(struct upload *u, struct cb_error *err)
+/* Another try of a whole body may go into the same session where nothing of it has arrived. Half a body is nowhere taken
+ * up again. Registries say 0-0 of none and of one byte: a digest that is refused shows which. */
+static int is_untouched(struct upload *u, struct cb_error *err)
 {
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (u->gone || !u->at.url)
+        return 0;
+    int s = upload_ask(u, false, &e);
+    if (s == -CB_ECANCELED)
+        return cb_error_move(err, &e);
+    return s == UPLOAD_ON && (u->said == 1 || (u->said == UINT64_MAX && !u->body.sent));
+}
+
+static void give_up_session(struct upload *u)
+{
+    if (u->at.url && !u->gone)
+        push_session_cancel(u->b->p, u->at.url);
     upload_session_drop(u);
+}
+
+/* From the beginning of the blob. Perhaps it is there all the same, and only the answer was lost. A session is left
+ * behind only where nobody told us of it, or the registry does not let it be canceled. */
+static int begin_anew(struct upload *u, bool whole, struct cb_error *err)
+{
     if (++u->lost > MAX_LOST)
         return cb_error_move(err, &u->why);
     tell_user(u->b, &u->why);
     int s = upload_pause(u, u->lost, err);
     if (s == 0)
         s = push_is_there(u->b, err);
-    return s < 0 ? s : s ? UPLOAD_DONE : UPLOAD_ON;
+    if (s != 0)
+        return s < 0 ? s : UPLOAD_DONE;
+    s = whole ? is_untouched(u, err) : 0;
+    if (s == 0)
+        give_up_session(u);
+    u->spliced = s == 1;
+    return s < 0 ? s : UPLOAD_ON;
 }
 
 static int go(struct upload *u, struct cb_error *err)
@@ -91,30 +118,44 @@ static int go(struct upload *u, struct cb_error *err)
         s = chunks ? upload_chunks(u, err) : upload_whole(u, err);
     switch (s) {
     case UPLOAD_LOST:
-        return begin_anew(u, err);
+        return begin_anew(u, !chunks, err);
     case UPLOAD_WHOLE:
         u->whole = true;
-        upload_session_drop(u);
+        give_up_session(u);
         return UPLOAD_ON;
     case UPLOAD_CHUNKED:
-        upload_session_drop(u);
+        give_up_session(u);
         return UPLOAD_ON;
     default:
         return s;
     }
 }
 
+/* What a journal has is for the next push. Who got no answer last would only wait for another. */
+static bool is_left_behind(const struct upload *u, const struct cb_error *e)
+{
+    struct cb_push *p = u->b->p;
+    pthread_mutex_lock(&p->mu);
+    const struct cb_error *why = p->error.code ? &p->error : e;
+    bool dead = why->code == CB_ECANCELED || (why->code == CB_ENET && !why->http_status);
+    pthread_mutex_unlock(&p->mu);
+    return u->entry || dead;
+}
+
 int push_upload(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     struct upload u = { .b = b, .body = { .b = b }, .at = *session };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     *session = (struct push_session){ 0 };
     int s;
     do
-        s = go(&u, err);
+        s = go(&u, &e);
     while (s == UPLOAD_ON);
+    if (s < 0 && !is_left_behind(&u, &e))
+        give_up_session(&u);
     upload_journal_close(&u, s >= 0);
     push_session_done(&u.at);
     upload_body_done(&u.body);
     cb_error_done(&u.why);
-    return s < 0 ? s : 0;
+    return s < 0 ? cb_error_move(err, &e) : 0;
 }

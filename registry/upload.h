@@ -50,7 +50,9 @@ struct upload {
     uint64_t reached;       /* no byte from here on was sent in this session */
     uint64_t mark;          /* how far it was when faults were counted from 0 */
     unsigned faults;        /* since then */
-    unsigned lost;          /* sessions */
+    unsigned lost;          /* how often the blob began anew */
+    uint64_t said;          /* by the last answer about the session: so much is there, UINT64_MAX: it does not tell */
+    bool gone;              /* the registry does not know it (any more) */
     bool renewed;           /* the last chunk was answered with 401: once is enough */
     bool doubtful;          /* the offset may be off by a byte, or bytes were sent twice: a refusal proves it wrong */
     bool spliced;           /* went on after a fault: a wrong digest may be our own doing */

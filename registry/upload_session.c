@@ -54,6 +54,16 @@ void push_session_done(struct push_session *s)
     *s = (struct push_session){ 0 };
 }
 
+/* 401: many want another right for this than for the upload itself, and it is no loss. */
+void push_session_cancel(struct cb_push *p, const char *url)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_scope scope = { p->e.repo, "pull,push" };
+    struct reg_request q = { .method = "DELETE", .url = url, .scopes = &scope, .n_scopes = 1, .no_retry = true,
+                             .keep_401 = true };
+    (void)!reg_send(p->r, &p->e, &q, &reply, NULL);
+}
+
 int upload_open(struct upload *u, struct cb_error *err)
 {
     struct push_blob *b = u->b;
@@ -80,7 +90,7 @@ void upload_session_drop(struct upload *u)
 {
     push_session_done(&u->at);
     u->offset = u->reached = u->mark = 0;
-    u->renewed = u->doubtful = u->spliced = false;
+    u->gone = u->renewed = u->doubtful = u->spliced = false;
     upload_journal_note(u);
 }
 
@@ -147,18 +157,21 @@ int upload_ask(struct upload *u, bool refused, struct cb_error *err)
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "GET", .url = u->at.url, .scopes = &scope, .n_scopes = 1 };
+    u->said = UINT64_MAX;
     int s = reg_send(p->r, &p->e, &q, &reply, err);
     if (s < 0)
         return s;
     unsigned status = cb_http_status(reply);
+    u->gone = is_unknown(status) && !refused;
     if (status == 401 || status == 403)
         return reg_reply_error(reply, err, "status of an upload to %s/%s", p->e.host, p->e.repo);
-    if (is_unknown(status) && !refused)
+    if (u->gone)
         return UPLOAD_LOST;
     if (status < 200 || status >= 300) {
         u->doubtful = true;
         return UPLOAD_ON;
     }
+    u->said = upload_range(cb_http_header(reply, "Range"));
     s = upload_follow(u, reply, err);
-    return s < 0 ? s : believe(u, upload_range(cb_http_header(reply, "Range")));
+    return s < 0 ? s : believe(u, u->said);
 }

@@ -17,11 +17,11 @@ static int judge(struct upload *u, struct cb_http_reply *reply, struct cb_error 
         upload_whole_refused(u, u->b->desc.size);
         return upload_failed(u, s, UPLOAD_CHUNKED, &e, err);
     }
-    bool gone = status == 404 || status == 410 || upload_is_transient(status);
-    return upload_failed(u, s, gone ? UPLOAD_LOST : s, &e, err);
+    bool again = status == 404 || status == 410 || (status == 400 && u->spliced) || upload_is_transient(status);
+    return upload_failed(u, s, again ? UPLOAD_LOST : s, &e, err);
 }
 
-/* Another try begins with another session: half a body of this kind is nowhere taken up again. */
+/* Another try is of the whole body again, in another session where anything of it may have arrived. */
 int upload_whole(struct upload *u, struct cb_error *err)
 {
     struct push_blob *b = u->b;

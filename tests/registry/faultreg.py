@@ -284,6 +284,7 @@ class Cell:
                            or self.model.missing(repo, json.loads(repo.manifests[digest][1]))],
                 "manifests": {name: {d: m[1].decode() for d, m in repo.manifests.items()} for name, repo in repos},
                 "rules": [[rule.text, rule.fired] for rule in self.rules], "open": self.open, "most": self.most,
+                "sessions": len(self.model.sessions),
             }
 
 
@@ -291,7 +292,7 @@ class Visit:
     """One connection to a cell."""
 
     def __init__(self, cell, sock, host=None):
-        self.cell, self.wire, self.host = cell, Wire(sock), host
+        self.cell, self.wire, self.host, self.dying = cell, Wire(sock), host, False
 
     def run(self):
         while self.one():
@@ -299,6 +300,10 @@ class Visit:
 
     def one(self):
         """A request and its reply; False where the connection is over."""
+        if self.dying:
+            self.wire.fill()
+            self.wire.reset()
+            return False
         request = Request(self.wire.head())
         if request.method == "CONNECT":
             return self.connect(request)
@@ -439,6 +444,7 @@ class Visit:
         slow = rule.get("where") if rule and rule.kind == "slow" else ""
         faults.dribble(self.wire, head, slow == "head")
         faults.dribble(self.wire, body, slow == "body")
+        self.dying = rule is not None and rule.kind == "die"
         if reply.get("Connection") == "close" or rule and rule.kind == "close":
             self.wire.finish()
             return False

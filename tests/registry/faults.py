@@ -16,6 +16,7 @@ KIND    rst fin stall   the connection is reset, closed, or left silent. at=POSI
         slow            where=head|body: a byte every 0.1 s
         redirect        to=URL code=307, or hops=N to itself, or loop=1
         close           the connection ends after the reply without a word
+        die             it ends when the next request begins to come
         expired         401: the token is no longer valid
         challenge       401 with text=…
         lose            a blob is gone from the repository before the request is done: blob=NAME
@@ -32,7 +33,7 @@ from wire import Gone, Reply
 KINDS = {
     "rst": {"at", "in", "done"}, "fin": {"at", "in", "done"}, "stall": {"at", "in", "done"},
     "status": {"code", "retry-after", "page", "early", "done"}, "set": {"set"}, "drop": {"drop"}, "body": {"how"},
-    "range": {"how"}, "slow": {"where"}, "redirect": {"to", "code", "hops", "loop"}, "close": set(), "expired": set(),
+    "range": {"how"}, "slow": {"where"}, "redirect": {"to", "code", "hops", "loop"}, "close": set(), "die": set(), "expired": set(),
     "challenge": {"text"}, "deaf": set(), "lose": {"blob"},
 }
 OPS = {"token", "ping", "head-blob", "get-blob", "head-manifest", "get-manifest", "post", "mount", "patch", "put-blob",

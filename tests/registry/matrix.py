@@ -14,13 +14,14 @@ WHAT      separated by `; `: faults (faults.py), `quirk NAME=VALUE…`, `auth KI
           not hold here, `plant WHAT`: the rig's own test, SAYS is the problem that must be found
 EXPECT    ok, or the exit status
 AGAIN     how many times more than once the blob may be sent
-REQUESTS  bounds such as `post<=2 get-blob=1`, also on how often a fault struck: `fired<=3`
+REQUESTS  bounds such as `post<=2 get-blob=1`, also on how often a fault struck: `fired<=3`, and how many uploads are
+          left open: `left=0`
 SAYS      what standard error must hold; `!text`: must not
 
 After every cell: every fault struck; the tag leads to the new image exactly if the exit status is 0; no tag leads to
 what is not there, and no blob under it went unasked; no secret is in any output, in the store or with the attacker;
-what is printed is harmless; nothing is left in the store's tmp and leases, every blob in it has its name's bytes; no
-process is left.
+what is printed is harmless; no upload is left open where the exit status is 0; nothing is left in the store's tmp and
+leases, every blob in it has its name's bytes; no process is left.
 """
 import argparse
 import base64
@@ -285,6 +286,8 @@ class Run:
         for text, fired in self.state["rules"]:
             if not fired and "unfired" not in self.cell.lax:
                 self.problem(f"never struck: {text}")
+        if self.status == 0 and self.state["sessions"] and "left" not in self.cell.lax:
+            self.problem(f"{self.state['sessions']} uploads were left open")
         if self.state["most"] > 16:
             self.problem(f"{self.state['most']} connections at a time")
 
@@ -329,6 +332,8 @@ class Run:
             if op == "queries":
                 with open(os.path.join(self.dir, "queries"), encoding="ascii") as file:
                     count = len(file.readlines())
+            if op == "left":
+                count = self.state["sessions"]
             if op == "attacker":
                 count = len(self.state["heard"])
             if not {"<=": count <= int(number), ">=": count >= int(number), "=": count == int(number)}[relation]:

@@ -31,7 +31,7 @@ struct uploads {
     /* what came of it */
     pthread_mutex_t mu;
     struct cb_strbuf data;
-    unsigned sessions, chunks, serial;
+    unsigned sessions, chunks, serial, canceled;
     size_t largest, smallest, previous; /* chunks; the last one is not among the smallest */
     uint64_t received;
     bool open, less_done;
@@ -218,6 +218,11 @@ static bool uploads_dispatch(struct fake *f, struct uploads *u, struct server_re
         return uploads_patch(f, u, r);
     if (!strcmp(r->method, "PUT"))
         return uploads_put(f, u, r);
+    if (!strcmp(r->method, "DELETE")) {
+        u->canceled += u->open;
+        u->open = false;
+        return server_reply(r, 204, "", "");
+    }
     if (u->status_refused)
         return uploads_refuse(r, u->status_refused, "no status here");
     if (!u->open || (u->strict && !uploads_known(u, r)))
