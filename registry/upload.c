@@ -67,8 +67,8 @@ static void tell_user(const struct push_blob *b, const struct cb_error *why)
     o->notice(o->notice_arg, line);
 }
 
-/* Another try of a whole body may go into the same session where nothing of it has arrived. Half a body is nowhere taken
- * up again. Registries say 0-0 of none and of one byte: a digest that is refused shows which. */
+/* Another try of a whole body may go into the same session where nothing of it has arrived. Half a body is nowhere
+ * taken up again. Registries say 0-0 of none and of one byte: a digest that is refused shows which. */
 static int is_untouched(struct upload *u, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;

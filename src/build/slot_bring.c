@@ -244,7 +244,7 @@ static int fetch_checked(struct bring *b, bool *open, struct cb_error *err)
 }
 
 /* What came garbled is asked for again; another place may have it right. Who unpacks stumbles before the digest is
- * known, so that the first time says nothing of the place. Not a layer whose bytes are the right ones and still wrong. */
+ * known, so that the first time says nothing of the place. Not a layer whose bytes are right, and still wrong. */
 static int fetch(struct bring *b, struct cb_error *err)
 {
     bool open = false;
