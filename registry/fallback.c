@@ -142,7 +142,8 @@ static int write_list(const struct edit *x, const json_t *index, const char *eta
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *tag = reg_fallback_tag(x->subject);
     cb_json_print(&body, index);
-    struct reg_put put = { .name = tag, .media_type = CB_MT_OCI_INDEX, .if_match = etag };
+    cb_autofree char *condition = etag ? cb_asprintf("If-Match: %s", etag) : NULL;
+    struct reg_put put = { .name = tag, .media_type = CB_MT_OCI_INDEX, .condition = condition };
     put.body = (struct cb_slice){ body.buf, body.len };
     return reg_manifest_put(x->r, x->e, &put, NULL, err);
 }

@@ -44,12 +44,13 @@ static int not_found(const struct reg_endpoint *e, const struct cb_reference *re
     return s;
 }
 
+/* Any answer but 200 is an error. */
 static int request(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
                    const char *method, struct cb_http_reply **out, struct cb_error *err)
 {
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
     cb_autofree char *path = manifest_path(e->repo, ref);
-    struct cb_scope scope = { e->repo, "pull" };
+    struct cb_scope scope = { e->repo, e->push ? "pull,push" : "pull" };
     struct reg_request q = { .method = method,
                              .path = path,
                              .scopes = &scope,
@@ -109,6 +110,13 @@ static void add_hint(const struct cb_http_reply *reply, struct cb_error *err)
     cb_error_wrap(err, "sent with Content-Encoding: %s, by a proxy perhaps", shown.buf);
 }
 
+/* A weak one is no condition. */
+static char *etag_of(const struct cb_http_reply *reply)
+{
+    const char *etag = cb_http_header(reply, "ETag");
+    return cb_strdup_or_null(etag && *etag == '"' ? etag : NULL);
+}
+
 /* 1: the body was at fault. */
 static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
                       struct cb_fetched *out, struct cb_error *err)
@@ -117,9 +125,8 @@ static int fetch_once(struct cb_registry *r, const struct reg_endpoint *e, const
     int s = request(r, e, ref, "GET", &reply, err);
     if (s < 0)
         return s;
-    const char *etag = cb_http_header(reply, "ETag");
     free(out->etag);
-    out->etag = cb_strdup_or_null(etag && *etag == '"' ? etag : NULL); /* a weak one is no condition */
+    out->etag = etag_of(reply);
     s = take_body(reply, ref, out, err);
     if (s < 0) {
         cb_strbuf_done(&out->body);
@@ -227,6 +234,44 @@ int reg_head(struct cb_registry *r, const struct reg_endpoint *e, const struct c
     if (s == 0)
         cb_descriptor_copy(out, &f.desc);
     return s;
+}
+
+/* By the bytes, where HEAD does not tell. What they are does not matter here. */
+static int state_by_get(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
+                        struct cb_tag_state *out, struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int s = request(r, e, ref, "GET", &reply, err);
+    if (s == 0)
+        s = cb_http_slurp(reply, &body, err);
+    if (s < 0)
+        return s;
+    out->there = true;
+    out->etag = etag_of(reply);
+    cb_digest_of(&out->digest, body.buf, body.len);
+    return 0;
+}
+
+int reg_tag_state(struct cb_registry *r, const struct reg_endpoint *e, const char *tag, struct cb_tag_state *out,
+                  struct cb_error *err)
+{
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    struct cb_reference ref cb_cleanup_reference = { .tag = cb_strdup(tag) };
+    struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
+    *out = (struct cb_tag_state){ 0 };
+    int s = request(r, e, &ref, "HEAD", &reply, &refusal);
+    const char *digest = s == 0 ? cb_http_header(reply, "Docker-Content-Digest") : NULL;
+    if (digest && cb_digest_parse(&out->digest, digest, NULL) == 0) {
+        out->there = true;
+        out->etag = etag_of(reply);
+        return 0;
+    }
+    if (s == 0 || is_head_to_blame(s, &refusal) || s == -CB_EAUTH) {
+        cb_error_done(&refusal);
+        s = state_by_get(r, e, &ref, out, &refusal);
+    }
+    return s < 0 && s != -CB_ENOTFOUND ? cb_error_move(err, &refusal) : 0;
 }
 
 int cb_registry_head(struct cb_registry *r, const struct cb_reference *ref, struct cb_descriptor *out,

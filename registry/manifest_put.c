@@ -2,49 +2,39 @@
 #include "registry/private.h"
 #include "util/alloc.h"
 
-enum said { NOTHING, THIS, ANOTHER };
-
-/* Which manifest a reply speaks of. */
-static enum said is_of(const struct cb_http_reply *reply, const struct reg_put *put)
+static bool is_of(const struct cb_digest *said, const struct reg_put *put)
 {
-    const char *text = cb_http_header(reply, "Docker-Content-Digest");
-    struct cb_digest said, have;
-    if (!text || cb_digest_parse(&said, text, NULL) < 0)
-        return NOTHING;
-    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(said.alg);
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(said->alg);
+    struct cb_digest have;
     cb_hasher_update(h, put->body.ptr, put->body.len);
     cb_hasher_finish(h, &have);
-    return cb_digest_eq(&have, &said) ? THIS : ANOTHER;
+    return cb_digest_eq(&have, said);
 }
 
 /* R13: what the registry says it has must be what it was sent. */
 static int check_stored(const struct reg_endpoint *e, const struct reg_put *put, const struct cb_http_reply *reply,
                         struct cb_error *err)
 {
-    if (is_of(reply, put) != ANOTHER)
+    const char *text = cb_http_header(reply, "Docker-Content-Digest");
+    struct cb_digest said;
+    if (!text || cb_digest_parse(&said, text, NULL) < 0 || is_of(&said, put))
         return 0;
     return cb_error_set(err, CB_EVERIFY, "%s/%s/manifests/%s: the registry stored another manifest than it was sent",
                         e->host, e->repo, put->name);
 }
 
 /* 1: it is there. */
-static int is_stored(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
-                     struct cb_error *err)
+static int is_stored(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    cb_autofree char *path = cb_asprintf("%s/manifests/%s", e->repo, put->name);
-    struct cb_scope scope = { e->repo, "pull,push" };
-    struct reg_request q = { .method = "HEAD", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers };
-    cb_strvec_pushf(&headers, "Accept: %s", put->media_type);
-    int s = reg_send(r, e, &q, &reply, err);
-    return s < 0 ? s : cb_http_status(reply) == 200 && is_of(reply, put) == THIS;
+    CB_CLEANUP(cb_tag_state_done) struct cb_tag_state now = { 0 };
+    if (reg_tag_state(r, e, put->name, &now, NULL) < 0 || !now.there)
+        return 0;
+    return is_of(&now.digest, put);
 }
 
-static int put_once(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
-                    struct cb_error *err)
+static int put_once(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
+                    struct cb_http_reply **out, struct cb_error *err)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
     cb_autofree char *path = cb_asprintf("%s/manifests/%s", e->repo, put->name);
     struct cb_scope scope = { e->repo, "pull,push" };
@@ -56,43 +46,44 @@ static int put_once(struct cb_registry *r, const struct reg_endpoint *e, const s
                              .body = { .mem = put->body.ptr, .mem_len = put->body.len },
                              .only_harmless = true };
     cb_strvec_pushf(&headers, "Content-Type: %s", put->media_type);
-    if (put->if_match)
-        cb_strvec_pushf(&headers, "If-Match: %s", put->if_match);
-    int s = reg_send(r, e, &q, &reply, err);
+    if (put->condition)
+        cb_strvec_push(&headers, put->condition);
+    int s = reg_send(r, e, &q, out, err);
     if (s < 0)
         return s;
-    unsigned status = cb_http_status(reply);
-    if (status == 412 && put->if_match)
+    unsigned status = cb_http_status(*out);
+    if (status == 412 && put->condition)
         return 1;
     if (status != 201 && status != 200 && status != 202)
-        return reg_reply_error(reply, err, "%s/%s", e->host, path);
-    if (indexed)
-        *indexed = cb_http_header(reply, "OCI-Subject") != NULL;
-    return check_stored(e, put, reply, err);
+        return reg_reply_error(*out, err, "%s/%s", e->host, path);
+    return check_stored(e, put, *out, err);
 }
 
-bool reg_may_pass(int s, const struct cb_error *e)
+/* A failure that http did not repeat, and that may be over next time. */
+static bool may_pass(int s, const struct cb_error *e)
 {
     return s == -CB_ENET && (!e->http_status || cb_http_status_is_retryable((unsigned)e->http_status)) &&
            e->http_status != 429;
 }
 
-/* Only an answer may have been lost: before it is sent again one looks. Not where the answer itself is wanted: whether
- * a referrer was indexed, and whether If-Match held (a second one is refused as that of somebody else, and who asked
- * reads again). */
-int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
-                     struct cb_error *err)
+/* Only an answer may have been lost: before it is sent again one looks. A condition would refuse our own manifest as
+ * that of somebody else. Not where the answer itself is wanted: whether a referrer was indexed, which tags were set. */
+int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
+                     struct cb_http_reply **answer, struct cb_error *err)
 {
-    bool look = !put->if_match && !indexed;
     for (unsigned i = 0;; i++) {
+        CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
         struct cb_error f cb_cleanup_error = CB_ERROR_INIT;
-        int s = put_once(r, e, put, indexed, &f);
-        if (s >= 0)
+        int s = put_once(r, e, put, &reply, &f);
+        if (s >= 0) {
+            if (answer)
+                *answer = CB_TAKE(reply);
             return s;
-        if (!reg_may_pass(s, &f) || i >= cb_http_retries(r->o.http))
+        }
+        if (put->once || !may_pass(s, &f) || i >= cb_http_retries(r->o.http))
             return cb_error_move(err, &f);
         s = reg_pause(r, cb_http_backoff_base(r->o.http) << CB_MIN(i, 4u), err);
-        if (s == 0 && look && is_stored(r, e, put, NULL) == 1)
+        if (s == 0 && !answer && is_stored(r, e, put))
             return 0;
         if (s < 0)
             return s;
@@ -102,9 +93,11 @@ int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const 
 int reg_manifest_store(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
                        const struct reg_referrer *referrer, struct cb_error *err)
 {
-    bool indexed = false;
-    int s = reg_manifest_put(r, e, put, referrer->entry ? &indexed : NULL, err);
-    return s < 0 || !referrer->entry || indexed ? s : reg_fallback_add(r, e, referrer, err);
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *answer = NULL;
+    int s = reg_manifest_put(r, e, put, referrer->entry ? &answer : NULL, err);
+    if (s < 0 || !referrer->entry || cb_http_header(answer, "OCI-Subject"))
+        return s;
+    return reg_fallback_add(r, e, referrer, err);
 }
 
 /* The descriptor of the body, by the digest that the reference names, if any. */

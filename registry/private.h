@@ -39,6 +39,7 @@ struct reg_endpoint {
     char *host; /* whose credentials and certificates */
     char *repo;
     const struct reg_host *h;
+    bool push; /* manifests are read with the right to push, so that one token does for all */
 };
 /* What is known of a host; kept for the life of the client. */
 struct reg_host {
@@ -138,6 +139,10 @@ int reg_certs_find(struct cb_http_tls *tls, const char *cert_dir, const char *ho
 int reg_head(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_reference *ref,
              struct cb_descriptor *out, struct cb_error *err) CB_WUR;
 
+/* As cb_push_tag_state, of one endpoint; a name by digest does as well as a tag. */
+int reg_tag_state(struct cb_registry *r, const struct reg_endpoint *e, const char *tag, struct cb_tag_state *out,
+                  struct cb_error *err) CB_WUR;
+
 /* ---- request.c ---- */
 struct reg_request {
     const char *method;
@@ -217,16 +222,16 @@ int reg_referrers_api(struct cb_registry *r, const struct reg_endpoint *e, const
 
 /* ---- manifest_put.c ---- */
 struct reg_put {
-    const char *name; /* tag or digest */
+    const char *name; /* tag or digest, and a query */
     const char *media_type;
     struct cb_slice body;
-    const char *if_match; /* or NULL */
+    const char *condition; /* a header such as "If-Match: …", or NULL */
+    bool once;             /* what fails is not tried again */
 };
-/* A failure of a PUT that http did not repeat, and that may be over next time. */
-bool reg_may_pass(int s, const struct cb_error *e);
-/* 1: if_match does not hold any more. *indexed (may be NULL): the registry keeps the list of its subject. */
-int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put, bool *indexed,
-                     struct cb_error *err) CB_WUR;
+/* 1: the condition does not hold (any more). Where it fails in a way that may pass it is sent again, unless it is seen
+ * to be there already. *answer (may be NULL): then only an answer will do. */
+int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
+                     struct cb_http_reply **answer, struct cb_error *err) CB_WUR;
 /* The same, and the list of its subject is kept, by us where the registry does not. */
 int reg_manifest_store(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
                        const struct reg_referrer *referrer, struct cb_error *err) CB_WUR;
@@ -276,9 +281,12 @@ struct push_blob {
 /* ---- push.c ---- */
 /* 1: the target has it; 0: it has not, or does not tell. */
 int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
-bool push_misses_blobs(const struct cb_error *e); /* what a PUT of a manifest was refused for */
 /* Every blob of the push is looked for once more, and sent where it is not there (any more). */
 int push_look_again(struct cb_push *p, struct cb_error *err) CB_WUR;
+/* ---- push_manifest.c ---- */
+/* reg_manifest_store, or reg_manifest_put where referrer is NULL. Blobs that are missed are looked for again. */
+int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_referrer *referrer, struct cb_error *err)
+    CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
 /* An upload that the registry has opened. */

@@ -25,6 +25,7 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
         cb_push_free(p);
         return s;
     }
+    p->e.push = true;
     *out = p;
     return 0;
 }

@@ -22,9 +22,23 @@ static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, cons
 
 /* MANIFEST_BLOB_UNKNOWN, with status 404 or 400. Blobs are seen by HEAD before, but some registries take a while to
  * agree with themselves, and some clean up in between. */
-bool push_misses_blobs(const struct cb_error *e)
+static bool misses_blobs(const struct cb_error *e)
 {
     return (e->http_status == 404 || e->http_status == 400) && strstr(cb_error_text(e), "BLOB_UNKNOWN");
+}
+
+int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_referrer *referrer, struct cb_error *err)
+{
+    for (bool looked = false;; looked = true) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int s = referrer ? reg_manifest_store(p->r, &p->e, put, referrer, &e)
+                         : reg_manifest_put(p->r, &p->e, put, NULL, &e);
+        if (s >= 0 || looked || !misses_blobs(&e))
+            return s < 0 ? cb_error_move(err, &e) : s;
+        s = push_look_again(p, err);
+        if (s < 0)
+            return s;
+    }
 }
 
 /* What is there already is not sent again; but for a referrer, because only the answer to a PUT tells who keeps the
@@ -39,12 +53,7 @@ static int store(struct cb_push *p, const struct cb_descriptor *desc, struct cb_
         s = manifest_is(p, desc, name, same, err);
     if (s < 0 || (same && *same && !referrer.entry))
         return s;
-    struct cb_error refusal cb_cleanup_error = CB_ERROR_INIT;
-    s = reg_manifest_store(p->r, &p->e, &put, &referrer, &refusal);
-    if (s == 0 || !push_misses_blobs(&refusal))
-        return s < 0 ? cb_error_move(err, &refusal) : s;
-    s = push_look_again(p, err);
-    return s < 0 ? s : reg_manifest_store(p->r, &p->e, &put, &referrer, err);
+    return push_put(p, &put, &referrer, err);
 }
 
 int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,

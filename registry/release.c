@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tags that move together: what they stand for now, whether we may move them, and moving them. */
-#include "oci/mediatype.h"
 #include "registry/private.h"
 #include "util/alloc.h"
-#include "util/limits.h"
 
 #define TAGS_AT_ONCE 10 /* as many as every registry has to take that takes several (distribution-spec) */
 
@@ -13,48 +11,9 @@ void cb_tag_state_done(struct cb_tag_state *s)
     *s = (struct cb_tag_state){ 0 };
 }
 
-/* The whole manifest, where HEAD does not tell its digest. */
-static int state_by_get(struct cb_push *p, const char *path, struct cb_tag_state *out, struct cb_error *err)
-{
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_scope scope = { p->e.repo, "pull,push" };
-    struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers,
-                             .max_body = CB_MAX_MANIFEST };
-    cb_strvec_push(&headers, "Accept: " CB_MT_ACCEPT_MANIFESTS);
-    int s = reg_send(p->r, &p->e, &q, &reply, err);
-    if (s < 0)
-        return s;
-    out->there = cb_http_status(reply) == 200;
-    if (!out->there)
-        return cb_http_status(reply) == 404 ? 0 : reg_reply_error(reply, err, "%s/%s", p->e.host, path);
-    s = cb_http_slurp(reply, &body, err);
-    if (s == 0)
-        cb_digest_of(&out->digest, body.buf, body.len);
-    return s;
-}
-
 int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *out, struct cb_error *err)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, tag);
-    struct cb_scope scope = { p->e.repo, "pull,push" };
-    struct reg_request q = { .method = "HEAD", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers };
-    cb_strvec_push(&headers, "Accept: " CB_MT_ACCEPT_MANIFESTS);
-    *out = (struct cb_tag_state){ 0 };
-    int s = reg_send(p->r, &p->e, &q, &reply, err);
-    if (s < 0)
-        return s;
-    if (cb_http_status(reply) == 404)
-        return 0;
-    const char *digest = cb_http_header(reply, "Docker-Content-Digest"), *etag = cb_http_header(reply, "ETag");
-    if (cb_http_status(reply) != 200 || !digest || cb_digest_parse(&out->digest, digest, NULL) < 0)
-        return state_by_get(p, path, out, err);
-    out->there = true;
-    out->etag = etag ? cb_strdup(etag) : NULL;
-    return 0;
+    return reg_tag_state(p->r, &p->e, tag, out, err);
 }
 
 /* ---- may we? ---- */
@@ -80,30 +39,6 @@ int cb_push_check(struct cb_push *p, struct cb_error *err)
 
 /* ---- moving ---- */
 
-static int put_refused(struct cb_push *p, struct cb_http_reply *reply, const char *path, struct cb_error *err)
-{
-    if (cb_http_status(reply) == 412)
-        return cb_error_set(err, CB_EVERIFY, "%s/%s was moved by somebody else meanwhile", p->e.host, path);
-    return reg_reply_error(reply, err, "%s/%s", p->e.host, path);
-}
-
-static int put(struct cb_push *p, const struct cb_tag_manifest *m, const char *path, const char *condition,
-               struct cb_http_reply **out, struct cb_error *err)
-{
-    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    struct cb_scope scope = { p->e.repo, "pull,push" };
-    struct reg_request q = { .method = "PUT", .path = path, .scopes = &scope, .n_scopes = 1, .headers = &headers,
-                             .body = { .mem = m->body.ptr, .mem_len = m->body.len }, .only_harmless = true };
-    cb_strvec_pushf(&headers, "Content-Type: %s", m->desc->media_type);
-    if (condition)
-        cb_strvec_push(&headers, condition);
-    int s = reg_send(p->r, &p->e, &q, out, err);
-    if (s < 0)
-        return s;
-    unsigned status = cb_http_status(*out);
-    return status == 200 || status == 201 || status == 202 ? 0 : put_refused(p, *out, path, err);
-}
-
 /* Whether the reply says that this tag was set: OCI-Tag, once for each or all in one. */
 static bool says_tag(const struct cb_http_reply *reply, const char *tag)
 {
@@ -124,13 +59,13 @@ static int move_together(struct cb_push *p, const struct cb_tag_manifest *m, str
                          struct cb_error *err)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
-    char digest[CB_DIGEST_TEXT_MAX];
-    cb_strbuf_addf(&path, "%s/manifests/%s", p->e.repo, cb_digest_text(&m->desc->digest, digest));
-    for (size_t i = 0; i < n; i++)
-        cb_strbuf_addf(&path, "%ctag=%s", i ? '&' : '?', v[i]->tag);
+    struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    int s = put(p, m, path.buf, NULL, &reply, &e);
+    cb_strbuf_add_digest(&name, &m->desc->digest);
+    for (size_t i = 0; i < n; i++)
+        cb_strbuf_addf(&name, "%ctag=%s", i ? '&' : '?', v[i]->tag);
+    struct reg_put put = { .name = name.buf, .media_type = m->desc->media_type, .body = m->body, .once = true };
+    int s = reg_manifest_put(p->r, &p->e, &put, &reply, &e);
     if (s == -CB_ECANCELED || s == -CB_EAUTH)
         return cb_error_move(err, &e);
     for (size_t i = 0; s == 0 && i < n; i++)
@@ -139,53 +74,20 @@ static int move_together(struct cb_push *p, const struct cb_tag_manifest *m, str
 }
 
 /* The ETag that HEAD gave makes it a compare and swap at registries that know it. */
-static int move_once(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
+static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
 {
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    cb_autofree char *path = cb_asprintf("%s/manifests/%s", p->e.repo, v->tag);
     cb_autofree char *condition = !v->guarded                     ? NULL
                                   : v->old->there && v->old->etag ? cb_asprintf("If-Match: %s", v->old->etag)
                                   : !v->old->there                ? cb_strdup("If-None-Match: *")
                                                                   : NULL;
-    int s = put(p, m, path, condition, &reply, err);
-    const char *digest = s == 0 ? cb_http_header(reply, "Docker-Content-Digest") : NULL;
-    struct cb_digest d;
-    if (digest && cb_digest_parse(&d, digest, NULL) == 0 && d.alg == m->desc->digest.alg &&
-        !cb_digest_eq(&d, &m->desc->digest))
-        return cb_error_set(err, CB_EVERIFY, "%s/%s: the registry stored another manifest than it was sent",
-                            p->e.host, path);
+    struct reg_put put = { .name = v->tag, .media_type = m->desc->media_type, .body = m->body,
+                           .condition = condition };
+    int s = push_put(p, &put, NULL, err);
+    if (s == 1)
+        return cb_error_set(err, CB_EVERIFY, "%s/%s/manifests/%s was moved by somebody else meanwhile", p->e.host,
+                            p->e.repo, v->tag);
     v->moved = s == 0;
     return s;
-}
-
-static bool is_moved(struct cb_push *p, const struct cb_tag_manifest *m, const char *tag)
-{
-    CB_CLEANUP(cb_tag_state_done) struct cb_tag_state now = { 0 };
-    return cb_push_tag_state(p, tag, &now, NULL) == 0 && now.there && cb_digest_eq(&now.digest, &m->desc->digest);
-}
-
-/* Where an answer was lost one looks: our own move would refuse the second one as that of somebody else. Where blobs
- * are missed, all of them are looked for, once. */
-static int move_one(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, struct cb_error *err)
-{
-    bool looked = false;
-    for (unsigned i = 0;; i++) {
-        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        int s = move_once(p, m, v, &e);
-        if (s == 0)
-            return 0;
-        if (push_misses_blobs(&e) && !looked) {
-            looked = true;
-            s = push_look_again(p, err);
-        } else if (reg_may_pass(s, &e) && i < cb_http_retries(p->r->o.http)) {
-            s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http) << CB_MIN(i, 4u), err);
-            v->moved = s == 0 && is_moved(p, m, v->tag);
-        } else {
-            return cb_error_move(err, &e);
-        }
-        if (s < 0 || v->moved)
-            return s;
-    }
 }
 
 /* A manifest with a subject goes by its digest first: that keeps the list of its subject, where the registry does
