@@ -276,13 +276,15 @@ struct push_blob {
     int64_t wait_ns;    /* what the registry asked for, before another try */
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done, ended; /* well; anyhow */
+    bool resent;
     struct cb_error error;
 };
 /* ---- push.c ---- */
 /* 1: the target has it; 0: it has not, or does not tell. */
 int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
-/* Every blob of the push is looked for once more, and sent where it is not there (any more). */
-int push_look_again(struct cb_push *p, struct cb_error *err) CB_WUR;
+/* Every blob of the push is looked for once more, the longer after the more often that was done before, and sent where
+ * it is not there (any more): each only once. */
+int push_look_again(struct cb_push *p, unsigned looks, struct cb_error *err) CB_WUR;
 /* ---- push_manifest.c ---- */
 /* reg_manifest_store, or reg_manifest_put where referrer is NULL. Blobs that are missed are looked for again. */
 int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_referrer *referrer, struct cb_error *err)

@@ -182,6 +182,9 @@ static int transfer(struct push_blob *b, struct cb_error *err)
     struct push_session session push_cleanup_session = { 0 };
     bool mount_first = b->p->o.mount_first && !b->done;
     int s = mount_first ? mount(b, &session, err) : present(b, err);
+    if (s == 0 && b->resent)
+        return cb_error_set(err, CB_ENET, "%s has lost it, was sent again, and has lost that too", b->p->e.host);
+    b->resent = s == 0 && b->done;
     if (s == 0)
         s = mount_first ? present(b, err) : mount(b, &session, err);
     if (s != 0)
@@ -253,9 +256,9 @@ int cb_push_wait(struct cb_push *p, struct cb_error *err)
     return s;
 }
 
-int push_look_again(struct cb_push *p, struct cb_error *err)
+int push_look_again(struct cb_push *p, unsigned looks, struct cb_error *err)
 {
-    int s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http), err);
+    int s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http) << looks, err);
     if (s < 0)
         return s;
     pthread_mutex_lock(&p->mu);

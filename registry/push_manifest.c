@@ -2,6 +2,8 @@
 #include "registry/private.h"
 #include "util/alloc.h"
 
+#define MAX_LOOKS 3
+
 static int manifest_is(struct cb_push *p, const struct cb_descriptor *desc, const char *name, bool *same,
                        struct cb_error *err)
 {
@@ -27,15 +29,17 @@ static bool misses_blobs(const struct cb_error *e)
     return (e->http_status == 404 || e->http_status == 400) && strstr(cb_error_text(e), "BLOB_UNKNOWN");
 }
 
+/* Another process that sends the same blob links it anew, and for a moment it is not there (Distribution): a push of
+ * several blobs does that more than once. */
 int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_referrer *referrer, struct cb_error *err)
 {
-    for (bool looked = false;; looked = true) {
+    for (unsigned looks = 0;; looks++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         int s = referrer ? reg_manifest_store(p->r, &p->e, put, referrer, &e)
                          : reg_manifest_put(p->r, &p->e, put, NULL, &e);
-        if (s >= 0 || looked || !misses_blobs(&e))
+        if (s >= 0 || looks == MAX_LOOKS || !misses_blobs(&e))
             return s < 0 ? cb_error_move(err, &e) : s;
-        s = push_look_again(p, err);
+        s = push_look_again(p, looks, err);
         if (s < 0)
             return s;
     }
