@@ -208,12 +208,38 @@ int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const 
 
 /* ---- without a target ---- */
 
+/* Only indexes have to be fetched for that. */
+static int list_parts(struct cb_copy_source *from, const struct cb_descriptor *desc, const struct cb_strbuf *body,
+                      unsigned depth, struct cb_strvec *out, struct cb_error *err)
+{
+    struct cb_index idx cb_cleanup_index = { 0 };
+    char text[CB_DIGEST_TEXT_MAX];
+    if (!cb_mt_is_index(desc->media_type) || depth >= CB_MAX_INDEX_DEPTH ||
+        cb_index_parse(&idx, body->buf, body->len, desc->media_type, NULL) < 0)
+        return 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < idx.n_manifests; i++) {
+        const struct cb_descriptor *d = &idx.manifests[i];
+        struct cb_descriptor inner cb_cleanup_descriptor = { 0 };
+        struct cb_strbuf more cb_cleanup_strbuf = CB_STRBUF_INIT;
+        if (!cb_strvec_has(out, cb_digest_text(&d->digest, text)))
+            cb_strvec_push(out, text);
+        if (cb_mt_is_index(d->media_type))
+            r = from->ops->manifest(from, NULL, &d->digest, &inner, &more, err);
+        if (r == 0 && inner.media_type)
+            r = list_parts(from, &inner, &more, depth + 1, out, err);
+    }
+    return r;
+}
+
 int cb_copy_resolve(struct cb_copy_source *from, const struct cb_copy_options *o, struct cb_descriptor *out,
-                    struct cb_error *err)
+                    struct cb_strvec *parts, struct cb_error *err)
 {
     struct cb_copy_result res cb_cleanup_copy_result = { 0 };
     struct image x = { .from = from, .o = o, .res = &res, .body = CB_STRBUF_INIT };
     int r = read_top(&x, err);
+    if (r == 0)
+        r = list_parts(from, &x.desc, &x.body, 0, parts, err);
     *out = x.desc;
     cb_strbuf_done(&x.body);
     return r;

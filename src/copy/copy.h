@@ -110,9 +110,10 @@ void cb_copy_result_done(struct cb_copy_result *r);
 int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const struct cb_copy_options *o,
                   struct cb_copy_result *out, struct cb_error *err) CB_WUR;
 
-/* What would be copied: digest, size and type, after the picking of platforms. */
+/* What would be copied: digest, size and type, after the picking of platforms. parts: the digests of what it lists, and
+ * of what that lists in turn; none for a single image. */
 int cb_copy_resolve(struct cb_copy_source *from, const struct cb_copy_options *o, struct cb_descriptor *out,
-                    struct cb_error *err) CB_WUR;
+                    struct cb_strvec *parts, struct cb_error *err) CB_WUR;
 /* Tells each configuration and layer below it, as often as it is named. */
 int cb_copy_walk(struct cb_copy_source *from, const struct cb_copy_options *o,
                  void (*blob)(void *arg, const struct cb_descriptor *d), void *arg, struct cb_error *err) CB_WUR;

@@ -15,7 +15,7 @@
  *         by: semver                             # or created: of the image's configuration, two or three GETs a tag
  *         exclude: { exact: […], glob: […], regex: […] }
  *       platforms: [ linux/amd64 ]               # default: everything
- *       referrers: true                          # default: true
+ *       referrers: true                          # default: true; top: new ones of a tag's own manifest only
  *       delete: false                            # tags that the filter chooses and the source has no more
  *   defaults: { platforms, referrers, delete }   # for those that do not say
  *

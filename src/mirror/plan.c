@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is to be done. A source that is a list of exact tags costs nothing but one HEAD a tag; any other filter,
  * `delete` and referrers a list of the source's tags (a request for a thousand). Each tag costs a HEAD at every target.
- * What refers to an image costs a HEAD a list or cosign's tag that is there; at a registry with the referrers API a GET
- * a tag. `platforms` costs a GET for an index that was not seen before, `by: created` two or three a tag. */
+ * What refers to an image or to a part of it costs a HEAD a list or cosign's tag that is there; at a registry with the
+ * referrers API, which lists no more than one subject at a time, a GET for each image and part, however many tags and
+ * targets have it. `platforms` and referrers cost a GET for an index that was not seen before, `by: created` two or
+ * three a tag. */
 #include "mirror/private.h"
+#include "oci/mediatype.h"
 #include "util/alloc.h"
+
+#define FACT "mirror-parts"
 
 void cb_mirror_plan_done(struct cb_mirror_plan *p)
 {
@@ -51,47 +56,11 @@ struct cb_mirror_tag *mirror_plan_add(struct cb_mirror_pair *p, const char *tag)
     return t;
 }
 
-/* ---- what the target will have ---- */
-
-static int pick(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct cb_digest *source,
-                struct cb_digest *out, struct cb_error *err)
-{
-    CB_AUTO(cb_copy_source_close) struct cb_copy_source *s = NULL;
-    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
-    struct cb_copy_options o = { .digest = *source, .platforms = p->platforms, .n_platforms = p->n_platforms };
-    int r = cb_copy_source_open(env, &p->source, &s, err);
-    if (r == 0)
-        r = cb_copy_resolve(s, &o, &d, err);
-    *out = d.digest;
-    return r;
-}
-
-int mirror_result(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct cb_digest *source,
-                  struct cb_digest *out, struct cb_error *err)
-{
-    struct cb_strbuf key cb_cleanup_strbuf = CB_STRBUF_INIT, known cb_cleanup_strbuf = CB_STRBUF_INIT;
-    char text[CB_DIGEST_TEXT_MAX];
-    *out = *source;
-    if (!p->n_platforms)
-        return 0;
-    cb_strbuf_add_digest(&key, source);
-    for (size_t i = 0; i < p->n_platforms; i++) {
-        cb_strbuf_addch(&key, ' ');
-        cb_strbuf_add_platform(&key, &p->platforms[i]);
-    }
-    if (cb_store_fact_get(env->store, "mirror-platforms", key.buf, &known, NULL) == 0 &&
-        cb_digest_parse(out, known.buf, NULL) == 0)
-        return 0;
-    int r = pick(env, p, source, out, err);
-    if (r == 0)
-        (void)!cb_store_fact_put(env->store, "mirror-platforms", key.buf, cb_digest_text(out, text), NULL);
-    return r;
-}
-
 /* ---- a source ---- */
 
 struct looked {
     struct cb_digest digest; /* NONE: not there */
+    bool index;
     struct cb_error error;
 };
 struct source_state {
@@ -101,6 +70,7 @@ struct source_state {
     bool listed;
     struct looked *v;     /* parallel to chosen */
     int64_t *created;     /* parallel to all; INT64_MIN: not asked */
+    struct mirror_watch watch;
 };
 
 static void source_reference(const struct source_state *s, const char *tag, struct cb_reference *out)
@@ -119,9 +89,9 @@ static int look_at_source(void *arg, size_t i, struct cb_error *err)
         return r;
     source_reference(s, s->chosen.v[i], &ref);
     r = cb_registry_head(s->env->registry, &ref, &d, &s->v[i].error);
-    if (r == 0)
-        s->v[i].digest = d.digest;
-    else if (r == -CB_ENOTFOUND)
+    s->v[i].digest = d.digest;
+    s->v[i].index = r == 0 && cb_mt_is_index(d.media_type);
+    if (r == -CB_ENOTFOUND)
         cb_error_done(&s->v[i].error);
     return 0;
 }
@@ -180,6 +150,7 @@ static int read_source(struct source_state *s, struct cb_error *err)
 
 static void source_done(struct source_state *s)
 {
+    mirror_watch_done(&s->watch);
     for (size_t i = 0; s->v && i < s->chosen.n; i++)
         cb_error_done(&s->v[i].error);
     cb_strvec_done(&s->all);
@@ -194,8 +165,81 @@ struct deciding {
     struct source_state *s;
     struct cb_mirror_pair *p;
     struct cb_copy_target *target;
-    struct mirror_watch watch;
 };
+
+void mirror_result_done(struct mirror_result *x)
+{
+    cb_strvec_done(&x->parts);
+}
+
+static int resolve(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct looked *source,
+                   struct mirror_result *out, struct cb_error *err)
+{
+    CB_AUTO(cb_copy_source_close) struct cb_copy_source *s = NULL;
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_copy_options o = {
+        .digest = source->digest, .platforms = p->platforms, .n_platforms = p->n_platforms
+    };
+    int r = cb_copy_source_open(env, &p->source, &s, err);
+    if (r == 0)
+        r = cb_copy_resolve(s, &o, &d, &out->parts, err);
+    out->digest = d.digest;
+    return r;
+}
+
+/* The result, then its parts, a line each. */
+static bool recall_result(const struct cb_copy_env *env, const char *key, struct mirror_result *out)
+{
+    struct cb_strbuf known cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_store_fact_get(env->store, FACT, key, &known, NULL) < 0)
+        return false;
+    for (char *line = known.buf, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = '\0';
+        if (cb_digest_is_set(&out->digest))
+            cb_strvec_push(&out->parts, line);
+        else if (cb_digest_parse(&out->digest, line, NULL) < 0)
+            return false;
+    }
+    return cb_digest_is_set(&out->digest);
+}
+
+static void remember_result(const struct cb_copy_env *env, const char *key, const struct mirror_result *x)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_digest(&text, &x->digest);
+    for (size_t i = 0; i < x->parts.n; i++)
+        cb_strbuf_addf(&text, "\n%s", x->parts.v[i]);
+    (void)!cb_store_fact_put(env->store, FACT, key, text.buf, NULL);
+}
+
+/* What the target will have, and with parts what that lists, where it is an index. Remembered in the store, as a digest
+ * never comes to mean something else. */
+static int find_result(const struct deciding *x, const struct looked *source, struct mirror_result *out,
+                       struct cb_error *err)
+{
+    const struct cb_copy_env *env = x->s->env;
+    const struct cb_mirror_pair *p = x->p;
+    bool parts = p->referrers && !x->s->e->top_only;
+    struct cb_strbuf key cb_cleanup_strbuf = CB_STRBUF_INIT;
+    *out = (struct mirror_result){ 0 };
+    if (!p->n_platforms && !(parts && source->index)) {
+        out->digest = source->digest;
+        return 0;
+    }
+    cb_strbuf_add_digest(&key, &source->digest);
+    for (size_t i = 0; i < p->n_platforms; i++) {
+        cb_strbuf_addch(&key, ' ');
+        cb_strbuf_add_platform(&key, &p->platforms[i]);
+    }
+    if (recall_result(env, key.buf, out))
+        return 0;
+    int r = resolve(env, p, source, out, err);
+    if (r == 0)
+        remember_result(env, key.buf, out);
+    return r;
+}
 
 static int head_target(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
 {
@@ -225,14 +269,19 @@ static int decide_gone(struct deciding *x, struct cb_mirror_tag *t, struct cb_er
     return r;
 }
 
-static int decide_there(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
+static int decide_there(struct deciding *x, struct cb_mirror_tag *t, const struct looked *seen, struct cb_error *err)
 {
     const struct cb_copy_env *env = x->s->env;
+    CB_CLEANUP(mirror_result_done) struct mirror_result result = { 0 };
+    t->source = seen->digest;
     int r = head_target(x, t, err);
     if (r == 0)
-        r = mirror_result(env, x->p, &t->source, &t->result, err);
+        r = find_result(x, seen, &result, err);
+    t->result = result.digest;
+    if (x->s->e->top_only)
+        cb_strvec_done(&result.parts);
     if (r == 0 && x->p->referrers)
-        r = mirror_watch_state(&x->watch, &t->result, &t->referrers, err);
+        r = mirror_watch_state(&x->s->watch, &result, &t->referrers, err);
     if (r < 0)
         return r;
     bool same = cb_digest_eq(&t->target, &t->result);
@@ -255,12 +304,10 @@ static int decide(void *arg, size_t i, struct cb_error *err)
         return r;
     if (chosen && x->s->v[i].error.code)
         r = cb_error_copy(&t->error, &x->s->v[i].error);
-    else if (chosen && cb_digest_is_set(&x->s->v[i].digest)) {
-        t->source = x->s->v[i].digest;
-        r = decide_there(x, t, &t->error);
-    } else {
+    else if (chosen && cb_digest_is_set(&x->s->v[i].digest))
+        r = decide_there(x, t, &x->s->v[i], &t->error);
+    else
         r = decide_gone(x, t, &t->error);
-    }
     if (r < 0)
         t->outcome = CB_MIRROR_FAILED;
     return r == -CB_ECANCELED ? cb_error_copy(err, &t->error) : 0;
@@ -329,9 +376,7 @@ static int plan_target(struct source_state *s, struct cb_mirror_plan *plan, cons
         cb_error_copy(&p->error, failed);
         return 0;
     }
-    mirror_watch_init(&x.watch, s->env, &p->source, s->listed ? &s->all : NULL);
     int r = plan_tags(&x, &p->error);
-    mirror_watch_done(&x.watch);
     return r == -CB_ECANCELED ? cb_error_copy(err, &p->error) : 0;
 }
 
@@ -343,6 +388,7 @@ static int plan_entry(const struct cb_copy_env *env, const struct mirror_entry *
     int r = read_source(&s, &failed);
     if (r == -CB_ECANCELED)
         cb_error_copy(err, &failed);
+    mirror_watch_init(&s.watch, env, &e->source, s.listed ? &s.all : NULL);
     for (size_t i = 0; r != -CB_ECANCELED && i < e->n_targets; i++)
         r = plan_target(&s, out, &e->targets[i], &failed, err);
     source_done(&s);

@@ -49,6 +49,7 @@ struct mirror_entry {
     struct cb_platform *platforms;
     size_t n_platforms;
     bool has_platforms, referrers, deletes;
+    bool top_only; /* of an index, new referrers are looked for of itself, and not of its parts */
 };
 struct cb_mirror_spec {
     struct mirror_entry *v;
@@ -58,24 +59,29 @@ struct cb_mirror_spec {
 /* ---- plan.c ---- */
 const char *mirror_reason(const char *word); /* the constant of that text, or NULL */
 struct cb_mirror_tag *mirror_plan_add(struct cb_mirror_pair *p, const char *tag);
-/* What the target will have for what the source has: by platforms; remembered in the store. */
-int mirror_result(const struct cb_copy_env *env, const struct cb_mirror_pair *p, const struct cb_digest *source,
-                  struct cb_digest *out, struct cb_error *err) CB_WUR;
+/* What the target will have for what the source has, by platforms. */
+struct mirror_result {
+    struct cb_digest digest;
+    struct cb_strvec parts; /* digests of what an index lists; empty where nobody asks for their referrers */
+};
+void mirror_result_done(struct mirror_result *x);
 
-/* ---- refer.c: what refers to a tag's image, and whether it was brought already ---- */
+/* ---- refer.c: what refers to a tag's image and to its parts, and whether it was brought already ---- */
 struct mirror_watch {
     const struct cb_copy_env *env;
     const struct cb_place *source;
-    const struct cb_strvec *tags; /* all of the source, or NULL: not known */
+    struct cb_hashmap *tags; /* all of the source, or NULL: not known */
     pthread_mutex_t mu;
-    int api; /* whether its registry lists referrers: -1 not asked yet */
+    pthread_cond_t changed;
+    struct cb_hashmap *subjects; /* digest → struct subject: tags, targets and indexes share them */
+    int api;                     /* whether its registry lists referrers: -1 not asked yet */
 };
 void mirror_watch_init(struct mirror_watch *w, const struct cb_copy_env *env, const struct cb_place *source,
                        const struct cb_strvec *tags);
 void mirror_watch_done(struct mirror_watch *w);
-/* A digest over what refers to it, NONE for nothing. With a list of the tags, a registry without the referrers API is
- * asked only for tags that are there; one with it, once a subject. */
-int mirror_watch_state(struct mirror_watch *w, const struct cb_digest *subject, struct cb_digest *out,
+/* A digest over what refers to it and to its parts, NONE for nothing. With a list of the tags, a registry without the
+ * referrers API is asked only for tags that are there; one with it, once a subject. */
+int mirror_watch_state(struct mirror_watch *w, const struct mirror_result *of, struct cb_digest *out,
                        struct cb_error *err) CB_WUR;
 /* Whether a state has been brought to the target before, and that it has. Kept in the store: what is forgotten is only
  * brought again. */

@@ -4,15 +4,39 @@
 
 #define FACT "mirror-referrers"
 
+/* What is known of one subject; its asker is the one who made it. */
+struct subject {
+    bool done;
+    int r;
+    struct cb_strbuf state;
+    struct cb_error error;
+};
+
 void mirror_watch_init(struct mirror_watch *w, const struct cb_copy_env *env, const struct cb_place *source,
                        const struct cb_strvec *tags)
 {
-    *w = (struct mirror_watch){ .env = env, .source = source, .tags = tags, .api = -1 };
+    *w = (struct mirror_watch){ .env = env, .source = source, .subjects = cb_hashmap_new(), .api = -1 };
     pthread_mutex_init(&w->mu, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    w->tags = tags ? cb_hashmap_new() : NULL;
+    for (size_t i = 0; tags && i < tags->n; i++)
+        cb_hashmap_put(w->tags, tags->v[i], w);
 }
 
 void mirror_watch_done(struct mirror_watch *w)
 {
+    size_t it = 0;
+    const char *key;
+    void *value;
+    while (cb_hashmap_next(w->subjects, &it, &key, &value)) {
+        struct subject *s = value;
+        cb_strbuf_done(&s->state);
+        cb_error_done(&s->error);
+        free(s);
+    }
+    cb_hashmap_free(w->subjects);
+    cb_hashmap_free(w->tags);
+    pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->mu);
 }
 
@@ -32,7 +56,7 @@ static int add_tag(struct mirror_watch *w, const char *tag, struct cb_strbuf *st
     struct cb_reference ref cb_cleanup_reference = { 0 };
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!cb_reference_valid_tag(tag) || (w->tags && !cb_strvec_has(w->tags, tag)))
+    if (!cb_reference_valid_tag(tag) || (w->tags && !cb_hashmap_get(w->tags, tag)))
         return 0;
     reference_of(w, tag, NULL, &ref);
     int r = cb_registry_head(w->env->registry, &ref, &d, &e);
@@ -93,18 +117,58 @@ static int add_list(struct mirror_watch *w, const struct cb_digest *subject, str
     return r;
 }
 
-int mirror_watch_state(struct mirror_watch *w, const struct cb_digest *subject, struct cb_digest *out,
+/* ---- one subject, and all that belong to a tag ---- */
+
+static int ask(struct mirror_watch *w, const struct cb_digest *subject, struct cb_strbuf *state, struct cb_error *err)
+{
+    int api = has_api(w, subject, err);
+    int r = api < 0 ? api : api ? add_list(w, subject, state, err) : 0;
+    return r < 0 ? r : add_tags(w, subject, !api, state, err);
+}
+
+static struct subject *subject_of(struct mirror_watch *w, const char *text)
+{
+    cb_autofree struct subject *fresh = CB_NEW(struct subject);
+    struct cb_digest d;
+    fresh->state = (struct cb_strbuf)CB_STRBUF_INIT;
+    pthread_mutex_lock(&w->mu);
+    struct subject *s = cb_hashmap_get(w->subjects, text);
+    if (s) {
+        while (!s->done)
+            pthread_cond_wait(&w->changed, &w->mu);
+        pthread_mutex_unlock(&w->mu);
+        return s;
+    }
+    s = CB_TAKE(fresh);
+    cb_hashmap_put(w->subjects, text, s);
+    pthread_mutex_unlock(&w->mu);
+    int r = cb_digest_parse(&d, text, &s->error);
+    s->r = r < 0 ? r : ask(w, &d, &s->state, &s->error);
+    pthread_mutex_lock(&w->mu);
+    s->done = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mu);
+    return s;
+}
+
+int mirror_watch_state(struct mirror_watch *w, const struct mirror_result *of, struct cb_digest *out,
                        struct cb_error *err)
 {
     struct cb_strbuf state cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char top[CB_DIGEST_TEXT_MAX];
+    cb_digest_text(&of->digest, top);
     *out = (struct cb_digest){ 0 };
-    int api = has_api(w, subject, err);
-    int r = api < 0 ? api : api ? add_list(w, subject, &state, err) : 0;
-    if (r == 0)
-        r = add_tags(w, subject, !api, &state, err);
-    if (r == 0 && state.len)
+    for (size_t i = 0; i <= of->parts.n; i++) {
+        const char *text = i ? of->parts.v[i - 1] : top;
+        const struct subject *s = subject_of(w, text);
+        if (s->r < 0)
+            return cb_error_copy(err, &s->error);
+        if (s->state.len)
+            cb_strbuf_addf(&state, "%s: %s", text, s->state.buf);
+    }
+    if (state.len)
         cb_digest_of(out, state.buf, state.len);
-    return r;
+    return 0;
 }
 
 /* ---- what was brought ---- */

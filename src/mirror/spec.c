@@ -166,7 +166,14 @@ static int entry_platforms(const struct mirror_yaml *y, const yaml_node_t *n, vo
 
 static int entry_referrers(const struct mirror_yaml *y, const yaml_node_t *n, void *into, struct cb_error *err)
 {
-    return mirror_yaml_bool(y, n, &((struct mirror_entry *)into)->referrers, err);
+    struct mirror_entry *e = into;
+    const char *text = n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : "";
+    e->top_only = !strcmp(text, "top");
+    e->referrers = e->top_only;
+    if (e->top_only)
+        return 0;
+    return strcmp(text, "true") && strcmp(text, "false") ? mirror_yaml_wrong(y, n, err, "write true, false or top")
+                                                         : mirror_yaml_bool(y, n, &e->referrers, err);
 }
 
 static int entry_delete(const struct mirror_yaml *y, const yaml_node_t *n, void *into, struct cb_error *err)
@@ -213,6 +220,7 @@ struct reading {
 static void take_defaults(struct mirror_entry *e, const struct mirror_entry *d)
 {
     e->referrers = d->referrers;
+    e->top_only = d->top_only;
     e->deletes = d->deletes;
     e->platforms = cb_calloc(d->n_platforms + 1, sizeof *e->platforms);
     for (; e->n_platforms < d->n_platforms; e->n_platforms++)

@@ -87,8 +87,8 @@ count()
     assert_equal "$(registry_requests two '"(GET|HEAD|PUT|POST|PATCH|DELETE) /v2/[a-z]' | grep -v '"HEAD /v2/.*/manifests/' || :)" ''
     assert_equal "$(registry_requests two '"HEAD ' | count)" "$n"
     assert_equal "$(registry_requests one '"HEAD /v2/team/app/manifests/([^s][^ ]*|sha512) ' | count)" "$n"
-    # Two tags stand for what refers to multi, and whether the registry lists that itself is asked once.
-    assert_equal "$(registry_requests one '"HEAD /v2/team/app/manifests/sha256-' | count)" 2
+    # Three tags stand for what refers to multi or a part of it; whether the registry lists that itself is asked once.
+    assert_equal "$(registry_requests one '"HEAD /v2/team/app/manifests/sha256-' | count)" 3
     assert_equal "$(registry_requests one '"GET /v2/[a-z]' | grep -v tags/list | grep -c -v /referrers/ || :)" 0
     assert_equal "$(registry_requests one '"GET /v2/team/app/tags/list' | count)" 1
     # Exact tags without referrers need not even a list.
@@ -202,6 +202,32 @@ count()
     assert_equal "$(raw_digest "$repo@$(digest_of countersigned)")" "$(digest_of countersigned)"
     cbpush mirror run -q spec.yaml >done
     assert_equal "$(cat done)" ''
+}
+
+@test "a signature of a part of an index comes later, and is brought" {
+    local part
+    part=$(jq -r '.manifests[1].digest' "$things/blobs/$(digest_of multi | tr : /)")
+    cbpush copy -q "$one/team/app:multi" "$one/team/parts:1"
+    cbpush copy -q "$one/team/app:multi" "$one/team/parts:same"
+    spec >spec.yaml
+    sed -i s,team/app,team/parts, spec.yaml
+    cbpush mirror run -q spec.yaml
+    echo hello >note.txt
+    cbpush attach "$one/team/parts@$part" --artifact-type application/x-late note.txt | sed 's/.*@//' >artifact
+    # Only where that is not wished for is it passed over.
+    { cat spec.yaml; echo '    referrers: top'; } >top.yaml
+    cbpush mirror run -q top.yaml >done
+    assert_equal "$(cat done)" ''
+    cbpush mirror run -q spec.yaml >done
+    assert_equal "$(cat done)" "referrers $(digest_of multi) $repo:1
+referrers $(digest_of multi) $repo:same"
+    assert_equal "$(raw_digest "$repo@$(cat artifact)")" "$(cat artifact)"
+    registry_forget one
+    cbpush mirror run -q spec.yaml >done
+    assert_equal "$(cat done)" ''
+    # A HEAD for each tag, and one for the list of that part.
+    assert_equal "$(registry_requests one '"HEAD /v2/team/parts/manifests/' | count)" 3
+    assert_equal "$(registry_requests one '"GET /v2/team/parts/manifests/' | count)" 0
 }
 
 @test "platforms: another index, and no more than HEADs the next time" {

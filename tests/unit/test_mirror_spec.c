@@ -26,6 +26,9 @@ static void every_key_is_read_and_defaults_fill_the_rest(void **state)
         "mirrors:\n"
         "- source: h.example/a\n"
         "  targets: [t.example/a, 'u.example:5000/b/a']\n"
+        "- source: h.example/c\n"
+        "  target: t.example/c\n"
+        "  referrers: top\n"
         "- source: h.example/b\n"
         "  target: docker://t.example/b\n"
         "  platforms: linux/s390x\n"
@@ -40,16 +43,17 @@ static void every_key_is_read_and_defaults_fill_the_rest(void **state)
         "    newest: 3\n"
         "    by: created\n"
         "    exclude: {exact: '1.1', glob: '*-debug', regex: '.*rc.*'}\n");
-    assert_int_equal(s->n, 2);
+    assert_int_equal(s->n, 3);
+    assert_true(s->v[1].referrers && s->v[1].top_only);
     assert_int_equal(s->v[0].n_targets, 2);
     assert_string_equal(s->v[0].targets[1].ref.host, "u.example:5000");
     assert_int_equal(s->v[0].n_platforms, 2);
     assert_false(s->v[0].referrers);
     assert_false(s->v[0].deletes);
-    assert_int_equal(s->v[1].n_platforms, 1);
-    assert_true(s->v[1].referrers);
-    assert_true(s->v[1].deletes);
-    const struct mirror_filter *f = &s->v[1].filter;
+    assert_int_equal(s->v[2].n_platforms, 1);
+    assert_true(s->v[2].referrers && !s->v[2].top_only);
+    assert_true(s->v[2].deletes);
+    const struct mirror_filter *f = &s->v[2].filter;
     assert_int_equal(f->in.globs.n, 2);
     assert_int_equal(f->in.n_regex, 1);
     assert_non_null(f->semver);
@@ -77,6 +81,7 @@ static void mistakes_are_told_with_their_line(void **state)
         { M "  tags:\n    regex: ['a', '(']\n", "spec:5: \"(\"" },
         { M "  tags: {semver: latest}\n", "spec:4: \"latest\" is no range" },
         { M "  delete: yes\n", "spec:4: write true or false" },
+        { M "  referrers: [top]\n", "spec:4: write true, false or top" },
         { M "  platforms: [a/b/c/d]\n", "spec:4:" },
         { M "  target: {a: b}\n", "spec:4: \"target\" stands twice" },
         { "mirrors:\n- source: oci:dir\n  target: t.example/a\n", "spec:2: oci:dir: mirrors are between registries" },
