@@ -99,6 +99,9 @@ static int transport_failure(const struct cb_http_transfer *t, struct cb_http_fa
         f->retry = true;
         return cb_error_set(err, CB_ENET, "the connection ended in the middle of the reply's header");
     }
+    if (t->result == CURLE_UNSUPPORTED_PROTOCOL && t->connected) /* "HTTP/0.9" is whatever it said */
+        return cb_error_set(err, CB_ENET, "what answers at %s does not speak HTTP/1.1 (only HTTP/2, or none at all)",
+                            t->host);
     if (t->stalled)
         return cb_error_set(err, CB_ENET, "less than 1 KiB/s for too long, given up");
     switch (kind) {

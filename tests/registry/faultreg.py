@@ -9,7 +9,8 @@ GET /cells/NAME tells what happened there; GET /attacker is the port of the atta
 
 A cell is a whole registry of its own (model.py), on its own port, with
     auth      token (default; the token server is /token on the same port), basic, none
-    tls       good expired wronghost unknownca old client rst plain: HTTPS with that flaw; absent: plain HTTP
+    tls       good expired wronghost unknownca old client rst plain: HTTPS with that flaw; h2: would rather speak
+              HTTP/2; h2only: speaks nothing else; absent: plain HTTP
     seed      {repository: {tag: image}}, of the images in --layout; blobs: {repository: [digest]}
     rules     faults (faults.py)
     quirks    of whole registries, see class Quirks
@@ -483,7 +484,7 @@ class Server:
         blobs = os.path.join(layout, "blobs", "sha256")
         self.blobs = {"sha256:" + name: os.path.join(blobs, name) for name in os.listdir(blobs)}
         pki.make(os.path.join(directory, "pki"))
-        self.contexts = {flaw: self.context(flaw) for flaw in ("good", "expired", "wronghost", "unknownca", "old", "client")}
+        self.contexts = {flaw: self.context(flaw) for flaw in ("good", "expired", "wronghost", "unknownca", "old", "client", "h2", "h2only")}
         self.selector = selectors.DefaultSelector()
         self.wake, wakened = socket.socketpair()
         self.selector.register(wakened, selectors.EVENT_READ, None)
@@ -491,13 +492,15 @@ class Server:
 
     def context(self, flaw):
         path = os.path.join(self.directory, "pki")
-        name = {"old": "good", "client": "good"}.get(flaw, flaw)
+        name = {"old": "good", "client": "good", "h2": "good", "h2only": "good"}.get(flaw, flaw)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if flaw == "old":
             context.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        if flaw in ("h2", "h2only"):
+            context.set_alpn_protocols(["h2", "http/1.1"][:2 if flaw == "h2" else 1])
         context.load_cert_chain(f"{path}/{name}.crt", f"{path}/{name}.key")
         if flaw == "client":
             context.load_verify_locations(f"{path}/ca.crt")
@@ -579,10 +582,22 @@ class Server:
             return
         if encrypted:
             sock = self.encrypt(sock, flaw)
+            if flaw == "h2only" or sock.selected_alpn_protocol() == "h2":
+                self.speak_h2(sock)
         elif flaw and cell.config.get("via") != "proxy":
             self.wants_tls(cell, sock)
             return
         Visit(cell, sock).run()
+
+    @staticmethod
+    def speak_h2(sock):
+        """As much of HTTP/2 as somebody hears who does not speak it: SETTINGS, and GOAWAY for want of a preface."""
+        wire = Wire(sock)
+        wire.send(b"\0\0\0\4\0\0\0\0\0")
+        wire.fill()
+        wire.send(b"\0\0\x08\7\0\0\0\0\0" + b"\0\0\0\0\0\0\0\1")
+        wire.finish()
+        raise Gone
 
     @staticmethod
     def wants_tls(cell, sock):
