@@ -184,9 +184,11 @@ static int transfer(struct push_blob *b, struct cb_error *err)
     int s = mount_first ? mount(b, &session, err) : present(b, err);
     if (s == 0 && b->resent)
         return cb_error_set(err, CB_ENET, "%s has lost it, was sent again, and has lost that too", b->p->e.host);
-    b->resent = s == 0 && b->done;
+    b->resent = b->resent || (s == 0 && b->done);
     if (s == 0)
         s = mount_first ? present(b, err) : mount(b, &session, err);
+    if (s == 1 && session.url)
+        push_session_cancel(b->p, session.url);
     if (s != 0)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));
