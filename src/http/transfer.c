@@ -213,8 +213,8 @@ static void set_policy(struct cb_http_transfer *t, const struct cb_http_hop *hop
     curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
     curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    /* Not HTTP/2 (HACKING.md): one TCP window for all streams makes it slow for blobs on long routes, and small requests
-     * share the connections that blobs need anyway. So it is not offered either. */
+    /* Not HTTP/2 (HACKING.md): one TCP window for all streams makes it slow for blobs on long routes, and small
+     * requests share the connections that blobs need anyway. So it is not offered either. */
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_PROXY, proxy);
     curl_easy_setopt(e, CURLOPT_NOPROXY, "");
