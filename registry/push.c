@@ -18,8 +18,9 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     pthread_cond_init(&p->cond, NULL);
     p->by_digest = cb_hashmap_new();
     p->o.jobs = o->jobs ? o->jobs : DEFAULT_JOBS;
-    p->pool = cb_pool_new("push", WIDE * p->o.jobs);
-    p->openers = cb_pool_new("push-open", WIDE * p->o.jobs);
+    unsigned width = p->o.jobs == 1 ? 1 : WIDE * p->o.jobs;
+    p->pool = cb_pool_new("push", width);
+    p->openers = cb_pool_new("push-open", width);
     int s = reg_endpoint_push(r, o->target->host, o->target->repo, &p->e, err);
     if (s < 0) {
         cb_push_free(p);

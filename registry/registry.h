@@ -134,7 +134,7 @@ struct cb_push_result {
 struct cb_push_options {
     const struct cb_reference *target; /* host and repo; the tag is given to cb_push_tag */
     unsigned jobs;                     /* blobs that are sent at a time, 0 = 4; as long as they come to no more than 64
-                                        * MiB, and of other requests, four times as many */
+                                        * MiB, and of other requests, four times as many; 1 is one after the other */
     /* Told of each change, from any thread: current of total bytes. done: outcome is final. */
     void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
                     const struct cb_push_result *done);

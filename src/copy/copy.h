@@ -41,10 +41,10 @@ struct cb_copy_env {
     struct cb_step *step; /* progress, may be NULL */
     unsigned jobs;        /* blobs that are large at a time; 0: 4 */
 };
-/* How many small things at a time, which mostly wait for an answer. */
+/* How many small things at a time, which mostly wait for an answer. One is one after the other. */
 static inline CB_UNUSED unsigned cb_copy_width(const struct cb_copy_env *env)
 {
-    return 4 * (env->jobs ? env->jobs : 4);
+    return env->jobs == 1 ? 1 : 4 * (env->jobs ? env->jobs : 4);
 }
 
 struct cb_copy_source;
