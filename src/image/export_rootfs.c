@@ -51,13 +51,16 @@ static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, si
 static int unpack_all(const struct cb_export_options *o, int root, struct cb_error *err)
 {
     struct cb_unpack_options uo = {
-        .store = o->store, .root_fd = root, .flat = true, .single_id = geteuid() != 0, .clamp_mtime = o->clamp_mtime
+        .root_fd = root, .flat = true, .single_id = geteuid() != 0, .clamp_mtime = o->clamp_mtime
     };
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);
     for (size_t i = 0; r == 0 && i < o->image->manifest.n_layers; i++)
         r = unpack_one(&u, o, i, err);
-    return r == 0 ? cb_unpack_finish(&u, err) : r;
+    if (r == 0)
+        r = cb_unpack_finish(&u, err);
+    struct cb_unpack_marks_options mo = { .root_fd = root, .single_id = uo.single_id };
+    return r < 0 ? r : cb_unpack_marks_apply(&u.marks, &mo, err);
 }
 
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err)

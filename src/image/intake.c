@@ -4,52 +4,99 @@
 #include "image/private.h"
 #include "util/path.h"
 
-struct intake {
-    const struct cb_layer_intake *o;
-    struct cb_layer_reader *reader;
-    struct cb_digest diff_id;
-    uint64_t size;
-    struct cb_toc *toc;
-};
+/* ---- reading, and unpacking to root_fd unless it is -1: all of it on the blob's word alone ---- */
 
-static int finish_reading(struct intake *t, struct cb_error *err)
+static int finish_reading(const struct cb_unpack_job *j, struct cb_layer_reader *reader, struct cb_unpack_result *res,
+                          struct cb_error *err)
 {
-    const struct cb_digest *expect = cb_digest_is_set(&t->o->diff_id) ? &t->o->diff_id : NULL;
-    return cb_layer_reader_finish(t->reader, expect, &t->diff_id, &t->size, &t->toc, err);
+    const struct cb_digest *expect = cb_digest_is_set(&j->diff_id) ? &j->diff_id : NULL;
+    return cb_layer_reader_finish(reader, expect, &res->diff_id, &res->size, &res->toc, err);
 }
 
-static int unpack_tree(struct intake *t, struct cb_store_tmp *tmp, struct cb_error *err)
+static int unpack_tree(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_layer_reader *reader,
+                       struct cb_unpack_result *res, struct cb_error *err)
 {
-    cb_autoclose int root = cb_path_openat(tmp->fd, "fs", O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
-    if (root < 0)
-        return cb_error_sys(err, CB_ELOCAL, -root, "open the directory to unpack to");
+    struct cb_layer_intake in = { .cancel = j->cancel, .on_progress = j->on_progress, .arg = j->arg };
+    int r = cb_unpack_layer(u, reader, &in, err);
+    if (r == 0 && u)
+        r = cb_unpack_finish(u, err);
+    if (r == 0 && u) {
+        res->marks = u->marks;
+        cb_unpack_marks_init(&u->marks);
+    }
+    return r < 0 ? r : finish_reading(j, reader, res, err);
+}
+
+void cb_unpack_result_done(struct cb_unpack_result *res)
+{
+    cb_toc_unref(res->toc);
+    cb_unpack_marks_done(&res->marks);
+    *res = (struct cb_unpack_result){ 0 };
+}
+
+int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_unpack_result *res,
+                   struct cb_error *err)
+{
+    struct cb_layer_read_options ro = { .source = j->source, .max_size = j->max_size, .cancel = j->cancel };
+    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
+    return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;
+}
+
+/* ---- here ---- */
+
+static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err)
+{
+    if (j->root_fd < 0)
+        return cb_unpack_read(j, NULL, res, err);
     struct cb_unpack_options uo = {
-        .store = t->o->store,
-        .root_fd = root,
-        .userxattr = t->o->userxattr,
-        .single_id = t->o->single_id,
-        .clamp_mtime = INT64_MAX,
-        .lower = t->o->lower,
-        .n_lower = t->o->n_lower,
-        .need_lower = t->o->need_lower,
-        .need_lower_arg = t->o->need_lower_arg,
+        .root_fd = j->root_fd, .single_id = j->single_id, .clamp_mtime = INT64_MAX, .lower = j->lower
     };
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);
-    if (r < 0 || (r = cb_unpack_layer(&u, t->reader, t->o, err)) < 0 || (r = cb_unpack_finish(&u, err)) < 0)
-        return r;
-    /* Nothing gets its name before all bytes are known to be the right ones (R5). */
-    return finish_reading(t, err);
+    if (r == 0)
+        return cb_unpack_read(j, &u, res, err);
+    j->source->ops->close(j->source);
+    return r;
 }
 
-static int with_tree(struct intake *t, struct cb_error *err)
+/* ---- the intake ---- */
+
+static int read_layer(const struct cb_layer_intake *o, int root_fd, struct cb_unpack_result *res, struct cb_error *err)
 {
-    struct cb_store *s = t->o->store;
+    struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
+    cb_lower_store_init(&lower, o);
+    struct cb_unpack_job j = {
+        .source = o->source, .root_fd = root_fd, .single_id = o->single_id, .diff_id = o->diff_id,
+        .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel, .on_progress = o->on_progress,
+        .arg = o->arg,
+    };
+    return read_here(&j, res, err);
+}
+
+static int fill_tree(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, struct cb_unpack_result *res,
+                     struct cb_error *err)
+{
+    cb_autoclose int root = cb_path_openat(tmp->fd, "fs", O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    if (root < 0) {
+        o->source->ops->close(o->source);
+        return cb_error_sys(err, CB_ELOCAL, -root, "open the directory to unpack to");
+    }
+    struct cb_unpack_marks_options mo = { root, o->userxattr, o->single_id };
+    /* Nothing gets its name before all bytes are known to be the right ones (R5). */
+    int r = read_layer(o, root, res, err);
+    return r < 0 ? r : cb_unpack_marks_apply(&res->marks, &mo, err);
+}
+
+static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)
+{
     struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    int r = cb_store_tmp_new(s, "layer", &tmp, err);
-    if (r < 0 || (r = unpack_tree(t, &tmp, err)) < 0)
+    int r = cb_store_tmp_new(o->store, "layer", &tmp, err);
+    if (r < 0) {
+        o->source->ops->close(o->source);
         return r;
-    return cb_store_tree_publish(s, &tmp, "fs", &t->diff_id, err);
+    }
+    r = fill_tree(o, &tmp, res, err);
+    return r < 0 ? r : cb_store_tree_publish(o->store, &tmp, "fs", &res->diff_id, err);
 }
 
 static bool has_tree(const struct cb_layer_intake *o)
@@ -58,29 +105,16 @@ static bool has_tree(const struct cb_layer_intake *o)
     return cb_digest_is_set(&o->diff_id) && cb_store_tree_open(o->store, &o->diff_id, &fd, NULL) == 0;
 }
 
-static int take_in(struct intake *t, struct cb_error *err)
+static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)
 {
-    int r;
-    if (t->o->want_tree && !has_tree(t->o)) {
-        r = with_tree(t, err);
-    } else {
-        r = cb_unpack_layer(NULL, t->reader, t->o, err);
-        if (r == 0)
-            r = finish_reading(t, err);
-    }
-    return r < 0 ? r : cb_store_toc_put(t->o->store, &t->diff_id, t->toc, err);
+    int r = o->want_tree && !has_tree(o) ? with_tree(o, res, err) : read_layer(o, -1, res, err);
+    return r < 0 ? r : cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
 }
 
 int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
 {
-    struct cb_layer_read_options ro = { .source = o->source, .max_size = o->max_size, .cancel = o->cancel };
-    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
-    if (!reader)
-        return -CB_EVERIFY;
-    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
-    struct intake t = { .o = o, .reader = reader };
-    int r = take_in(&t, err);
-    toc = t.toc;
+    struct cb_unpack_result res CB_CLEANUP(cb_unpack_result_done) = { 0 };
+    int r = take_in(o, &res, err);
     if (r < 0) {
         char text[CB_DIGEST_TEXT_MAX];
         if (cb_digest_is_set(&o->diff_id))
@@ -90,12 +124,12 @@ int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, 
         return r;
     }
     if (o->on_progress)
-        o->on_progress(o->arg, t.size);
+        o->on_progress(o->arg, res.size);
     if (diff_id)
-        *diff_id = t.diff_id;
+        *diff_id = res.diff_id;
     if (size)
-        *size = t.size;
+        *size = res.size;
     if (o->toc)
-        *o->toc = CB_TAKE(toc);
+        *o->toc = CB_TAKE(res.toc);
     return 0;
 }

@@ -7,16 +7,17 @@
 #include "util/path.h"
 
 /* Layers are unpacked side by side: those below may still be on their way. A failure there is told there. */
-static void load_tocs(struct cb_unpack *u)
+static void load_tocs(struct cb_lower_store *l)
 {
-    if (u->lower_tocs || !u->o.n_lower)
+    const struct cb_layer_intake *o = l->o;
+    if (l->tocs || !o->n_lower)
         return;
-    u->lower_tocs = cb_calloc(u->o.n_lower, sizeof *u->lower_tocs);
-    if (u->o.need_lower && u->o.need_lower(u->o.need_lower_arg, false, NULL) < 0)
+    l->tocs = cb_calloc(o->n_lower, sizeof *l->tocs);
+    if (o->need_lower && o->need_lower(o->need_lower_arg, false, NULL) < 0)
         return;
-    for (size_t i = 0; i < u->o.n_lower; i++)
-        if (cb_store_toc_get(u->o.store, &u->o.lower[i], &u->lower_tocs[i], NULL) < 0)
-            u->lower_tocs[i] = NULL;
+    for (size_t i = 0; i < o->n_lower; i++)
+        if (cb_store_toc_get(o->store, &o->lower[i], &l->tocs[i], NULL) < 0)
+            l->tocs[i] = NULL;
 }
 
 /* What one layer says of exactly this path. *covers: what layers below it have there does not count. */
@@ -40,11 +41,11 @@ static const struct cb_entry *look(const struct cb_toc *t, const char *path, boo
 }
 
 /* The entry of path in the topmost lower layer that has one; *layer is its index. */
-static const struct cb_entry *find(struct cb_unpack *u, const char *path, size_t *layer)
+static const struct cb_entry *find(struct cb_lower_store *l, const char *path, size_t *layer)
 {
-    load_tocs(u);
-    for (size_t i = u->o.n_lower; i-- > 0;) {
-        const struct cb_toc *t = u->lower_tocs[i];
+    load_tocs(l);
+    for (size_t i = l->o->n_lower; i-- > 0;) {
+        const struct cb_toc *t = l->tocs[i];
         bool covers = false;
         if (!t)
             continue;
@@ -61,45 +62,76 @@ static const struct cb_entry *find(struct cb_unpack *u, const char *path, size_t
     return NULL;
 }
 
-const struct cb_entry *cb_lower_dir(struct cb_unpack *u, const char *path)
+static const struct cb_entry *lower_dir(struct cb_lower *base, const char *path)
 {
+    struct cb_lower_store *l = (struct cb_lower_store *)base;
     size_t layer = 0;
-    const struct cb_entry *e = *path ? find(u, path, &layer) : NULL;
+    const struct cb_entry *e = *path ? find(l, path, &layer) : NULL;
     return e && e->type == CB_ENTRY_DIR ? e : NULL;
 }
 
-static int copy_from_tree(struct cb_unpack *u, const struct cb_digest *diff_id, const struct cb_entry *e, int to,
-                          struct cb_error *err)
+static int open_in_tree(struct cb_lower_store *l, const struct cb_digest *diff_id, const struct cb_entry *e, int *fd,
+                        struct cb_error *err)
 {
+    const struct cb_layer_intake *o = l->o;
     cb_autoclose int fs = -1;
-    int r = u->o.need_lower ? u->o.need_lower(u->o.need_lower_arg, true, err) : 0;
+    int r = o->need_lower ? o->need_lower(o->need_lower_arg, true, err) : 0;
     if (r == 0)
-        r = cb_store_tree_open(u->o.store, diff_id, &fs, err);
+        r = cb_store_tree_open(o->store, diff_id, &fs, err);
     if (r < 0)
         return r;
     cb_autoclose int in = cb_path_openat(fs, e->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
     if (in < 0)
         return cb_error_sys(err, CB_ELOCAL, -in, "open %s of a lower layer", e->path);
     struct stat st;
-    uint64_t copied = 0;
     if (fstat(in, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != e->size)
         return cb_error_set(err, CB_EVERIFY, "%s of a lower layer is not what its table says", e->path);
-    return cb_fd_copy(in, to, UINT64_MAX, &copied, err);
+    *fd = CB_TAKE_FD(in);
+    return 0;
+}
+
+static int lower_file(struct cb_lower *base, const char *path, const struct cb_entry **out, int *fd,
+                      struct cb_error *err)
+{
+    struct cb_lower_store *l = (struct cb_lower_store *)base;
+    size_t layer = 0;
+    const struct cb_entry *e = find(l, path, &layer);
+    if (e && e->type == CB_ENTRY_HARDLINK)
+        e = cb_toc_find(l->tocs[layer], e->link);
+    *out = e;
+    if (e && e->type == CB_ENTRY_SYMLINK)
+        return 0;
+    if (!e || e->type != CB_ENTRY_FILE)
+        return cb_error_set(err, CB_ENOTFOUND, "no lower layer has the file %s", path);
+    return open_in_tree(l, &l->o->lower[layer], e, fd, err);
+}
+
+void cb_lower_store_init(struct cb_lower_store *l, const struct cb_layer_intake *o)
+{
+    static const struct cb_lower_ops ops = { lower_dir, lower_file };
+    *l = (struct cb_lower_store){ .base = { &ops }, .o = o };
+}
+
+void cb_lower_store_done(struct cb_lower_store *l)
+{
+    for (size_t i = 0; l->tocs && i < l->o->n_lower; i++)
+        cb_toc_unref(l->tocs[i]);
+    free(l->tocs);
 }
 
 int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_place *to, struct cb_error *err)
 {
-    size_t layer = 0;
-    const struct cb_entry *e = find(u, path, &layer);
-    if (e && e->type == CB_ENTRY_HARDLINK)
-        e = cb_toc_find(u->lower_tocs[layer], e->link);
-    if (e && e->type == CB_ENTRY_SYMLINK)
-        return cb_unpack_symlink(u, e, to, err);
-    if (!e || e->type != CB_ENTRY_FILE)
+    const struct cb_entry *e = NULL;
+    cb_autoclose int in = -1, fd = -1;
+    uint64_t copied = 0;
+    if (!u->o.lower)
         return cb_error_set(err, CB_ENOTFOUND, "no lower layer has the file %s", path);
-    cb_autoclose int fd = -1;
-    int r = cb_unpack_create(u, e, to, &fd, err);
-    if (r < 0 || (r = copy_from_tree(u, &u->o.lower[layer], e, fd, err)) < 0)
+    int r = u->o.lower->ops->file(u->o.lower, path, &e, &in, err);
+    if (r < 0)
+        return r;
+    if (e->type == CB_ENTRY_SYMLINK)
+        return cb_unpack_symlink(u, e, to, err);
+    if ((r = cb_unpack_create(u, e, to, &fd, err)) < 0 || (r = cb_fd_copy(in, fd, UINT64_MAX, &copied, err)) < 0)
         return r;
     return cb_unpack_seal(u, e, fd, err);
 }

@@ -11,17 +11,36 @@
 /* ---- unpack.c, unpack_dir.c, unpack_entry.c: entries of layers to a directory ---- Nothing here goes by a path that
  * is not resolved below the root descriptor, and nothing but this writes below it. */
 struct cb_unpack_options {
-    struct cb_store *store; /* for `lower` */
-    int root_fd;            /* O_RDONLY or O_PATH; borrowed */
+    int root_fd; /* O_RDONLY or O_PATH; borrowed */
     /* several layers into one plain tree: whiteouts remove. Else one layer in overlay form */
     bool flat;
-    bool userxattr, single_id;
-    int64_t clamp_mtime;           /* newer times become this; INT64_MAX: none */
-    const struct cb_digest *lower; /* borrowed */
-    size_t n_lower;
-    int (*need_lower)(void *arg, bool trees, struct cb_error *err); /* as in cb_layer_intake */
-    void *need_lower_arg;
+    bool single_id;
+    int64_t clamp_mtime;    /* newer times become this; INT64_MAX: none */
+    struct cb_lower *lower; /* what the layers below have, or NULL; borrowed */
 };
+
+/* What takes more rights than unpacking needs, and is done to a tree when all else is: device nodes, overlayfs's
+ * marks. The unpacker puts a FIFO where a device goes, so that whatever comes later meets something there. */
+struct cb_unpack_marks {
+    struct cb_strvec opaque; /* directories, without links; "" is the root */
+    struct cb_hashmap *devices; /* path without links → struct cb_unpack_device, owned */
+};
+struct cb_unpack_device {
+    mode_t mode; /* with the type */
+    uint32_t dev_major, dev_minor, uid, gid;
+    int64_t mtime;
+};
+void cb_unpack_marks_init(struct cb_unpack_marks *m);
+void cb_unpack_marks_done(struct cb_unpack_marks *m);
+void cb_unpack_marks_add(struct cb_unpack_marks *m, const char *path, const struct cb_unpack_device *d);
+void cb_unpack_marks_forget(struct cb_unpack_marks *m, const char *path); /* a device at exactly that path */
+/* Device nodes that we may not make are left out. Times of the directories stay as they are. */
+struct cb_unpack_marks_options {
+    int root_fd;
+    bool userxattr, single_id;
+};
+int cb_unpack_marks_apply(const struct cb_unpack_marks *m, const struct cb_unpack_marks_options *o,
+                          struct cb_error *err) CB_WUR;
 
 /* A directory, whose attributes are set when nothing will be written into it any more. */
 struct cb_unpack_dir {
@@ -39,15 +58,14 @@ struct cb_unpack {
     struct cb_hashmap *dirs;      /* path → struct cb_unpack_dir */
     struct cb_hashmap *whiteouts; /* paths of overlay whiteouts that we made */
     struct cb_hashmap *own;       /* flat: paths that this layer has brought */
-    struct cb_hashmap *skipped;   /* device nodes that could not be made */
+    struct cb_unpack_marks marks;
     struct cb_hashmap *copies;    /* path in a lower layer → path of our copy, owned; for hard links */
     struct cb_strbuf at;          /* directory that at_fd is, as it was asked for */
     struct cb_strbuf at_real;     /* and without symbolic links */
     int at_fd;                    /* O_PATH, -1 for none */
     char *buf;                    /* for copying */
     mode_t umask;
-    bool chown_all;             /* we are not 0:0, so that files are not born so */
-    struct cb_toc **lower_tocs; /* parallel to o.lower, NULL where there is none; loaded at first need */
+    bool chown_all; /* we are not 0:0, so that files are not born so */
 };
 
 int cb_unpack_init(struct cb_unpack *u, const struct cb_unpack_options *o, struct cb_error *err) CB_WUR;
@@ -56,10 +74,33 @@ void cb_unpack_done(struct cb_unpack *u);
 /* All entries of a reader; u NULL: they are only gone through. */
 int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *r, const struct cb_layer_intake *o,
                     struct cb_error *err) CB_WUR;
-/* Sets the attributes of directories, deepest first. */
+/* Sets the attributes of directories, deepest first. What stands in u->marks is still to be done. */
 int cb_unpack_finish(struct cb_unpack *u, struct cb_error *err) CB_WUR;
 
 #define CB_UNPACK_BUF (256u << 10)
+
+/* ---- intake.c: a layer read through once ---- */
+struct cb_unpack_job {
+    struct cb_blob_source *source; /* taken */
+    int root_fd;                   /* an empty directory, borrowed; -1: only the table is made */
+    bool single_id;
+    struct cb_digest diff_id; /* expected, or NONE */
+    uint64_t max_size;
+    struct cb_lower *lower; /* borrowed */
+    const struct cb_cancel *cancel;
+    void (*on_progress)(void *arg, uint64_t uncompressed); /* or NULL */
+    void *arg;
+};
+struct cb_unpack_result {
+    struct cb_digest diff_id;
+    uint64_t size;
+    struct cb_toc *toc;
+    struct cb_unpack_marks marks; /* still to be applied */
+};
+void cb_unpack_result_done(struct cb_unpack_result *res);
+/* u: of root_fd, with the lower of the job, or NULL. */
+int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_unpack_result *res,
+                   struct cb_error *err) CB_WUR;
 
 struct cb_unpack_place;
 /* unpack_entry.c */
@@ -99,8 +140,24 @@ void cb_unpack_forget_below(struct cb_unpack *u, const char *path);
 int cb_unpack_remove_lower(struct cb_unpack *u, const char *path, bool below, struct cb_error *err) CB_WUR;
 
 /* lower.c */
-/* The directory as the lower layers list it, NULL where none does. Valid as long as u. */
-const struct cb_entry *cb_lower_dir(struct cb_unpack *u, const char *path);
+/* What the layers below have, found where it is known. */
+struct cb_lower;
+struct cb_lower_ops {
+    /* The directory as the lower layers list it, NULL where none does. Valid until the next call. */
+    const struct cb_entry *(*dir)(struct cb_lower *l, const char *path);
+    /* A FILE, with its bytes in *fd, or a SYMLINK. Valid until the next call. -CB_ENOTFOUND where none has it. */
+    int (*file)(struct cb_lower *l, const char *path, const struct cb_entry **e, int *fd, struct cb_error *err);
+};
+struct cb_lower {
+    const struct cb_lower_ops *ops;
+};
+struct cb_lower_store {
+    struct cb_lower base;
+    const struct cb_layer_intake *o; /* borrowed */
+    struct cb_toc **tocs;            /* parallel to o->lower, NULL where there is none; loaded at first need */
+};
+void cb_lower_store_init(struct cb_lower_store *l, const struct cb_layer_intake *o);
+void cb_lower_store_done(struct cb_lower_store *l);
 /* Copies a file of a lower layer's tree to the place, which is free. -CB_ENOTFOUND where none has it. */
 int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_place *to, struct cb_error *err)
     CB_WUR;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/xattr.h>
 
 #include "image/private.h"
 #include "util/alloc.h"
@@ -33,7 +32,7 @@ int cb_unpack_init(struct cb_unpack *u, const struct cb_unpack_options *o, struc
     u->dirs = cb_hashmap_new();
     u->whiteouts = cb_hashmap_new();
     u->own = cb_hashmap_new();
-    u->skipped = cb_hashmap_new();
+    cb_unpack_marks_init(&u->marks);
     u->copies = cb_hashmap_new();
     u->buf = cb_malloc(CB_UNPACK_BUF);
     u->umask = read_umask();
@@ -74,14 +73,11 @@ void cb_unpack_done(struct cb_unpack *u)
     free_copies(u->copies);
     cb_hashmap_free(u->whiteouts);
     cb_hashmap_free(u->own);
-    cb_hashmap_free(u->skipped);
+    cb_unpack_marks_done(&u->marks);
     cb_strbuf_done(&u->at);
     cb_strbuf_done(&u->at_real);
     cb_close_p(&u->at_fd);
     free(u->buf);
-    for (size_t i = 0; u->lower_tocs && i < u->o.n_lower; i++)
-        cb_toc_unref(u->lower_tocs[i]);
-    free(u->lower_tocs);
     *u = (struct cb_unpack){ .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
 }
 
@@ -120,21 +116,13 @@ static int deepest_first(const void *a, const void *b)
 
 static void inherit(struct cb_unpack *u, struct cb_unpack_dir *d)
 {
-    const struct cb_entry *e = d->listed ? NULL : cb_lower_dir(u, d->path);
+    const struct cb_entry *e = d->listed || !u->o.lower ? NULL : u->o.lower->ops->dir(u->o.lower, d->path);
     if (!e)
         return;
     d->mode = e->mode;
     d->uid = e->uid;
     d->gid = e->gid;
     d->mtime = CB_MIN(e->mtime, u->o.clamp_mtime);
-}
-
-static int mark_opaque(struct cb_unpack *u, int fd, const char *path, struct cb_error *err)
-{
-    const char *name = u->o.userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque";
-    if (fsetxattr(fd, name, "y", 1, 0) == 0)
-        return 0;
-    return cb_error_sys(err, CB_ELOCAL, errno, "set %s on %s", name, path);
 }
 
 static int finish_dir(struct cb_unpack *u, struct cb_unpack_dir *d, struct cb_error *err)
@@ -144,8 +132,8 @@ static int finish_dir(struct cb_unpack *u, struct cb_unpack_dir *d, struct cb_er
         return cb_error_sys(err, CB_ELOCAL, -fd, "open directory %s again", d->path);
     int r = 0;
     inherit(u, d);
-    if (d->opaque && !u->o.flat && (r = mark_opaque(u, fd, d->path, err)) < 0)
-        return r;
+    if (d->opaque && !u->o.flat)
+        cb_strvec_push(&u->marks.opaque, d->path);
     if (d->path[0] == '\0' && !d->listed)
         return 0; /* the root, which layers seldom list */
     if (!u->o.single_id && (d->uid || d->gid || u->chown_all) && fchown(fd, d->uid, d->gid) < 0)

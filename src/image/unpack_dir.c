@@ -31,6 +31,19 @@ static bool at_or_below(const char *path, const char *top)
     return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
+static void forget_devices(struct cb_unpack *u, const char *path)
+{
+    size_t it = 0;
+    struct cb_strvec gone cb_cleanup_strvec = CB_STRVEC_INIT;
+    const char *k;
+    void *v;
+    while (cb_hashmap_next(u->marks.devices, &it, &k, &v))
+        if (at_or_below(k, path))
+            cb_strvec_push(&gone, k);
+    for (size_t i = 0; i < gone.n; i++)
+        cb_unpack_marks_forget(&u->marks, gone.v[i]);
+}
+
 void cb_unpack_forget_below(struct cb_unpack *u, const char *path)
 {
     size_t it = 0;
@@ -46,6 +59,7 @@ void cb_unpack_forget_below(struct cb_unpack *u, const char *path)
         free(d->xattrs);
         free(d);
     }
+    forget_devices(u, path);
 }
 
 /* Copies of files of lower layers that are about to go serve no further hard links. */
@@ -65,6 +79,7 @@ static void forget_copies(struct cb_unpack *u, const char *path)
 int cb_unpack_clear(struct cb_unpack *u, const struct cb_unpack_place *p, struct cb_error *err)
 {
     cb_hashmap_remove(u->whiteouts, p->path);
+    cb_unpack_marks_forget(&u->marks, p->path);
     if (cb_hashmap_size(u->copies))
         forget_copies(u, p->path);
     if (unlinkat(p->dirfd, p->base, 0) == 0 || errno == ENOENT)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #include "image/private.h"
@@ -128,20 +127,20 @@ int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struc
 static int put_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
                     struct cb_error *err)
 {
-    mode_t type = e->type == CB_ENTRY_FIFO ? S_IFIFO : e->type == CB_ENTRY_CHAR ? S_IFCHR : S_IFBLK;
-    dev_t dev = type == S_IFIFO ? 0 : makedev(e->dev_major, e->dev_minor);
     int r = cb_unpack_clear(u, p, err);
     if (r < 0)
         return r;
-    /* 0:0 is overlayfs's whiteout: an image must not make one of its own (A6). */
-    bool allowed = type != S_IFCHR || dev != 0;
-    if (!allowed || mknodat(p->dirfd, p->base, type | 0600, dev) < 0) {
-        if (allowed && errno != EPERM)
-            return cb_error_sys(err, CB_ELOCAL, errno, "create the device");
-        cb_hashmap_put(u->skipped, p->path, u);
-        return 0;
-    }
-    return set_node(u, e, p, err);
+    /* 0:0 is overlayfs's whiteout: an image must not make one of its own (A6). It is only kept in mind. */
+    if (mknodat(p->dirfd, p->base, S_IFIFO | 0600, 0) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "create the pipe or device");
+    if (e->type == CB_ENTRY_FIFO)
+        return set_node(u, e, p, err);
+    struct cb_unpack_device d = {
+        .mode = (e->mode & 07777) | (e->type == CB_ENTRY_CHAR ? S_IFCHR : S_IFBLK), .dev_major = e->dev_major,
+        .dev_minor = e->dev_minor, .uid = e->uid, .gid = e->gid, .mtime = mtime_of(u, e),
+    };
+    cb_unpack_marks_add(&u->marks, p->path, &d);
+    return 0;
 }
 
 static void copy_dir_xattrs(struct cb_unpack_dir *d, const struct cb_entry *e)
@@ -239,10 +238,7 @@ static int put_hardlink(struct cb_unpack *u, const struct cb_entry *e, struct cb
         return r;
     if (strcmp(p.path, target.path) == 0)
         return cb_error_set(err, CB_EVERIFY, "hard link to itself");
-    if (cb_hashmap_get(u->skipped, target.path)) {
-        cb_hashmap_put(u->skipped, p.path, u);
-        return cb_unpack_clear(u, &p, err);
-    }
+    const struct cb_unpack_device *device = cb_hashmap_get(u->marks.devices, target.path);
     struct stat st;
     int bad = fstatat(dir, target.base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
     if (is_missing(u, &target, bad))
@@ -253,8 +249,11 @@ static int put_hardlink(struct cb_unpack *u, const struct cb_entry *e, struct cb
         return cb_error_set(err, CB_EVERIFY, "hard link to %s, which is a directory", e->link);
     if ((r = cb_unpack_clear(u, &p, err)) < 0)
         return r;
-    if (linkat(dir, target.base, p.dirfd, p.base, 0) == 0)
+    if (linkat(dir, target.base, p.dirfd, p.base, 0) == 0) {
+        if (device)
+            cb_unpack_marks_add(&u->marks, p.path, device);
         return 0;
+    }
     return cb_error_sys(err, errno == ENOENT ? CB_EVERIFY : CB_ELOCAL, errno, "hard link to %s", e->link);
 }
 

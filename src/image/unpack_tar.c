@@ -5,9 +5,12 @@ static int unpack(struct cb_unpack *u, struct cb_layer_reader *reader, const str
                   struct cb_error *err)
 {
     struct cb_layer_intake in = { .cancel = cancel };
+    struct cb_unpack_marks_options mo = { .root_fd = u->o.root_fd, .single_id = true };
     int r = cb_unpack_layer(u, reader, &in, err);
     if (r == 0)
         r = cb_unpack_finish(u, err);
+    if (r == 0)
+        r = cb_unpack_marks_apply(&u->marks, &mo, err);
     return r < 0 ? r : cb_layer_reader_finish(reader, NULL, NULL, NULL, NULL, err);
 }
 
