@@ -14,6 +14,7 @@ struct cb_plain {
     struct cb_ring *ring;
     pthread_t thread;
     bool running;
+    size_t lent; /* bytes in the ring that the reader looks at */
     /* Written by the thread before it ends. */
     int result;
     struct cb_error err;
@@ -31,28 +32,22 @@ static int handle_chunk(struct cb_plain *p, const uint8_t *buf, size_t n)
     return cb_tar_guard_feed(p->guard, buf, n, &p->err);
 }
 
-/* False once the reader has gone. */
-static bool hand_over(struct cb_plain *p, const uint8_t *buf, size_t n)
-{
-    for (size_t done = 0, k; done < n; done += k)
-        if (!(k = cb_ring_write(p->ring, buf + done, n - done)))
-            return false;
-    return true;
-}
-
-static int pump(struct cb_plain *p, uint8_t *buf)
+/* Straight into the ring. What the guard refuses is not shown to the reader. */
+static int pump(struct cb_plain *p)
 {
     for (;;) {
-        size_t n;
+        void *at;
+        size_t room = cb_ring_reserve(p->ring, &at), n;
+        if (!room)
+            return 0; /* the reader has gone */
         int r = cb_cancel_check(p->o.cancel, &p->err);
-        if (r < 0 || (r = cb_inflate_read(p->inflate, buf, CHUNK, &n, &p->err)) < 0)
+        if (r < 0 || (r = cb_inflate_read(p->inflate, at, CB_MIN(room, CHUNK), &n, &p->err)) < 0)
             return r;
         if (!n)
             break;
-        if ((r = handle_chunk(p, buf, n)) < 0)
+        if ((r = handle_chunk(p, at, n)) < 0)
             return r;
-        if (!hand_over(p, buf, n))
-            return 0;
+        cb_ring_commit(p->ring, n);
     }
     p->whole = true;
     return cb_tar_guard_end(p->guard, &p->err);
@@ -61,8 +56,7 @@ static int pump(struct cb_plain *p, uint8_t *buf)
 static void *run(void *arg)
 {
     struct cb_plain *p = arg;
-    cb_autofree uint8_t *buf = cb_malloc(CHUNK);
-    p->result = pump(p, buf);
+    p->result = pump(p);
     cb_ring_close_write(p->ring);
     return NULL;
 }
@@ -105,9 +99,19 @@ void cb_plain_free(struct cb_plain *p)
     free(p);
 }
 
-size_t cb_plain_read(struct cb_plain *p, void *buf, size_t n)
+static void give_back(struct cb_plain *p)
 {
-    return cb_ring_read(p->ring, buf, n);
+    if (p->lent)
+        cb_ring_release(p->ring, p->lent);
+    p->lent = 0;
+}
+
+/* Not all that is there: the thread goes on in the rest. */
+size_t cb_plain_next(struct cb_plain *p, const void **at)
+{
+    give_back(p);
+    p->lent = CB_MIN(cb_ring_peek(p->ring, at), CHUNK);
+    return p->lent;
 }
 
 bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out)
@@ -117,8 +121,8 @@ bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out)
 
 int cb_plain_finish(struct cb_plain *p, struct cb_plain_result *out, struct cb_error *err)
 {
-    char sink[16 << 10];
-    while (p->running && cb_ring_read(p->ring, sink, sizeof sink))
+    const void *at;
+    while (p->running && cb_plain_next(p, &at))
         ;
     join(p);
     if (p->result < 0)

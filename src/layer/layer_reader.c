@@ -5,13 +5,10 @@
 #include "layer/reader_priv.h"
 #include "util/alloc.h"
 
-#define CHUNK ((size_t)256 << 10)
-
 struct cb_layer_reader {
     struct cb_layer_read_options o;
     struct cb_plain *plain;
     struct archive *a;
-    uint8_t *buf;              /* what libarchive reads from */
     uint64_t fed;              /* bytes that libarchive got */
     struct cb_entry_maker maker;
     struct cb_toc_builder *builder;
@@ -31,11 +28,11 @@ struct cb_layer_reader {
 static la_ssize_t on_read(CB_UNUSED struct archive *a, void *arg, const void **buf)
 {
     struct cb_layer_reader *r = arg;
-    size_t n = cb_plain_read(r->plain, r->buf, CHUNK);
-    *buf = r->buf;
+    static const char zeros[CB_TAR_BLOCK];
+    size_t n = cb_plain_next(r->plain, buf);
     if (n == 0) {
         n = cb_tar_padding(r->fed);
-        memset(r->buf, 0, n);
+        *buf = zeros;
     }
     r->fed += n;
     return (la_ssize_t)n;
@@ -56,7 +53,6 @@ struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *
     r->o = *o;
     if (!r->o.max_entries || r->o.max_entries > CB_MAX_LAYER_ENTRIES)
         r->o.max_entries = CB_MAX_LAYER_ENTRIES;
-    r->buf = cb_malloc(CHUNK);
     r->builder = cb_toc_builder_new();
     r->hasher = cb_hasher_new(CB_DIGEST_SHA256);
     r->inline_data = (struct cb_strbuf)CB_STRBUF_INIT;
@@ -83,7 +79,6 @@ void cb_layer_reader_free(struct cb_layer_reader *r)
     cb_strbuf_done(&r->maker.path);
     cb_strbuf_done(&r->maker.link);
     cb_strbuf_done(&r->maker.scratch);
-    free(r->buf);
     free(r);
 }
 

@@ -25,8 +25,8 @@ struct cb_plain_result {
 /* NULL and err; the source is closed either way. */
 struct cb_plain *cb_plain_start(const struct cb_plain_options *o, struct cb_error *err);
 void cb_plain_free(struct cb_plain *p); /* stops the thread where it runs */
-/* Up to n bytes; 0 at the end, and on failure, which cb_plain_finish then tells. */
-size_t cb_plain_read(struct cb_plain *p, void *buf, size_t n);
+/* More bytes, valid until the next call; 0 at the end, and on failure, which cb_plain_finish then tells. */
+size_t cb_plain_next(struct cb_plain *p, const void **at);
 /* What the guard has seen; the member of a header that was read is always known. */
 bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out);
 /* Reads what is left and waits for the thread. */

@@ -79,26 +79,72 @@ static void copy_out(const struct cb_ring *r, size_t at, void *buf, size_t n)
         memcpy((char *)buf + until_end, r->buf, n - until_end);
 }
 
+/* Under the lock. */
+static void wait_for_room(struct cb_ring *r)
+{
+    while (r->len == r->cap && !r->reader.closed)
+        wait_in(r, &r->writer);
+}
+
+static void wait_for_data(struct cb_ring *r)
+{
+    while (r->len == 0 && !r->writer.closed)
+        wait_in(r, &r->reader);
+}
+
+size_t cb_ring_reserve(struct cb_ring *r, void **p)
+{
+    pthread_mutex_lock(&r->lock);
+    wait_for_room(r);
+    size_t at = (r->head + r->len) % r->cap;
+    size_t n = r->reader.closed ? 0 : CB_MIN(r->cap - r->len, r->cap - at);
+    pthread_mutex_unlock(&r->lock);
+    *p = r->buf + at;
+    return n;
+}
+
+void cb_ring_commit(struct cb_ring *r, size_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->len += n;
+    unlock_and_notify(r, &r->reader);
+}
+
+size_t cb_ring_peek(struct cb_ring *r, const void **p)
+{
+    pthread_mutex_lock(&r->lock);
+    wait_for_data(r);
+    size_t n = CB_MIN(r->len, r->cap - r->head);
+    *p = r->buf + r->head;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+void cb_ring_release(struct cb_ring *r, size_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->head = (r->head + n) % r->cap;
+    r->len -= n;
+    unlock_and_notify(r, &r->writer);
+}
+
 static size_t ring_write(struct cb_ring *r, const void *buf, size_t n, bool block, bool *closed)
 {
     if (n == 0)
         block = false;
     pthread_mutex_lock(&r->lock);
-    while (block && r->len == r->cap && !r->reader.closed)
-        wait_in(r, &r->writer);
+    if (block)
+        wait_for_room(r);
     *closed = r->reader.closed;
     size_t take = r->reader.closed ? 0 : CB_MIN(n, r->cap - r->len);
     size_t at = (r->head + r->len) % r->cap;
-    if (take == 0) {
+    if (take == 0)
         r->writer.wants = n > 0 && !r->reader.closed;
-        pthread_mutex_unlock(&r->lock);
-        return 0;
-    }
     pthread_mutex_unlock(&r->lock);
+    if (take == 0)
+        return 0;
     copy_in(r, at, buf, take);
-    pthread_mutex_lock(&r->lock);
-    r->len += take;
-    unlock_and_notify(r, &r->reader);
+    cb_ring_commit(r, take);
     return take;
 }
 
@@ -107,22 +153,18 @@ static size_t ring_read(struct cb_ring *r, void *buf, size_t n, bool block, bool
     if (n == 0)
         block = false;
     pthread_mutex_lock(&r->lock);
-    while (block && r->len == 0 && !r->writer.closed)
-        wait_in(r, &r->reader);
+    if (block)
+        wait_for_data(r);
     *ended = r->len == 0 && r->writer.closed;
     size_t take = CB_MIN(n, r->len);
     size_t at = r->head;
-    if (take == 0) {
+    if (take == 0)
         r->reader.wants = n > 0 && !r->writer.closed;
-        pthread_mutex_unlock(&r->lock);
-        return 0;
-    }
     pthread_mutex_unlock(&r->lock);
+    if (take == 0)
+        return 0;
     copy_out(r, at, buf, take);
-    pthread_mutex_lock(&r->lock);
-    r->head = (r->head + take) % r->cap;
-    r->len -= take;
-    unlock_and_notify(r, &r->writer);
+    cb_ring_release(r, take);
     return take;
 }
 

@@ -34,6 +34,12 @@ size_t cb_ring_try_write(struct cb_ring *r, const void *buf, size_t n, bool *clo
 /* Blocks until something can be read; 0 at the end (writer closed and all read). */
 size_t cb_ring_read(struct cb_ring *r, void *buf, size_t n);
 size_t cb_ring_try_read(struct cb_ring *r, void *buf, size_t n, bool *ended);
+/* The same in place: blocks until there is room or data, and tells where it is and how much in one piece; 0 where write
+ * and read give 0. What was used of it (all, a part, nothing) is then committed or released. */
+size_t cb_ring_reserve(struct cb_ring *r, void **p);
+void cb_ring_commit(struct cb_ring *r, size_t n);
+size_t cb_ring_peek(struct cb_ring *r, const void **p);
+void cb_ring_release(struct cb_ring *r, size_t n);
 void cb_ring_close_write(struct cb_ring *r);
 void cb_ring_close_read(struct cb_ring *r);
 /* Called (from the other side's thread, outside the lock) when room or data appears after a try_* that got 0. */

@@ -174,6 +174,48 @@ static void test_ring_two_threads(void **state)
     }
 }
 
+static void *produce_in_place(void *arg)
+{
+    struct cb_ring *r = arg;
+    void *p;
+    size_t n, total = 0;
+    while (total < 100000 && (n = cb_ring_reserve(r, &p)) > 0) {
+        n = CB_MIN(n, 1 + total % 700); /* never all of it */
+        n = CB_MIN(n, 100000 - total);
+        for (size_t i = 0; i < n; i++)
+            ((unsigned char *)p)[i] = (unsigned char)((total + i) * 7);
+        cb_ring_commit(r, n);
+        total += n;
+    }
+    cb_ring_close_write(r);
+    return NULL;
+}
+
+static void test_ring_in_place(void **state)
+{
+    (void)state;
+    static const size_t capacities[] = { 1, 7, 4096 };
+    for (size_t c = 0; c < CB_COUNTOF(capacities); c++) {
+        CB_AUTO(cb_ring_free) struct cb_ring *r = cb_ring_new(capacities[c]);
+        pthread_t t;
+        assert_int_equal(cb_thread_start(&t, "producer", produce_in_place, r, NULL), 0);
+        const void *p;
+        size_t n, total = 0;
+        while ((n = cb_ring_peek(r, &p)) > 0) {
+            n = CB_MIN(n, 1 + total % 300);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(((const unsigned char *)p)[i], (unsigned char)((total + i) * 7));
+            cb_ring_release(r, n);
+            total += n;
+        }
+        pthread_join(t, NULL);
+        assert_int_equal(total, 100000);
+        void *room;
+        cb_ring_close_read(r);
+        assert_int_equal(cb_ring_reserve(r, &room), 0);
+    }
+}
+
 static void test_ring_reader_leaves(void **state)
 {
     (void)state;
@@ -332,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_pool_is_parallel),
         cmocka_unit_test(test_pool_jobs_submit_jobs),
         cmocka_unit_test(test_ring_two_threads),
+        cmocka_unit_test(test_ring_in_place),
         cmocka_unit_test(test_ring_reader_leaves),
         cmocka_unit_test(test_ring_try),
         cmocka_unit_test(test_ring_close_wakes_asker),
