@@ -19,10 +19,12 @@ int cb_inflate_fill(struct cb_inflate_input *in, struct cb_error *err)
 {
     if (in->n || in->ended)
         return 0;
-    int r = cb_blob_read(in->src, in->buf, INPUT, &in->n, err);
+    const void *p = in->buf;
+    int r = in->src->ops->lend ? in->src->ops->lend(in->src, &p, &in->n, err)
+                               : cb_blob_read(in->src, in->buf, INPUT, &in->n, err);
     if (r < 0)
         return r;
-    in->p = in->buf;
+    in->p = p;
     in->ended = !in->n;
     return 0;
 }

@@ -13,6 +13,8 @@ struct cb_blob_source_ops {
     void (*close)(struct cb_blob_source *s); /* frees s */
     /* The next read is from this byte on; NULL: only forward, by reading. */
     int (*seek)(struct cb_blob_source *s, uint64_t offset, struct cb_error *err);
+    /* As read, but of bytes where they are, valid until the next call; NULL: only by reading. */
+    int (*lend)(struct cb_blob_source *s, const void **p, size_t *got, struct cb_error *err);
 };
 struct cb_blob_source {
     const struct cb_blob_source_ops *ops;
