@@ -43,9 +43,9 @@ static int finish_output(int status)
     return status ? status : 6;
 }
 
-static int run_verb(const struct cb_verb *v, int argc, char **argv)
+static int run_verb(const struct cb_verb *v, int argc, char **argv, char **all)
 {
-    struct cb_process p = { .started_as_root = geteuid() == 0 };
+    struct cb_process p = { .started_as_root = geteuid() == 0, .argv = all };
     struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
     int status = 0;
     int r = cb_process_prepare(&p, v, &err);
@@ -56,7 +56,7 @@ static int run_verb(const struct cb_verb *v, int argc, char **argv)
         status = fail(&p, &err);
         status = status == CB_ESTEP && wanted ? wanted : status;
     }
-    cb_cancel_free(p.cancel);
+    cb_process_done(&p);
     return finish_output(status);
 }
 
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
     umask(022);
     signal(SIGPIPE, SIG_IGN);
     if (argc > 0 && !strcmp(cb_path_base(argv[0]), "executor"))
-        return run_verb(&cb_verb_executor, argc - 1, argv + 1);
+        return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     const char *name = argc > 1 ? argv[1] : NULL;
     if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
         return help(argc > 2 ? argv[2] : NULL);
@@ -88,5 +88,5 @@ int main(int argc, char **argv)
             fprintf(stderr, "cbpush: name a verb: `cbpush help` lists them\n");
         return 2;
     }
-    return run_verb(v, argc - 2, argv + 2);
+    return run_verb(v, argc - 2, argv + 2, argv);
 }

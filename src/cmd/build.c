@@ -123,5 +123,6 @@ const struct cb_verb cb_verb_build = {
     .options = build_opts,
     .groups = build_groups,
     .userns = true,
+    .reads_layers = true,
     .run = run,
 };

@@ -12,12 +12,14 @@
 struct cb_process {
     struct cb_cancel *cancel;
     bool started_as_root;
+    char **argv;               /* of main */
     int id_mode;               /* enum cb_id_mode, of exec/exec.h */
 };
 
 struct cb_verb;
 /* Before any thread exists: the user namespace where the verb works on trees, limits, signals. */
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err) CB_WUR;
+void cb_process_done(struct cb_process *p);
 
 /* Where `cbpush help` lists it. */
 enum cb_topic { CB_TOPIC_IMAGES, CB_TOPIC_BUILD, CB_TOPIC_REGISTRY, CB_TOPIC_HOUSE };
@@ -33,6 +35,7 @@ struct cb_verb {
     const struct cb_opt_group *groups; /* more of them, or NULL */
     const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
+    bool reads_layers;         /* into the store: in processes of their own */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);

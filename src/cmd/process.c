@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
 #include "exec/exec.h"
+#include "image/image.h"
 #include "util/fd.h"
 
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
@@ -10,7 +11,16 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
     p->id_mode = (int)mode;
     if (r < 0)
         return r;
+    if (v->reads_layers)
+        cb_helpers_start(&(struct cb_helper_options){ .argv = p->argv });
     cb_fd_raise_limit();
     p->cancel = cb_cancel_new(NULL);
     return cb_cancel_on_signals(p->cancel, err);
+}
+
+void cb_process_done(struct cb_process *p)
+{
+    cb_helpers_stop();
+    cb_cancel_free(p->cancel);
+    p->cancel = NULL;
 }

@@ -66,6 +66,19 @@ struct cb_layer_intake {
 int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
     CB_WUR;
 
+/* ---- the processes that layers are read in: helper.h inside of image ---- */
+struct cb_helper_options {
+    char **argv; /* of main: what it says is wiped from the memory of the server; or NULL */
+    /* Tests: called in the helper once it is shut in. NULL or "": it goes on; else it fails with that text. */
+    const char *(*hook)(int root_fd);
+};
+/* Once, before there are threads; from then on cb_image_intake reads in helpers. Where no process can be had it reads
+ * in this one, as it does without this call. */
+void cb_helpers_start(const struct cb_helper_options *o);
+void cb_helpers_stop(void);
+/* Starts one below a directory, and tells what held it: enum cb_confine of util/confine.h. */
+int cb_helpers_try(int root_fd, unsigned *held, struct cb_error *err) CB_WUR;
+
 /* ---- file contents of a layer list ---- */
 /* Readers of single files: taken from trees that are there, else from one pass over the layer's blob. */
 struct cb_files;

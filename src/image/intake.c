@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 
-#include "image/private.h"
+#include "image/helper.h"
 #include "util/path.h"
 
 /* ---- reading, and unpacking to root_fd unless it is -1: all of it on the blob's word alone ---- */
@@ -10,7 +10,7 @@ static int finish_reading(const struct cb_unpack_job *j, struct cb_layer_reader 
                           struct cb_error *err)
 {
     const struct cb_digest *expect = cb_digest_is_set(&j->diff_id) ? &j->diff_id : NULL;
-    return cb_layer_reader_finish(reader, expect, &res->diff_id, &res->size, &res->toc, err);
+    return cb_layer_reader_finish(reader, expect, &res->diff_id, &res->size, j->raw ? NULL : &res->toc, err);
 }
 
 static int unpack_tree(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_layer_reader *reader,
@@ -37,9 +37,16 @@ void cb_unpack_result_done(struct cb_unpack_result *res)
 int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_unpack_result *res,
                    struct cb_error *err)
 {
-    struct cb_layer_read_options ro = { .source = j->source, .max_size = j->max_size, .cancel = j->cancel };
+    struct cb_layer_read_options ro = { .source = j->source, .raw_tar_ok = j->raw, .max_size = j->max_size,
+                                        .cancel = j->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
     return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;
+}
+
+struct cb_unpack_options cb_unpack_options_of(const struct cb_unpack_job *j)
+{
+    return (struct cb_unpack_options){ .root_fd = j->root_fd, .flat = j->raw, .single_id = j->single_id,
+                                       .clamp_mtime = INT64_MAX, .lower = j->lower };
 }
 
 /* ---- here ---- */
@@ -48,15 +55,18 @@ static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res
 {
     if (j->root_fd < 0)
         return cb_unpack_read(j, NULL, res, err);
-    struct cb_unpack_options uo = {
-        .root_fd = j->root_fd, .single_id = j->single_id, .clamp_mtime = INT64_MAX, .lower = j->lower
-    };
+    struct cb_unpack_options uo = cb_unpack_options_of(j);
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);
     if (r == 0)
         return cb_unpack_read(j, &u, res, err);
     j->source->ops->close(j->source);
     return r;
+}
+
+int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err)
+{
+    return cb_helper_is_there() ? cb_helper_read(j, res, err) : read_here(j, res, err);
 }
 
 /* ---- the intake ---- */
@@ -70,7 +80,7 @@ static int read_layer(const struct cb_layer_intake *o, int root_fd, struct cb_un
         .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel, .on_progress = o->on_progress,
         .arg = o->arg,
     };
-    return read_here(&j, res, err);
+    return cb_unpack_run(&j, res, err);
 }
 
 static int fill_tree(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, struct cb_unpack_result *res,

@@ -84,6 +84,7 @@ struct cb_unpack_job {
     struct cb_blob_source *source; /* taken */
     int root_fd;                   /* an empty directory, borrowed; -1: only the table is made */
     bool single_id;
+    bool raw; /* an archive, no layer: names have no whiteout meaning, and no table is made */
     struct cb_digest diff_id; /* expected, or NONE */
     uint64_t max_size;
     struct cb_lower *lower; /* borrowed */
@@ -98,7 +99,10 @@ struct cb_unpack_result {
     struct cb_unpack_marks marks; /* still to be applied */
 };
 void cb_unpack_result_done(struct cb_unpack_result *res);
-/* u: of root_fd, with the lower of the job, or NULL. */
+/* In a helper where there are some, else here. */
+int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err) CB_WUR;
+/* The work itself. u: initialised by the options, or NULL where there is no root_fd. */
+struct cb_unpack_options cb_unpack_options_of(const struct cb_unpack_job *j);
 int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_unpack_result *res,
                    struct cb_error *err) CB_WUR;
 
