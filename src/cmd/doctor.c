@@ -4,6 +4,8 @@
 
 #include "cmd/session.h"
 #include "oci/json.h"
+#include "util/alloc.h"
+#include "util/confine.h"
 
 struct doctor_options {
     struct cb_common common;
@@ -44,6 +46,53 @@ static void print_json(const struct cb_probes *p)
     fputs(sb.buf, stdout);
 }
 
+/* ---- the processes that layers are read in ---- */
+
+static const struct {
+    enum cb_confine wall;
+    const char *there, *missing, *remedy;
+} walls[] = {
+    { CB_CONFINE_CALLS, "filtered system calls", "no filter of system calls",
+      "use a kernel with CONFIG_SECCOMP_FILTER" },
+    { CB_CONFINE_ROOT, "a root of their own", "no root of their own", "give the container CAP_SYS_CHROOT" },
+    { CB_CONFINE_LANDLOCK, "Landlock", "no Landlock",
+      "use Linux 5.19 or newer with landlock in its list of security modules (lsm=)" },
+};
+
+static struct cb_probe layers_probe(unsigned held, int r, const struct cb_error *err)
+{
+    struct cb_probe p = { .name = cb_strdup("layers"), .state = r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK };
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_adds(&text, r < 0 ? "read in this process: " : "read in processes of their own:");
+    if (r < 0)
+        cb_strbuf_adds(&text, cb_error_text(err));
+    for (size_t i = 0; r == 0 && i < CB_COUNTOF(walls); i++) {
+        bool there = held & walls[i].wall;
+        cb_strbuf_addf(&text, "%s %s", i ? "," : "", there ? walls[i].there : walls[i].missing);
+        if (there)
+            continue;
+        if (!p.remedy)
+            p.remedy = cb_strdup(walls[i].remedy);
+        p.state = CB_PROBE_MISSING;
+    }
+    p.detail = cb_strdup(text.buf);
+    return p;
+}
+
+static int probe_layers(struct cb_store *s, struct cb_probes *out, struct cb_error *err)
+{
+    struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    unsigned held = 0;
+    int r = cb_store_tmp_new(s, "doctor", &tmp, err);
+    if (r < 0)
+        return r;
+    r = cb_helpers_try(tmp.fd, &held, &e);
+    CB_GROW(out->v, out->n, out->cap);
+    out->v[out->n++] = layers_probe(held, r, &e);
+    return 0;
+}
+
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
@@ -58,6 +107,8 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     r = cb_session_store(&s, p, &o.common, err);
     if (r == 0)
         r = cb_exec_probe(cb_store_root_fd(s.store), (enum cb_id_mode)p->id_mode, &probes, err);
+    if (r == 0)
+        r = probe_layers(s.store, &probes, err);
     if (r == 0 && o.json)
         print_json(&probes);
     else if (r == 0)
@@ -76,5 +127,6 @@ const struct cb_verb cb_verb_doctor = {
     .operands = "[OPTIONS]",
     .options = options,
     .userns = true,
+    .reads_layers = true,
     .run = run,
 };
