@@ -17,22 +17,23 @@
  * it is built and as it is sent). */
 #define MAX_MEMORY (UINT64_C(8) << 30)
 
-static void limit(unsigned what, rlim_t n)
+static void limit(unsigned what, rlim_t n, rlim_t grace)
 {
     struct rlimit was;
     if (getrlimit((__rlimit_resource_t)what, &was) < 0)
         return;
-    was.rlim_cur = was.rlim_max = CB_MIN(n, was.rlim_max);
+    was.rlim_cur = CB_MIN(n, was.rlim_max);
+    was.rlim_max = CB_MIN(n + grace, was.rlim_max);
     (void)setrlimit((__rlimit_resource_t)what, &was);
 }
 
 static void set_limits(void)
 {
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_NOFILE, MAX_FILES);
-    limit(RLIMIT_CPU, MAX_CPU_SECONDS);
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_NOFILE, MAX_FILES, 0);
+    limit(RLIMIT_CPU, MAX_CPU_SECONDS, 60); /* SIGXCPU says more than SIGKILL */
 #ifndef CB_SANITIZED /* it maps terabytes */
-    limit(RLIMIT_AS, (rlim_t)CB_MIN(MAX_MEMORY, (uint64_t)RLIM_INFINITY));
+    limit(RLIMIT_AS, (rlim_t)MAX_MEMORY, 0);
 #endif
 }
 

@@ -522,6 +522,7 @@ links()
     assert_contains "$output" 'auto takes chroot'
     assert_contains "$output" 'CAP_SYS_ADMIN'
     cbpush doctor --json | jq -e '[.[] | select(.name == "chroot isolation" and .state == "ok")] | length == 1'
+    cbpush doctor --json | jq -e '.[] | select(.name == "layers") | .detail | test("filtered system calls, a root of their own")'
 }
 
 @test "as an ordinary user in a default container: exit 6, and what helps" {
