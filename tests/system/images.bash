@@ -3,7 +3,7 @@
 # Base images that cbpush did not make: from Debian's packages, by umoci, pushed by skopeo. Loaded by helpers.bash.
 #
 #   make_busybox_layer DIR        a root file system of busybox-static in DIR
-#   make_busybox_image            an OCI layout with it, made once a file; prints its path; its tag is latest
+#   make_busybox_image            an OCI layout with it, made once a run; prints its path; its tag is latest
 #   make_debian_python            an OCI layout that stands for python:3.9-slim (Debian 11's python3.9 and pip), tag
 #                                 latest; made once and kept in CBPUSH_TEST_CACHE; prints its path. Needs the network
 #                                 the first time
@@ -47,13 +47,14 @@ rig_image()
 
 make_busybox_image()
 {
-    local dir=$BATS_FILE_TMPDIR/rig/busybox.oci
-    printf '%s\n' "$dir"
-    [ ! -d "$dir" ] || return 0
-    make_busybox_layer "$dir.rootfs" || return
-    rig_image "$dir.new" "$dir.rootfs" --config.cmd sh --config.env PATH=/usr/sbin:/usr/bin:/sbin:/bin || return
-    rm -rf "$dir.rootfs"
-    mv "$dir.new" "$dir"
+    rig_once busybox.oci rig_busybox_image
+}
+
+rig_busybox_image()
+{
+    make_busybox_layer "$1.rootfs" &&
+        rig_image "$1" "$1.rootfs" --config.cmd sh --config.env PATH=/usr/sbin:/usr/bin:/sbin:/bin &&
+        rm -rf "$1.rootfs"
 }
 
 push_busybox()

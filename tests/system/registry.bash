@@ -9,7 +9,7 @@
 #       --reader NAME:PASSWORD      may pull (--auth-token; repeatable)
 #       --anonymous GLOB            repositories that all may pull (--auth-token; repeatable)
 #       --client-certs              https, and only for clients with a certificate of the same CA (rig_client)
-#       --tls                       https by a certificate of the file's own CA (rig_ca)
+#       --tls                       https by a certificate of the run's own CA (rig_ca)
 #       --relative                  Locations without scheme and host
 #       --v3                        Distribution 3 instead of Debian's 2.8 (peers.bash)
 #       --storage DIR               keeps its data there, instead of in an empty directory of its own
@@ -38,27 +38,25 @@ rig_openssl()
     cb_quietly openssl openssl "$@"
 }
 
-# Makes the file's CA with a server certificate, and the token server's key, once.
+# The CA with a server certificate, and the token server's key.
 rig_pki()
 {
-    local dir=$BATS_FILE_TMPDIR/rig/pki
-    printf '%s\n' "$dir"
-    [ ! -d "$dir" ] || return 0
-    mkdir -p "$dir.new"
-    (
-        cd "$dir.new" || exit 1
-        rig_openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 30 -keyout ca.key -out ca.crt \
-            -subj '/CN=cbpush test CA' -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
-        rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout server.key -out server.csr -subj /CN=localhost
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test\nextendedKeyUsage=serverAuth\n' >server.ext
-        rig_openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile server.ext -out server.crt
-        rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout client.key -out client.csr -subj /CN=client
-        printf 'extendedKeyUsage=clientAuth\n' >client.ext
-        rig_openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile client.ext -out client.crt
-        rig_openssl req -x509 -newkey rsa:2048 -noenc -days 30 -keyout token.key -out token.crt -subj '/CN=cbpush test tokens'
-    ) || return 1
-    mv "$dir.new" "$dir"
+    rig_once pki rig_pki_make
 }
+
+rig_pki_make()
+(
+    mkdir "$1" && cd "$1" || exit 1
+    rig_openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 30 -keyout ca.key -out ca.crt \
+        -subj '/CN=cbpush test CA' -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign &&
+    rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout server.key -out server.csr -subj /CN=localhost &&
+    printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test\nextendedKeyUsage=serverAuth\n' >server.ext &&
+    rig_openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile server.ext -out server.crt &&
+    rig_openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout client.key -out client.csr -subj /CN=client &&
+    printf 'extendedKeyUsage=clientAuth\n' >client.ext &&
+    rig_openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile client.ext -out client.crt &&
+    rig_openssl req -x509 -newkey rsa:2048 -noenc -days 30 -keyout token.key -out token.crt -subj '/CN=cbpush test tokens'
+)
 
 rig_ca()
 {
