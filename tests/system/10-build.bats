@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What comes out of a Dockerfile: every instruction that is executed, judged by skopeo, umoci and runc. COPY, ADD and
 # .dockerignore have 11-copy.bats, wrong input has 12-refused.bats.
+#
+# On the disk: what every build does. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build

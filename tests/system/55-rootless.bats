@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The same without root: an ordinary user with a range of subordinate ids, and one that has none. Run without root, the
 # whole suite is rootless, and this file is skipped.
+#
+# On the disk: rights and extended attributes. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build

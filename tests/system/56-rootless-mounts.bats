@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # RUN --mount as an ordinary user, with a range of subordinate ids and with one id.
+#
+# On the disk: rights and extended attributes. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build

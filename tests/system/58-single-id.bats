@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # One mapped id: an ordinary user without subordinate ids. Owners are on no disk, and the layers have them all the same.
+#
+# On the disk: rights and extended attributes. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Interrupted, killed, and out of space: no partial image under any name, no process, mount or temporary file, and the
 # store is usable at once.
+#
+# On the disk: what is synced, and what is left of what was killed. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build

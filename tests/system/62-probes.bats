@@ -318,6 +318,14 @@ start_swapped()
     log=$(cb "$1" build --progress plain look 2>&1 3>&-) || :
 }
 
+# seconds_for BUILDER ARG…: how many seconds something has to be swapped for BUILDER ARG… N to build often enough meanwhile.
+seconds_for()
+{
+    local began=${EPOCHREALTIME/./}
+    "$@" 0
+    echo $((2 + 4 * (${EPOCHREALTIME/./} - began) / 1000000))
+}
+
 # Whatever is looked at before a program starts may be another a moment later.
 @test "P27: the program is swapped between the look at it and its start" {
     local mode before pid n
@@ -327,8 +335,8 @@ start_swapped()
     cp "$BATS_FILE_TMPDIR/interp" look/lib/ld-linux-aarch64.so.1
     chmod 755 look/lib*/*
     for mode in root range single; do
-        printf 'FROM busybox\nCOPY probe /probe\nRUN --mount=type=cache,id=swap,target=/c ["/probe", "exchange", "/c", "2"]\n' \
-            >ctx/Dockerfile
+        printf 'FROM busybox\nCOPY probe /probe\nRUN --mount=type=cache,id=swap,target=/c ["/probe", "exchange", "/c", "%s"]\n' \
+            "$(seconds_for start_swapped "$mode")" >ctx/Dockerfile
         chown -R "$USER_ID" ctx look
         cb "$mode" build --progress plain ctx >flip.log 2>&1 3>&- &
         pid=$!
@@ -422,8 +430,8 @@ look_at_context()
 @test "G1: two builds, one of which swaps the cache directory that the other mounts" {
     local mode pid
     for mode in root range; do
-        printf 'FROM busybox\nCOPY probe /probe\nRUN --mount=type=cache,id=race,target=/c ["/probe", "flip", "/c", "%s/hostdir", "4"]\n' \
-            "$PWD" >ctx/Dockerfile
+        printf 'FROM busybox\nCOPY probe /probe\nRUN --mount=type=cache,id=race,target=/c ["/probe", "flip", "/c", "%s/hostdir", "%s"]\n' \
+            "$PWD" "$(seconds_for look_at_cache "$mode")" >ctx/Dockerfile
         chown -R "$USER_ID" ctx
         cb "$mode" build --progress plain ctx >flip.log 2>&1 3>&- &
         pid=$!
@@ -438,9 +446,9 @@ look_at_context()
 
 @test "P30: the source of a bind is swapped while it is mounted" {
     local mode pid
-    mkdir ctx/race
+    mkdir -p ctx/race/a
     for mode in root range; do
-        ctx/probe flip ctx/race "$PWD/hostdir" 3 >flip.log 3>&- &
+        ctx/probe flip ctx/race "$PWD/hostdir" "$(seconds_for look_at_context "$mode")" >flip.log 3>&- &
         pid=$!
         look_until "$pid" look_at_context "$mode"
         wait "$pid"

@@ -138,6 +138,10 @@ rig_teardown()
     [ -n "${RIG_ALLOW_LEFTOVERS-}" ] || assert_no_leftovers || status=1
     rig_kill_marked RIG_TEST_MARK "$BATS_TEST_TMPDIR" || status=1
     rig_umount "$BATS_TEST_TMPDIR"
+    # Memory is given back at once.
+    if [ -n "${CBPUSH_TEST_MEMORY-}" ] && [ -n "${BATS_TEST_COMPLETED-}" ] && [ "$status" -eq 0 ]; then
+        find "$BATS_TEST_TMPDIR" -xdev -mindepth 1 -delete || status=1
+    fi
     return "$status"
 }
 

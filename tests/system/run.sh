@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The system tests. usage: run.sh [BATS-OPTION…] [FILE…]   TAP on standard output.
 # CBPUSH=program to test (default: ./cbpush, else build/cbpush); CBPUSH_TEST_CACHE=where base images are kept;
-# CBPUSH_TEST_TIMEOUT=seconds a test (300); CBPUSH_TEST_JOBS=files at a time (as many as processors).
+# CBPUSH_TEST_TIMEOUT=seconds a test (300); CBPUSH_TEST_JOBS=files at a time (three for two processors);
+# CBPUSH_TEST_TIMES=1: how long each test took stands behind its name.
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 
@@ -13,6 +14,8 @@ for program in bats curl docker-registry jq mmdebstrap nginx openssl perl python
         exit 2
     }
 done
+# Where python3 is a script that looks for one (pyenv), it looks once.
+PATH=$(dirname "$(python3 -c 'import sys; print(sys.executable)')"):$PATH
 
 for candidate in "${CBPUSH-}" ./cbpush "$here/../../build/cbpush"; do
     [ -n "$candidate" ] && [ -x "$candidate" ] && [ ! -d "$candidate" ] && break
@@ -38,7 +41,7 @@ case $last in
     *) set -- "$@" "$here"/[0-9][0-9]-*.bats ;;
 esac
 
-jobs=${CBPUSH_TEST_JOBS:-$(nproc 2>/dev/null || echo 1)}
+jobs=${CBPUSH_TEST_JOBS:-$(($(nproc 2>/dev/null || echo 1) * 3 / 2))}
 only_files=1
 for argument; do
     case $argument in
@@ -46,29 +49,64 @@ for argument; do
         *) only_files=0 ;;
     esac
 done
+
+# What the files of one run share (rig_once), and what belongs to each while it runs.
+CBPUSH_TEST_WORK=$(mktemp -d) || exit 2
+CBPUSH_TEST_MEMORY=
+mounted=
+leave()
+{
+    trap - EXIT INT TERM HUP
+    [ -z "$mounted" ] || umount -l "$mounted"
+    rm -rf "$CBPUSH_TEST_WORK"
+    exit "$1"
+}
+trap 'leave $?' EXIT
+trap 'leave 130' INT
+trap 'leave 143' TERM HUP
+chmod 0755 "$CBPUSH_TEST_WORK"
+
+# The tests make and remove a million files. In memory that takes a fraction of the time, where there is a lot of it, we
+# are root, and its file system can do what the disk's can.
+memory()
+{
+    [ "$(id -u)" -eq 0 ] || return
+    available=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+    [ "${available:-0}" -ge 8192 ] || return
+    mkdir "$CBPUSH_TEST_WORK/memory" || return
+    mount -t tmpfs -o "size=$((available / 2))m,mode=1777" cbpush-test "$CBPUSH_TEST_WORK/memory" 2>/dev/null || return
+    mounted=$CBPUSH_TEST_WORK/memory
+    CBPUSH_TEST_MEMORY=$mounted
+    python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.cbpush", b"1")' "$CBPUSH_TEST_MEMORY" 2>/dev/null && return
+    CBPUSH_TEST_MEMORY=
+}
+memory
+export CBPUSH_TEST_WORK CBPUSH_TEST_MEMORY
+
 if [ "$only_files" -eq 0 ] || [ "$jobs" -le 1 ] || [ $# -eq 1 ]; then
-    exec bats --tap --jobs 1 "$@"
+    for argument; do
+        ! grep -qs '^# On the disk:' "$argument" || CBPUSH_TEST_MEMORY=
+    done
+    TMPDIR=${CBPUSH_TEST_MEMORY:-${TMPDIR-/tmp}} bats --tap --jobs 1 "$@"
+    exit
 fi
 
 # Files side by side, each with a program of its own: what a test leaves behind is told by the program's path. Each
-# file's lines come out in one piece, numbered over all.
-work=$(mktemp -d) || exit 2
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-# What takes longest begins first.
-ls -S "$@" >"$work/files"
+# file's lines come out in one piece, numbered over all. The longest begins first. There is one more at a time than there
+# are processors for two, because tests also wait. What says "On the disk:" has its files there, to have tests on both.
+ls -S "$@" >"$CBPUSH_TEST_WORK/files"
 printf '1..%s\n' "$(bats --count "$@")"
-: >"$work/lock"
-: >"$work/status"
-CBPUSH_TEST_WORK=$work
-export CBPUSH_TEST_WORK
+: >"$CBPUSH_TEST_WORK/lock"
+: >"$CBPUSH_TEST_WORK/status"
 # shellcheck disable=SC2016 # the other shell expands it
 xargs -P "$jobs" -n 1 sh -c '
     dir=$(mktemp -d "$CBPUSH_TEST_WORK/XXXXXX") || exit 2
     cp "$CBPUSH" "$dir/cbpush" || exit 2
-    CBPUSH=$dir/cbpush bats --tap --jobs 1 "$1" >"$dir/tap" 2>&1 || echo failed >>"$CBPUSH_TEST_WORK/status"
+    grep -q "^# On the disk:" "$1" || TMPDIR=${CBPUSH_TEST_MEMORY:-${TMPDIR-/tmp}}
+    export TMPDIR="${TMPDIR-/tmp}"
+    CBPUSH=$dir/cbpush bats --tap ${CBPUSH_TEST_TIMES:+--timing} --jobs 1 "$1" >"$dir/tap" 2>&1 ||
+        echo failed >>"$CBPUSH_TEST_WORK/status"
     flock "$CBPUSH_TEST_WORK/lock" sed "/^1\.\.[0-9]*$/d" "$dir/tap"
-    rm -f "$dir/cbpush"' sh <"$work/files" |
+    rm -f "$dir/cbpush"' sh <"$CBPUSH_TEST_WORK/files" |
     awk '/^(not )?ok [0-9]+/ { n++; sub(/ok [0-9]+/, "ok " n) } { print; fflush() }'
-[ ! -s "$work/status" ]
+[ ! -s "$CBPUSH_TEST_WORK/status" ]
