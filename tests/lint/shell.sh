@@ -11,17 +11,15 @@ files()
     find src registry auth tests contrib .ci autogen.sh -path tests/data -prune -o -type f \( "$@" \) -print 2>/dev/null | sort
 }
 
-# judge OPTION FILE…
+# judge OPTION: the files that standard input names, on every processor
 judge()
 {
-    [ $# -gt 1 ] || return 0
-    shellcheck -x -f gcc "$@" | sed -E 's/^([^:]+:[0-9]+):[0-9]+:/\1:/'
+    xargs -r -P "$(nproc)" -n 6 shellcheck -x -f gcc "$1" | sed -E 's/^([^:]+:[0-9]+):[0-9]+:/\1:/' | sort -t : -k 1,1 -k 2,2n
 }
 
-# shellcheck disable=SC2046 # one word a path: names in the tree have no blanks
 found=$(
-    judge --severity=style $(files -name '*.sh' -o -name '*.bash' -o -path '.ci/*')
-    judge --severity=error $(files -name '*.bats')
+    files -name '*.sh' -o -name '*.bash' -o -path '.ci/*' | judge --severity=style
+    files -name '*.bats' | judge --severity=error
 )
 [ -n "$found" ] || exit 0
 printf '%s\n' "$found"
