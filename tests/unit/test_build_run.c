@@ -281,7 +281,6 @@ static void test_records_that_do_not_fit(void **state)
     struct result x = BUILT("FROM scratch\nCOPY a /a\nCOPY b /b\n");
     /* The first step's record is replaced by one that made nothing: then the second adds two layers. */
     cb_autofree char *cache = path_in(f, "cache");
-    struct cb_strbuf cmd cb_cleanup_strbuf = CB_STRBUF_INIT;
     size_t replaced = 0;
     DIR *top = opendir(cache);
     assert_non_null(top);

@@ -391,8 +391,8 @@ static void old_docker_archives(void **state)
     check_import(f, path, &img, true);
     /* Layers in another order have other diff ids. */
     static const char *const bad[] = {
-        "[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l1/layer.tar\",\"l0/layer.tar\",\"l2/"
-        "layer.tar\"]}]",
+        ("[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l1/layer.tar\",\"l0/layer.tar\",\"l2/"
+         "layer.tar\"]}]"),
         "[{\"Config\":\"config.json\",\"RepoTags\":[],\"Layers\":[\"l0/layer.tar\",\"l1/layer.tar\"]}]",
         "[{\"Config\":\"none.json\",\"Layers\":[]}]",
         "[{\"Config\":\"../../config.json\",\"Layers\":[]}]",

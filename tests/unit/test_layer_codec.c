@@ -293,7 +293,7 @@ static void mutants(void **state)
     (void)state;
     cb_autofree char *data = sample(20000);
     uint64_t seed = 3;
-    cb_cleanup_strbuf struct cb_strbuf m = CB_STRBUF_INIT, out = CB_STRBUF_INIT;
+    cb_cleanup_strbuf struct cb_strbuf out = CB_STRBUF_INIT;
     for (unsigned i = 0; i < 6000; i++) {
         struct sup_sink s = SUP_SINK_INIT;
         squeeze(&s, i % 2 ? &cb_codec_gzip : &cb_codec_zstd, NULL, data, 100 + i % 7000, 20000);

@@ -242,7 +242,7 @@ static void single_id(void **state)
 {
     (void)state;
     CB_AUTO(cb_toc_builder_free) struct cb_toc_builder *b = cb_toc_builder_new();
-    CB_AUTO(cb_toc_unref) struct cb_toc *t = NULL, *u = NULL;
+    CB_AUTO(cb_toc_unref) struct cb_toc *t = NULL;
     write_file(at("upper", "mine"), "new");
     write_file(at("upper", "theirs"), "new");
     struct cb_entry theirs = { .path = "theirs", .type = CB_ENTRY_FILE, .uid = 33, .gid = 34 };

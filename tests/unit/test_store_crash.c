@@ -158,6 +158,7 @@ static void check_tables(struct fixture *f) /* I4 */
         snprintf(text, sizeof text, "image %u", which);
         struct cb_layer l cb_cleanup_layer = { 0 }, got cb_cleanup_layer = { 0 };
         struct cb_descriptor d cb_cleanup_descriptor = simple_image(f, text, &l); /* and the next run succeeds */
+        (void)d;
         int r = cb_store_layer_get(f->s, &l.diff_id, &got, &f->err);
         assert_true(r == 0 || r == -CB_ENOTFOUND);
         if (r == 0) {

@@ -40,6 +40,7 @@ static void named_stays_rest_goes(void **state)
     struct cb_layer kept cb_cleanup_layer = { 0 }, lost cb_cleanup_layer = { 0 };
     struct cb_descriptor a cb_cleanup_descriptor = simple_image(f, "a", &kept);
     struct cb_descriptor b cb_cleanup_descriptor = simple_image(f, "b", &lost);
+    (void)b;
     ok(cb_store_layer_put(f->s, &kept, &f->err));
     ok(cb_store_layer_put(f->s, &lost, &f->err));
     ok(make_tree(f, &kept.diff_id, "k"));
@@ -187,6 +188,7 @@ static void what_a_live_process_uses_stays(void **state)
     struct fixture *f = *state;
     struct cb_layer l cb_cleanup_layer = { 0 };
     struct cb_descriptor a cb_cleanup_descriptor = simple_image(f, "held", &l);
+    (void)a;
     struct cb_digest other = put_text(f, "nobody's");
     ok(make_tree(f, &l.diff_id, "t"));
     age_all(f, "blobs/sha256");
