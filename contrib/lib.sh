@@ -7,7 +7,7 @@
 CB_BUILD_PACKAGES='gcc libc6-dev make autoconf automake autoconf-archive pkg-config libcurl4-openssl-dev libssl-dev
 libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libsqlite3-dev libseccomp-dev libyaml-dev
 uidmap passt git scdoc ca-certificates'
-CB_TEST_PACKAGES='clang libclang-rt-14-dev libcmocka-dev bats docker-registry nginx skopeo umoci runc mmdebstrap
+CB_TEST_PACKAGES='clang libclang-rt-14-dev mold libcmocka-dev bats docker-registry nginx skopeo umoci runc mmdebstrap
 busybox-static universal-ctags shellcheck jq curl python3 strace procps iproute2 util-linux perl-base tmux xz-utils
 bzip2 openssl openssh-client python3-pip'
 export CB_BUILD_PACKAGES CB_TEST_PACKAGES
@@ -151,7 +151,7 @@ cb_build()
     unset MAKEFLAGS MFLAGS MAKELEVEL
     cb_autogen "$cb_source" || return 1
     mkdir -p "$cb_target" || return 1
-    cb_wanted="CC=${CC-} CFLAGS=${CFLAGS-} --enable-werror $*"
+    cb_wanted="CC=${CC-} CFLAGS=${CFLAGS-} LDFLAGS=${LDFLAGS-} --enable-werror $*"
     if [ "$(cat "$cb_target/.cb-configured" 2>/dev/null)" != "$cb_wanted" ] || [ ! -f "$cb_target/Makefile" ]; then
         chmod -R u+w "$cb_target" # a broken distcheck leaves what cannot be written
         rm -rf "$cb_target"
