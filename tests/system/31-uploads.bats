@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Large blobs: in chunks, through faults, and from one process to the next.
 # CBPUSH_TEST_LONG=1: 1 GiB and 20 kills instead of 64 MiB and 4; some 12 GiB of disk where bats has its files (TMPDIR).
+# On the disk: the long form is more than memory holds. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build
