@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The corpus of Dockerfiles: what cbpush makes of each is what BuildKit made of it (tests/data/dockerfile/build).
+#
+# On the disk: one case tells by the file system's kind which of two mounts it sees.
 
 load helpers
 load corpus
