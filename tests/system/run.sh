@@ -85,7 +85,7 @@ export CBPUSH_TEST_WORK CBPUSH_TEST_MEMORY
 
 if [ "$only_files" -eq 0 ] || [ "$jobs" -le 1 ] || [ $# -eq 1 ]; then
     for argument; do
-        ! grep -qs '^# On the disk:' "$argument" || CBPUSH_TEST_MEMORY=
+        ! grep -qs '^# On the disk:' -- "$argument" || CBPUSH_TEST_MEMORY=
     done
     TMPDIR=${CBPUSH_TEST_MEMORY:-${TMPDIR-/tmp}} bats --tap --jobs 1 "$@"
     exit
