@@ -410,7 +410,7 @@ int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, 
     struct helper h CB_CLEANUP(helper_done) = { .job = j, .res = res, .sock = -1, .life = -1, .memory = -1,
                                                 .filled = -1, .freed = -1, .toc = CB_STRBUF_INIT };
     struct cb_helper_job job = { .single_id = j->single_id, .raw = j->raw, .progress = j->on_progress != NULL,
-                                 .diff_id = j->diff_id, .max_size = j->max_size };
+                                 .lower = j->lower != NULL, .diff_id = j->diff_id, .max_size = j->max_size };
     h.m = cb_malloc(sizeof *h.m);
     cb_unpack_marks_init(&res->marks);
     int r = run(&h, &job, err);

@@ -66,6 +66,7 @@ enum cb_helper_fd { CB_HELPER_SOCK, CB_HELPER_LIFE, CB_HELPER_MEMORY, CB_HELPER_
                     CB_HELPER_FDS };
 struct cb_helper_job {
     bool single_id, raw, progress;
+    bool lower; /* there are layers below that may be asked about */
     bool trial; /* it says READY and ends */
     struct cb_digest diff_id;
     uint64_t max_size;

@@ -241,7 +241,7 @@ static int serve(struct helper *h, const struct cb_helper_options *o, struct cb_
     const struct cb_helper_job *job = h->job;
     struct cb_unpack_job j = {
         .source = ring_source(h), .root_fd = h->root, .single_id = job->single_id, .raw = job->raw,
-        .diff_id = job->diff_id, .max_size = job->max_size, .lower = &l.base,
+        .diff_id = job->diff_id, .max_size = job->max_size, .lower = job->lower ? &l.base : NULL,
         .on_progress = job->progress ? on_progress : NULL, .arg = h,
     };
     struct cb_unpack u = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };

@@ -289,6 +289,20 @@ static void devices_come_last_and_only_where_they_belong(void **state)
     assert_true(S_ISREG(in_tree(f, &d, "gone", &there).st_mode));
 }
 
+/* An archive that is a context: nothing is below it that could be asked for the directory it does not list. */
+static void an_archive_has_no_layers_below(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autofree char *dir = cb_asprintf("%s/archive", f->root), *file = cb_asprintf("%s/a/b", dir);
+    sup_file(&t, "a/b", "hello");
+    sup_end(&t);
+    assert_int_equal(mkdir(dir, 0755), 0);
+    cb_autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ok(cb_image_unpack_tar(sup_source(t.buf, t.len, 700), fd, NULL, &f->err));
+    assert_int_equal(access(file, R_OK), 0);
+}
+
 /* ---- crashes ---- */
 
 static const char *crashes(CB_UNUSED int root)
@@ -439,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_helper_can_do_nothing_else, with_tries, teardown_helpers),
         cmocka_unit_test_setup_teardown(each_wall_holds_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(devices_come_last_and_only_where_they_belong, without_hook, teardown_helpers),
+        cmocka_unit_test_setup_teardown(an_archive_has_no_layers_below, without_hook, teardown_helpers),
         cmocka_unit_test_setup_teardown(a_crash_fails_the_layer, with_crash, teardown_helpers),
         cmocka_unit_test(lies_are_not_believed),
         cmocka_unit_test_setup_teardown(what_hangs_is_killed, with_sleep, teardown_helpers),
