@@ -265,7 +265,7 @@ class Buildkit(Tool):
 
 
 class Mover(Tool):
-    """A client of registries in sid's root: no store, nothing to wipe."""
+    """A client of registries in sid's root, without a store."""
 
     builds = False
     moves = True
@@ -279,7 +279,8 @@ class Mover(Tool):
         return self.root.why
 
     def wipe(self):
-        pass
+        # skopeo remembers where it has seen a blob, and mounts it from there.
+        shutil.rmtree(f"{self.root.path}/var/lib/containers/cache", ignore_errors=True)
 
 
 class Crane(Mover):
