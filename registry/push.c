@@ -2,8 +2,6 @@
 #include "registry/private.h"
 #include "util/alloc.h"
 
-#define DEFAULT_JOBS 4
-#define WIDE 4 /* times as many requests: those that carry little wait for round trips, and nothing else */
 #define MUCH (UINT64_C(64) << 20)
 #define MAX_LOOKS 3
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
@@ -17,10 +15,9 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     pthread_mutex_init(&p->mu, NULL);
     pthread_cond_init(&p->cond, NULL);
     p->by_digest = cb_hashmap_new();
-    p->o.jobs = o->jobs ? o->jobs : DEFAULT_JOBS;
-    unsigned width = p->o.jobs == 1 ? 1 : WIDE * p->o.jobs;
-    p->pool = cb_pool_new("push", width);
-    p->openers = cb_pool_new("push-open", width);
+    p->o.jobs = o->jobs ? o->jobs : CB_PUSH_JOBS;
+    p->pool = cb_pool_new("push", cb_push_width(o->jobs));
+    p->openers = cb_pool_new("push-open", cb_push_width(o->jobs));
     int s = reg_endpoint_push(r, o->target->host, o->target->repo, &p->e, err);
     if (s < 0) {
         cb_push_free(p);

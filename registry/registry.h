@@ -131,10 +131,17 @@ struct cb_push_result {
     uint64_t sent;      /* body bytes that went to the registry */
     char *mounted_from; /* repository, or NULL */
 };
+#define CB_PUSH_JOBS 4 /* unless the user says otherwise */
+/* How many requests at a time: those that carry little wait for round trips, and nothing else. One is one after the
+ * other. */
+static inline CB_UNUSED unsigned cb_push_width(unsigned jobs)
+{
+    return jobs == 1 ? 1 : 4 * (jobs ? jobs : CB_PUSH_JOBS);
+}
 struct cb_push_options {
     const struct cb_reference *target; /* host and repo; the tag is given to cb_push_tag */
-    unsigned jobs;                     /* blobs that are sent at a time, 0 = 4; as long as they come to no more than 64
-                                        * MiB, and of other requests, four times as many; 1 is one after the other */
+    unsigned jobs;                     /* blobs that are sent at a time, 0 = CB_PUSH_JOBS; as long as they come to no
+                                        * more than 64 MiB, and of other requests, cb_push_width of it */
     /* Told of each change, from any thread: current of total bytes. done: outcome is final. */
     void (*on_blob)(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
                     const struct cb_push_result *done);

@@ -155,7 +155,7 @@ static int copy_all(struct copying *c, struct cb_error *err)
         return r;
     c->n = c->o->all_tags ? c->tags.n : 1;
     c->done = cb_calloc(c->n + 1, sizeof *c->done);
-    r = cb_copy_each(c->n, cb_copy_width(&c->env), copy_one, c, err);
+    r = cb_copy_each(c->n, cb_push_width(c->env.jobs), copy_one, c, err);
     return r < 0 ? r : cb_copy_target_finish(c->target, err);
 }
 

@@ -66,7 +66,7 @@ int copy_put_tree(struct cb_copy_source *from, struct cb_copy_target *to, const 
     for (size_t i = 0; r == 0 && i < tree->n; i++)
         r = add_blobs(from, to, tree->v[i], err);
     if (r == 0)
-        r = cb_copy_each(n, cb_copy_width(from->env), put_manifest, &p, err);
+        r = cb_copy_each(n, cb_push_width(from->env->jobs), put_manifest, &p, err);
     for (size_t i = 0; r == 0 && i < n; i++)
         if (tree->v[i]->is_index)
             r = put_node(to, tree->v[i], err);

@@ -41,11 +41,6 @@ struct cb_copy_env {
     struct cb_step *step; /* progress, may be NULL */
     unsigned jobs;        /* blobs that are large at a time; 0: 4 */
 };
-/* How many small things at a time, which mostly wait for an answer. One is one after the other. */
-static inline CB_UNUSED unsigned cb_copy_width(const struct cb_copy_env *env)
-{
-    return env->jobs == 1 ? 1 : 4 * (env->jobs ? env->jobs : 4);
-}
 
 struct cb_copy_source;
 int cb_copy_source_open(const struct cb_copy_env *env, const struct cb_place *from, struct cb_copy_source **out,

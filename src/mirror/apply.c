@@ -197,7 +197,7 @@ static int do_pair(struct run *run, struct cb_mirror_pair *p, struct cb_error *e
     if (r == 0)
         r = open_target(&x, &p->error);
     if (r == 0)
-        r = cb_copy_each(p->n, cb_copy_width(run->env), do_tag, &x, err);
+        r = cb_copy_each(p->n, cb_push_width(run->env->jobs), do_tag, &x, err);
     bool canceled = r == -CB_ECANCELED;
     if (r == 0)
         r = cb_copy_target_finish(x.to, &p->error);

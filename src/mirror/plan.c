@@ -141,11 +141,11 @@ static int read_source(struct source_state *s, struct cb_error *err)
     int r = list_source(s, err);
     s->created = cb_calloc(s->all.n + 1, sizeof *s->created);
     if (r == 0 && f->newest && f->by == MIRROR_BY_CREATED)
-        r = cb_copy_each(s->all.n, cb_copy_width(s->env), ask_created, s, err);
+        r = cb_copy_each(s->all.n, cb_push_width(s->env->jobs), ask_created, s, err);
     if (r == 0)
         r = mirror_filter_choose(f, &s->all, &c, &s->chosen, err);
     s->v = cb_calloc(s->chosen.n + 1, sizeof *s->v);
-    return r < 0 ? r : cb_copy_each(s->chosen.n, cb_copy_width(s->env), look_at_source, s, err);
+    return r < 0 ? r : cb_copy_each(s->chosen.n, cb_push_width(s->env->jobs), look_at_source, s, err);
 }
 
 static void source_done(struct source_state *s)
@@ -346,7 +346,7 @@ static int plan_tags(struct deciding *x, struct cb_error *err)
     if (r == 0 && x->s->e->deletes)
         r = list_target(x, err);
     if (r == 0)
-        r = cb_copy_each(x->p->n, cb_copy_width(x->s->env), decide, x, err);
+        r = cb_copy_each(x->p->n, cb_push_width(x->s->env->jobs), decide, x, err);
     cb_copy_target_close(x->target);
     if (x->p->n)
         qsort(x->p->v, x->p->n, sizeof *x->p->v, by_tag);

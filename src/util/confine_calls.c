@@ -102,26 +102,27 @@ static void end_call(struct program *p, unsigned short begin)
     p->v[begin - 1].jf = (uint8_t)(p->n - begin);
 }
 
+/* A call that one bit of an argument decides. */
+static void emit_by_bit(struct program *p, uint32_t call, unsigned arg, uint32_t bit, bool wanted)
+{
+    unsigned short b = begin_call(p, call);
+    emit_load_arg(p, arg);
+    emit(p, BPF_JMP | BPF_JSET | BPF_K, bit, 0, 1);
+    emit_return(p, wanted ? allow : deny);
+    emit_return(p, wanted ? deny : allow);
+    end_call(p, b);
+}
+
 /* Memory may not be made executable: no library is loaded, no code brought in. */
 static void emit_memory(struct program *p, uint32_t call)
 {
-    unsigned short b = begin_call(p, call);
-    emit_load_arg(p, 2);
-    emit(p, BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1);
-    emit_return(p, deny);
-    emit_return(p, allow);
-    end_call(p, b);
+    emit_by_bit(p, call, 2, PROT_EXEC, false);
 }
 
 /* Threads, but no processes. clone3 hides its flags in memory: C libraries then use clone. */
 static void emit_clone(struct program *p)
 {
-    unsigned short b = begin_call(p, SYS_clone);
-    emit_load_arg(p, 0);
-    emit(p, BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1);
-    emit_return(p, allow);
-    emit_return(p, deny);
-    end_call(p, b);
+    emit_by_bit(p, SYS_clone, 0, CLONE_THREAD, true);
 }
 
 /* Pipes, and whiteouts: devices 0:0, which nobody can open. */

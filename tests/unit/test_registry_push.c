@@ -393,6 +393,41 @@ static void test_mount(void **state)
                            "scope=repository%3Aa%2Fb%3Apull%2Cpush&scope=repository%3Abase%2Fimage%3Apull HTTP"));
 }
 
+/* mount_first: one look, after the mount; where that gives an upload instead, and the blob is there, it is canceled. A
+ * blind manifest is not looked for. */
+static void test_mount_first(void **state)
+{
+    struct client *c = *state;
+    struct ours o[2] = { 0 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 }, m cb_cleanup_descriptor = { 0 };
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    cb_autofree char *name = cb_asprintf("%s/a/b", c->one.host);
+    assert_int_equal(cb_reference_parse(&ref, name, NULL), 0);
+    client_open(c, NULL, NULL);
+    ours_make(&o[0], SIZE, 'a');
+    ours_make(&o[1], SIZE, 'b');
+    fake_put_blob(&c->one, "base/image", o[0].body, SIZE, &d);
+    cb_descriptor_done(&d);
+    fake_put_blob(&c->one, "a/b", o[1].body, SIZE, &d);
+    struct cb_push_options po = { .target = &ref, .jobs = 1, .mount_first = true };
+    CB_AUTO(cb_push_free) struct cb_push *p = NULL;
+    assert_int_equal(cb_push_begin(c->r, &po, &p, NULL), 0);
+    for (size_t i = 0; i < 2; i++)
+        add(p, &o[i], c->one.host, "base/image");
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    assert_int_equal(fake_count(&c->one, "mount="), 2);
+    assert_int_equal(fake_count(&c->one, "HEAD "), 2);
+    assert_int_equal(fake_count(&c->one, "DELETE "), 1);
+    assert_int_equal(fake_count(&c->one, "PUT "), 0);
+    cb_descriptor_of(&m, CB_MT_OCI_MANIFEST, "{}", 2);
+    assert_int_equal(cb_push_manifest_blind(p, &m, CB_SLICE("{}"), "v1", NULL), 0);
+    assert_int_equal(fake_count(&c->one, "HEAD "), 2);
+    assert_int_equal(fake_count(&c->one, "PUT /v2/a/b/manifests/v1"), 1);
+    cb_push_free(CB_TAKE(p));
+    for (size_t i = 0; i < 2; i++)
+        ours_done(&o[i]);
+}
+
 /* 202: the session that was opened in its place is used. */
 static void test_mount_session(void **state)
 {
@@ -700,6 +735,7 @@ int main(void)
         CLIENT_TEST(test_location_missing),
         CLIENT_TEST(test_token_expires),
         CLIENT_TEST(test_mount),
+        CLIENT_TEST(test_mount_first),
         CLIENT_TEST(test_mount_session),
         CLIENT_TEST(test_mount_refused),
         CLIENT_TEST(test_copy),
