@@ -96,7 +96,7 @@ void upload_journal_close(struct upload *u, bool done);
 bool upload_wants_chunks(const struct upload *u);
 /* The next chunk's length, before the blob's end is minded. */
 uint64_t upload_chunk_size(const struct upload *u);
-/* A chunk of n bytes went in ns: larger ones are tried while they go fast. */
+/* A chunk of n bytes went in ns: larger ones are tried while they go fast, smaller ones where they take too long. */
 void upload_chunk_taken(const struct upload *u, uint64_t n, int64_t ns);
 /* A chunk or a whole blob of n bytes is too much. -CB_ENET where less is not possible. */
 int upload_chunk_refused(const struct upload *u, uint64_t n, struct cb_error *err) CB_WUR;

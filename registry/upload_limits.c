@@ -4,9 +4,12 @@
 #define MIB (UINT64_C(1) << 20)
 #define CHUNKED_FROM (64 * MIB) /* below, one request is quicker and everywhere known */
 #define FIRST_CHUNK (32 * MIB)
-#define LARGEST_CHUNK (128 * MIB)   /* what one fault may cost */
+#define LARGEST_CHUNK (1024 * MIB)
 #define SMALLEST_CHUNK (64u << 10)  /* who refuses that takes none */
+/* Between two chunks the line is idle for a round trip and what the registry still has to take, so a chunk should be
+ * seconds long; a fault may cost one, so it should not be many. */
 #define FAST_NS (2 * INT64_C(1000000000))
+#define SLOW_NS (8 * FAST_NS)
 
 static struct reg_host *host_of(const struct upload *u)
 {
@@ -55,8 +58,12 @@ void upload_chunk_taken(const struct upload *u, uint64_t n, int64_t ns)
     pthread_mutex_lock(&h->mu);
     /* Half of an odd size that was refused is no room for twice the half. */
     bool room = 2 * n <= LARGEST_CHUNK && (!h->limits.too_large || n < h->limits.too_large / 2);
-    if (!wanted_size(u) && ns < FAST_NS && room && n == current(h, 0))
-        h->limits.chunk = 2 * n;
+    if (!wanted_size(u) && n == current(h, 0)) {
+        if (ns < FAST_NS && room)
+            h->limits.chunk = 2 * n;
+        else if (ns > SLOW_NS && n > FIRST_CHUNK)
+            h->limits.chunk = n / 2;
+    }
     pthread_mutex_unlock(&h->mu);
 }
 

@@ -582,10 +582,16 @@ static void test_small_chunks_grow(void **state)
     struct upload u = { .b = &b };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     uint64_t n;
-    for (n = upload_chunk_size(&u); n < 128 * MIB; n = upload_chunk_size(&u))
+    for (n = upload_chunk_size(&u); n < 1024 * MIB; n = upload_chunk_size(&u))
         upload_chunk_taken(&u, n, 1);
     upload_chunk_taken(&u, n, 1);
-    assert_int_equal(upload_chunk_size(&u), 128 * MIB); /* what one fault may cost */
+    assert_int_equal(upload_chunk_size(&u), 1024 * MIB);
+    upload_chunk_taken(&u, n, INT64_C(10000000000));
+    assert_int_equal(upload_chunk_size(&u), 1024 * MIB);
+    while ((n = upload_chunk_size(&u)) > 32 * MIB)
+        upload_chunk_taken(&u, n, INT64_C(20000000000)); /* the line has become slow */
+    upload_chunk_taken(&u, n, INT64_C(20000000000));
+    assert_int_equal(upload_chunk_size(&u), 32 * MIB);
     assert_int_equal(upload_chunk_refused(&u, 100 * MIB, NULL), 0);
     assert_int_equal(upload_chunk_size(&u), 50 * MIB);
     upload_chunk_taken(&u, 50 * MIB, 1);
