@@ -265,6 +265,7 @@ static int fetch_once(struct cb_http *http, const struct auth_token_request *q, 
 int auth_token_fetch(struct cb_http *http, const struct auth_token_request *q, struct auth_token *out,
                      struct cb_error *err)
 {
+    struct cb_span span cb_cleanup_span = cb_span_begin("auth", "fetch a token");
     for (unsigned i = 0;; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         bool broken = false;

@@ -71,6 +71,9 @@ static bool may_pass(int s, const struct cb_error *e)
 int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_put *put,
                      struct cb_http_reply **answer, struct cb_error *err)
 {
+    struct cb_span span cb_cleanup_span = CB_SPAN_INIT;
+    span = cb_span_begin("manifest", "put manifest %s/%s %s", e->host, e->repo, put->name);
+    cb_span_number(&span, "bytes", put->body.len);
     for (unsigned i = 0;; i++) {
         CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
         struct cb_error f cb_cleanup_error = CB_ERROR_INIT;

@@ -20,6 +20,8 @@ static int try_mount(struct push_blob *b, const char *from, struct push_session 
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
     char digest[CB_DIGEST_TEXT_MAX];
     const char *text = cb_digest_text(&b->desc.digest, digest);
+    struct cb_span span cb_cleanup_span = cb_span_begin("upload", "mount from %s", from);
+    cb_span_digest(&span, "digest", &b->desc.digest);
     struct cb_scope scopes[] = { { p->e.repo, "pull,push" }, { from, "pull" } };
     cb_strbuf_addf(&path, "%s/blobs/uploads/?mount=", p->e.repo);
     cb_percent_encode(&path, text, strlen(text));

@@ -147,8 +147,12 @@ static int upload(struct push_blob *b, struct push_session *session, struct cb_e
 {
     for (unsigned i = 0; i < MAX_UPLOADS; i++) {
         body_enter(b);
+        struct cb_span span cb_cleanup_span = cb_span_begin("upload", "send blob");
+        cb_span_digest(&span, "digest", &b->desc.digest);
+        cb_span_number(&span, "bytes", b->desc.size);
         int s = push_stopped(b->p) ? cb_error_set(err, CB_ECANCELED, "stopped") : push_upload(b, session, err);
         body_leave(b);
+        cb_span_end(&span);
         if (s == 0)
             s = is_kept(b, err);
         if (s != 0)
@@ -196,13 +200,19 @@ static int transfer(struct push_blob *b, struct cb_error *err)
 
 static void blob_job(void *arg)
 {
+    static const char *const words[] = { "present", "mounted", "uploaded", "copied" };
     struct push_blob *b = arg;
     struct cb_push *p = b->p;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     char id[CB_DIGEST_TEXT_MAX];
+    struct cb_span span cb_cleanup_span = cb_span_begin("upload", "push blob to %s/%s", p->e.host, p->e.repo);
+    cb_span_digest(&span, "digest", &b->desc.digest);
+    cb_span_number(&span, "bytes", b->desc.size);
     int s = push_stopped(p) ? cb_error_set(&e, CB_ECANCELED, "stopped") : transfer(b, &e);
     if (s < 0 && s != -CB_ECANCELED)
         cb_error_wrap(&e, "blob %.19s", cb_digest_text(&b->desc.digest, id));
+    cb_span_text(&span, "outcome", s < 0 ? "failed" : words[b->result.outcome]);
+    cb_span_end(&span);
     if (s == 0 && p->o.on_blob)
         p->o.on_blob(p->o.arg, &b->desc.digest, b->desc.size, b->desc.size, &b->result);
     pthread_mutex_lock(&p->mu);

@@ -51,6 +51,8 @@ static int run_verb(const struct cb_verb *v, int argc, char **argv, char **all)
     int r = cb_process_prepare(&p, v, &err);
     if (r == 0)
         r = v->run(&p, v, argc, argv, &status, &err);
+    int e = cb_process_end(&p, r < 0 ? NULL : &err);
+    r = r < 0 ? r : e;
     if (r < 0) {
         int wanted = status;
         status = fail(&p, &err);

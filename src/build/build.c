@@ -263,6 +263,7 @@ static void show_context(struct cb_build *b, struct cb_step *step)
 static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
 {
     struct cb_step *step = b->solver.context ? cb_step_new(b->env->progress, "[internal] load build context") : NULL;
+    struct cb_span span cb_cleanup_span = cb_span_begin("cache", "keys and records");
     cb_step_begin(step);
     int r = cb_solve_prepare(&b->solver, all_hit, err);
     show_context(b, step);
@@ -291,7 +292,10 @@ static int push_rest(struct cb_build *b, struct cb_error *err)
 static int push(struct cb_build *b, bool all_hit, struct cb_error *err)
 {
     int64_t t = cb_time_monotonic();
+    struct cb_span span cb_cleanup_span = CB_SPAN_INIT;
     int r = 0;
+    if (b->pusher)
+        span = cb_span_begin("push", "push what is left");
     if (b->pusher && all_hit)
         r = cb_pusher_current(b->pusher, &b->res->desc, &b->res->was_current, err);
     if (r == 0 && b->pusher && !b->res->was_current)

@@ -99,9 +99,21 @@ static int select_source(struct source *s, struct cb_error *err)
     return r < 0 ? r : check_below(s, err);
 }
 
+static int hash(struct cb_context *c, struct cb_selection *sel, const struct cb_build_env *env, struct cb_error *err)
+{
+    struct cb_span span cb_cleanup_span = cb_span_begin("context", "hash what was found");
+    int r = cb_context_hash(c, sel, env, err);
+    uint64_t files, bytes;
+    cb_context_stats(c, &files, &bytes);
+    cb_span_number(&span, "files_so_far", files);
+    cb_span_number(&span, "bytes_so_far", bytes);
+    return r;
+}
+
 int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const struct cb_build_env *env,
                       struct cb_selection *out, struct cb_error *err)
 {
+    struct cb_span span cb_cleanup_span = cb_span_begin("context", "find %s", op->sources.n ? op->sources.v[0] : "");
     int r = 0;
     for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
         struct cb_filter filter cb_cleanup_filter = { 0 };
@@ -111,7 +123,8 @@ int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const s
         if (r == 0)
             r = select_source(&s, err);
     }
-    return r < 0 ? r : cb_context_hash(c, out, env, err);
+    cb_span_end(&span);
+    return r < 0 ? r : hash(c, out, env, err);
 }
 
 int cb_context_select_path(struct cb_context *c, const char *path, const struct cb_build_env *env,
@@ -130,8 +143,10 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
     bool left_out = cb_df_ignored(c->ignore, path) || cb_df_ignored(c->ignore, real.buf);
     if (*path && left_out && !(S_ISDIR(st.st_mode) && cb_df_ignore_may_reinclude(c->ignore, real.buf)))
         return cb_context_absent(c->fd, c->ignore, path, err);
+    struct cb_span span cb_cleanup_span = cb_span_begin("context", "find %s", path);
     r = select_match(&s, path, err);
-    return r < 0 ? r : cb_context_hash(c, out, env, err);
+    cb_span_end(&span);
+    return r < 0 ? r : hash(c, out, env, err);
 }
 
 /* ---- bytes ---- */

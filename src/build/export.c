@@ -145,6 +145,7 @@ static int run_export(struct export *e, struct cb_error *err)
     const char *dest = e->o->dest ? e->o->dest : "of this machine's engine";
     cb_autofree char *name = cb_asprintf("exporting to %s %s", what[e->o->type], dest);
     struct cb_step *step = cb_step_new(e->b->env->progress, name);
+    struct cb_span span cb_cleanup_span = cb_span_begin("export", "%s", name);
     cb_step_begin(step);
     int r = need_layers(e, step, err);
     if (r == 0)

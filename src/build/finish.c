@@ -166,6 +166,7 @@ static int commit_index(struct cb_build *b, struct cb_error *err)
 
 int cb_build_commit(struct cb_build *b, struct cb_error *err)
 {
+    struct cb_span span cb_cleanup_span = cb_span_begin("commit", "commit the image");
     size_t n = b->plan.n_images;
     int r = 0;
     b->res->images = cb_calloc(n, sizeof *b->res->images);

@@ -102,7 +102,11 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     if (!w)
         return cb_failed(err);
+    struct cb_span span cb_cleanup_span = cb_span_begin("write", "layer of %s", v->name);
     r = write_all(s, job, w, &layer, &toc, err);
+    cb_span_digest(&span, "diff_id", &layer.diff_id);
+    cb_span_number(&span, "bytes", layer.size);
+    cb_span_end(&span);
     if (r == 0)
         cb_state_push_layer(v->state, cb_slots_made(s->slots, &layer, toc));
     return r;

@@ -123,7 +123,9 @@ static int make_layer(struct cb_seal *x)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_layer layer cb_cleanup_layer = { 0 };
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
+    struct cb_span span cb_cleanup_span = cb_span_begin("seal", "layer of %s", x->v->name);
     int r = write_difference(x, &layer, &toc, &e);
+    cb_span_number(&span, "bytes", toc ? layer.size : 0);
     if (r == 0 && toc)
         r = publish_tree(x, &layer, &e);
     if (r < 0)
@@ -248,7 +250,9 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .on_output_arg = v->step, .cancel = s->cancel, .scratch_fd = root->scratch_fd, .dns = &s->o->dns,
         .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi, .owners = root->owners,
     };
+    struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
     r = cb_exec_run(&spec, &status, err);
+    cb_span_number(&span, "exit_status", (uint64_t)status);
     return r < 0 ? r : judge(s, v, status, err);
 }
 

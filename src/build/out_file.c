@@ -17,7 +17,7 @@ static int open_as_it_is(struct cb_out_file *f, const char *path, struct cb_erro
 static int open_standard_output(struct cb_out_file *f, struct cb_error *err)
 {
     if (isatty(STDOUT_FILENO))
-        return cb_error_set(err, CB_EUSAGE, "not writing an archive to a terminal: name a file or redirect");
+        return cb_error_set(err, CB_EUSAGE, "not writing that to a terminal: name a file or redirect");
     f->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     return f->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "standard output") : 0;
 }
@@ -51,7 +51,7 @@ int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err)
     if (f->name)
         cb_tmpfile_done(&f->tmp);
     else if (f->fd >= 0 && close(f->fd) < 0 && r == 0)
-        r = cb_error_sys(err, CB_ELOCAL, errno, "write the archive");
+        r = cb_error_sys(err, CB_ELOCAL, errno, "write the file");
     cb_close_p(&f->dirfd);
     free(f->name);
     *f = (struct cb_out_file){ .fd = -1, .dirfd = -1, .tmp = CB_TMPFILE_INIT };

@@ -77,7 +77,10 @@ static void check_platform(const struct cb_plan_source *s)
 static void resolve_source(const struct group *g, struct cb_plan_source *s)
 {
     cb_step_begin(s->step);
+    struct cb_span span cb_cleanup_span = cb_span_begin("resolve", "resolve %s", s->text);
     s->result = g->o->resolve(g->o->resolve_arg, s, &s->err);
+    cb_span_digest(&span, "digest", s->result < 0 ? NULL : &s->image.desc.digest);
+    cb_span_end(&span);
     if (s->result == 0 && g->o->build->n_platforms > 1)
         check_platform(s);
     if (s->result < 0)

@@ -345,6 +345,10 @@ static int bring_missing(struct bring *b, struct cb_error *err)
         b->encoding = wanted_encoding(b->slot, &b->layer);
     b->remote = b->encoding && !cb_store_blob_has(b->slot->env->store, &b->encoding->digest, NULL);
     cb_slot_short_digest(id, b->encoding ? &b->encoding->digest : &b->layer.diff_id);
+    struct cb_span span cb_cleanup_span = cb_span_begin("layer", b->remote ? "fetch layer" : "take layer");
+    cb_span_digest(&span, "digest", b->encoding ? &b->encoding->digest : NULL);
+    cb_span_digest(&span, "diff_id", &b->layer.diff_id);
+    cb_span_number(&span, "bytes", b->encoding ? b->encoding->size : 0);
     int r = b->encoding ? fetch(b, err) : cb_error_set(err, CB_ENOTFOUND, "no blob of it is known");
     if (r < 0) {
         cb_error_wrap(err, "layer %s", id);

@@ -123,6 +123,8 @@ int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct
     if (cb_slot_encoding_known(s, c, level, out))
         return 0;
     cb_slot_short_digest(id, cb_slot_diff_id(s));
+    struct cb_span span cb_cleanup_span = cb_span_begin("compress", "compress layer again");
+    cb_span_digest(&span, "diff_id", cb_slot_diff_id(s));
     int r = make_encoding(s, c, level, err);
     if (r == 0 && !cb_slot_encoding_known(s, c, level, out))
         r = cb_error_set(err, CB_EINTERNAL, "its new encoding is not found");

@@ -117,8 +117,10 @@ static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
         return r;
     }
     int64_t begin = cb_time_monotonic();
+    struct cb_span span cb_cleanup_span = cb_span_begin("step", "%s", v->name);
     cb_step_begin(v->step);
     r = run_op(s, v, e);
+    cb_span_text(&span, "outcome", r < 0 ? "failed" : v->state->hit ? "cached" : "run");
     v->state->ns = cb_time_monotonic() - begin;
     if (r == -CB_ECANCELED)
         cb_step_canceled(v->step);
@@ -148,8 +150,11 @@ static void mark_cached(struct cb_solver *s)
 {
     for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        if (v->kind != CB_VERTEX_SOURCE && v->state->vertex == v && (v->state->done || !v->state->needed))
-            cb_step_cached(v->step);
+        if (v->kind == CB_VERTEX_SOURCE || v->state->vertex != v || (v->state->needed && !v->state->done))
+            continue;
+        struct cb_span span cb_cleanup_span = cb_span_begin("step", "%s", v->name);
+        cb_span_text(&span, "outcome", "cached");
+        cb_step_cached(v->step);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/build_call.h"
 #include "cmd/build_input.h"
 #include "cmd/build_report.h"
+#include "cmd/trace.h"
 
 static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struct cb_error *err)
 {
@@ -26,12 +27,22 @@ static int open_session(struct cb_session *s, const struct build_input *in, cons
     return r;
 }
 
+/* Whether nothing goes to standard output but, perhaps, --trace. */
+static bool stdout_is_free(const struct build_input *in)
+{
+    bool is_free = !in->cli.quiet;
+    for (size_t i = 0; i < in->n_outputs; i++)
+        is_free = is_free && !cb_streq(in->outputs[i].dest, "-");
+    return is_free;
+}
+
 int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_build_result res = { 0 };
     if (in->cli.quiet)
         in->cli.common.progress = "quiet";
+    in->cli.common.stdout_is_free = stdout_is_free(in);
     int r = open_session(&s, in, p, err);
     if (r == 0)
         r = build_ssh_open(&in->secrets, s.store, err);
@@ -59,11 +70,14 @@ static int call(struct build_input *in, const struct build_call *c, const struct
                 struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
+    int r = cb_trace_file_begin(p, in->cli.common.trace, false, err);
+    if (r < 0)
+        return r;
     if (c->kind != BUILD_CALL_CHECK && !cb_build_fetches(&in->o))
         return build_call_run(c, NULL, &in->o, status, err);
     if (!in->cli.common.progress)
         in->cli.common.progress = "quiet";
-    int r = open_session(&s, in, p, err);
+    r = open_session(&s, in, p, err);
     return r < 0 ? r : build_call_run(c, &s.env, &in->o, status, err);
 }
 

@@ -14,11 +14,15 @@ struct cb_process {
     bool started_as_root;
     char **argv;               /* of main */
     int id_mode;               /* enum cb_id_mode, of exec/exec.h */
+    int64_t started;           /* monotonic */
+    struct cb_trace_file *trace; /* of --trace; begun by who reads the verb's options */
 };
 
 struct cb_verb;
 /* Before any thread exists: the user namespace where the verb works on trees, limits, signals. */
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err) CB_WUR;
+/* When the verb has returned, whatever became of it, and nothing that it started runs any more: --trace is written. */
+int cb_process_end(struct cb_process *p, struct cb_error *err) CB_WUR;
 void cb_process_done(struct cb_process *p);
 
 /* Where `cbpush help` lists it. */

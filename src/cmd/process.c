@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
+#include "cmd/trace.h"
 #include "exec/exec.h"
 #include "image/image.h"
 #include "util/fd.h"
+#include "util/timeutil.h"
 
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
 {
     enum cb_id_mode mode = CB_ID_REAL_ROOT;
+    p->started = cb_time_monotonic();
     int r = v->userns ? cb_userns_enter(&mode, err) : 0;
     p->id_mode = (int)mode;
     if (r < 0)
@@ -14,8 +17,14 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
     if (v->reads_layers)
         cb_helpers_start(&(struct cb_helper_options){ .argv = p->argv });
     cb_fd_raise_limit();
+    p->trace = cb_trace_file_new();
     p->cancel = cb_cancel_new(NULL);
     return cb_cancel_on_signals(p->cancel, err);
+}
+
+int cb_process_end(struct cb_process *p, struct cb_error *err)
+{
+    return cb_trace_file_end(p->trace, err);
 }
 
 void cb_process_done(struct cb_process *p)
@@ -23,4 +32,5 @@ void cb_process_done(struct cb_process *p)
     cb_helpers_stop();
     cb_cancel_free(p->cancel);
     p->cancel = NULL;
+    cb_trace_file_free(CB_TAKE(p->trace));
 }

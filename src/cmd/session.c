@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cmd/trace.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/timeutil.h"
+#include "util/trace.h"
 
 #define MIN_CHUNK (64u << 10)
 
@@ -168,6 +170,9 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
 {
     struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title };
     int r = c->progress ? cb_progress_mode_parse(c->progress, &po.mode, err) : 0;
+    if (r == 0)
+        r = cb_trace_file_begin(p, c->trace, c->stdout_is_free, err);
+    struct cb_span span cb_cleanup_span = cb_span_begin("cbpush", "open store and registries");
     if (r == 0)
         r = open_log(s, c->logfile, &po, err);
     if (r == 0)

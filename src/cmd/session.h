@@ -9,7 +9,8 @@
 struct cb_common {
     const char *root;
     bool debug;
-    const char *authfile, *creds, *cert_dir, *progress;
+    const char *authfile, *creds, *cert_dir, *progress, *trace;
+    bool stdout_is_free;  /* the verb writes nothing there */
     const char *logfile;
     const char *retry, *retry_delay, *max_wait, *stall_timeout, *connect_timeout;
     const char *chunk_size;
@@ -109,9 +110,13 @@ struct cb_common {
             "upload larger blobs in pieces of SIZE (default: as it proves best, from 64m; 0: never)", NULL            \
     }
 #define CB_OPT_COMMON_PROGRESS(type)                                                                                 \
+    { "progress",    0,                                                                                              \
+      CB_OPT_STRING, offsetof(struct type, common.progress),                                                         \
+      "MODE",        "auto, tty, plain, quiet, rawjson",                                                             \
+      NULL },                                                                                                        \
     {                                                                                                                \
-        "progress", 0, CB_OPT_STRING, offsetof(struct type, common.progress), "MODE",                                \
-            "auto, tty, plain, quiet, rawjson", NULL                                                                 \
+        "trace", 0, CB_OPT_STRING, offsetof(struct type, common.trace), "FILE",                                      \
+            "write a timeline of what is done there, for chrome://tracing and Perfetto", NULL                        \
     }
 
 struct cb_session {

@@ -197,6 +197,7 @@ int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const 
     *out = (struct cb_copy_result){ 0 };
     struct image x = { .from = from, .to = to, .o = o, .res = out, .body = CB_STRBUF_INIT };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct cb_span span cb_cleanup_span = cb_span_begin("copy", "copy %s to %s", from->place->text, to->o.to->text);
     int r = cb_cancel_check(from->env->cancel, &e);
     if (r == 0)
         r = copy_it(&x, &e);

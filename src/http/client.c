@@ -60,6 +60,7 @@ static void finish(struct cb_http *h, struct cb_http_transfer *t, CURLcode resul
     pthread_mutex_lock(&t->lock);
     if (!t->finished) {
         t->finished = true;
+        t->ended_at = cb_time_monotonic();
         t->result = result;
         t->connect_code = connect_code;
         t->os_errno = os_errno;

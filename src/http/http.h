@@ -143,7 +143,5 @@ bool cb_url_same_origin(const struct cb_url *a, const struct cb_url *b);
 /* Reference resolution of RFC 3986 §5; keeps the query byte for byte. Owned by the caller; NULL and err if not
  * valid. */
 char *cb_url_resolve(const char *base, const char *ref, struct cb_error *err);
-/* For every message, log and trace: userinfo and query values are replaced (R17). */
-void cb_strbuf_add_url_redacted(struct cb_strbuf *sb, const char *url);
 /* Seconds to wait by a Retry-After value (seconds or HTTP-date; 0 for a date in the past), or -1. At most 10^9. */
 int64_t cb_http_retry_after(const char *value, int64_t now_sec);

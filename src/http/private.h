@@ -15,6 +15,7 @@
 #include "http/http.h"
 #include "util/hashmap.h"
 #include "util/limits.h"
+#include "util/trace.h"
 
 #define CB_SEC_NS INT64_C(1000000000)
 #define CB_HTTP_RING_MAX (256u << 10)
@@ -137,6 +138,8 @@ struct cb_http_transfer {
     bool body_wanted;               /* curl has asked for the request's body */
     bool body_ended;                /* all of it is in `out` or was taken */
     uint64_t body_taken;            /* by curl */
+    uint64_t received;              /* of the reply's body */
+    int64_t header_at, ended_at;    /* monotonic; 0: not yet */
     bool connected;                 /* the request may have left */
     bool header_done, finished;
     bool canceled, stalled, peer_refused, header_too_big;
@@ -145,6 +148,8 @@ struct cb_http_transfer {
     long connect_code, os_errno; /* of a proxy's CONNECT; of connect(2) */
     unsigned status;
     struct cb_strvec headers; /* "Name: value" */
+
+    struct cb_span span; /* the owner's */
 };
 
 /* One hop of a request as it goes on the wire. */
@@ -165,6 +170,10 @@ void cb_http_transfer_drop(struct cb_http_transfer *t);
 CB_DEFINE_CLEANUP(struct cb_http_transfer *, cb_http_transfer_drop)
 /* Waits a moment for the rest of a small body, so that the connection can be used again. */
 void cb_http_transfer_drain(struct cb_http_transfer *t);
+
+/* timeline.c: the span of a try, from its place at the gate to the end of the reply's body. */
+void cb_http_span_begin(struct cb_http_transfer *t, const struct cb_http_hop *hop, unsigned tries);
+void cb_http_span_end(struct cb_http_transfer *t);
 
 /* header.c: lines as libcurl hands them out; under the transfer's lock. True at the end of the final header. */
 bool cb_http_header_line(struct cb_http_transfer *t, const char *line, size_t n);

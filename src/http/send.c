@@ -53,6 +53,7 @@ static int try_once(struct exchange *x, int64_t not_before, struct cb_http_trans
     if (r < 0)
         return r;
     t->has_place = true;
+    cb_http_span_begin(t, &x->hop, x->tries);
     cb_http_command(x->h, t, CB_HTTP_ADD);
     r = cb_http_pump_run(&x->pump, t, err);
     if (r < 0)

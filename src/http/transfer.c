@@ -64,6 +64,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
         t->header_too_big = true;
     else if (cb_http_header_line(t, line, n)) {
         t->header_done = true;
+        t->header_at = cb_time_monotonic();
         /* After an early refusal libcurl has stopped sending, yet would wait for a pause to end. */
         resume = t->read_paused && t->status >= 300;
         pthread_cond_broadcast(&t->changed);
@@ -86,6 +87,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     t->write_paused = paused;
     if (!paused) {
         cb_http_ring_push(&t->in, p, n);
+        t->received += n;
         pthread_cond_broadcast(&t->changed);
     }
     pthread_mutex_unlock(&t->lock);
@@ -349,6 +351,7 @@ void cb_http_transfer_drop(struct cb_http_transfer *t)
     pthread_mutex_unlock(&t->lock);
     if (!finished)
         cb_http_command(t->h, t, CB_HTTP_REMOVE);
+    cb_http_span_end(t);
     cb_http_transfer_unref(t);
 }
 

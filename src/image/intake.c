@@ -66,7 +66,13 @@ static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res
 
 int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err)
 {
-    return cb_helper_is_there() ? cb_helper_read(j, res, err) : read_here(j, res, err);
+    struct cb_span span cb_cleanup_span = cb_span_begin("layer", j->root_fd < 0 ? "inflate layer" : "unpack layer");
+    bool apart = cb_helper_is_there();
+    cb_span_digest(&span, "diff_id", &j->diff_id);
+    cb_span_text(&span, "where", apart ? "in a process of its own" : "here");
+    int r = apart ? cb_helper_read(j, res, err) : read_here(j, res, err);
+    cb_span_number(&span, "bytes", r < 0 ? 0 : res->size);
+    return r;
 }
 
 /* ---- the intake ---- */

@@ -93,7 +93,11 @@ static void compress_slot(void *arg)
     struct cb_block_pipe *p = s->pipe;
     const struct cb_codec *c = p->o.codec;
     void *ctx = take_context(p);
+    struct cb_span span cb_cleanup_span = cb_span_begin("compress", "compress a block");
     size_t got = ctx ? c->compress(ctx, s->in, s->n_in, s->out, c->bound(p->block_size)) : 0;
+    cb_span_number(&span, "bytes", s->n_in);
+    cb_span_number(&span, "compressed_bytes", got);
+    cb_span_end(&span);
     pthread_mutex_lock(&p->lock);
     if (ctx)
         p->idle[p->n_idle++] = ctx;

@@ -84,3 +84,10 @@ void cb_strbuf_add_digest(struct cb_strbuf *sb, const struct cb_digest *d)
     char text[CB_DIGEST_TEXT_MAX];
     cb_strbuf_adds(sb, cb_digest_text(d, text));
 }
+
+void cb_span_digest(struct cb_span *s, const char *key, const struct cb_digest *d)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    if (s->begin && d && cb_digest_is_set(d))
+        cb_span_text(s, key, cb_digest_text(d, text));
+}

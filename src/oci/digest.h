@@ -10,6 +10,7 @@
 
 #include "util/error.h"
 #include "util/strbuf.h"
+#include "util/trace.h"
 
 enum cb_digest_alg { CB_DIGEST_NONE = 0, CB_DIGEST_SHA256, CB_DIGEST_SHA512 };
 #define CB_DIGEST_MAX_BYTES 64
@@ -35,6 +36,8 @@ const char *cb_digest_text(const struct cb_digest *d, char buf[static CB_DIGEST_
 /* The hex part alone; returns buf. */
 const char *cb_digest_hex(const struct cb_digest *d, char buf[static CB_DIGEST_TEXT_MAX]);
 void cb_strbuf_add_digest(struct cb_strbuf *sb, const struct cb_digest *d);
+/* Of what a span is; nothing where d is NULL or NONE. */
+void cb_span_digest(struct cb_span *s, const char *key, const struct cb_digest *d);
 
 /* Of bytes in memory, sha256. */
 void cb_digest_of(struct cb_digest *out, const void *buf, size_t n);

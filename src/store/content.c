@@ -131,6 +131,9 @@ static int sink_commit(struct cb_blob_sink *base, const struct cb_digest *digest
     if (k->committed)
         return cb_error_set(err, CB_EINTERNAL, "a blob is committed twice");
     k->committed = true;
+    struct cb_span span cb_cleanup_span = cb_span_begin("store", "commit blob");
+    cb_span_digest(&span, "digest", digest);
+    cb_span_number(&span, "bytes", k->written);
     int r = check_written(k, digest, size, err);
     return r < 0 ? r : sink_publish(k, digest, err);
 }

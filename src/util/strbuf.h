@@ -53,3 +53,7 @@ void cb_strbuf_add_size(struct cb_strbuf *sb, unsigned long long bytes);
 /* Text from outside made safe for a terminal: controls, ESC, C1, bidi overrides and invalid UTF-8 become \xNN or
  * \u{NNNN}; '\t' stays, '\n' stays only if keep_newline. Rule R18. */
 void cb_strbuf_add_sanitized(struct cb_strbuf *sb, const char *p, size_t n, bool keep_newline);
+/* For every message, log and trace: user information and values of the query are replaced (R17). */
+void cb_strbuf_add_url_redacted(struct cb_strbuf *sb, const char *url);
+/* The same for every URL that stands in a text as a word of its own or at the end of one. */
+void cb_strbuf_add_text_redacted(struct cb_strbuf *sb, const char *text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule R17: a URL may hold credentials as user information and, presigned, in any value of its query. */
-#include "http/http.h"
+#include "util/alloc.h"
+#include "util/strbuf.h"
 
 #define HIDDEN "xxxxx"
 
@@ -41,5 +42,20 @@ void cb_strbuf_add_url_redacted(struct cb_strbuf *sb, const char *url)
     if (rest[path] == '?') {
         cb_strbuf_addch(sb, '?');
         add_query_redacted(sb, rest + path + 1, strcspn(rest + path + 1, "#"));
+    }
+}
+
+void cb_strbuf_add_text_redacted(struct cb_strbuf *sb, const char *text)
+{
+    static const char blanks[] = " \t\r\n";
+    while (*text) {
+        size_t gap = strspn(text, blanks), n = strcspn(text + gap, blanks);
+        cb_autofree char *word = cb_strndup(text + gap, n);
+        cb_strbuf_add(sb, text, gap);
+        if (strstr(word, "://"))
+            cb_strbuf_add_url_redacted(sb, word);
+        else
+            cb_strbuf_add(sb, word, n);
+        text += gap + n;
     }
 }
