@@ -247,17 +247,23 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
         if (fd < 0)
             return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
         s->context = cb_context_from_fd(fd, in->ignore);
+        if (!in->context.remote && !b->o->no_stat_cache)
+            cb_context_remember(s->context, b->env->store);
     }
-    return cb_named_contexts_open(&b->plan, err);
+    return cb_named_contexts_open(&b->plan, b->o->no_stat_cache ? NULL : b->env->store, err);
 }
 
 static void show_context(struct cb_build *b, struct cb_step *step)
 {
-    uint64_t files = 0, bytes = 0;
+    struct cb_context_work w;
+    char known[64] = "";
     if (!b->solver.context)
         return;
-    cb_context_stats(b->solver.context, &files, &bytes);
-    cb_step_logf(step, "%llu files, %llu bytes", (unsigned long long)files, (unsigned long long)bytes);
+    cb_context_stats(b->solver.context, &w);
+    if (w.known)
+        snprintf(known, sizeof known, ", %llu files unchanged", (unsigned long long)w.known);
+    cb_step_logf(step, "%llu files, %llu bytes read%s", (unsigned long long)w.files, (unsigned long long)w.bytes,
+                 known);
 }
 
 static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)

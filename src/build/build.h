@@ -120,6 +120,7 @@ struct cb_build_options {
     struct cb_release_policy release;  /* of what is pushed */
     const struct cb_join *join;        /* or NULL; for one platform, with push */
     bool no_cache;
+    bool no_stat_cache;                /* every file of the context is read */
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     enum cb_pull_policy pull;
     const struct cb_platform *platforms; /* each once; several make an index */

@@ -32,9 +32,16 @@ void cb_context_free(struct cb_context *c)
 {
     if (!c)
         return;
+    cb_stat_cache_close(c->stats);
     close(c->fd);
     pthread_mutex_destroy(&c->mu);
     free(c);
+}
+
+void cb_context_remember(struct cb_context *c, struct cb_store *store)
+{
+    if (!c->stats)
+        c->stats = cb_stat_cache_open(store, c->fd);
 }
 
 int cb_context_fd(const struct cb_context *c)
@@ -42,11 +49,10 @@ int cb_context_fd(const struct cb_context *c)
     return c->fd;
 }
 
-void cb_context_stats(struct cb_context *c, uint64_t *files, uint64_t *bytes)
+void cb_context_stats(struct cb_context *c, struct cb_context_work *out)
 {
     pthread_mutex_lock(&c->mu);
-    *files = c->files;
-    *bytes = c->bytes;
+    *out = c->work;
     pthread_mutex_unlock(&c->mu);
 }
 

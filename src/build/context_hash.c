@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/context_private.h"
 #include "util/alloc.h"
+#include "util/fd.h"
 #include "util/thread.h"
 
 #define BATCH 32
@@ -21,29 +22,41 @@ struct job {
     size_t n;
 };
 
-static int hash_item(struct cb_context *c, struct cb_item *it, struct cb_hasher *h, char *buf, struct cb_error *err)
+struct reader {
+    struct cb_hasher *h;
+    char *buf;
+};
+
+static int hash_fd(const struct reader *rd, int fd, struct cb_item *it, struct cb_error *err)
 {
-    cb_autosource struct cb_blob_source *src = NULL;
-    int fd = -1;
-    int r = cb_context_open_item(c, it, &fd, err);
     uint64_t total = 0;
-    if (r == 0) {
-        src = cb_blob_source_from_fd(fd, 0, it->e.size);
+    for (size_t got = 1; got && total < it->e.size; total += got) {
+        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(it->e.size - total, (uint64_t)BUF), &got, err);
+        if (r < 0)
+            return cb_error_wrap(err, "%s", it->path);
+        cb_hasher_update(rd->h, rd->buf, got);
+    }
+    cb_hasher_finish(rd->h, &it->e.digest);
+    return total == it->e.size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+}
+
+static int hash_item(struct cb_context *c, struct cb_item *it, const struct reader *rd, struct cb_error *err)
+{
+    cb_autoclose int fd = -1;
+    struct stat st;
+    int r = cb_context_open_item(c, it, &fd, err);
+    bool keep = r == 0 && cb_stat_cache_watch(c->stats, fd, &st);
+    if (r == 0)
         r = cb_context_xattrs(it, fd, err);
-    }
-    for (size_t got = 1; r == 0 && got; total += got) {
-        got = 0;
-        r = cb_blob_read(src, buf, BUF, &got, err);
-        cb_hasher_update(h, buf, got);
-    }
+    if (r == 0)
+        r = hash_fd(rd, fd, it, err);
     if (r < 0)
         return r;
-    cb_hasher_finish(h, &it->e.digest);
-    if (total != it->e.size)
-        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+    if (keep && !it->e.n_xattrs)
+        cb_stat_cache_put(c->stats, fd, &st, &it->e.digest);
     pthread_mutex_lock(&c->mu);
-    c->files++;
-    c->bytes += total;
+    c->work.files++;
+    c->work.bytes += it->e.size;
     pthread_mutex_unlock(&c->mu);
     return 0;
 }
@@ -55,11 +68,12 @@ static void run(void *arg)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_autofree char *buf = cb_malloc(BUF);
+    struct reader rd = { h, buf };
     int r = 0;
     for (size_t i = 0; r == 0 && i < j->n; i++) {
         r = cb_cancel_check(g->cancel, &e);
         if (r == 0)
-            r = hash_item(g->c, j->items[i], h, buf, &e);
+            r = hash_item(g->c, j->items[i], &rd, &e);
     }
     pthread_mutex_lock(&g->mu);
     if (r < 0 && !g->error.code)
@@ -111,12 +125,22 @@ int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct
     struct group g = { .c = c, .cancel = env->cancel };
     struct cb_item **items = NULL;
     size_t n = 0, cap = 0;
+    uint64_t known = 0;
     for (size_t i = 0; i < sel->n; i++)
-        for (size_t j = 0; j < sel->v[i].n; j++)
-            if (sel->v[i].items[j].e.type == CB_ENTRY_FILE && !sel->v[i].items[j].is_socket) {
-                CB_GROW(items, n, cap);
-                items[n++] = &sel->v[i].items[j];
+        for (size_t j = 0; j < sel->v[i].n; j++) {
+            struct cb_item *it = &sel->v[i].items[j];
+            if (it->e.type != CB_ENTRY_FILE || it->is_socket)
+                continue;
+            if (cb_digest_is_set(&it->e.digest)) {
+                known++;
+                continue;
             }
+            CB_GROW(items, n, cap);
+            items[n++] = it;
+        }
+    pthread_mutex_lock(&c->mu);
+    c->work.known += known;
+    pthread_mutex_unlock(&c->mu);
     int r = hash_all(&g, items, n, env->cpu, err);
     free(items);
     for (size_t i = 0; r == 0 && i < sel->n; i++)

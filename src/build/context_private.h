@@ -5,12 +5,14 @@
 #include <pthread.h>
 
 #include "build/select.h"
+#include "build/stat_cache.h"
 
 struct cb_context {
     int fd;
     const struct cb_df_ignore *ignore;
     pthread_mutex_t mu;
-    uint64_t files, bytes; /* under mu */
+    struct cb_context_work work;  /* under mu */
+    struct cb_stat_cache *stats;  /* NULL: every file is read */
 };
 
 /* Fills the last match of sel with what is at path (no links on the way, "" = the root), and what filter takes of what

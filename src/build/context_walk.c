@@ -91,6 +91,8 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
     it->is_socket = S_ISSOCK(at->st.st_mode);
     if (it->is_socket)
         cb_digest_of(&it->e.digest, "", 0);
+    else if (e.type == CB_ENTRY_FILE)
+        (void)cb_stat_cache_get(w->o->c->stats, &at->st, &it->e.digest);
     return 0;
 }
 

@@ -212,7 +212,7 @@ static int open_local(struct cb_plan_local *l, struct cb_error *err)
     return 0;
 }
 
-int cb_named_contexts_open(struct cb_plan *plan, struct cb_error *err)
+int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats, struct cb_error *err)
 {
     for (size_t i = 0; i < plan->n_locals; i++) {
         int r = open_local(plan->locals[i], err);
@@ -220,6 +220,7 @@ int cb_named_contexts_open(struct cb_plan *plan, struct cb_error *err)
             cb_error_wrap(err, "--build-context %s", plan->locals[i]->name);
             return r;
         }
+        cb_context_remember(plan->locals[i]->context, stats);
     }
     return 0;
 }

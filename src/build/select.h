@@ -44,6 +44,9 @@ void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out);
 struct cb_context *cb_context_open(const char *path, const struct cb_df_ignore *ignore, struct cb_error *err);
 /* The same of a directory that is open; fd is taken. */
 struct cb_context *cb_context_from_fd(int fd, const struct cb_df_ignore *ignore);
+/* Digests of unchanged files are taken from the store, and kept there (build/stat_cache.h). store is borrowed until
+ * free. */
+void cb_context_remember(struct cb_context *c, struct cb_store *store);
 void cb_context_free(struct cb_context *c);
 CB_DEFINE_CLEANUP(struct cb_context *, cb_context_free)
 /* Finds and hashes. A plain source that is not there is -CB_ECONF with what could be meant. */
@@ -56,8 +59,11 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
 int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
                       struct cb_error *err) CB_WUR;
 int cb_context_fd(const struct cb_context *c);
-/* Files and bytes that were hashed so far, for progress. */
-void cb_context_stats(struct cb_context *c, uint64_t *files, uint64_t *bytes);
+/* For progress: what was read so far, and how many files did not have to be. */
+struct cb_context_work {
+    uint64_t files, bytes, known;
+};
+void cb_context_stats(struct cb_context *c, struct cb_context_work *out);
 
 /* ---- another result ---- */
 int cb_stage_select(struct cb_stack *stack, const struct cb_copy_op *op, struct cb_selection *out,

@@ -26,6 +26,8 @@ const struct cb_opt build_opts[] = {
     { "annotation", 0, CB_OPT_LIST, AT(annotations), "[TYPE:]K=V",
       "annotation of the manifest, index, manifest-descriptor, index-descriptor", NULL },
     { "no-cache", 0, CB_OPT_FLAG, AT(no_cache), NULL, "run every step", NULL },
+    { "no-stat-cache", 0, CB_OPT_FLAG, AT(no_stat_cache), NULL,
+      "read every file of the context, also those that are unchanged by inode, size, mtime and ctime", NULL },
     { "pull", 0, CB_OPT_MAYBE, AT(pull), "POLICY", "ask the registry for every parent (always, newer, missing, never)",
       NULL },
     { "platform", 0, CB_OPT_LIST, AT(platforms), "OS/ARCH[,…]", "platform of the result; several make an index", NULL },
@@ -180,6 +182,7 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->compression = CB_COMPRESSION_GZIP;
     o->compression_level = INT_MIN;
     o->no_cache = in->cli.no_cache;
+    o->no_stat_cache = in->cli.no_stat_cache;
     int r = compat_check(&in->cli.compat, err);
     if (r == 0)
         r = take_push(in, err);

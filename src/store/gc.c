@@ -99,6 +99,17 @@ static int sweep_record(void *arg, int dirfd, const char *name, struct cb_error 
     return discard_counted(w, dirfd, name, &w->res->records, err);
 }
 
+static int sweep_stats(void *arg, int dirfd, const char *name, struct cb_error *err)
+{
+    struct sweep *w = arg;
+    struct stat st;
+    uint64_t uncounted = 0;
+    if (!w->o->all && (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                       cb_time_now() - (int64_t)st.st_mtim.tv_sec * 1000000000 < FACT_LIFE))
+        return 0;
+    return discard_counted(w, dirfd, name, &uncounted, err);
+}
+
 static int sweep_record_dir(void *arg, int dirfd, const char *name, struct cb_error *err)
 {
     (void)dirfd;
@@ -152,6 +163,7 @@ static int sweep_all(struct sweep *w, struct cb_error *err)
         const char *dir;
         cb_store_visit_fn *fn;
     } dirs[] = {
+        { "stats", sweep_stats },
         { "toc/sha256", sweep_toc },
         { "toc/sha512", sweep_toc },
         { "blobs/sha256", sweep_blob },

@@ -8,6 +8,7 @@
  *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
  *   cache/<2 hex>/<hex of key>                cache records, one small file each
  *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
+ *   stats/<hex of key>                        digests of files in build contexts (src/build/stat_cache.h)
  *   uploads/<hex>                             uploads that were begun: where they go on (secret; one day)
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
  *   leases/ tmp/ trash/ lock index.lock
@@ -169,6 +170,15 @@ int cb_store_fact_get(struct cb_store *s, const char *kind, const char *key, str
                       struct cb_error *err) CB_WUR;
 int cb_store_fact_put(struct cb_store *s, const char *kind, const char *key, const char *value, struct cb_error *err)
     CB_WUR;
+
+/* ---- what is known of the files of a build context: of this boot, checksummed; may vanish ---- */
+#define CB_STORE_STATS_MAX (96u << 20) /* bytes; more is not kept */
+/* Appends to out, which is empty. -CB_ENOTFOUND also for what is damaged or of another boot. */
+int cb_store_stats_get(struct cb_store *s, const struct cb_digest *key, struct cb_strbuf *out, struct cb_error *err)
+    CB_WUR;
+/* content is added to. Of two at once the last stays. */
+int cb_store_stats_put(struct cb_store *s, const struct cb_digest *key, struct cb_strbuf *content,
+                       struct cb_error *err) CB_WUR;
 
 /* ---- uploads that were begun, so that another process can go on with one whose process died ---- */
 struct cb_store_upload; /* ours as long as it is open */

@@ -40,6 +40,12 @@ quiet_build()
     cb_quietly 'the build' cbpush build "$@"
 }
 
+# files_read LOG: "READ UNCHANGED", what the last build said of the context.
+files_read()
+{
+    sed -nE 's/^#[0-9]+ [0-9.]+ ([0-9]+) files, [0-9]+ bytes read(, ([0-9]+) files unchanged)?$/\1 \3/p' "$1"
+}
+
 # A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
 busy_dockerfile()
 {
@@ -57,6 +63,34 @@ CMD ["cat", "/uuid"]
 END
     echo a >ctx/a.txt
     echo b >ctx/b.txt
+}
+
+@test "cache: unchanged files of the context are not read again, unless --no-stat-cache" {
+    dockerfile <<'END'
+FROM scratch
+COPY . /
+END
+    echo one >ctx/one
+    echo two >ctx/two
+    sleep 2.1 # what is younger is not kept
+    build >build.log 2>&1
+    assert_equal "$(files_read build.log)" '3 '
+    build >build.log 2>&1
+    assert_equal "$(files_read build.log)" '0 3'
+    build --no-stat-cache >build.log 2>&1
+    assert_equal "$(files_read build.log)" '3 '
+    local first
+    first=$(digest)
+    # The same size, and the old mtime: only ctime tells.
+    touch -r ctx/one old
+    echo ONE >ctx/one
+    touch -r old ctx/one
+    build >build.log 2>&1
+    assert_equal "$(files_read build.log)" '1 2'
+    [ "$(digest)" != "$first" ]
+    cbpush prune --all --keep 0s >prune.log 2>&1
+    build >build.log 2>&1
+    assert_equal "$(files_read build.log)" '3 '
 }
 
 @test "an unchanged rebuild runs nothing, sends nothing and gives the same digest" {

@@ -534,7 +534,7 @@ static void test_stats_and_many_files(void **state)
 {
     struct fixture *f = *state;
     struct cb_selection sel = { 0 };
-    uint64_t files = 0, bytes = 0;
+    struct cb_context_work work;
     make_dir(f, "many", 0755);
     cb_autoclose int fd = openat(f->fd, "many", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int i = 0; i < 3000; i++) {
@@ -546,9 +546,10 @@ static void test_stats_and_many_files(void **state)
     struct cb_copy_op op = { .unpack = -1 };
     cb_strvec_push(&op.sources, ".");
     assert_int_equal(cb_context_select(c, &op, &f->env, &sel, &f->err), 0);
-    cb_context_stats(c, &files, &bytes);
-    assert_int_equal(files, 3000);
-    assert_int_equal(bytes, 12000);
+    cb_context_stats(c, &work);
+    assert_int_equal(work.files, 3000);
+    assert_int_equal(work.bytes, 12000);
+    assert_int_equal(work.known, 0);
     assert_int_equal(sel.v[0].n, 3002);
     for (size_t i = 2; i < sel.v[0].n; i++) {
         struct cb_digest d;

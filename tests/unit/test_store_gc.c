@@ -381,6 +381,25 @@ static void threads_share_a_handle(void **state)
     assert_int_equal(count_in(f, "blobs/sha256"), 40);
 }
 
+static void stats_go_with_age_and_with_all(void **state)
+{
+    struct fixture *f = *state;
+    const struct cb_digest old = digest_of("old"), young = digest_of("young");
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_adds(&text, "o");
+    ok(cb_store_stats_put(f->s, &old, &text, &f->err));
+    age_all(f, "stats");
+    ok(cb_store_stats_put(f->s, &young, &text, &f->err));
+    gc(f, false, true, 0);
+    assert_int_equal(count_in(f, "stats"), 2);
+    gc(f, false, false, 0);
+    assert_int_equal(count_in(f, "stats"), 1);
+    cb_strbuf_reset(&text);
+    ok(cb_store_stats_get(f->s, &young, &text, &f->err));
+    gc(f, true, false, 0);
+    assert_int_equal(count_in(f, "stats"), 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -394,6 +413,7 @@ int main(void)
         T(gc_while_others_work),
         T(damaged_pieces_do_not_stop_it),
         T(threads_share_a_handle),
+        T(stats_go_with_age_and_with_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

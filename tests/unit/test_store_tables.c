@@ -466,6 +466,26 @@ static void processes_make_the_index_at_once(void **state)
     assert_int_equal(failed, 0);
 }
 
+static void stats_are_a_few_dozen(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    const struct cb_digest none = digest_of("none");
+    fails(cb_store_stats_get(f->s, &none, &text, &f->err), CB_ENOTFOUND);
+    for (int i = 0; i < 70; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", i);
+        const struct cb_digest key = digest_of(name);
+        cb_strbuf_reset(&text);
+        cb_strbuf_adds(&text, name);
+        ok(cb_store_stats_put(f->s, &key, &text, &f->err));
+        cb_strbuf_reset(&text);
+        ok(cb_store_stats_get(f->s, &key, &text, &f->err)); /* never the one that goes */
+        assert_string_equal(text.buf, name);
+    }
+    assert_int_equal(count_in(f, "stats"), 64);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -485,6 +505,7 @@ int main(void)
         T(corrupt_index_is_set_aside_and_rebuilt),
         T(rebuilding_believes_no_false_claim),
         T(index_across_a_fork_is_refused),
+        T(stats_are_a_few_dozen),
         T(usage_counts),
         T(processes_make_the_index_at_once),
     };
