@@ -398,7 +398,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
     b->pusher = cb_pusher_new(b->env, &o, err);
     if (!b->pusher)
         return cb_failed(err);
-    cb_pusher_set_compression(b->pusher, b->solver.compression, b->solver.level);
+    cb_pusher_set_format(b->pusher, &b->solver.format);
     return 0;
 }
 
@@ -473,7 +473,7 @@ static int check_options(struct cb_build *b, struct cb_error *err)
 {
     int r = cb_build_check_epoch(b, err);
     if (r == 0)
-        r = cb_build_compression(b->o, &b->solver.compression, &b->solver.level, err);
+        r = cb_build_format(b->o, &b->solver.format, err);
     if (r == 0)
         r = cb_build_check_outputs(b->o, err);
     if (r == 0)

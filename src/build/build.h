@@ -35,9 +35,8 @@ struct cb_output {
     bool as_dir;                       /* OCI: a directory (tar=false) */
     bool push;
     struct cb_strvec names;            /* IMAGE: name=a,b ; else those of -t */
-    enum cb_compression compression;
-    bool compression_set;
-    int level;                         /* INT_MIN: default */
+    struct cb_format format;           /* level CB_LEVEL_DEFAULT: not said */
+    bool format_set;                   /* whether its compression was said */
     bool docker_types;                 /* oci-mediatypes=false */
     int platform_split;                /* LOCAL, TAR: a directory for each platform; -1: where there are several */
 };
@@ -135,8 +134,7 @@ struct cb_build_options {
     struct cb_run_rights allow;
     const struct cb_limits *limits;    /* of each RUN, or NULL; not part of the cache keys */
     const struct cb_strvec *cdi_dirs;  /* NULL: the usual ones */
-    enum cb_compression compression;   /* of new layers when no output says it */
-    int compression_level;             /* INT_MIN: default */
+    struct cb_format format;           /* of new layers when no output says it */
     bool docker_types;                 /* Docker's media types */
     const char *epoch;                 /* "context" or seconds; NULL: SOURCE_DATE_EPOCH of build_args or environment */
     bool exact_times;                  /* every time in new layers is the epoch, older ones too */

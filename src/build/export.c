@@ -1,34 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "build/internal.h"
 #include "util/alloc.h"
 
-static int agree(const struct cb_build_options *o, enum cb_compression c, int level, struct cb_error *err)
+static int agree(const struct cb_build_options *o, const struct cb_format *f, struct cb_error *err)
 {
     for (size_t i = 0; i < o->n_outputs; i++) {
         const struct cb_output *x = &o->outputs[i];
-        if ((x->compression_set && x->compression != c) || (x->level != INT_MIN && x->level != level))
+        if ((x->format_set && x->format.compression != f->compression) ||
+            (x->format.level != CB_LEVEL_DEFAULT && x->format.level != f->level))
             return cb_error_set(err, CB_EUSAGE, "the outputs of one build must have the same compression");
-        if ((x->docker_types || o->docker_types) && c == CB_COMPRESSION_ZSTD)
+        if ((x->docker_types || o->docker_types) && f->compression == CB_COMPRESSION_ZSTD)
             return cb_error_set(err, CB_EUSAGE, "zstd needs OCI media types: leave out oci-mediatypes=false");
     }
-    if ((c == CB_COMPRESSION_ZSTD && (level == 0 || level > 19)) || (c == CB_COMPRESSION_GZIP && level > 12))
-        return cb_error_set(err, CB_EUSAGE, "compression levels are 0 to 12 for gzip, 1 to 19 for zstd");
-    return 0;
+    return cb_format_check(f, err);
 }
 
-int cb_build_compression(const struct cb_build_options *o, enum cb_compression *c, int *level, struct cb_error *err)
+int cb_build_format(const struct cb_build_options *o, struct cb_format *out, struct cb_error *err)
 {
-    *c = o->compression;
-    *level = o->compression_level;
+    *out = o->format;
     for (size_t i = o->n_outputs; i-- > 0;) {
-        if (o->outputs[i].compression_set)
-            *c = o->outputs[i].compression;
-        if (o->outputs[i].level != INT_MIN)
-            *level = o->outputs[i].level;
+        const struct cb_format *f = &o->outputs[i].format;
+        int level = f->level != CB_LEVEL_DEFAULT ? f->level : out->level;
+        if (o->outputs[i].format_set)
+            *out = *f;
+        out->level = level;
     }
-    return agree(o, *c, *level, err);
+    return agree(o, out, err);
 }
 
 int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err)

@@ -72,10 +72,9 @@ int cb_build_load(const struct cb_export_options *x, struct cb_step *step, struc
 /* What an output cannot hold. -CB_EUSAGE. */
 int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err) CB_WUR;
 int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
-/* The compression that new layers are made with: that of the outputs that say one. -CB_EUSAGE where they differ, or
- * where it needs other media types. */
-int cb_build_compression(const struct cb_build_options *o, enum cb_compression *c, int *level,
-                         struct cb_error *err) CB_WUR;
+/* What new layers are made as: what the outputs say that say it. -CB_EUSAGE where they differ, or where it needs other
+ * media types. */
+int cb_build_format(const struct cb_build_options *o, struct cb_format *out, struct cb_error *err) CB_WUR;
 
 /* ---- resolve.c ---- */
 /* A slot for each of an image's layers, lowest first; free() the array. NULL: layers and diff ids do not match. */
@@ -97,7 +96,7 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
                                 struct cb_error *err);
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
-void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int level);
+void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f);
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "build/build.h"
 #include "util/alloc.h"
-#include "util/encode.h"
 
 void cb_output_done(struct cb_output *o)
 {
@@ -61,25 +58,19 @@ static int set_type(struct cb_output *o, const char *v, struct cb_error *err)
 
 static int set_compression(struct cb_output *o, const char *v, struct cb_error *err)
 {
-    static const struct { const char *name; enum cb_compression c; } all[] = {
-        { "gzip", CB_COMPRESSION_GZIP }, { "zstd", CB_COMPRESSION_ZSTD }, { "uncompressed", CB_COMPRESSION_NONE },
-    };
-    for (size_t i = 0; i < CB_COUNTOF(all); i++)
-        if (!strcmp(v, all[i].name)) {
-            o->compression = all[i].c;
-            o->compression_set = true;
-            return 0;
-        }
-    return cb_error_set(err, CB_EUSAGE, "--output: compression=%s is not supported: gzip, zstd, uncompressed", v);
+    o->format_set = true;
+    int r = cb_format_parse(&o->format, v, err);
+    if (r < 0)
+        cb_error_wrap(err, "--output");
+    return r;
 }
 
 static int set_level(struct cb_output *o, const char *v, struct cb_error *err)
 {
-    uint32_t n;
-    if (!cb_parse_u32(v, &n) || n > 22)
-        return cb_error_set(err, CB_EUSAGE, "--output: compression-level=%s is not a level", v);
-    o->level = (int)n;
-    return 0;
+    int r = cb_format_parse_level(&o->format, v, err);
+    if (r < 0)
+        cb_error_wrap(err, "--output");
+    return r;
 }
 
 static void set_names(struct cb_output *o, const char *v)
@@ -127,12 +118,15 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     return r;
 }
 
-static int check_level(const struct cb_output *o, const char *spec, struct cb_error *err)
+/* Without a compression the level is of what the command line says elsewhere. */
+static int check_format(const struct cb_output *o, const char *spec, struct cb_error *err)
 {
-    bool zstd = o->compression_set && o->compression == CB_COMPRESSION_ZSTD;
-    if (o->level != INT_MIN && (zstd ? o->level < 1 || o->level > 19 : o->level > 12))
-        return cb_error_set(err, CB_EUSAGE, "--output %s: levels are 0 to 12 of gzip, 1 to 19 of zstd", spec);
-    if (o->docker_types && zstd)
+    int r = o->format_set ? cb_format_check(&o->format, err) : 0;
+    if (r < 0) {
+        cb_error_wrap(err, "--output %s", spec);
+        return r;
+    }
+    if (o->docker_types && o->format_set && o->format.compression == CB_COMPRESSION_ZSTD)
         return cb_error_set(err, CB_EUSAGE, "--output %s: zstd needs OCI media types", spec);
     return 0;
 }
@@ -152,7 +146,7 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
         return cb_error_set(err, CB_EUSAGE, "--output %s: tar= is for oci", spec);
     if (o->dest && !strcmp(o->dest, "-") && (o->type == CB_OUTPUT_LOCAL || o->as_dir))
         return cb_error_set(err, CB_EUSAGE, "--output %s: a directory cannot go to standard output", spec);
-    return check_level(o, spec, err);
+    return check_format(o, spec, err);
 }
 
 static int take_fields(struct cb_output *out, const char *spec, struct cb_strvec *seen, struct cb_error *err)
@@ -179,7 +173,7 @@ static int take_fields(struct cb_output *out, const char *spec, struct cb_strvec
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err)
 {
     struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
-    *out = (struct cb_output){ .level = INT_MIN, .type = CB_OUTPUT_LOCAL, .platform_split = -1 };
+    *out = (struct cb_output){ .format.level = CB_LEVEL_DEFAULT, .type = CB_OUTPUT_LOCAL, .platform_split = -1 };
     if (!*spec)
         return cb_error_set(err, CB_EUSAGE, "--output is empty");
     if (!strchr(spec, '=')) {

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "build/failed.h"
 #include "build/internal.h"
 #include "build/release.h"
@@ -18,8 +16,7 @@ struct cb_pusher {
     const struct cb_build_env *env;
     struct target *targets;
     size_t n, cap;
-    enum cb_compression compression;
-    int level;
+    struct cb_format format;
     pthread_mutex_t mu;
     struct cb_error error;            /* of an early add or check; told at the end */
     struct cb_release_policy policy;
@@ -68,8 +65,7 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
 {
     CB_AUTO(cb_pusher_free) struct cb_pusher *p = CB_NEW(struct cb_pusher);
     p->env = env;
-    p->level = INT_MIN;
-    p->compression = CB_COMPRESSION_GZIP;
+    p->format = (struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT };
     p->policy = o->release;
     pthread_mutex_init(&p->mu, NULL);
     for (size_t i = 0; i < o->n_targets; i++) {
@@ -98,10 +94,9 @@ void cb_pusher_free(struct cb_pusher *p)
     free(p);
 }
 
-void cb_pusher_set_compression(struct cb_pusher *p, enum cb_compression c, int level)
+void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f)
 {
-    p->compression = c;
-    p->level = level;
+    p->format = *f;
 }
 
 static void begin_step(struct cb_pusher *p, struct target *t)
@@ -222,7 +217,7 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s)
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
     struct cb_error local cb_cleanup_error = CB_ERROR_INIT;
     bool empty = false;
-    if (cb_slot_wait(s, &empty, NULL) < 0 || empty || !cb_slot_encoding_known(s, p->compression, p->level, &e))
+    if (cb_slot_wait(s, &empty, NULL) < 0 || empty || !cb_slot_encoding_known(s, &p->format, &e))
         return;
     if (add_slot(p, s, &e, &local) < 0)
         keep_error(p, &local);
@@ -255,7 +250,7 @@ static int remember_layer(struct cb_pusher *p, const struct target *t, struct cb
 {
     struct cb_layer origin cb_cleanup_layer = { .diff_id = *cb_slot_diff_id(s), .size = UINT64_MAX };
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
-    if (!cb_slot_encoding_known(s, p->compression, p->level, &e))
+    if (!cb_slot_encoding_known(s, &p->format, &e))
         return 0;
     cb_layer_add_origin(&origin, &e.digest, t->tags[0]->host, t->tags[0]->repo);
     return cb_store_layer_put(p->env->store, &origin, err);
@@ -282,7 +277,7 @@ static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, stru
     int r = 0;
     for (size_t i = 0; r == 0 && i < layers_of(part); i++) {
         struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
-        r = cb_slot_encoding(part->layers[i], p->compression, p->level, &e, err);
+        r = cb_slot_encoding(part->layers[i], &p->format, &e, err);
         if (r == 0)
             r = add_slot(p, part->layers[i], &e, err);
     }

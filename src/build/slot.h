@@ -61,10 +61,11 @@ struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, si
 /* What it holds, whatever the times: the identity that content keys are made from; after NEED_TOC, but for a parent's
  * layer, which is its diff id. False: empty. */
 bool cb_slot_content(struct cb_slot *s, struct cb_digest *out);
-/* How a manifest names it in this compression (level INT_MIN: any): made from what is there where nobody has it yet. */
-int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out,
+/* How a manifest names it in this format (cb_format_serves), a parent's layer as it is there: made from what is there
+ * where nobody has it yet. */
+int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out,
                      struct cb_error *err) CB_WUR;
 /* The same where it is there already; false else. */
-bool cb_slot_encoding_known(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out);
+bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out);
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
 #define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "build/failed.h"
 #include "build/slot_private.h"
 #include "util/alloc.h"
-#include "util/encode.h"
 
 void cb_layer_encoding_done(struct cb_layer_encoding *e)
 {
@@ -13,24 +10,21 @@ void cb_layer_encoding_done(struct cb_layer_encoding *e)
     *e = (struct cb_layer_encoding){ 0 };
 }
 
-static bool engine_serves(const struct cb_layer_encoding *e, enum cb_compression c, int level)
+/* A parent's layer stays as its manifest has it. */
+static bool serves(const struct cb_slot *s, const struct cb_format *f, const struct cb_layer_encoding *e)
 {
-    if (e->compression != c)
-        return false;
-    if (level == INT_MIN || c == CB_COMPRESSION_NONE)
-        return true;
-    const char *slash = e->engine ? strrchr(e->engine, '/') : NULL;
-    uint32_t l;
-    return slash && cb_parse_u32(slash + 1, &l) && l == (uint32_t)level;
+    if (s->parent)
+        return cb_digest_eq(&e->digest, &s->manifest_digest);
+    return cb_format_serves(f, e->compression, e->engine ? e->engine : "");
 }
 
-bool cb_slot_encoding_known(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out)
+bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out)
 {
     bool found = false;
     pthread_mutex_lock(&s->mu);
     for (size_t i = 0; !found && i < s->layer.n_encodings; i++) {
         const struct cb_layer_encoding *e = &s->layer.encodings[i];
-        found = s->parent ? cb_digest_eq(&e->digest, &s->manifest_digest) : engine_serves(e, c, level);
+        found = serves(s, f, e);
         if (found) {
             *out = *e;
             out->media_type = cb_strdup_or_null(e->media_type);
@@ -95,14 +89,14 @@ static int transcode(struct cb_slot *s, const struct cb_layer *from, const struc
     return r < 0 ? r : cb_layer_writer_finish(w, out, NULL, err);
 }
 
-static int make_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_error *err)
+static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_error *err)
 {
     struct cb_layer from cb_cleanup_layer = { 0 }, made cb_cleanup_layer = { 0 };
     cb_autosink struct cb_blob_sink *sink = NULL;
     int r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
-    struct cb_layer_write_options wo = { .compression = c, .level = level, .pool = s->env->cpu, .sink = sink,
+    struct cb_layer_write_options wo = { .format = *f, .pool = s->env->cpu, .sink = sink,
                                          .clamp_mtime = INT64_MAX, .cancel = s->env->cancel };
     cb_slot_layer(s, &from);
     r = transcode(s, &from, &wo, &made, err);
@@ -116,17 +110,17 @@ static int make_encoding(struct cb_slot *s, enum cb_compression c, int level, st
     return cb_store_layer_put(s->env->store, &made, err);
 }
 
-int cb_slot_encoding(struct cb_slot *s, enum cb_compression c, int level, struct cb_layer_encoding *out,
+int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out,
                      struct cb_error *err)
 {
     char id[32];
-    if (cb_slot_encoding_known(s, c, level, out))
+    if (cb_slot_encoding_known(s, f, out))
         return 0;
     cb_slot_short_digest(id, cb_slot_diff_id(s));
     struct cb_span span cb_cleanup_span = cb_span_begin("compress", "compress layer again");
     cb_span_digest(&span, "diff_id", cb_slot_diff_id(s));
-    int r = make_encoding(s, c, level, err);
-    if (r == 0 && !cb_slot_encoding_known(s, c, level, out))
+    int r = make_encoding(s, f, err);
+    if (r == 0 && !cb_slot_encoding_known(s, f, out))
         r = cb_error_set(err, CB_EINTERNAL, "its new encoding is not found");
     if (r < 0)
         cb_error_wrap(err, "compress layer %s again", id);

@@ -51,8 +51,7 @@ struct cb_solver {
     struct cb_slots *slots;
     struct cb_context *context;     /* NULL where the plan needs none */
     struct cb_key_base kb;
-    enum cb_compression compression;
-    int level;
+    struct cb_format format;        /* of new layers */
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);

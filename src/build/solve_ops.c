@@ -35,7 +35,7 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
 
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink)
 {
-    return (struct cb_layer_write_options){ .compression = s->compression, .level = s->level, .pool = s->env->cpu,
+    return (struct cb_layer_write_options){ .format = s->format, .pool = s->env->cpu,
                                             .clamp_mtime = s->kb.clamp_mtime,
                                             .exact_mtime = s->kb.exact_mtime, .sink = sink, .cancel = s->cancel };
 }

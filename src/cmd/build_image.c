@@ -31,7 +31,7 @@ const struct cb_opt image_opts[] = {
     { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "media types: oci (default) or docker", NULL },
     { "compression-format", 0, CB_OPT_STRING, AT(compression), "FORMAT", "of new layers: gzip (default), zstd, none",
       NULL },
-    { "compression-level", 0, CB_OPT_STRING, AT(level), "N", "0 to 12 of gzip, 1 to 19 of zstd", NULL },
+    { "compression-level", 0, CB_OPT_STRING, AT(level), "N", CB_FORMAT_LEVELS, NULL },
     { "compression", 0, CB_OPT_STRING, AT(compression), "FORMAT", NULL, NULL },
     { "force-compression", 0, CB_OPT_FLAG, AT(force_compression), NULL, NULL, NULL },
     CB_OPT_END,
@@ -98,28 +98,13 @@ static int take_format(const struct image_options *cli, struct cb_build_options 
 
 static int take_compression(const struct image_options *cli, struct cb_build_options *o, struct cb_error *err)
 {
-    static const struct { const char *name; enum cb_compression c; } names[] = {
-        { "gzip", CB_COMPRESSION_GZIP }, { "zstd", CB_COMPRESSION_ZSTD }, { "none", CB_COMPRESSION_NONE },
-        { "uncompressed", CB_COMPRESSION_NONE },
-    };
-    uint32_t level;
-    bool known = !cli->compression;
-    for (size_t i = 0; cli->compression && i < CB_COUNTOF(names); i++)
-        if (!strcmp(cli->compression, names[i].name)) {
-            o->compression = names[i].c;
-            known = true;
-        }
-    if (!known)
-        return cb_error_set(err, CB_EUSAGE, "--compression-format %s is not supported: gzip, zstd, none",
-                            cli->compression);
+    if (cli->compression && cb_format_parse(&o->format, cli->compression, err) < 0)
+        return cb_error_wrap(err, "--compression-format");
     if (cli->force_compression)
         return cb_error_set(err, CB_EUSAGE, "--force-compression: this version cannot compress a parent's layers "
                                             "again yet");
-    if (!cli->level)
-        return 0;
-    if (!cb_parse_u32(cli->level, &level) || level > 22)
-        return cb_error_set(err, CB_EUSAGE, "--compression-level %s: 0 to 12 of gzip, 1 to 19 of zstd", cli->level);
-    o->compression_level = (int)level;
+    if (cli->level && cb_format_parse_level(&o->format, cli->level, err) < 0)
+        return cb_error_wrap(err, "--compression-level");
     return 0;
 }
 

@@ -179,8 +179,7 @@ static int take_rest(struct build_input *in, struct cb_error *err)
 int build_input_take(struct build_input *in, struct cb_error *err)
 {
     struct cb_build_options *o = &in->o;
-    o->compression = CB_COMPRESSION_GZIP;
-    o->compression_level = INT_MIN;
+    o->format = (struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT };
     o->no_cache = in->cli.no_cache;
     o->no_stat_cache = in->cli.no_stat_cache;
     int r = compat_check(&in->cli.compat, err);

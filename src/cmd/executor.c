@@ -40,7 +40,7 @@ static const struct cb_opt options[] = {
     { "single-snapshot", 0, CB_OPT_FLAG, AT(single), NULL, "one layer on top of the parent's", NULL },
     { "reproducible", 0, CB_OPT_FLAG, AT(reproducible), NULL, "as SOURCE_DATE_EPOCH=0", NULL },
     { "compression", 0, CB_OPT_STRING, AT(b.image.compression), "FORMAT", "gzip (default) or zstd", NULL },
-    { "compression-level", 0, CB_OPT_STRING, AT(b.image.level), "N", "0 to 12 of gzip, 1 to 19 of zstd; -1: default",
+    { "compression-level", 0, CB_OPT_STRING, AT(b.image.level), "N", CB_FORMAT_LEVELS "; -1: default",
       NULL },
     { "digest-file", 0, CB_OPT_STRING, AT(b.results.digest_file), "FILE", "write the digest there", NULL },
     { "image-name-with-digest-file", 0, CB_OPT_STRING, AT(b.results.name_file), "FILE", "write NAME@DIGEST there",

@@ -107,7 +107,7 @@ static int compress(const struct cb_edit_env *env, struct cb_edit_layer *l, stru
     int r = tar ? cb_store_blob_sink(env->store, &sink, err) : -CB_ELOCAL;
     if (r < 0)
         return r;
-    struct cb_layer_write_options o = { .compression = CB_COMPRESSION_GZIP, .level = INT_MIN, .pool = env->cpu,
+    struct cb_layer_write_options o = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, .pool = env->cpu,
                                         .sink = sink, .cancel = env->cancel };
     r = cb_layer_compress(tar, &o, &made, err);
     if (r == 0 && !cb_digest_eq(&made.diff_id, &l->diff_id))

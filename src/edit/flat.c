@@ -191,7 +191,7 @@ int cb_edit_export(const struct cb_edit_tables *t, int fd, struct cb_error *err)
     struct edit_fd_sink sink;
     struct cb_layer made cb_cleanup_layer = { 0 };
     edit_fd_sink_init(&sink, fd);
-    struct cb_layer_write_options o = { .compression = CB_COMPRESSION_NONE, .clamp_mtime = INT64_MAX,
+    struct cb_layer_write_options o = { .format = { CB_COMPRESSION_NONE }, .clamp_mtime = INT64_MAX,
                                         .sink = &sink.base, .cancel = t->source->env->cancel };
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, err);
     int r = w ? cb_edit_flat(t, w, err) : -CB_EINTERNAL;

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "edit/private.h"
 #include "util/alloc.h"
 
@@ -37,7 +35,7 @@ static int make_layer(const struct cb_edit_source *s, const struct cb_edit_image
         r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
-    struct cb_layer_write_options o = { .compression = compression_of(&i->image.manifest), .level = INT_MIN,
+    struct cb_layer_write_options o = { .format = { compression_of(&i->image.manifest), CB_LEVEL_DEFAULT },
                                         .pool = s->env->cpu, .clamp_mtime = INT64_MAX, .sink = sink,
                                         .cancel = s->env->cancel };
     return write_layer(&t, &o, out, err);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "image/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
@@ -38,8 +36,7 @@ int cb_tar_out_open(struct cb_tar_out *t, int fd, const struct cb_export_options
                               .fd = fd,
                               .mtime = o->clamp_mtime == INT64_MAX ? 0 : o->clamp_mtime };
     struct cb_layer_write_options wo = {
-        .compression = CB_COMPRESSION_NONE,
-        .level = INT_MIN,
+        .format = { CB_COMPRESSION_NONE },
         .clamp_mtime = o->clamp_mtime,
         .sink = &t->base,
         .cancel = o->cancel,

@@ -41,7 +41,7 @@ const struct cb_codec cb_codec_zstd = {
     .block_size = (size_t)4 << 20,
     .default_level = 3,
     .min_level = 1,
-    .max_level = 19,
+    .max_level = 22,
     .name = "zstd",
     .engine = engine,
     .bound = bound,
@@ -49,15 +49,3 @@ const struct cb_codec cb_codec_zstd = {
     .context_free = context_free,
     .compress = compress,
 };
-
-const struct cb_codec *cb_codec_find(enum cb_compression c)
-{
-    switch (c) {
-    case CB_COMPRESSION_GZIP:
-        return &cb_codec_gzip;
-    case CB_COMPRESSION_ZSTD:
-        return &cb_codec_zstd;
-    default:
-        return NULL;
-    }
-}

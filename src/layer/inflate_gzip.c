@@ -9,9 +9,12 @@
 #include "layer/inflate_priv.h"
 #include "util/alloc.h"
 
+#define FLAGS 3 /* where they stand in a header */
+
 struct gzip {
     struct cb_inflate_input *in;
     bool in_member; /* bytes of one have been read and its end has not */
+    size_t header;  /* how many of its first bytes, up to FLAGS + 1 */
 #ifdef HAVE_ISAL
     struct inflate_state z;
 #else
@@ -103,6 +106,12 @@ static const char *engine_step(struct gzip *g, uint8_t *out, uint32_t room, uint
 
 #endif
 
+/* RFC 1952, 2.3.1.2: reserved bits must be zero. ISA-L passes over them. */
+static bool flags_are_known(struct gzip *g)
+{
+    return g->header > FLAGS || g->header + g->in->n <= FLAGS || !(g->in->p[FLAGS - g->header] & 0xe0);
+}
+
 static void *gzip_open(struct cb_inflate_input *in, struct cb_error *err)
 {
     struct gzip *g = CB_NEW(struct gzip);
@@ -134,12 +143,13 @@ static int gzip_read(void *state, void *buf, size_t n, size_t *got, struct cb_er
         if (!g->in->n && !g->in_member)
             return 0;
         size_t before = g->in->n;
-        const char *bad = engine_step(g, buf, room, &made, &ended);
+        const char *bad = flags_are_known(g) ? engine_step(g, buf, room, &made, &ended) : "unknown flags";
         if (bad)
             return cb_error_set(err, CB_EVERIFY, "gzip: %s", bad);
         if (!ended && !made && g->in->n == before)
             return cb_error_set(err, CB_EVERIFY, "gzip: the stream is cut off");
         g->in_member = !ended;
+        g->header = ended ? 0 : CB_MIN(g->header + before - g->in->n, (size_t)FLAGS + 1);
         if (ended)
             engine_reset(g);
     }

@@ -2,15 +2,15 @@
 #pragma once
 /* Layers: the value, and the streams that make and read one. Trees and streams, no images, no store.
  *
- * Bytes never depend on threads, CPU, read sizes or clock: gzip is libdeflate over fixed 1 MiB blocks, each its own
- * member (header mtime 0, OS 255); zstd has fixed 4 MiB frames; incompressible blocks are stored. Headers are ustar,
- * PAX where ustar cannot say it; times are whole seconds; user and group names are never written. */
+ * Bytes never depend on threads, CPU, read sizes or clock: gzip is libdeflate (ISA-L for "fast") over fixed 1 MiB
+ * blocks, each its own member (header mtime 0, OS 255); zstd has fixed 4 MiB frames; incompressible blocks are stored.
+ * Headers are ustar, PAX where ustar cannot say it; times are whole seconds; user and group names are never written. */
 
+#include "layer/format.h"
 #include "layer/stack.h"
 #include "layer/toc.h"
 #include "layer/xattr.h"
 #include "oci/blob_io.h"
-#include "oci/mediatype.h"
 #include "util/cancel.h"
 #include "util/owner_table.h"
 #include "util/thread.h"
@@ -45,8 +45,7 @@ void cb_chain_id(struct cb_digest *out, const struct cb_digest *diff_ids, size_t
 
 /* ---- writing ---- */
 struct cb_layer_write_options {
-    enum cb_compression compression;
-    int level;                        /* gzip 0–12 (libdeflate), zstd 1–19; INT_MIN: default (gzip 6, zstd 3) */
+    struct cb_format format;
     /* CPU jobs: blocks are compressed there, in any order, written in order; NULL: inline */
     struct cb_pool *pool;
     int64_t clamp_mtime;              /* newer times become this; INT64_MAX: none */
@@ -71,7 +70,7 @@ int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, st
 uint64_t cb_layer_writer_written(const struct cb_layer_writer *w); /* uncompressed bytes so far, for progress */
 
 /* A tar that is there already, as it is: compressed in the blocks that a writer makes, into o->sink (never NULL, and
- * committed). compression is not NONE; times are not touched. *layer as from cb_layer_writer_finish. */
+ * committed). The compression is not NONE; times are not touched. *layer as from cb_layer_writer_finish. */
 int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_options *o, struct cb_layer *layer,
                       struct cb_error *err) CB_WUR;
 

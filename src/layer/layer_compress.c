@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "layer/block_pipe.h"
 #include "layer/layer.h"
 
@@ -25,19 +23,20 @@ static int feed(struct cb_blob_source *tar, const struct cb_layer_write_options 
 int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_options *o, struct cb_layer *layer,
                       struct cb_error *err)
 {
-    const struct cb_codec *codec = cb_codec_find(o->compression);
-    int level = codec && o->level == INT_MIN ? codec->default_level : o->level;
+    const struct cb_codec *codec = cb_codec_find(&o->format);
     char engine[64] = "";
-    if (!codec || level < codec->min_level || level > codec->max_level)
-        return cb_error_set(err, CB_EINTERNAL, "no such compression or level");
+    int r = codec ? cb_format_check(&o->format, err) : cb_error_set(err, CB_EINTERNAL, "no compression");
+    if (r < 0)
+        return r;
+    int level = cb_codec_level(codec, &o->format);
     CB_AUTO(cb_hasher_free) struct cb_hasher *hasher = cb_hasher_new(CB_DIGEST_SHA256);
     CB_AUTO(cb_block_pipe_free) struct cb_block_pipe *pipe = cb_block_pipe_new(&(struct cb_block_pipe_options){
         .codec = codec, .level = level, .pool = o->pool, .sink = o->sink });
-    struct cb_layer_encoding e = { .compression = o->compression, .engine = engine };
+    struct cb_layer_encoding e = { .compression = o->format.compression, .engine = engine };
     struct cb_layer made = { 0 };
-    e.media_type = (char *)(uintptr_t)cb_mt_layer(o->compression, false); /* copied by add_encoding */
+    e.media_type = (char *)(uintptr_t)cb_mt_layer(o->format.compression, false); /* copied by add_encoding */
     codec->engine(engine, sizeof engine, level);
-    int r = feed(tar, o, pipe, hasher, &made.size, err);
+    r = feed(tar, o, pipe, hasher, &made.size, err);
     if (r == 0)
         r = cb_block_pipe_finish(pipe, &e.digest, &e.size, err);
     if (r == 0)

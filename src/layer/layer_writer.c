@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <limits.h>
-
 #include "layer/block_pipe.h"
 #include "layer/layer.h"
 #include "layer/tar.h"
@@ -17,30 +15,15 @@ struct cb_layer_writer {
     bool broken;                /* a call failed half way, or finish was called */
 };
 
-static int check_options(struct cb_layer_write_options *o, const struct cb_codec *codec, struct cb_error *err)
-{
-    if (o->compression != CB_COMPRESSION_NONE && !codec)
-        return cb_error_set(err, CB_EINTERNAL, "unknown compression %d", (int)o->compression);
-    if (!codec)
-        return 0;
-    if (o->level == INT_MIN)
-        o->level = codec->default_level;
-    if (o->level < codec->min_level || o->level > codec->max_level)
-        return cb_error_set(err, CB_EUSAGE, "%s has no compression level %d (want %d to %d)", codec->name, o->level,
-                            codec->min_level, codec->max_level);
-    return 0;
-}
-
 struct cb_layer_writer *cb_layer_writer_new(const struct cb_layer_write_options *o, struct cb_error *err)
 {
-    const struct cb_codec *codec = cb_codec_find(o->compression);
-    struct cb_layer_write_options checked = *o;
-    if (check_options(&checked, codec, err) < 0)
+    const struct cb_codec *codec = cb_codec_find(&o->format);
+    if (cb_format_check(&o->format, err) < 0)
         return NULL;
     struct cb_layer_writer *w = CB_NEW(struct cb_layer_writer);
-    w->o = checked;
+    w->o = *o;
     w->pipe = cb_block_pipe_new(&(struct cb_block_pipe_options){
-        .codec = codec, .level = checked.level, .pool = o->pool, .sink = o->sink });
+        .codec = codec, .level = codec ? cb_codec_level(codec, &o->format) : 0, .pool = o->pool, .sink = o->sink });
     w->diff_hasher = cb_hasher_new(CB_DIGEST_SHA256);
     w->file_hasher = cb_hasher_new(CB_DIGEST_SHA256);
     w->builder = cb_toc_builder_new();
@@ -226,13 +209,13 @@ int cb_layer_writer_add(struct cb_layer_writer *w, const struct cb_entry *e, str
 static void describe(const struct cb_layer_writer *w, const struct cb_layer_encoding *e, struct cb_layer *layer)
 {
     char engine[64] = "";
-    const struct cb_codec *codec = cb_codec_find(w->o.compression);
+    const struct cb_codec *codec = cb_codec_find(&w->o.format);
     struct cb_layer_encoding full = *e;
     if (codec)
-        codec->engine(engine, sizeof engine, w->o.level);
-    full.compression = w->o.compression;
+        codec->engine(engine, sizeof engine, cb_codec_level(codec, &w->o.format));
+    full.compression = w->o.format.compression;
     full.engine = engine;
-    full.media_type = (char *)(uintptr_t)cb_mt_layer(w->o.compression, false); /* copied by add_encoding */
+    full.media_type = (char *)(uintptr_t)cb_mt_layer(full.compression, false); /* copied by add_encoding */
     cb_layer_add_encoding(layer, &full);
 }
 

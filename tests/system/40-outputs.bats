@@ -173,6 +173,29 @@ assert_the_tree()
     assert_the_image
 }
 
+# The engine that made a layer is in the metadata; a build never gets another one's blob because it is there.
+@test "compression-level=fast: an engine of its own, recorded; what is in the store of the other one is not taken for it" {
+    cbpush version | grep -q ISA-L && grep -q sse4_2 /proc/cpuinfo || skip 'built without ISA-L, or on another processor'
+    local engine=.\"cbpush.compressor\" digest
+    out type=oci,dest=six,tar=false
+    assert_contains "$(jq -r "$engine" metadata.json)" libdeflate-
+    out type=oci,dest=fast,tar=false,compression-level=fast
+    assert_contains "$(jq -r "$engine" metadata.json)" isal-x86-
+    from oci:fast
+    assert_the_image
+    digest=$(skopeo inspect --raw oci:fast | jq -r '.layers[-1].digest')
+    [ "$(skopeo inspect --raw oci:six | jq -r '.layers[-1].digest')" != "$digest" ]
+    out type=oci,dest=again,tar=false
+    assert_contains "$(jq -r "$engine" metadata.json)" libdeflate-
+    # Every member of it is gzip to others.
+    python3 -c 'import gzip, sys; gzip.decompress(open(sys.argv[1], "rb").read())' "fast/blobs/sha256/${digest#*:}"
+    CBPUSH_ROOT=$PWD/elsewhere cbpush build -o type=oci,dest=there,tar=false,compression=gzip,compression-level=fast ctx 2>build.log
+    assert_equal "$(skopeo inspect --raw oci:there | jq -r '.layers[-1].digest')" "$digest"
+    run cbpush build -o type=oci,dest=x,compression=zstd,compression-level=fast ctx
+    assert_status 2
+    assert_contains "$output" '0 to 12 or fast for gzip, 1 to 22 for zstd'
+}
+
 @test "a push with zstd; the parent's layers stay as they are" {
     cbpush build -o "type=image,name=$reg/test/zstd:1,push=true,compression=zstd" ctx 2>build.log
     local raw

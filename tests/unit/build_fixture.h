@@ -63,7 +63,7 @@ static inline CB_UNUSED struct made_layer build_layer(struct build_fixture *b, c
     struct made_layer m = { 0 };
     cb_autosink struct cb_blob_sink *sink = NULL;
     ok(cb_store_blob_sink(f->s, &sink, &f->err));
-    struct cb_layer_write_options wo = { .compression = c, .level = INT_MIN, .clamp_mtime = INT64_MAX, .sink = sink };
+    struct cb_layer_write_options wo = { .format = { c, CB_LEVEL_DEFAULT }, .clamp_mtime = INT64_MAX, .sink = sink };
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, &f->err);
     assert_non_null(w);
     struct cb_entry e = { .path = path, .type = CB_ENTRY_FILE, .mode = 0644, .size = strlen(text), .mtime = TREE_TIME };

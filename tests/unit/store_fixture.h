@@ -160,7 +160,7 @@ static inline CB_UNUSED struct cb_layer make_layer(struct fixture *f, const stru
     struct cb_layer l = { 0 };
     ok(cb_store_blob_sink(f->s, &sink, &f->err));
     struct cb_layer_write_options o = {
-        .compression = CB_COMPRESSION_GZIP, .level = INT_MIN, .clamp_mtime = INT64_MAX, .sink = sink
+        .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, .clamp_mtime = INT64_MAX, .sink = sink
     };
     w = cb_layer_writer_new(&o, &f->err);
     assert_non_null(w);

@@ -7,13 +7,13 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "build/build.h"
 #include "build/internal.h"
+#include "layer/codec.h"
 #include "util/alloc.h"
 #include "util/fd.h"
 
@@ -32,10 +32,12 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_adds(o, " push");
     for (size_t i = 0; i < x->names.n; i++)
         cb_strbuf_addf(o, " name %s", x->names.v[i]);
-    if (x->compression_set)
-        cb_strbuf_addf(o, " %s", compressions[x->compression]);
-    if (x->level != INT_MIN)
-        cb_strbuf_addf(o, " level %d", x->level);
+    if (x->format_set)
+        cb_strbuf_addf(o, " %s", compressions[x->format.compression]);
+    if (x->format.level == CB_LEVEL_FAST)
+        cb_strbuf_adds(o, " fast");
+    else if (x->format.level != CB_LEVEL_DEFAULT)
+        cb_strbuf_addf(o, " level %d", x->format.level);
     if (x->docker_types)
         cb_strbuf_adds(o, " docker-types");
     if (x->platform_split >= 0)
@@ -99,7 +101,12 @@ static void test_grammar(void **state)
         { "type=image,push=yes", NULL },
         { "type=oci,dest=o,compression=estargz", NULL },
         { "type=oci,dest=o,compression=", NULL },
-        { "type=oci,dest=o,compression-level=13", NULL },
+        { "type=oci,dest=o,compression=gzip,compression-level=13", NULL },
+        { "type=oci,dest=o,compression-level=100", NULL },
+        { "type=oci,dest=o,compression=zstd,compression-level=fast", NULL },
+        { "type=oci,dest=o,compression=uncompressed,compression-level=fast", NULL },
+        { "type=oci,dest=o,compression=zstd,compression-level=22", "oci to o zstd level 22" },
+        { "type=oci,dest=o,compression-level=fast", "oci to o fast" },
         { "type=oci,dest=o,compression-level=-1", NULL },
         { "type=oci,dest=o,compression-level=x", NULL },
         { "type=oci,dest=o,compression=zstd,compression-level=23", NULL },
@@ -131,14 +138,13 @@ static void test_grammar(void **state)
 }
 
 /* All layers of one build are compressed in one way. */
-static int compression(const char *a, const char *b, enum cb_compression *c, int *level)
+static int compression(const char *a, const char *b, struct cb_format *f)
 {
     struct cb_output v[2];
     assert_int_equal(cb_output_parse(&v[0], a, NULL), 0);
     assert_int_equal(cb_output_parse(&v[1], b, NULL), 0);
-    struct cb_build_options o = { .outputs = v, .n_outputs = 2, .compression = CB_COMPRESSION_GZIP,
-                                  .compression_level = INT_MIN };
-    int r = cb_build_compression(&o, c, level, NULL);
+    struct cb_build_options o = { .outputs = v, .n_outputs = 2, .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT } };
+    int r = cb_build_format(&o, f, NULL);
     cb_output_done(&v[0]);
     cb_output_done(&v[1]);
     return r;
@@ -147,22 +153,27 @@ static int compression(const char *a, const char *b, enum cb_compression *c, int
 static void test_compression(void **state)
 {
     (void)state;
-    enum cb_compression c;
-    int level;
-    assert_int_equal(compression("out", "type=image", &c, &level), 0);
-    assert_int_equal(c, CB_COMPRESSION_GZIP);
-    assert_int_equal(level, INT_MIN);
-    assert_int_equal(compression("out", "type=image,compression=zstd,compression-level=9", &c, &level), 0);
-    assert_int_equal(c, CB_COMPRESSION_ZSTD);
-    assert_int_equal(level, 9);
-    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=zstd", &c, &level), 0);
-    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=gzip", &c, &level),
+    struct cb_format f;
+    assert_int_equal(compression("out", "type=image", &f), 0);
+    assert_int_equal(f.compression, CB_COMPRESSION_GZIP);
+    assert_int_equal(f.level, CB_LEVEL_DEFAULT);
+    assert_int_equal(compression("out", "type=image,compression=zstd,compression-level=9", &f), 0);
+    assert_int_equal(f.compression, CB_COMPRESSION_ZSTD);
+    assert_int_equal(f.level, 9);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=zstd", &f), 0);
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,compression=gzip", &f),
                      -CB_EUSAGE);
-    assert_int_equal(compression("type=oci,dest=x,compression-level=1", "type=image,compression-level=2", &c, &level),
+    assert_int_equal(compression("type=oci,dest=x,compression-level=1", "type=image,compression-level=2", &f),
                      -CB_EUSAGE);
-    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,oci-mediatypes=false", &c, &level),
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=image,oci-mediatypes=false", &f),
                      -CB_EUSAGE);
-    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=oci,dest=y,compression-level=0", &c, &level),
+    assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=oci,dest=y,compression-level=0", &f),
+                     -CB_EUSAGE);
+    assert_int_equal(compression("out", "type=oci,dest=y,compression-level=13", &f), -CB_EUSAGE);
+    assert_int_equal(compression("type=oci,dest=x,compression-level=fast", "type=image,compression=gzip", &f),
+                     cb_codec_gzip_fast_state() == CB_ENGINE_HERE ? 0 : -CB_EUSAGE);
+    assert_int_equal(f.level, CB_LEVEL_FAST);
+    assert_int_equal(compression("type=oci,dest=x,compression-level=fast", "type=image,compression=zstd", &f),
                      -CB_EUSAGE);
 }
 

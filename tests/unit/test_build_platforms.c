@@ -124,7 +124,7 @@ static struct built build(struct build_fixture *b, const char *dockerfile, struc
     ok(cb_platforms_parse(&lists, &x.platforms, &x.n, &f->err));
     if (how.annotation)
         ok(cb_annotation_parse(&x.annotations, how.annotation, &f->err));
-    struct cb_build_options o = { .context = ctx, .compression = CB_COMPRESSION_GZIP, .compression_level = INT_MIN,
+    struct cb_build_options o = { .context = ctx, .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT },
                                   .pull = CB_PULL_NEVER, .platforms = x.platforms, .n_platforms = x.n, .tags = &tags,
                                   .annotations = &x.annotations, .outputs = how.output,
                                   .n_outputs = how.output ? 1 : 0 };
@@ -219,8 +219,10 @@ static void test_refused(void **state)
 {
     struct build_fixture *b = *state;
     char dest[] = "/nonexistent/x";
-    const struct cb_output docker = { .type = CB_OUTPUT_DOCKER, .dest = dest, .level = INT_MIN, .platform_split = -1 };
-    const struct cb_output merged = { .type = CB_OUTPUT_LOCAL, .dest = dest, .level = INT_MIN, .platform_split = 0 };
+    const struct cb_output docker = { .type = CB_OUTPUT_DOCKER, .dest = dest, .format.level = CB_LEVEL_DEFAULT,
+                                      .platform_split = -1 };
+    const struct cb_output merged = { .type = CB_OUTPUT_LOCAL, .dest = dest, .format.level = CB_LEVEL_DEFAULT,
+                                      .platform_split = 0 };
     const struct { struct how how; const char *dockerfile, *error; int code; } t[] = {
         { { "linux/amd64,linux/arm64", NULL, &docker }, "FROM scratch\n", "docker archive", -CB_EUSAGE },
         { { "linux/amd64,linux/arm64", NULL, &merged }, "FROM scratch\n", "platform-split", -CB_EUSAGE },

@@ -41,7 +41,7 @@ static struct result build(struct build_fixture *b, const char *dockerfile, stru
         cb_strvec_push(&tags, how.tag);
     struct cb_build_options o = { .context = ctx, .tags = &tags, .target = how.target, .no_cache = how.no_cache,
                                   .dockerfile = how.file, .outputs = how.output, .n_outputs = how.output ? 1 : 0,
-                                  .compression = CB_COMPRESSION_GZIP, .compression_level = INT_MIN, .push = how.push,
+                                  .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, .push = how.push,
                                   .pull = CB_PULL_NEVER };
     cb_error_done(&f->err);
     x.code = cb_build_run(&b->env, &o, &x.r, &f->err);

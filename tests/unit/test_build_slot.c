@@ -254,18 +254,18 @@ static void test_another_encoding(void **state)
     struct made_layer m = build_layer(b, "a", "some text", CB_COMPRESSION_GZIP);
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 }, z cb_cleanup_layer_encoding = { 0 };
     struct cb_slot *s = cb_slots_made(t, &m.layer, m.toc);
-    assert_true(cb_slot_encoding_known(s, CB_COMPRESSION_GZIP, INT_MIN, &e));
+    assert_true(cb_slot_encoding_known(s, &(struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, &e));
     assert_true(cb_digest_eq(&e.digest, &m.layer.encodings[0].digest));
-    assert_false(cb_slot_encoding_known(s, CB_COMPRESSION_ZSTD, INT_MIN, &z));
-    assert_false(cb_slot_encoding_known(s, CB_COMPRESSION_GZIP, 1, &z));
-    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 3, &z, &f->err));
+    assert_false(cb_slot_encoding_known(s, &(struct cb_format){ CB_COMPRESSION_ZSTD, CB_LEVEL_DEFAULT }, &z));
+    assert_false(cb_slot_encoding_known(s, &(struct cb_format){ CB_COMPRESSION_GZIP, 1 }, &z));
+    ok(cb_slot_encoding(s, &(struct cb_format){ CB_COMPRESSION_ZSTD, 3 }, &z, &f->err));
     assert_int_equal(z.compression, CB_COMPRESSION_ZSTD);
     assert_true(cb_store_blob_has(f->s, &z.digest, NULL));
     cb_layer_encoding_done(&z);
-    assert_true(cb_slot_encoding_known(s, CB_COMPRESSION_ZSTD, 3, &z));
+    assert_true(cb_slot_encoding_known(s, &(struct cb_format){ CB_COMPRESSION_ZSTD, 3 }, &z));
     cb_layer_encoding_done(&z);
     /* Uncompressed it is what its name says. */
-    ok(cb_slot_encoding(s, CB_COMPRESSION_NONE, INT_MIN, &z, &f->err));
+    ok(cb_slot_encoding(s, &(struct cb_format){ CB_COMPRESSION_NONE, CB_LEVEL_DEFAULT }, &z, &f->err));
     assert_true(cb_digest_eq(&z.digest, &m.layer.diff_id));
     made_layer_done(&m);
 }
@@ -281,17 +281,17 @@ static void test_parents_keep_their_encoding(void **state)
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
     assert_true(cb_digest_eq(&gz.layer.diff_id, &zs.layer.diff_id));
     struct cb_slot *s = cb_slots_parent(t, &gz.layer.diff_id, &(struct cb_slot_parent){ .desc = &dg });
-    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 5, &e, &f->err));
+    ok(cb_slot_encoding(s, &(struct cb_format){ CB_COMPRESSION_ZSTD, 5 }, &e, &f->err));
     assert_true(cb_digest_eq(&e.digest, &dg.digest));
     cb_layer_encoding_done(&e);
     /* Another parent has it too: the first one's counts, unless the other is that of the result. */
     assert_ptr_equal(cb_slots_parent(t, &gz.layer.diff_id, &(struct cb_slot_parent){ .desc = &dz }), s);
-    ok(cb_slot_encoding(s, CB_COMPRESSION_ZSTD, 5, &e, &f->err));
+    ok(cb_slot_encoding(s, &(struct cb_format){ CB_COMPRESSION_ZSTD, 5 }, &e, &f->err));
     assert_true(cb_digest_eq(&e.digest, &dg.digest));
     cb_layer_encoding_done(&e);
     struct cb_slot_parent p = { .desc = &dz, .preferred = true };
     assert_ptr_equal(cb_slots_parent(t, &gz.layer.diff_id, &p), s);
-    ok(cb_slot_encoding(s, CB_COMPRESSION_GZIP, INT_MIN, &e, &f->err));
+    ok(cb_slot_encoding(s, &(struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, &e, &f->err));
     assert_true(cb_digest_eq(&e.digest, &dz.digest));
     made_layer_done(&gz);
     made_layer_done(&zs);

@@ -146,7 +146,7 @@ static void test_image(void **state)
     assert_int_equal(in.o.no_cache_filter->n, 3);
     assert_true(in.o.squash && in.o.exact_times && in.o.docker_types && in.o.jobs == 64);
     assert_string_equal(in.o.epoch, "5");
-    assert_int_equal(in.o.compression_level, 9);
+    assert_int_equal(in.o.format.level, 9);
     assert_string_equal(in.platforms[0].variant, "v6");
     build_input_done(&in);
     accept(&in, "--layers=false");
@@ -155,13 +155,14 @@ static void test_image(void **state)
     accept(&in, "--layers --load");
     assert_true(!in.o.squash && in.o.n_outputs == 1);
     assert_true(in.o.outputs[0].type == CB_OUTPUT_DOCKER && !in.o.outputs[0].dest);
-    assert_int_equal(in.o.compression_level, INT_MIN);
+    assert_int_equal(in.o.format.level, CB_LEVEL_DEFAULT);
     build_input_done(&in);
     refuse("--timestamp 1 --source-date-epoch 2", "contradict");
     refuse("--timestamp context", "--timestamp");
     refuse("--platform linux/arm64 --arch arm64", "--platform");
     refuse("--jobs many", "--jobs");
-    refuse("--compression-format zstd:chunked", "zstd:chunked");
+    refuse("--compression-format lz4", "gzip, zstd, uncompressed");
+    refuse("--compression-level best", "0 to 12 or fast");
 }
 
 static void test_other_builders(void **state)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <libdeflate.h>
 #include <unistd.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include "tests/unit/layer_support.h"
@@ -60,10 +61,12 @@ static int unsqueeze(const void *p, size_t n, size_t step, bool foreign, struct 
 static void same_for_any_threads(void **state)
 {
     (void)state;
-    static const struct cb_codec *const codecs[] = { &cb_codec_gzip, &cb_codec_zstd, NULL };
+    static const struct cb_codec *const codecs[] = { &cb_codec_gzip, &cb_codec_zstd, &cb_codec_gzip_fast, NULL };
     const size_t n = 13u << 20;
     cb_autofree char *data = sample(n);
     for (size_t c = 0; c < CB_COUNTOF(codecs); c++) {
+        if (codecs[c] == &cb_codec_gzip_fast && cb_codec_gzip_fast_state() != CB_ENGINE_HERE)
+            continue;
         struct sup_sink first = SUP_SINK_INIT;
         squeeze(&first, codecs[c], NULL, data, n, n);
         for (unsigned threads = 1; threads <= 4; threads *= 2) {
@@ -88,35 +91,44 @@ static void sizes(void **state)
 {
     (void)state;
     static const size_t n[] = { 0, 1, 511, 65536, 131071, 131072, 1 << 20, (1 << 20) + 1, (4 << 20) + 5 };
-    static const struct cb_codec *const codecs[] = { &cb_codec_gzip, &cb_codec_zstd };
+    const struct cb_codec *const codecs[] = {
+        &cb_codec_gzip, &cb_codec_zstd,
+        cb_codec_gzip_fast_state() == CB_ENGINE_HERE ? &cb_codec_gzip_fast : &cb_codec_gzip };
     cb_autofree char *data = sample(5u << 20);
     cb_cleanup_strbuf struct cb_strbuf back = CB_STRBUF_INIT;
-    for (size_t i = 0; i < CB_COUNTOF(n) * 2; i++) {
+    for (size_t i = 0; i < CB_COUNTOF(n) * 3; i++) {
         struct sup_sink s = SUP_SINK_INIT;
-        squeeze(&s, codecs[i % 2], NULL, data, n[i / 2], 100000);
+        squeeze(&s, codecs[i % 3], NULL, data, n[i / 3], 100000);
         assert_int_equal(unsqueeze(s.data.buf, s.data.len, 1009, false, &back, NULL), 0);
-        assert_int_equal(back.len, n[i / 2]);
+        assert_int_equal(back.len, n[i / 3]);
         assert_memory_equal(back.buf, data, back.len);
         cb_strbuf_done(&s.data);
     }
 }
 
-static void gzip_form(void **state)
+static void form_of(const struct cb_codec *codec)
 {
-    (void)state;
     cb_autofree char *data = sample(3u << 20);
     uint64_t seed = 9;
     struct sup_sink s = SUP_SINK_INIT;
-    squeeze(&s, &cb_codec_gzip, NULL, data, 3u << 20, 100000);
+    squeeze(&s, codec, NULL, data, 3u << 20, 100000);
     assert_memory_equal(s.data.buf, "\x1f\x8b\x08\0\0\0\0\0", 8); /* no name, no time */
     assert_int_equal((unsigned char)s.data.buf[9], 255);
     cb_strbuf_done(&s.data);
     for (size_t i = 0; i < 3u << 20; i++)
         data[i] = (char)sup_random(&seed);
-    squeeze(&s, &cb_codec_gzip, NULL, data, 3u << 20, 100000);
+    squeeze(&s, codec, NULL, data, 3u << 20, 100000);
     assert_true(s.data.len > 3u << 20);
     assert_int_equal(s.data.len, (3u << 20) + 3 * (18 + 5 * 17)); /* stored, in blocks of 65535 */
     cb_strbuf_done(&s.data);
+}
+
+static void gzip_form(void **state)
+{
+    (void)state;
+    form_of(&cb_codec_gzip);
+    if (cb_codec_gzip_fast_state() == CB_ENGINE_HERE)
+        form_of(&cb_codec_gzip_fast);
     char engine[64];
     cb_codec_gzip.engine(engine, sizeof engine, 6);
     assert_string_equal(engine, "libdeflate-" LIBDEFLATE_VERSION_STRING "/6");
@@ -287,6 +299,89 @@ static void foreign(void **state)
     assert_int_equal(unsqueeze("\xfd" "7zXZ\0\0\0", 8, 5, true, &out, NULL), -CB_EVERIFY);
 }
 
+/* What zlib makes of a stream by the rules of inflate.h. */
+static int by_zlib(const void *p, size_t n, struct cb_strbuf *out)
+{
+    z_stream z = { .next_in = (Bytef *)(uintptr_t)p, .avail_in = (uInt)n };
+    int r = Z_OK;
+    cb_strbuf_reset(out);
+    assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
+    while (z.avail_in && (r == Z_OK || r == Z_STREAM_END)) {
+        if (r == Z_STREAM_END)
+            inflateReset(&z);
+        do {
+            cb_strbuf_reserve(out, 70000);
+            z.next_out = (Bytef *)out->buf + out->len;
+            z.avail_out = 70000;
+            r = inflate(&z, Z_NO_FLUSH);
+            cb_strbuf_setlen(out, out->len + 70000 - z.avail_out);
+        } while (r == Z_OK && !z.avail_out);
+    }
+    inflateEnd(&z);
+    return r == Z_STREAM_END ? 0 : -CB_EVERIFY;
+}
+
+/* One stream in the engine that was built in and in zlib: the same answer, and for a good one the same bytes. */
+static void same_as_zlib(const struct cb_strbuf *s)
+{
+    cb_cleanup_strbuf struct cb_strbuf ours = CB_STRBUF_INIT, theirs = CB_STRBUF_INIT;
+    if (s->len < 2 || memcmp(s->buf, "\x1f\x8b", 2) != 0)
+        return; /* no gzip to us */
+    int r = unsqueeze(s->buf, s->len, 1 + s->len % 900, false, &ours, NULL);
+    int z = by_zlib(s->buf, s->len, &theirs);
+    if (r != z) {
+        for (size_t i = 0; i < CB_MIN(s->len, 64); i++)
+            print_message("%02x", (unsigned char)s->buf[i]);
+        fail_msg(" of %zu bytes: %d, but by zlib %d", s->len, r, z);
+    }
+    assert_true(r < 0 || (ours.len == theirs.len && memcmp(ours.buf, theirs.buf, ours.len) == 0));
+}
+
+/* A member whose header has whatever may be in one. */
+static void fancy(struct cb_strbuf *s, const char *member, size_t n, uint64_t bits)
+{
+    size_t start = s->len;
+    cb_strbuf_add(s, member, 10);
+    s->buf[start + 3] = (char)(bits & 0x1f);
+    if (bits & 4)
+        cb_strbuf_add(s, "\3\0abc", 5);
+    if (bits & 8)
+        cb_strbuf_add(s, "name", 5);
+    if (bits & 16)
+        cb_strbuf_add(s, "comment", 8);
+    uLong crc = crc32(0, (const Bytef *)s->buf + start, (uInt)(s->len - start));
+    if (bits & 2)
+        cb_strbuf_add(s, (const char[]){ (char)crc, (char)(crc >> 8 ^ (bits >> 5 & 1)) }, 2);
+    cb_strbuf_add(s, member + 10, n - 10);
+}
+
+/* Members of every level, empty ones, headers with all that may be in them, cut, joined and damaged. */
+static void engines_agree(void **state)
+{
+    (void)state;
+    cb_autofree char *data = sample(400000);
+    uint64_t seed = 17;
+    for (unsigned i = 0; i < 8000; i++) {
+        cb_cleanup_strbuf struct cb_strbuf s = CB_STRBUF_INIT;
+        for (uint64_t k = 1 + sup_random(&seed) % 3; k; k--) {
+            size_t n = sup_random(&seed) % 5000, at = 300000 - 2500 + sup_random(&seed) % 90000;
+            char buf[8192];
+            struct libdeflate_compressor *c = libdeflate_alloc_compressor((int)(sup_random(&seed) % 10));
+            size_t got = libdeflate_gzip_compress(c, data + at, n, buf, sizeof buf);
+            libdeflate_free_compressor(c);
+            assert_true(got > 0);
+            fancy(&s, buf, got, sup_random(&seed) % 3 ? 0 : sup_random(&seed));
+        }
+        for (uint64_t k = sup_random(&seed) % 3; i % 4 && k; k--)
+            s.buf[sup_random(&seed) % s.len] ^= (char)(1 << sup_random(&seed) % 8);
+        if (i % 5 == 1)
+            cb_strbuf_setlen(&s, sup_random(&seed) % s.len);
+        if (i % 7 == 2)
+            cb_strbuf_addch(&s, i % 2 ? '\0' : '\x1f');
+        same_as_zlib(&s);
+    }
+}
+
 /* No crash, no endless loop, and every success is a stream that was whole. */
 static void mutants(void **state)
 {
@@ -351,7 +446,7 @@ int main(void)
         cmocka_unit_test(same_for_any_threads), cmocka_unit_test(sizes), cmocka_unit_test(gzip_form),
         cmocka_unit_test(failing_sink), cmocka_unit_test(members), cmocka_unit_test(gzip_headers),
         cmocka_unit_test(zstd_frames), cmocka_unit_test(zstd_checksum), cmocka_unit_test(foreign),
-        cmocka_unit_test(mutants), cmocka_unit_test(archives),
+        cmocka_unit_test(mutants), cmocka_unit_test(engines_agree), cmocka_unit_test(archives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

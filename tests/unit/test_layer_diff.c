@@ -68,7 +68,7 @@ static struct cb_owner_table *owners; /* for the next diff */
 
 static int diff_dir(const char *dir, const struct cb_stack *lower, bool userxattr, bool single_id, struct cb_toc **toc)
 {
-    struct cb_layer_write_options o = { .compression = CB_COMPRESSION_NONE, .clamp_mtime = INT64_MAX };
+    struct cb_layer_write_options o = { .format = { CB_COMPRESSION_NONE }, .clamp_mtime = INT64_MAX };
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
     cb_cleanup_layer struct cb_layer layer = { 0 };
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;

@@ -502,7 +502,7 @@ static void bomb(void **state)
 {
     (void)state;
     struct sup_sink sink = SUP_SINK_INIT;
-    struct cb_layer_write_options o = { .compression = CB_COMPRESSION_ZSTD, .level = 1, .sink = &sink.base };
+    struct cb_layer_write_options o = { .format = { CB_COMPRESSION_ZSTD, 1 }, .sink = &sink.base };
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
     cb_cleanup_layer struct cb_layer layer = { 0 };
     size_t n = 256u << 20;

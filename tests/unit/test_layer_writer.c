@@ -3,7 +3,7 @@
 
 #include "tests/unit/layer_support.h"
 
-static const struct cb_layer_write_options DEFAULTS = { .compression = CB_COMPRESSION_GZIP, .level = INT_MIN,
+static const struct cb_layer_write_options DEFAULTS = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT },
                                                         .clamp_mtime = INT64_MAX };
 
 static int add(struct cb_layer_writer *w, const struct cb_entry *e, const char *text)
@@ -66,7 +66,7 @@ static void round_trip(void **state)
         cb_cleanup_layer struct cb_layer layer = { 0 };
         CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
         cb_cleanup_strbuf struct cb_strbuf a = CB_STRBUF_INIT, b = CB_STRBUF_INIT;
-        o.compression = kinds[i];
+        o.format.compression = kinds[i];
         o.sink = &sink.base;
         o.pool = pool;
         CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
@@ -123,7 +123,7 @@ static void offsets(void **state)
     (void)state;
     struct sup_sink sink = SUP_SINK_INIT;
     struct cb_layer_write_options o = DEFAULTS;
-    o.compression = CB_COMPRESSION_NONE;
+    o.format.compression = CB_COMPRESSION_NONE;
     o.sink = &sink.base;
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
     cb_cleanup_layer struct cb_layer layer = { 0 };
@@ -197,14 +197,15 @@ static void levels(void **state)
         bool ok;
     } cases[] = {
         { CB_COMPRESSION_GZIP, -1, false }, { CB_COMPRESSION_GZIP, 0, true }, { CB_COMPRESSION_GZIP, 12, true },
-        { CB_COMPRESSION_GZIP, 13, false }, { CB_COMPRESSION_ZSTD, 0, false }, { CB_COMPRESSION_ZSTD, 19, true },
-        { CB_COMPRESSION_ZSTD, 20, false }, { CB_COMPRESSION_NONE, 99, true },
+        { CB_COMPRESSION_GZIP, 13, false }, { CB_COMPRESSION_ZSTD, 0, false }, { CB_COMPRESSION_ZSTD, 22, true },
+        { CB_COMPRESSION_ZSTD, 23, false }, { CB_COMPRESSION_ZSTD, CB_LEVEL_FAST, false },
+        { CB_COMPRESSION_NONE, CB_LEVEL_FAST, false }, { CB_COMPRESSION_NONE, 99, true },
     };
     for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
         struct cb_layer_write_options o = DEFAULTS;
         cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
-        o.compression = cases[i].c;
-        o.level = cases[i].level;
+        o.format.compression = cases[i].c;
+        o.format.level = cases[i].level;
         CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, &err);
         assert_int_equal(w != NULL, cases[i].ok);
         assert_int_equal(err.code, cases[i].ok ? 0 : CB_EUSAGE);

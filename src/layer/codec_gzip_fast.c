@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ISA-L's level 1. From SSE4.2 on all x86-64 processors make the same of it (its level 3 is another matter); the
+ * portable code, for older ones, hashes otherwise, and so does that for ARM. */
+#include "layer/codec.h"
+#include "util/alloc.h"
+
+#define BLOCK ((size_t)1 << 20)
+
+#if defined(HAVE_ISAL) && defined(__x86_64__)
+
+#include <isa-l.h>
+#include <libdeflate.h>
+
+enum cb_engine_state cb_codec_gzip_fast_state(void)
+{
+    return __builtin_cpu_supports("sse4.2") ? CB_ENGINE_HERE : CB_ENGINE_OTHER_CPU;
+}
+
+struct context {
+    struct isal_zstream z;
+    struct libdeflate_compressor *store;
+    uint8_t level_buf[ISAL_DEF_LVL1_EXTRA_LARGE]; /* its size decides where blocks end */
+};
+
+static void context_free(void *ctx)
+{
+    struct context *c = ctx;
+    libdeflate_free_compressor(c->store);
+    free(c);
+}
+
+static void *context_new(CB_UNUSED int level)
+{
+    struct context *c = CB_NEW(struct context);
+    c->store = libdeflate_alloc_compressor(0);
+    if (c->store)
+        return c;
+    free(c);
+    return NULL;
+}
+
+static size_t bound(size_t n)
+{
+    return libdeflate_gzip_compress_bound(NULL, n);
+}
+
+/* The header is as libdeflate's: no time, no name, OS 255. What does not become smaller is stored. */
+static size_t compress(void *ctx, const void *in, size_t n, void *out, size_t cap)
+{
+    struct context *c = ctx;
+    isal_deflate_init(&c->z);
+    c->z.level = 1;
+    c->z.level_buf = c->level_buf;
+    c->z.level_buf_size = sizeof c->level_buf;
+    c->z.gzip_flag = IGZIP_GZIP;
+    c->z.end_of_stream = 1;
+    c->z.next_in = (uint8_t *)(uintptr_t)in;
+    c->z.avail_in = (uint32_t)n;
+    c->z.next_out = out;
+    c->z.avail_out = (uint32_t)cap;
+    if (isal_deflate_stateless(&c->z) == COMP_OK && c->z.total_out < n)
+        return c->z.total_out;
+    return libdeflate_gzip_compress(c->store, in, n, out, cap);
+}
+
+static void engine(char *buf, size_t n, CB_UNUSED int level)
+{
+    snprintf(buf, n, CB_ENGINE_FAST "x86-%d.%d.%d/1", ISAL_MAJOR_VERSION, ISAL_MINOR_VERSION, ISAL_PATCH_VERSION);
+}
+
+#else
+
+enum cb_engine_state cb_codec_gzip_fast_state(void)
+{
+#ifdef HAVE_ISAL
+    return CB_ENGINE_OTHER_CPU;
+#else
+    return CB_ENGINE_NOT_BUILT;
+#endif
+}
+
+static void context_free(CB_UNUSED void *ctx)
+{
+}
+
+static void *context_new(CB_UNUSED int level)
+{
+    return NULL;
+}
+
+static size_t bound(size_t n)
+{
+    return n;
+}
+
+static size_t compress(CB_UNUSED void *ctx, CB_UNUSED const void *in, CB_UNUSED size_t n, CB_UNUSED void *out,
+                       CB_UNUSED size_t cap)
+{
+    return 0;
+}
+
+static void engine(char *buf, size_t n, CB_UNUSED int level)
+{
+    snprintf(buf, n, CB_ENGINE_FAST "none");
+}
+
+#endif
+
+const struct cb_codec cb_codec_gzip_fast = {
+    .block_size = BLOCK,
+    .default_level = 1,
+    .min_level = 1,
+    .max_level = 1,
+    .name = "gzip",
+    .engine = engine,
+    .bound = bound,
+    .context_new = context_new,
+    .context_free = context_free,
+    .compress = compress,
+};
