@@ -109,10 +109,11 @@ static int hash(struct cb_context *c, struct cb_selection *sel, const struct cb_
 {
     struct cb_span span cb_cleanup_span = cb_span_begin("context", "hash what was found");
     int r = cb_context_hash(c, sel, env, err);
-    uint64_t files, bytes;
-    cb_context_stats(c, &files, &bytes);
-    cb_span_number(&span, "files_so_far", files);
-    cb_span_number(&span, "bytes_so_far", bytes);
+    struct cb_context_work w;
+    cb_context_stats(c, &w);
+    cb_span_number(&span, "files_so_far", w.files);
+    cb_span_number(&span, "known_so_far", w.known);
+    cb_span_number(&span, "bytes_so_far", w.bytes);
     return r;
 }
 
