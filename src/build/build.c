@@ -474,6 +474,7 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     int r = cb_build_check_epoch(b, err);
     if (r == 0)
         r = cb_build_format(b->o, &b->solver.format, err);
+    b->solver.format_aside = cb_build_format_aside(&b->solver.format);
     if (r == 0)
         r = cb_build_check_outputs(b->o, err);
     if (r == 0)

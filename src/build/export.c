@@ -28,6 +28,12 @@ int cb_build_format(const struct cb_build_options *o, struct cb_format *out, str
     return agree(o, out, err);
 }
 
+struct cb_format cb_build_format_aside(const struct cb_format *f)
+{
+    struct cb_format fast = { CB_COMPRESSION_GZIP, CB_LEVEL_FAST };
+    return f->compression != CB_COMPRESSION_NONE && cb_format_check(&fast, NULL) == 0 ? fast : *f;
+}
+
 int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err)
 {
     for (size_t i = 0; o->n_platforms > 1 && i < o->n_outputs; i++) {

@@ -47,7 +47,7 @@ static int write_difference(struct cb_seal *x, struct cb_layer *layer, struct cb
     if (r < 0)
         return r;
     CB_AUTO(cb_stack_unref) struct cb_stack *lower = cb_slots_stack(s->slots, x->below, x->n_below);
-    struct cb_layer_write_options wo = cb_solver_write_options(s, sink);
+    struct cb_layer_write_options wo = cb_solver_write_options(s, x->v, sink);
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     struct cb_diff_options d = { .upper_fd = x->upper_fd, .userxattr = s->env->id_mode != CB_ID_REAL_ROOT,
                                  .single_id = s->env->id_mode == CB_ID_SINGLE, .owners = x->owners,

@@ -51,7 +51,8 @@ struct cb_solver {
     struct cb_slots *slots;
     struct cb_context *context;     /* NULL where the plan needs none */
     struct cb_key_base kb;
-    struct cb_format format;        /* of new layers */
+    struct cb_format format;        /* of new layers that the result has */
+    struct cb_format format_aside;  /* of those that only other steps need */
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
@@ -124,8 +125,9 @@ struct cb_layer_job {
 };
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
                           struct cb_error *err) CB_WUR;
-/* What new layers are written with. sink is borrowed. */
-struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink);
+/* What a new layer of v is written with; v may be NULL: one of the result. sink is borrowed. */
+struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
+                                                      struct cb_blob_sink *sink);
 /* Table and facts of a layer that was written, into the store. */
 int cb_solver_keep_layer(const struct cb_solver *s, const struct cb_layer *layer, const struct cb_toc *toc,
                          struct cb_error *err) CB_WUR;

@@ -33,9 +33,11 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
     return r;
 }
 
-struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, struct cb_blob_sink *sink)
+struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
+                                                      struct cb_blob_sink *sink)
 {
-    return (struct cb_layer_write_options){ .format = s->format, .pool = s->env->cpu,
+    bool aside = v && !v->state->on_goal_chain;
+    return (struct cb_layer_write_options){ .format = aside ? s->format_aside : s->format, .pool = s->env->cpu,
                                             .clamp_mtime = s->kb.clamp_mtime,
                                             .exact_mtime = s->kb.exact_mtime, .sink = sink, .cancel = s->cancel };
 }

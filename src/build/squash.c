@@ -145,7 +145,7 @@ static int write_layer(struct squash *q, struct cb_slot **out, struct cb_error *
     int r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
-    struct cb_layer_write_options wo = cb_solver_write_options(s, sink);
+    struct cb_layer_write_options wo = cb_solver_write_options(s, NULL, sink);
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     if (!w)
         return cb_failed(err);

@@ -93,6 +93,37 @@ END
     assert_equal "$(files_read build.log)" '3 '
 }
 
+# compressed_again STAGE: builds it into the layout STAGE, and how many layers had to be compressed for that.
+compressed_again()
+{
+    cbpush build --target "$1" -o "type=oci,dest=$1,tar=false" --progress plain --trace "$1.json" ctx >/dev/null 2>&1
+    jq '[.traceEvents[] | select(.name == "compress layer again")] | length' "$1.json"
+}
+
+layers_of_layout()
+{
+    skopeo inspect --raw "oci:$1" | jq -c '[.layers[].digest]'
+}
+
+@test "what only other stages need is compressed quickly, and anew where it goes out" {
+    dockerfile <<'END'
+FROM busybox AS tools
+RUN seq 100000 >/numbers && touch -d @0 /numbers
+COPY a.txt /
+FROM busybox
+COPY --from=tools /numbers /elsewhere
+END
+    echo a >ctx/a.txt
+    built
+    assert_equal "$(compressed_again tools)" 2
+    local made
+    made=$(layers_of_layout tools)
+    rm -r tools
+    cbpush prune --all --keep 0s >prune.log 2>&1
+    assert_equal "$(compressed_again tools)" 0
+    assert_equal "$(layers_of_layout tools)" "$made"
+}
+
 @test "an unchanged rebuild runs nothing, sends nothing and gives the same digest" {
     busy_dockerfile
     built
