@@ -118,8 +118,10 @@ static int list_dir(int fd, const char *path, struct cb_strvec *names, struct cb
 static void join(struct cb_strbuf *out, const char *dir, const char *name)
 {
     cb_strbuf_reset(out);
-    if (*dir)
-        cb_strbuf_addf(out, "%s/", dir);
+    if (*dir) {
+        cb_strbuf_adds(out, dir);
+        cb_strbuf_addch(out, '/');
+    }
     cb_strbuf_adds(out, name);
 }
 

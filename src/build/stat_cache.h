@@ -20,8 +20,8 @@
  *   and inode numbers that are made up; overlayfs closes its file while the mapping lives on.
  * - Only of the device of the root of the context: what is mounted below it is read. Numbers of devices are given anew
  *   after a boot, as are those of loop devices and tmpfs after an unmount. After a boot nothing is believed (a crash
- *   can also have kept the new times of a file and lost its data); within one, another file system would need a file of
- *   the same inode, size and both times to a nanosecond.
+ *   can also have kept the new times of a file and lost its data); within one, another file system would need a file
+ *   of the same inode, size and both times to a nanosecond.
  * - What has extended attributes that a layer would have is read, too.
  *
  * What is left: who sets the clock of the machine back and writes in the very tick that it once had, or writes to the

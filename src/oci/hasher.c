@@ -5,8 +5,12 @@
 #include "oci/digest.h"
 #include "util/alloc.h"
 
+#define PENDING 1024
+
 struct cb_hasher {
     enum cb_digest_alg alg;
+    size_t n_pending;         /* short pieces are collected: a call of OpenSSL costs more than copying them */
+    uint8_t pending[PENDING];
     EVP_MD *md;
     EVP_MD_CTX *ctx;
 };
@@ -44,16 +48,30 @@ void cb_hasher_free(struct cb_hasher *h)
     free(h);
 }
 
+static void flush(struct cb_hasher *h)
+{
+    if (h->n_pending)
+        must(EVP_DigestUpdate(h->ctx, h->pending, h->n_pending) == 1);
+    h->n_pending = 0;
+}
+
 void cb_hasher_update(struct cb_hasher *h, const void *buf, size_t n)
 {
-    if (n)
+    if (n > PENDING - h->n_pending)
+        flush(h);
+    if (n >= PENDING) {
         must(EVP_DigestUpdate(h->ctx, buf, n) == 1);
+    } else if (n) {
+        memcpy(h->pending + h->n_pending, buf, n);
+        h->n_pending += n;
+    }
 }
 
 void cb_hasher_finish(struct cb_hasher *h, struct cb_digest *out)
 {
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned len = 0;
+    flush(h);
     must(EVP_DigestFinal_ex(h->ctx, raw, &len) == 1);
     must(len == cb_digest_len(h->alg));
     *out = (struct cb_digest){ .alg = h->alg };
