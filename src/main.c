@@ -80,8 +80,11 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : NULL;
     if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
         return help(argc > 2 ? argv[2] : NULL);
-    if (name && (!strcmp(name, "--version") || !strcmp(name, "-v")))
-        name = "version";
+    /* The verb says what it is made with, too, and loads all of it for that. */
+    if (name && (!strcmp(name, "--version") || !strcmp(name, "-v"))) {
+        printf("cbpush %s\n", PACKAGE_VERSION);
+        return finish_output(0);
+    }
     const struct cb_verb *v = name ? cb_verb_find(name) : NULL;
     if (!v) {
         if (name)

@@ -112,9 +112,7 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     int r = take_retries(c, &ho, err);
     if (r < 0)
         return r;
-    s->http = cb_http_new(&ho, err);
-    if (!s->http)
-        return -CB_ELOCAL;
+    s->http = cb_http_new(&ho);
     struct cb_auth_options ao = { .authfile = c->authfile, .creds = c->creds, .http = s->http, .cancel = cancel,
                                   .push_authfile = c->push_authfile, .pull_authfile = c->pull_authfile,
                                   .note = c->debug ? debug_line : NULL, .note_arg = s->progress };

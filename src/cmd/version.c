@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include <archive.h>
-#include <curl/curl.h>
 #include <jansson.h>
 #include <libdeflate.h>
 #include <openssl/crypto.h>
@@ -27,7 +25,7 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
     const struct scmp_version *sc = seccomp_version();
     printf("cbpush %s\n", PACKAGE_VERSION);
     printf("libraries: %s, %s, jansson %s, %s, zlib %s, zstd %s, libdeflate %s, SQLite %s, libseccomp %u.%u.%u%s\n",
-           curl_version(), OpenSSL_version(OPENSSL_VERSION), jansson_version_str(), archive_version_string(),
+           cb_http_library(), OpenSSL_version(OPENSSL_VERSION), jansson_version_str(), cb_layer_library(),
            zlibVersion(), ZSTD_versionString(), LIBDEFLATE_VERSION_STRING, sqlite3_libversion(), sc->major, sc->minor,
            sc->micro,
 #ifdef HAVE_ISAL

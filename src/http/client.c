@@ -259,7 +259,6 @@ static void *client_main(void *arg)
         curl_multi_poll(h->multi, &fd, watch ? 1 : 0, (int)(wait ? CB_MIN(wait, tick) : tick), NULL);
     }
     cancel_all(h);
-    curl_multi_cleanup(h->multi);
     return NULL;
 }
 
@@ -312,6 +311,7 @@ static void init_sync(struct cb_http *h)
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->share_lock, NULL);
+    pthread_mutex_init(&h->start_lock, NULL);
 }
 
 static void free_origins(struct cb_http *h)
@@ -324,10 +324,19 @@ static void free_origins(struct cb_http *h)
     cb_hashmap_free(h->origins);
 }
 
-static void free_parts(struct cb_http *h)
+static void close_curl(struct cb_http *h)
 {
+    if (h->multi)
+        curl_multi_cleanup(h->multi);
     if (h->share)
         curl_share_cleanup(h->share);
+    h->multi = NULL;
+    h->share = NULL;
+}
+
+static void free_parts(struct cb_http *h)
+{
+    close_curl(h);
     free_origins(h);
     cb_http_ca_done(h);
     cb_http_env_done(&h->env);
@@ -336,6 +345,7 @@ static void free_parts(struct cb_http *h)
     pthread_cond_destroy(&h->gate);
     pthread_mutex_destroy(&h->lock);
     pthread_mutex_destroy(&h->share_lock);
+    pthread_mutex_destroy(&h->start_lock);
     free(h);
 }
 
@@ -344,29 +354,45 @@ static const char *environment(const char *name)
     return getenv(name);
 }
 
-struct cb_http *cb_http_new(const struct cb_http_options *o, struct cb_error *err)
+struct cb_http *cb_http_new(const struct cb_http_options *o)
 {
-    pthread_once(&curl_once, init_curl);
     struct cb_http *h = CB_NEW(struct cb_http);
     init_sync(h);
     set_options(h, o);
     cb_http_env_read(&h->env, environment);
     h->origins = cb_hashmap_new();
     h->ca_cache = cb_hashmap_new();
+    return h;
+}
+
+static int start(struct cb_http *h, struct cb_error *err)
+{
+    int r = cb_curl_load(err);
+    if (r < 0)
+        return r;
+    pthread_once(&curl_once, init_curl);
     open_share(h);
     h->multi = curl_multi_init();
-    if (!h->multi) {
-        cb_error_set(err, CB_ELOCAL, "libcurl: no memory or descriptors");
-        free_parts(h);
-        return NULL;
-    }
+    if (!h->multi)
+        return cb_error_set(err, CB_ELOCAL, "libcurl: no memory or descriptors");
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
-    if (cb_thread_start(&h->thread, "http", client_main, h, err) < 0) {
-        curl_multi_cleanup(h->multi);
-        free_parts(h);
-        return NULL;
-    }
-    return h;
+    return cb_thread_start(&h->thread, "http", client_main, h, err);
+}
+
+int cb_http_start(struct cb_http *h, struct cb_error *err)
+{
+    int r = 0;
+    pthread_mutex_lock(&h->start_lock);
+    if (!h->started && (r = start(h, err)) < 0)
+        close_curl(h);
+    h->started = r == 0;
+    pthread_mutex_unlock(&h->start_lock);
+    return r;
+}
+
+const char *cb_http_library(void)
+{
+    return cb_curl_load(NULL) < 0 ? "libcurl (cannot be loaded)" : curl_version();
 }
 
 int64_t cb_http_backoff_base(const struct cb_http *h)
@@ -388,10 +414,12 @@ void cb_http_free(struct cb_http *h)
 {
     if (!h)
         return;
-    pthread_mutex_lock(&h->lock);
-    h->stop = true;
-    curl_multi_wakeup(h->multi); /* under the lock: as soon as the thread sees `stop`, multi is gone */
-    pthread_mutex_unlock(&h->lock);
-    pthread_join(h->thread, NULL);
+    if (h->started) {
+        pthread_mutex_lock(&h->lock);
+        h->stop = true;
+        pthread_mutex_unlock(&h->lock);
+        curl_multi_wakeup(h->multi);
+        pthread_join(h->thread, NULL);
+    }
     free_parts(h);
 }

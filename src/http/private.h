@@ -4,14 +4,15 @@
  *   - the requesting thread: send.c (redirects, tries), pump.c (request body), reply.c (reply body);
  *   - the one thread of client.c, which alone touches curl_multi and runs all callbacks of transfer.c;
  *   - pure functions: url, redact, address, proxy, redirect, retry, failure.
- * Locks: cb_http.lock (commands, origins) and cb_http_transfer.lock; a thread holds at most one of them. */
+ * Locks: cb_http.lock (commands, origins) and cb_http_transfer.lock; a thread holds at most one of them.
+ * cb_http.start_lock is taken alone. */
 
-#include <curl/curl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "http/curl_lib.h"
 #include "http/http.h"
 #include "util/hashmap.h"
 #include "util/limits.h"
@@ -61,6 +62,8 @@ struct cb_http {
     struct cb_http_options o; /* defaults filled in */
     char *user_agent;
     struct cb_http_env env;
+    pthread_mutex_t start_lock;
+    bool started;  /* under start_lock: libcurl, its handles and the thread come with the first request */
     CURLM *multi;
     CURLSH *share; /* TLS sessions */
     pthread_mutex_t share_lock;
@@ -181,6 +184,8 @@ const char *cb_http_headers_find(const struct cb_strvec *headers, const char *na
 uint64_t cb_http_headers_length(const struct cb_strvec *headers);
 
 /* ---- client.c */
+/* Before the first handle of libcurl is made; cheap afterwards. */
+int cb_http_start(struct cb_http *h, struct cb_error *err) CB_WUR;
 void cb_http_command(struct cb_http *h, struct cb_http_transfer *t, unsigned command);
 
 /* ---- pump.c: feeds the request's body in the requesting thread until the header of the reply is there. */

@@ -310,6 +310,8 @@ static int configure(struct cb_http_transfer *t, const struct cb_http_hop *hop, 
 
 struct cb_http_transfer *cb_http_transfer_new(struct cb_http *h, const struct cb_http_hop *hop, struct cb_error *err)
 {
+    if (cb_http_start(h, err) < 0)
+        return NULL;
     struct cb_http_transfer *t = CB_NEW(struct cb_http_transfer);
     init_sync(t);
     t->h = h;

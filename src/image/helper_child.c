@@ -308,6 +308,8 @@ void cb_helper_main(const struct cb_helper_job *job, const int fds[CB_HELPER_FDS
 void cb_helper_warm_up(void)
 {
     struct cb_digest d;
+    /* A reader tells why it is not there. */
+    (void)!cb_layer_load(NULL);
     cb_digest_of(&d, "", 0);
     cb_hasher_free(cb_hasher_new(CB_DIGEST_SHA256));
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bzip2 and xz, by the decoders inside libarchive. Where it was built without one it would start a program: refused. */
-#include <archive.h>
-#include <archive_entry.h>
-
+#include "layer/archive_lib.h"
 #include "layer/inflate_priv.h"
 #include "util/alloc.h"
 
@@ -34,6 +32,8 @@ static void foreign_close(void *state)
 
 static void *foreign_open(struct cb_inflate_input *in, struct cb_error *err)
 {
+    if (cb_archive_load(err) < 0)
+        return NULL;
     struct foreign *f = CB_NEW(struct foreign);
     f->in = in;
     f->a = archive_read_new();

@@ -84,6 +84,9 @@ struct cb_layer_read_options {
     const struct cb_cancel *cancel;
 };
 struct cb_layer_reader;
+/* Loads libarchive, as the first reader does: to be called by who is about to change the root directory. */
+int cb_layer_load(struct cb_error *err) CB_WUR;
+const char *cb_layer_library(void); /* "libarchive 3.6.2", or that it cannot be loaded; static */
 /* Compression is found by content (gzip, zstd, and with raw_tar_ok bzip2 and xz by libarchive); inflating runs in a
  * thread of its own. */
 struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *o, struct cb_error *err);

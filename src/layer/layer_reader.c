@@ -47,8 +47,22 @@ static void prepare_archive(struct cb_layer_reader *r)
         abort(); /* libarchive fails here only without memory */
 }
 
+int cb_layer_load(struct cb_error *err)
+{
+    return cb_archive_load(err);
+}
+
+const char *cb_layer_library(void)
+{
+    return cb_archive_load(NULL) < 0 ? "libarchive (cannot be loaded)" : archive_version_string();
+}
+
 struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *o, struct cb_error *err)
 {
+    if (cb_archive_load(err) < 0) {
+        o->source->ops->close(o->source);
+        return NULL;
+    }
     struct cb_layer_reader *r = CB_NEW(struct cb_layer_reader);
     r->o = *o;
     if (!r->o.max_entries || r->o.max_entries > CB_MAX_LAYER_ENTRIES)

@@ -3,9 +3,7 @@
 /* The two halves of the layer reader: inflate_thread.c makes plain bytes, hashes and guards them; reader_entry.c makes
  * checked entries of what libarchive reads. layer_reader.c ties them to the interface. */
 
-#include <archive.h>
-#include <archive_entry.h>
-
+#include "layer/archive_lib.h"
 #include "layer/layer.h"
 #include "layer/tar.h"
 #include "util/limits.h"

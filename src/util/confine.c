@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "util/lazy.h"
+
 /* ---- limits ---- */
 
 #define MAX_FILES 64
@@ -116,6 +118,7 @@ static bool change_root(int root_fd)
 int cb_confine(const struct cb_confine_options *o, unsigned *held, struct cb_error *err)
 {
     *held = 0;
+    cb_lazy_forbid();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "give up new privileges");
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -334,6 +334,34 @@ needs_pasta()
     assert_equal "$(cat out? | sort | paste -s -d ' ')" '1 2 3 4 5 6'
 }
 
+# What needs neither registry nor archive does without the libraries for them; what does, says which is missing.
+@test "libraries that cannot be loaded" {
+    [ "$(id -u)" -eq 0 ] || skip 'hides files by mounts, as root'
+    local curl archive
+    curl=$(ldconfig -p | sed -n 's/.*libcurl\.so\.4 .*=> //p' | head -n 1)
+    archive=$(ldconfig -p | sed -n 's/.*libarchive\.so\.13 .*=> //p' | head -n 1)
+    [ -n "$curl" ] && [ -n "$archive" ] && [ -z "$(ldd "$CBPUSH" | grep libcurl)" ] || skip 'they are linked'
+    mkdir plain && echo a >plain/a && printf 'FROM scratch\nCOPY a /\n' >plain/Dockerfile
+    tar -C plain -cf plain/t.tar a
+    hidden()
+    {
+        # shellcheck disable=SC2016 # the inner shell's
+        run unshare -m --propagation private sh -c 'mount --bind /dev/null "$1" && mount --bind /dev/null "$2" && shift 2 &&
+            exec "$@"' sh "$curl" "$archive" "$CBPUSH" "$@"
+    }
+    hidden --version
+    assert_status 0
+    hidden build -o type=oci,dest=plain.oci,tar=false plain
+    assert_status 0
+    hidden pull 127.0.0.1:1/x:1
+    assert_status 6
+    assert_contains "$output" 'libcurl.so.4 cannot be loaded'
+    printf 'FROM scratch\nADD t.tar /\n' >plain/Dockerfile
+    hidden build plain
+    assert_status 6
+    assert_contains "$output" 'libarchive.so.13 cannot be loaded'
+}
+
 @test "help, version, doctor" {
     local verb
     for verb in build run pull push tag images rmi inspect history save load prune login logout doctor version; do
@@ -345,7 +373,10 @@ needs_pasta()
         assert_contains "$(cbpush help)" "$verb"
     done
     assert_contains "$(cbpush version)" cbpush
-    assert_contains "$(cbpush --version)" cbpush
+    assert_contains "$(cbpush version)" libarchive
+    run cbpush --version
+    assert_equal "${#lines[@]}" 1
+    assert_contains "$output" cbpush
     run cbpush doctor
     assert_status 0
     cbpush doctor --json | jq -e 'map(.state) | length > 3'

@@ -305,7 +305,7 @@ static CB_UNUSED void client_open(struct client *c, const char *conf, const char
     struct cb_http_options ho = {
         .cancel = c->cancel, .retries = 3, .backoff_ns = 2000000, .trace = client_note, .trace_arg = c
     };
-    c->http = cb_http_new(&ho, NULL);
+    c->http = cb_http_new(&ho);
     struct cb_auth_options ao = {
         .creds = creds, .http = c->http, .cancel = c->cancel, .note = client_note, .note_arg = c
     };

@@ -63,7 +63,7 @@ static int setup(void **state)
     x->big = (struct cb_strbuf)CB_STRBUF_INIT;
     x->tokens = server_start(answer, x);
     x->evil = server_start(refuse, NULL);
-    x->http = cb_http_new(&o, NULL);
+    x->http = cb_http_new(&o);
     x->realm = server_url(x->tokens, "/token?fixed=1");
     x->base = server_url(x->tokens, "");
     x->status = 200;

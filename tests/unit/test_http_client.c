@@ -31,7 +31,7 @@ static struct cb_http *client(const struct cb_http_options *more)
     struct cb_http_options o = more ? *more : (struct cb_http_options){ 0 };
     o.backoff_ns = 5 * MS;
     o.retries = o.retries ? o.retries : UINT_MAX;
-    struct cb_http *h = cb_http_new(&o, NULL);
+    struct cb_http *h = cb_http_new(&o);
     assert_non_null(h);
     return h;
 }

@@ -71,7 +71,7 @@ static void test_slow_reader(void **state)
     uint64_t size = 20000000;
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(pattern, &size);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .retries = 0 }, NULL);
+    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .retries = 0 });
     cb_autofree char *url = server_url(s, "/");
     struct reader r[2] = { { .pause_us = 500 }, { 0 } };
     pthread_t t[2];
@@ -96,7 +96,7 @@ static void test_unread_replies(void **state)
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(pattern, &size);
     CB_AUTO(cb_http_free)
-    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 2 }, NULL);
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 2 });
     cb_autofree char *url = server_url(s, "/");
     struct cb_http_reply *replies[6] = { 0 };
     struct cb_http_request req = get(url);
@@ -162,7 +162,7 @@ static void test_connection_limit(void **state)
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(busy, &b);
     CB_AUTO(cb_http_free)
-    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 3 }, NULL);
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 3 });
     cb_autofree char *url = server_url(s, "/");
     for (size_t i = 0; i < CB_COUNTOF(w); i++)
         w[i] = (struct worker){ .h = h, .url = url };
@@ -199,7 +199,7 @@ static void test_gate(void **state)
     CB_AUTO(server_stop) struct server *s = server_start(limited, &l);
     CB_AUTO(cb_http_free)
     struct cb_http *h =
-        cb_http_new(&(struct cb_http_options){ .max_host_connections = 1, .retries = 5, .backoff_ns = MS }, NULL);
+        cb_http_new(&(struct cb_http_options){ .max_host_connections = 1, .retries = 5, .backoff_ns = MS });
     cb_autofree char *url = server_url(s, "/");
     for (size_t i = 0; i < CB_COUNTOF(w); i++)
         w[i] = (struct worker){ .h = h, .url = url };
@@ -252,7 +252,7 @@ static void test_budget(void **state)
     struct worker w[8];
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(budgeted, &b);
-    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 6 }, NULL);
+    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .max_host_connections = 6 });
     cb_autofree char *url = server_url(s, "/");
     for (size_t i = 0; i < CB_COUNTOF(w); i++)
         w[i] = (struct worker){ .h = h, .url = url };
@@ -302,7 +302,7 @@ static void cancel_in(const char *path, const char *method)
     CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
     CB_AUTO(server_stop) struct server *s = server_start(silent, NULL);
     CB_AUTO(cb_http_free)
-    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .cancel = c, .retries = UINT32_MAX }, NULL);
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .cancel = c, .retries = UINT32_MAX });
     cb_autofree char *url = server_url(s, path);
     struct cb_http_request req = get(url);
     req.method = method;
@@ -362,7 +362,7 @@ static void test_rate(void **state)
     uint64_t size = 300000;
     struct cb_http_options o = { .retries = 0, .rate = 400000 };
     struct server *s = server_start(pattern, &size);
-    struct cb_http *h = cb_http_new(&o, NULL);
+    struct cb_http *h = cb_http_new(&o);
     cb_autofree char *url = server_url(s, "/x");
     struct cb_http_request req = get(url);
     struct reader r[2] = { { 0 }, { 0 } };
@@ -390,7 +390,7 @@ static void test_stall(void **state)
     (void)state;
     CB_AUTO(server_stop) struct server *s = server_start(trickle, NULL);
     CB_AUTO(cb_http_free)
-    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 });
     static const char *const paths[] = { "/header", "/body" };
     for (size_t i = 0; i < CB_COUNTOF(paths); i++) {
         cb_autofree char *url = server_url(s, paths[i]);
@@ -446,7 +446,7 @@ static void test_own_pauses(void **state)
     CB_AUTO(server_stop) struct server *up = server_start(take_all, &got);
     CB_AUTO(server_stop) struct server *down = server_start(pattern, &size);
     CB_AUTO(cb_http_free)
-    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 }, NULL);
+    struct cb_http *h = cb_http_new(&(struct cb_http_options){ .stall_ns = 200 * MS, .retries = 0 });
     cb_autofree char *up_url = server_url(up, "/"), *down_url = server_url(down, "/");
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *r = NULL, *r2 = NULL;
     struct cb_http_request req = get(down_url);

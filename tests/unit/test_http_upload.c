@@ -77,7 +77,7 @@ static struct cb_http_request put(const char *url, struct source *s, uint64_t le
 static struct cb_http *client(void)
 {
     struct cb_http_options o = { .retries = 3, .backoff_ns = 5 * MS };
-    struct cb_http *h = cb_http_new(&o, NULL);
+    struct cb_http *h = cb_http_new(&o);
     assert_non_null(h);
     return h;
 }

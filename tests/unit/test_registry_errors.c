@@ -26,7 +26,7 @@ static int error_of(unsigned status, const char *body, struct cb_error *e)
     struct said x = { status, body };
     struct server *s = server_start(say, &x);
     struct cb_http_options o = { .retries = 0 };
-    struct cb_http *h = cb_http_new(&o, NULL);
+    struct cb_http *h = cb_http_new(&o);
     cb_autofree char *url = server_url(s, "/v2/");
     struct cb_http_request req = { .method = "GET", .url = url, .plain_http = true, .private_ok = true };
     struct cb_http_reply *reply = NULL;

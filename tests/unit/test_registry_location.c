@@ -22,7 +22,7 @@ static char *location(const char *text, struct cb_error *e)
 {
     struct server *s = server_start(give_location, (void *)(uintptr_t)text);
     struct cb_http_options o = { .retries = 0 };
-    struct cb_http *h = cb_http_new(&o, NULL);
+    struct cb_http *h = cb_http_new(&o);
     cb_autofree char *url = server_url(s, "/v2/a/blobs/uploads/?mount=x&from=y");
     struct cb_http_request req = { .method = "POST", .url = url, .plain_http = true, .private_ok = true };
     struct cb_http_reply *reply = NULL;
