@@ -72,6 +72,53 @@ count()
     ran true
 }
 
+# asked REGISTRY: what was asked of it, as "METHOD PATH STATUS" lines in order.
+asked()
+{
+    registry_requests "$1" '"[A-Z]+ ' | awk '{ print substr($6, 2), $7, $9 }' | sort
+}
+
+# The example of two stages on one parent, RUNs of its own apart.
+flask()
+{
+    cp -r "$RIG_HERE/../../contrib/examples/flask/." ctx
+    sed -i -e "s#^FROM [^ ]*#FROM $1#" -e 's/^RUN pip.*/RUN mkdir -p .local \&\& echo flask >.local\/flask/' \
+        -e 's|^RUN useradd.*|RUN mkdir -p /etc \&\& echo myuser:x:1000:1000::/:/bin/sh >>/etc/passwd|' -e 's#/root/.local#/app/.local#' ctx/Dockerfile
+}
+
+# twice REGISTRY REPO: built and pushed to two tags; the requests are those of the second time.
+twice()
+{
+    cb_quietly 'the first build' cbpush build --progress plain --push -t "$2:1" -t "$2:2" ctx
+    registry_forget "$1"
+    cbpush build --push -t "$2:1" -t "$2:2" ctx >build.log 2>&1
+    assert_contains "$(cat build.log)" 'nothing to do'
+}
+
+@test "an unchanged build and push asks for the parent and the tags, and for nothing else" {
+    flask "$reg/library/busybox"
+    twice reg "$reg/test/app"
+    assert_equal "$(asked reg)" 'GET /v2/ 200
+HEAD /v2/library/busybox/manifests/latest 200
+HEAD /v2/test/app/manifests/1 200
+HEAD /v2/test/app/manifests/2 200'
+}
+
+@test "an unchanged build and push with tokens is ten requests at most, tokens included" {
+    local all
+    docker_config "$tokens" alice:s3cret:with:colons
+    rig_push "$(make_busybox_image)" tokens team/base:1
+    flask "$tokens/team/base:1"
+    twice tokens "$tokens/team/app"
+    all=$(asked tokens && token_requests tokens | jq -r '.path // .')
+    echo "$all" >&2
+    [ "$(count <<<"$all")" -le 10 ]
+    assert_equal "$(asked tokens | grep -c ' 401$')" 1
+    assert_equal "$(asked tokens | grep -v ' 401$')" 'HEAD /v2/team/app/manifests/1 200
+HEAD /v2/team/app/manifests/2 200
+HEAD /v2/team/base/manifests/1 200'
+}
+
 @test "a push of what is there sends no blob and no manifest" {
     small
     built
