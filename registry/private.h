@@ -276,7 +276,7 @@ struct push_blob {
     int64_t wait_ns;    /* what the registry asked for, before another try */
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done, ended; /* well; anyhow */
-    bool resent;
+    bool optional, resent;
     struct cb_error error;
 };
 /* ---- push.c ---- */

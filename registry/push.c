@@ -220,11 +220,28 @@ static void blob_job(void *arg)
     b->ended = true;
     if (s < 0)
         cb_error_copy(&b->error, &e);
-    if (s < 0 && !p->o.keep_going && !p->error.code)
+    if (s < 0 && !p->o.keep_going && !b->optional && !p->error.code)
         cb_error_move(&p->error, &e);
-    p->open--;
+    if (!b->optional)
+        p->open--;
     pthread_cond_broadcast(&p->cond);
     pthread_mutex_unlock(&p->mu);
+}
+
+/* Under p->mu. True where it has to be tried again: it is wanted now, and was only hoped for before. */
+static bool promote(struct push_blob *b, const struct cb_push_blob *from)
+{
+    if (!b->optional || from->optional)
+        return false;
+    b->optional = false;
+    bool again = b->ended && !b->done;
+    if (!b->ended || again)
+        b->p->open++;
+    if (again) {
+        b->ended = false;
+        cb_error_done(&b->error);
+    }
+    return again;
 }
 
 int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_error *err CB_UNUSED)
@@ -232,15 +249,20 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_er
     char digest[CB_DIGEST_TEXT_MAX];
     cb_digest_text(&from->desc.digest, digest);
     pthread_mutex_lock(&p->mu);
-    if (cb_hashmap_get(p->by_digest, digest)) {
+    struct push_blob *b = cb_hashmap_get(p->by_digest, digest);
+    if (b) {
+        bool again = promote(b, from);
         pthread_mutex_unlock(&p->mu);
+        if (again)
+            cb_pool_submit(p->pool, blob_job, b);
         return 0;
     }
-    struct push_blob *b = CB_NEW(struct push_blob);
+    b = CB_NEW(struct push_blob);
     b->p = p;
     cb_descriptor_copy(&b->desc, &from->desc);
     b->open = from->open;
     b->arg = from->arg;
+    b->optional = from->optional;
     b->result.digest = from->desc.digest;
     b->result.size = from->desc.size;
     for (size_t i = 0; i < from->n_origins; i++) {
@@ -250,7 +272,7 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_er
     CB_GROW(p->v, p->n, p->cap);
     p->v[p->n++] = b;
     cb_hashmap_put(p->by_digest, digest, b);
-    p->open++;
+    p->open += !b->optional;
     pthread_mutex_unlock(&p->mu);
     cb_pool_submit(p->pool, blob_job, b);
     return 0;
@@ -272,11 +294,12 @@ int push_look_again(struct cb_push *p, unsigned looks, struct cb_error *err)
     if (s < 0)
         return s;
     pthread_mutex_lock(&p->mu);
-    size_t n = p->n;
-    p->open += n;
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->v[i]->optional) {
+            p->open++;
+            cb_pool_submit(p->pool, blob_job, p->v[i]);
+        }
     pthread_mutex_unlock(&p->mu);
-    for (size_t i = 0; i < n; i++)
-        cb_pool_submit(p->pool, blob_job, p->v[i]);
     return cb_push_wait(p, err);
 }
 
@@ -304,7 +327,7 @@ size_t cb_push_results(const struct cb_push *cp, const struct cb_push_result **o
     free(p->results);
     p->results = cb_calloc(p->n + 1, sizeof *p->results);
     for (size_t i = 0; i < p->n; i++)
-        if (p->v[i]->done)
+        if (p->v[i]->done && !p->v[i]->optional)
             p->results[n++] = p->v[i]->result;
     *out = p->results;
     pthread_mutex_unlock(&p->mu);

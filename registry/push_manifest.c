@@ -68,6 +68,16 @@ int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const 
     return store(p, desc, (struct cb_slice){ body, len }, cb_digest_text(&desc->digest, digest), &same, err);
 }
 
+int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    bool there = false;
+    struct reg_put put = { .name = cb_digest_text(&desc->digest, digest), .media_type = desc->media_type,
+                           .body = body };
+    int s = manifest_is(p, desc, digest, &there, err);
+    return s < 0 || there ? s : reg_manifest_put(p->r, &p->e, &put, NULL, err);
+}
+
 int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,
                            struct cb_error *err)
 {

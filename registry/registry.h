@@ -163,13 +163,18 @@ struct cb_push_blob {
     /* NULL where we do not have the bytes. Called in a worker, possibly again for another try. */
     int (*open)(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err);
     void *arg; /* must live until cb_push_free */
+    bool optional; /* nothing waits for it but cb_push_wait_blob, its failure is none of the push, nor is it a result */
 };
 /* Starts it at once; the same digest added twice is one. Never blocks for long. */
 int cb_push_add(struct cb_push *p, const struct cb_push_blob *b, struct cb_error *err) CB_WUR;
-/* Waits for all blobs; the first failure. */
+/* Waits for all blobs that are not optional; the first failure. */
 int cb_push_wait(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Waits for one blob that was added, and tells its failure. */
 int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_error *err) CB_WUR;
+/* PUT by digest of what lies beside an image, whose loss is no harm; skipped when HEAD says it is there. Where the
+ * registry does not index its subject nobody does: no tag is made for it. */
+int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, struct cb_error *err)
+    CB_WUR;
 /* What a tag stands for at the target (never at a mirror). -CB_ENOTFOUND. */
 int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err) CB_WUR;
 /* PUT by digest; skipped when HEAD says it is there. */
@@ -212,7 +217,7 @@ struct cb_tag_move {
 int cb_push_move_tags(struct cb_push *p, const struct cb_tag_manifest *m, struct cb_tag_move *v, size_t n,
                       struct cb_error *err) CB_WUR;
 
-/* What became of each blob; valid after cb_push_wait until free. */
+/* What became of each blob that is not optional; valid after cb_push_wait until free. */
 size_t cb_push_results(const struct cb_push *p, const struct cb_push_result **out);
 
 /* ---- lists ---- */
