@@ -399,6 +399,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
     if (!b->pusher)
         return cb_failed(err);
     cb_pusher_set_format(b->pusher, &b->solver.format);
+    cb_pusher_set_pins(b->pusher, !b->o->no_tables && !cb_build_docker_types(b));
     return 0;
 }
 

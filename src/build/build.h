@@ -137,6 +137,7 @@ struct cb_build_options {
     struct cb_format format;           /* of new layers when no output says it */
     bool docker_types;                 /* Docker's media types */
     const char *epoch;                 /* "context" or seconds; NULL: SOURCE_DATE_EPOCH of build_args or environment */
+    bool no_tables;                    /* manifests of new images do not pin the tables of their layers */
     bool exact_times;                  /* every time in new layers is the epoch, older ones too */
     bool squash, squash_all;
     const struct cb_strvec *env, *unset_env, *unset_labels; /* of the image, at the very end; or NULL */

@@ -118,18 +118,24 @@ static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, 
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
     cb_image_config_copy(&c, &p->config);
     struct cb_layer *v = cb_calloc(made->n + 1, sizeof *v);
+    struct cb_strmap *of_layers = cb_calloc(made->n + 1, sizeof *of_layers);
     if (p->base)
         base_history(&c, &p->base->image.config, b->o->squash_all && p->n_history > 0);
     own_history(b, index, &c);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
     int r = layer_values(b, made, &c, v, err);
     struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = made->n, .annotations = &annotations,
-                                   .docker_types = cb_build_docker_types(b) };
+                                   .layer_annotations = of_layers, .docker_types = cb_build_docker_types(b) };
+    if (r == 0)
+        r = cb_build_pin_tables(b, index, of_layers, err);
     if (r == 0)
         r = cb_image_commit(b->env->store, &o, out, err);
-    for (size_t i = 0; i < made->n; i++)
+    for (size_t i = 0; i < made->n; i++) {
         cb_layer_done(&v[i]);
+        cb_strmap_done(&of_layers[i]);
+    }
     free(v);
+    free(of_layers);
     if (r == 0)
         cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST_DESCRIPTOR, &p->platform, &out->desc.annotations);
     return r;

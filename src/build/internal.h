@@ -57,6 +57,11 @@ int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
 bool cb_build_docker_types(const struct cb_build *b); /* whether anything asks for Docker's media types */
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
+/* ---- pin.c ---- */
+/* What the manifest of an image says of each of its layers (v, parallel to them, empty): what a parent's manifest says,
+ * and by which table whoever builds on the image can place files. */
+int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, struct cb_error *err) CB_WUR;
+
 /* ---- epoch.c: SOURCE_DATE_EPOCH into b->epoch ---- */
 int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a number; -CB_EUSAGE */
 int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore,
@@ -99,6 +104,8 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
 void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f);
+/* Whether the manifests that will be pushed pin the tables of their new layers: those can go ahead of them. */
+void cb_pusher_set_pins(struct cb_pusher *p, bool pins);
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);

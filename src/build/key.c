@@ -130,12 +130,24 @@ void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, 
     cb_hasher_finish(h, out);
 }
 
-void cb_key_source(const struct cb_image_config *config, struct cb_digest *out)
+static void hash_pins(struct cb_hasher *h, const struct cb_manifest *m)
+{
+    struct cb_toc_pin pin;
+    for (size_t i = 0; i < m->n_layers; i++)
+        if (cb_toc_pin_read(&pin, &m->layers[i].annotations)) {
+            cb_hasher_field_u64(h, i);
+            cb_hasher_field_digest(h, &pin.digest);
+        }
+}
+
+void cb_key_source(const struct cb_image_config *config, const struct cb_manifest *manifest, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_hasher_field(h, "cbpush-source/1");
     for (size_t i = 0; i < config->n_diff_ids; i++)
         cb_hasher_field_digest(h, &config->diff_ids[i]);
+    if (manifest)
+        hash_pins(h, manifest);
     cb_hasher_finish(h, out);
 }
 

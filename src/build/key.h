@@ -18,7 +18,9 @@ struct cb_key_base {
  * selection in the context, or of what mounts show, or NULL. */
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,
                        const struct cb_digest *from, struct cb_digest *out);
-void cb_key_source(const struct cb_image_config *config, struct cb_digest *out);
+/* By the layers, and by the tables that its manifest pins (manifest NULL: none): who builds on an image that lies about
+ * its layers must not leave records for one that does not. */
+void cb_key_source(const struct cb_image_config *config, const struct cb_manifest *manifest, struct cb_digest *out);
 /* A RUN on what these layers contain (each made, its table there). */
 void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v, struct cb_slot *const *layers,
                         size_t n, struct cb_digest *out);

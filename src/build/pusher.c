@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/failed.h"
 #include "build/internal.h"
+#include "build/push_toc.h"
 #include "build/release.h"
 #include "util/alloc.h"
 
@@ -22,6 +23,8 @@ struct cb_pusher {
     struct cb_release_policy policy;
     struct cb_pool *checks;           /* NULL: none runs */
     struct cb_cancel *on_refusal;
+    struct cb_toc_push *tables;
+    bool pins;                        /* manifests will name the tables of new layers */
 };
 
 static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
@@ -67,6 +70,7 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
     p->env = env;
     p->format = (struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT };
     p->policy = o->release;
+    p->tables = cb_toc_push_new(env);
     pthread_mutex_init(&p->mu, NULL);
     for (size_t i = 0; i < o->n_targets; i++) {
         struct target *t = target_of(p, &o->targets[i]);
@@ -89,6 +93,7 @@ void cb_pusher_free(struct cb_pusher *p)
         free(p->targets[i].tags);
     }
     free(p->targets);
+    cb_toc_push_free(p->tables);
     cb_error_done(&p->error);
     pthread_mutex_destroy(&p->mu);
     free(p);
@@ -97,6 +102,11 @@ void cb_pusher_free(struct cb_pusher *p)
 void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f)
 {
     p->format = *f;
+}
+
+void cb_pusher_set_pins(struct cb_pusher *p, bool pins)
+{
+    p->pins = pins;
 }
 
 static void begin_step(struct cb_pusher *p, struct target *t)
@@ -211,6 +221,23 @@ static int add_slot(struct cb_pusher *p, struct cb_slot *s, const struct cb_laye
     return add_blob(p, &layer, &desc, err);
 }
 
+static void add_table(struct cb_pusher *p, struct cb_slot *s, const struct cb_toc_pin *pin)
+{
+    for (size_t i = 0; i < p->n; i++)
+        cb_toc_push_add(p->tables, p->targets[i].push, s, pin);
+}
+
+/* Of a layer that a manifest will name; a parent's are known by its manifest, or when ours is made. */
+static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
+{
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    struct cb_toc_pin pin = { 0 };
+    cb_slot_annotations(s, &annotations);
+    bool pinned = cb_slot_is_parent(s) ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
+    if (p->pins && pinned)
+        add_table(p, s, &pin);
+}
+
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
 {
     struct cb_pusher *p = pusher;
@@ -221,6 +248,8 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s)
         return;
     if (add_slot(p, s, &e, &local) < 0)
         keep_error(p, &local);
+    else
+        add_early_table(p, s);
 }
 
 /* ---- the end ---- */
@@ -281,6 +310,11 @@ static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, stru
         if (r == 0)
             r = add_slot(p, part->layers[i], &e, err);
     }
+    for (size_t i = 0; r == 0 && i < layers_of(part); i++) {
+        struct cb_toc_pin pin;
+        if (cb_toc_pin_read(&pin, &part->manifest->layers[i].annotations))
+            add_table(p, part->layers[i], &pin);
+    }
     for (size_t i = 0; r == 0 && !part->layers && i < part->manifest->n_layers; i++)
         r = add_blob(p, NULL, &part->manifest->layers[i], err);
     return r;
@@ -327,6 +361,31 @@ static int move_tags(struct cb_pusher *p, const struct cb_descriptor *desc, stru
     return r;
 }
 
+/* ---- tables ---- */
+
+struct beside {
+    struct cb_pusher *p;
+    const struct cb_push_set *set;
+};
+
+static void keep_tables(void *arg)
+{
+    const struct beside *x = arg;
+    for (size_t i = 0; i < x->p->n; i++)
+        for (size_t k = 0; k < x->set->n; k++)
+            if (layers_of(&x->set->v[k]))
+                cb_toc_push_keep(x->p->targets[i].push, x->set->v[k].desc, x->set->v[k].manifest,
+                                 x->p->targets[i].step);
+}
+
+/* Beside the manifests and tags, which do not wait for it. */
+static struct cb_pool *begin_beside(struct beside *x)
+{
+    struct cb_pool *pool = cb_pool_new("beside", 1);
+    cb_pool_submit(pool, keep_tables, x);
+    return pool;
+}
+
 /* All blobs and manifests everywhere, then the tags: none moves before everything under it is known to be there. */
 static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                     struct cb_error *err)
@@ -334,10 +393,13 @@ static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct c
     int r = add_rest(p, set, err);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
+    struct beside x = { p, set };
+    struct cb_pool *beside = r == 0 ? begin_beside(&x) : NULL;
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = put_parts(p, &p->targets[i], set, err);
     if (r == 0)
         r = move_tags(p, set->v[set->n - 1].desc, res, err);
+    cb_pool_free(beside);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         report_blobs(&p->targets[i], res);
         r = remember_origins(p, &p->targets[i], set, err);

@@ -8,6 +8,7 @@
 #include "build/slot_private.h"
 #include "util/alloc.h"
 
+#define ASKERS 16
 #define FETCHERS 4
 #define PUBLISHERS 2
 
@@ -17,6 +18,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     t->env = env;
     pthread_mutex_init(&t->mu, NULL);
     t->by_diff_id = cb_hashmap_new();
+    t->askers = cb_pool_new("ask", ASKERS);
     t->fetchers = cb_pool_new("fetch", FETCHERS);
     t->publishers = cb_pool_new("publish", PUBLISHERS);
     t->views = cb_stack_cache_new();
@@ -26,6 +28,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
 static void slot_free(struct cb_slot *s)
 {
     cb_layer_done(&s->layer);
+    cb_strmap_done(&s->annotations);
     cb_toc_unref(s->toc);
     cb_error_done(&s->error);
     cb_error_done(&s->unpublished);
@@ -40,6 +43,7 @@ void cb_slots_free(struct cb_slots *t)
 {
     if (!t)
         return;
+    cb_pool_free(t->askers);
     cb_pool_free(t->fetchers);
     cb_pool_free(t->publishers);
     cb_stack_cache_free(t->views);
@@ -98,6 +102,17 @@ static void learn(struct cb_slot *s, const struct cb_layer *l)
         s->layer.size = l->size;
 }
 
+/* Two parents that do not say the same of one layer are not believed: either could lie to who builds on the other. */
+static void learn_pin(struct cb_slot *s, const struct cb_strmap *annotations)
+{
+    struct cb_toc_pin pin;
+    cb_toc_pin_read(&pin, annotations);
+    if (!s->parent)
+        s->pin = pin;
+    else if (!cb_toc_pin_eq(&s->pin, &pin))
+        s->pin = (struct cb_toc_pin){ 0 };
+}
+
 static void learn_parent(struct cb_slot *s, const struct cb_slot_parent *p)
 {
     const struct cb_descriptor *d = p->desc;
@@ -105,12 +120,16 @@ static void learn_parent(struct cb_slot *s, const struct cb_slot_parent *p)
     struct cb_layer_encoding e = { .digest = d->digest, .size = d->size, .media_type = d->media_type,
                                    .compression = c < 0 ? CB_COMPRESSION_NONE : (enum cb_compression)c,
                                    .engine = (char *)(uintptr_t) "" };
+    learn_pin(s, &d->annotations);
     s->parent = true;
     cb_layer_add_encoding(&s->layer, &e);
     if (p->host)
         cb_layer_add_origin(&s->layer, &d->digest, p->host, p->repo);
-    if (p->preferred || !cb_digest_is_set(&s->manifest_digest))
-        s->manifest_digest = d->digest;
+    if (!p->preferred && cb_digest_is_set(&s->manifest_digest))
+        return;
+    s->manifest_digest = d->digest;
+    cb_strmap_done(&s->annotations);
+    cb_strmap_copy(&s->annotations, &d->annotations);
 }
 
 struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff_id, const struct cb_slot_parent *p)
@@ -143,7 +162,9 @@ int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct 
     pthread_mutex_lock(&t->mu);
     struct cb_slot *s = find_or_new(t, diff_id);
     pthread_mutex_lock(&s->mu);
-    if (s->layer.n_encodings == 0) {
+    if (s->unproven)
+        r = cb_error_set(err, CB_ENOTFOUND, "what is known of its table is another image's word");
+    else if (s->layer.n_encodings == 0) {
         r = cb_store_layer_get(t->env->store, diff_id, &known, err);
         if (r == 0 && !obtainable(t->env, &known))
             r = cb_error_set(err, CB_ENOTFOUND, "the bytes of a recorded layer are gone");
@@ -266,6 +287,30 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out)
     pthread_mutex_lock(&s->mu);
     cb_layer_copy(out, &s->layer);
     pthread_mutex_unlock(&s->mu);
+}
+
+void cb_slot_annotations(struct cb_slot *s, struct cb_strmap *out)
+{
+    *out = (struct cb_strmap){ 0 };
+    pthread_mutex_lock(&s->mu);
+    cb_strmap_copy(out, &s->annotations);
+    pthread_mutex_unlock(&s->mu);
+}
+
+bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out)
+{
+    pthread_mutex_lock(&s->mu);
+    bool known = cb_toc_pin_read(out, &s->annotations);
+    if (!known && !cb_digest_is_set(&s->own_pin.digest) && !s->unproven) {
+        if (s->toc)
+            cb_toc_pin_of(&s->own_pin, s->toc);
+        else if (cb_store_toc_pin(s->env->store, &s->layer.diff_id, &s->own_pin, NULL) < 0)
+            s->own_pin = (struct cb_toc_pin){ 0 };
+    }
+    if (!known)
+        *out = s->own_pin;
+    pthread_mutex_unlock(&s->mu);
+    return cb_digest_is_set(&out->digest);
 }
 
 struct cb_toc *cb_slot_toc(struct cb_slot *s)

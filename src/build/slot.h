@@ -2,7 +2,11 @@
 #pragma once
 /* A layer that a build works with: known from a parent or a record, or still in the making (the difference of a RUN
  * that is being hashed and compressed while the next step already runs on its directory). What is missing of it —
- * table, tree, blob — is brought when somebody needs it, once, however many ask. Thread-safe. */
+ * table, tree, blob — is brought when somebody needs it, once, however many ask. Thread-safe.
+ *
+ * A table alone may come without its layer: where the manifest of every parent that has the layer pins the same table,
+ * that is asked for by its digest. It is the word of who made the parent: it serves this build, is never put into the
+ * store, and is compared with what the layer holds as soon as somebody reads that. */
 
 #include "build/build.h"
 
@@ -53,6 +57,8 @@ int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsign
 int cb_slots_settle(struct cb_slots *t, struct cb_error *err) CB_WUR;
 /* Somebody will need this later: whoever brings something of the slot first brings it too, in the same pass. */
 void cb_slot_expect(struct cb_slot *s, unsigned needs);
+/* Somebody may need this later: whoever has to read the layer anyway brings it too. */
+void cb_slot_suppose(struct cb_slot *s, unsigned needs);
 struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC; NULL: empty */
 /* A descriptor for the tree, the caller's; after NEED_TREE. */
 int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
@@ -69,3 +75,8 @@ int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_lay
 bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out);
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
 #define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)
+/* What its descriptor in a manifest is annotated with: of a parent's layer what that manifest has, else nothing. */
+void cb_slot_annotations(struct cb_slot *s, struct cb_strmap *out);
+/* By what a manifest pins its table: the word of a parent's manifest, else what its table is. False where that is not
+ * known here. */
+bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out);

@@ -115,7 +115,7 @@ static unsigned check_have(struct cb_slot *s)
     if (!s->toc && cb_store_toc_get(s->env->store, &s->layer.diff_id, &s->toc, NULL) < 0)
         s->toc = NULL;
     if (s->toc)
-        have |= CB_NEED_TOC;
+        have |= s->unproven ? CB_NEED_TOC : CB_NEED_TOC | CB_NEED_PROOF;
     if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &s->layer.diff_id, &fd, NULL) == 0)
         have |= CB_NEED_TREE | CB_NEED_DATA;
     cb_close_p(&fd);
@@ -138,6 +138,7 @@ struct bring {
     const struct cb_slot_want *want;
     struct cb_blob_sink *sink;                /* all of the blob is in it, and nobody waits for its name */
     struct cb_toc *toc;
+    bool told;                                /* toc is somebody's word */
 };
 
 /* Into the store, nothing else. */
@@ -165,7 +166,8 @@ static int need_lower(void *arg, bool trees, struct cb_error *err)
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->want->n_below; i++) {
         struct cb_slot *s = b->want->below[i];
-        struct cb_slot_want w = { trees ? CB_NEED_TREE : CB_NEED_TOC, b->want->step, b->want->below, i };
+        struct cb_slot_want w = { .needs = trees ? CB_NEED_TREE : CB_NEED_TOC | CB_NEED_PROOF, .step = b->want->step,
+                                  .below = b->want->below, .n_below = i };
         if (s->seq < b->slot->seq && !cb_slot_is_pending(s))
             r = cb_slot_bring(s, &w, err);
     }
@@ -183,11 +185,13 @@ static size_t list_lower(const struct bring *b, struct cb_digest *out)
     return n;
 }
 
-static int take_in(struct bring *b, struct cb_blob_source *src, struct cb_error *err)
+/* For a table alone the layer is only read through: what a build does not need costs no room on the disk. */
+static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open, struct cb_error *err)
 {
     const struct cb_build_env *env = b->slot->env;
     cb_autosink struct cb_blob_sink *sink = NULL;
-    int r = b->remote ? cb_store_blob_sink(env->store, &sink, err) : 0;
+    bool keep = b->remote && b->missing != CB_NEED_TOC;
+    int r = keep ? cb_store_blob_sink(env->store, &sink, err) : 0;
     if (r < 0) {
         src->ops->close(src);
         return r;
@@ -200,9 +204,13 @@ static int take_in(struct bring *b, struct cb_blob_source *src, struct cb_error 
         .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
     };
     r = cb_image_intake(&in, NULL, &b->layer.size, err);
+    if (r == 0 && !sink && *open)
+        r = cb_error_set(err, CB_EVERIFY, "there is more of it than a layer");
     if (r < 0 || !sink)
         return r;
-    if (b->want->needs & CB_NEED_BLOB)
+    bool waited_for = b->want->needs & CB_NEED_BLOB ||
+                      (b->want->needs & CB_NEED_DATA && !(b->missing & CB_NEED_TREE));
+    if (waited_for)
         return sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
     b->sink = CB_TAKE(sink);
     return 0;
@@ -218,7 +226,7 @@ static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
         return r;
     src = counted_new(src, b->want->step, b->encoding, open);
     if (b->missing & (CB_NEED_TOC | CB_NEED_TREE)) {
-        r = take_in(b, src, err);
+        r = take_in(b, src, open, err);
     } else {
         r = copy_blob(b, src, err);
         src->ops->close(src);
@@ -336,10 +344,22 @@ int cb_slots_settle(struct cb_slots *t, struct cb_error *err)
     return r;
 }
 
+/* A table that is told serves only where nothing else of the layer is here or will be needed: else it is read from
+ * that. */
+static int ask(struct bring *b, struct cb_error *err)
+{
+    struct cb_slot *s = b->slot;
+    pthread_mutex_lock(&s->mu);
+    bool may = b->missing == CB_NEED_TOC && !s->unproven && !(s->have & ~(unsigned)CB_NEED_TOC) && cb_slot_is_told(s);
+    pthread_mutex_unlock(&s->mu);
+    int r = may ? cb_slot_told(s, &b->layer, b->want->step, &b->toc, err) : 0;
+    b->told = b->toc != NULL;
+    return r;
+}
+
 static int bring_missing(struct bring *b, struct cb_error *err)
 {
     char id[32];
-    cb_slot_layer(b->slot, &b->layer);
     b->encoding = b->missing & CB_NEED_BLOB ? NULL : cb_slot_stored_encoding(b->slot, &b->layer);
     if (!b->encoding)
         b->encoding = wanted_encoding(b->slot, &b->layer);
@@ -361,6 +381,28 @@ static int bring_missing(struct bring *b, struct cb_error *err)
     return 0;
 }
 
+static int bring_all(struct bring *b, struct cb_error *err)
+{
+    struct cb_slot *s = b->slot;
+    cb_slot_layer(s, &b->layer);
+    int r = ask(b, err);
+    if (r < 0 || b->told)
+        return r;
+    if (b->want->told_only)
+        return 1;
+    pthread_mutex_lock(&s->mu);
+    b->missing |= s->supposed & ~s->have;
+    pthread_mutex_unlock(&s->mu);
+    return bring_missing(b, err);
+}
+
+void cb_slot_suppose(struct cb_slot *s, unsigned needs)
+{
+    pthread_mutex_lock(&s->mu);
+    s->supposed |= needs;
+    pthread_mutex_unlock(&s->mu);
+}
+
 void cb_slot_expect(struct cb_slot *s, unsigned needs)
 {
     pthread_mutex_lock(&s->mu);
@@ -368,7 +410,7 @@ void cb_slot_expect(struct cb_slot *s, unsigned needs)
     pthread_mutex_unlock(&s->mu);
 }
 
-/* False where nothing is missing. */
+/* False where nothing is missing. For whoever needs more than a table one that was only told is none. */
 static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
 {
     pthread_mutex_lock(&s->mu);
@@ -377,6 +419,8 @@ static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
     if ((s->have & needs) != needs)
         s->have |= check_have(s);
     *missing = needs & ~s->have;
+    if (s->unproven && needs != CB_NEED_TOC)
+        *missing |= CB_NEED_TOC | CB_NEED_PROOF;
     if (*missing)
         *missing |= s->expected & ~s->have;
     s->busy = *missing != 0;
@@ -387,10 +431,13 @@ static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
 static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
+    if (r == 0 && !b->told)
+        r = cb_slot_prove(s, err);
     pthread_mutex_lock(&s->mu);
     s->busy = false;
     if (r == 0) {
         s->layer.size = b->layer.size;
+        s->unproven = s->unproven || b->told;
         if (!s->toc)
             s->toc = CB_TAKE(b->toc);
         s->have |= check_have(s);
@@ -413,7 +460,7 @@ int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_err
         return r;
     r = cb_cancel_check(s->env->cancel, err);
     if (r == 0)
-        r = bring_missing(&b, err);
+        r = bring_all(&b, err);
     r = end(&b, w->needs, r, err);
     cb_toc_unref(b.toc);
     cb_layer_done(&b.layer);

@@ -10,6 +10,7 @@ struct group {
 };
 
 struct job {
+    struct cb_slots *table;
     struct group *group;
     struct cb_slot *slot;
     struct cb_slot_want want;
@@ -20,6 +21,11 @@ static void run(void *arg)
     struct job *j = arg;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int r = cb_slot_bring(j->slot, &j->want, &e);
+    if (r > 0) {
+        j->want.told_only = false;
+        cb_pool_submit(j->table->fetchers, run, j);
+        return;
+    }
     pthread_mutex_lock(&j->group->mu);
     if (r < 0 && !j->group->error.code)
         cb_error_move(&j->group->error, &e);
@@ -34,8 +40,24 @@ static bool satisfied(struct cb_slot *s, unsigned needs, bool *late)
     pthread_mutex_lock(&s->mu);
     *late = s->pending;
     bool ok = !s->pending && !s->busy && !s->failed && (s->empty || (s->have & needs) == needs);
+    ok = ok && (!s->unproven || needs == CB_NEED_TOC);
     pthread_mutex_unlock(&s->mu);
     return ok || (s->tree_fd >= 0 && needs == CB_NEED_TREE);
+}
+
+static bool is_told(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    bool told = cb_slot_is_told(s);
+    pthread_mutex_unlock(&s->mu);
+    return told;
+}
+
+/* What may be told is asked for first, many at a time. */
+static void begin(struct cb_slots *t, struct job *j)
+{
+    j->want.told_only = j->want.needs == CB_NEED_TOC && is_told(j->slot);
+    cb_pool_submit(j->want.told_only ? t->askers : t->fetchers, run, j);
 }
 
 /* Slots in the making come last and in the caller's thread: the fetchers must stay free for those who make them. */
@@ -43,7 +65,7 @@ static void run_all(struct cb_slots *t, struct group *g, struct job *jobs, size_
 {
     g->left = n_now + n_late;
     for (size_t i = 1; i < n_now; i++)
-        cb_pool_submit(t->fetchers, run, &jobs[i]);
+        begin(t, &jobs[i]);
     if (n_now)
         run(&jobs[0]); /* the caller does its share: no waiting behind other groups for a single layer */
     for (size_t i = 0; i < n_late; i++)
@@ -61,7 +83,7 @@ int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsign
     struct job *jobs = cb_calloc(n + 1, sizeof *jobs), *late = cb_calloc(n + 1, sizeof *late);
     size_t n_now = 0, n_late = 0;
     for (size_t i = 0; i < n; i++) {
-        struct job j = { &g, v[i], { needs, step, v, i } };
+        struct job j = { t, &g, v[i], { .needs = needs, .step = step, .below = v, .n_below = i } };
         bool is_late;
         if (satisfied(v[i], needs, &is_late))
             continue;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking) and slot_encode.c
- * (other encodings) share. */
+/* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking), slot_table.c
+ * (tables without their layers) and slot_encode.c (other encodings) share. */
 
 #include <pthread.h>
 
@@ -15,6 +15,7 @@ struct cb_slots {
     struct cb_hashmap *by_diff_id;
     struct cb_slot **all;
     size_t n, cap;
+    struct cb_pool *askers;          /* for tables that are told: small, so that what they cost is round trips */
     struct cb_pool *fetchers;        /* never wait for a slot in the making: what makes it may need them */
     struct cb_pool *publishers;      /* give blobs their names */
     struct cb_stack_cache *views;
@@ -42,8 +43,14 @@ struct cb_slot {
     struct cb_error error;
     unsigned have;             /* CB_NEED_* known to be there */
     unsigned expected;         /* CB_NEED_* that will be needed */
+    unsigned supposed;         /* … that may be: brought only where the layer is read anyway */
     struct cb_layer layer;
     struct cb_digest manifest_digest; /* parent: the encoding that its manifest names */
+    struct cb_strmap annotations;     /* … with */
+    struct cb_toc_pin pin;     /* of the table: what all parents that have it say */
+    bool unpinned;             /* it was of no use */
+    bool unproven;             /* toc is what was told, and nobody has read the layer */
+    struct cb_toc_pin own_pin; /* of a table that was read or made, once it was asked for */
     struct cb_digest content;  /* once it was asked for */
     struct cb_toc *toc;
     int tree_fd;               /* of a tree that is not (yet) in trees/, or -1; from the beginning to the end */
@@ -51,18 +58,30 @@ struct cb_slot {
     size_t n_ready, cap_ready;
 };
 
+#define CB_NEED_PROOF 16 /* of the table: the layer was read, and the store has it */
 struct cb_slot_want {
     unsigned needs;
+    bool told_only;            /* a table that can be had without the layer, or nothing */
     struct cb_step *step;
     struct cb_slot *const *below; /* the layers that it stands on, for a tree; lowest first */
     size_t n_below;
 };
-/* Brings what is missing of one slot. */
+/* Brings what is missing of one slot. 1: only a table that is told was wanted, and there is none. */
 int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err) CB_WUR;
 /* A blob of l in the store, of whatever encoding, or NULL. */
 const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s, const struct cb_layer *l);
 /* The bytes of one encoding: the store's, else an origin's. */
 int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
                       struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+
+/* ---- slot_table.c: a table without its layer ---- */
+/* Whether there is somebody to ask. Under s->mu. */
+bool cb_slot_is_told(const struct cb_slot *s);
+/* *out NULL: nobody told one that can be used. Only a cancellation is an error. */
+int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *step, struct cb_toc **out,
+                 struct cb_error *err) CB_WUR;
+/* The layer was read: whether a table that was told is its own. -CB_EVERIFY with both. */
+int cb_slot_prove(struct cb_slot *s, struct cb_error *err) CB_WUR;
+
 /* "sha256:0123456789ab": what people are shown of a digest. */
 void cb_slot_short_digest(char out[32], const struct cb_digest *d);

@@ -44,30 +44,6 @@ static void tell_known(struct cb_solver *s, const struct cb_plan_image *image)
         tell_layers(s, v, 0);
 }
 
-static const struct cb_vertex *expect_tree_of(const struct cb_vertex *b, const struct cb_vertex *last)
-{
-    while (b && !b->state->done)
-        b = b->base;
-    for (size_t k = 0; b && b != last && k < b->state->n_layers; k++)
-        cb_slot_expect(b->state->layers[k], CB_NEED_TREE);
-    return b;
-}
-
-/* A RUN that will be executed needs the trees of what is there below it: told ahead, so that a COPY that only asks for
- * the table does not make the same layer be inflated twice. */
-static void expect_trees(struct cb_solver *s)
-{
-    const struct cb_vertex *last = NULL;
-    for (size_t i = 0; i < s->plan->n; i++) {
-        const struct cb_vertex *v = s->plan->vertices[i];
-        if (v->kind != CB_VERTEX_RUN || !v->state->needed || v->state->done)
-            continue;
-        last = expect_tree_of(v->base, last);
-        for (size_t k = 0; k < v->n_inputs; k++)
-            expect_tree_of(v->inputs[k], NULL);
-    }
-}
-
 /* ---- the work ---- */
 
 static const struct cb_op *const ops[] = {
@@ -226,7 +202,7 @@ int cb_solve(struct cb_solver *s, struct cb_error *err)
     mark_cached(s);
     for (size_t i = 0; i < s->plan->n_images; i++)
         tell_known(s, &s->plan->images[i]);
-    expect_trees(s);
+    cb_solve_expect(s);
     run_all(s);
     int r = first_failure(s, err);
     if (r == 0 && (r = settle_all(s, err)) < 0) {

@@ -74,6 +74,8 @@ struct cb_solver {
 void cb_solve_open(struct cb_solver *s);
 /* Keys and records only: what would have to run. *all_hit: nothing. */
 int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err) CB_WUR;
+/* Tells the layers that are there what will be needed of them; part of cb_solve. */
+void cb_solve_expect(const struct cb_solver *s);
 /* 0: images holds the layers of every goal. */
 int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
 /* Waits for all that still runs: nothing calls on_layer after it. */

@@ -49,7 +49,7 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
     struct cb_digest selected;
     const struct cb_digest *from = NULL;
     if (v->kind == CB_VERTEX_SOURCE) {
-        cb_key_source(&v->source->image.config, &st->key);
+        cb_key_source(&v->source->image.config, &v->source->image.manifest, &st->key);
         return source_layers(s, v, err);
     }
     if (v->run.n_mounts) {

@@ -18,6 +18,7 @@ const struct cb_opt image_opts[] = {
     { "squash", 0, CB_OPT_FLAG, AT(squash), NULL, "one layer on top of the parent's", NULL },
     { "squash-all", 0, CB_OPT_FLAG, AT(squash_all), NULL, "one layer, the parent's merged into it", NULL },
     { "layers", 0, CB_OPT_TRISTATE, AT(layers), NULL, "=false: as --squash --no-cache", NULL },
+    { "toc", 0, CB_OPT_TRISTATE, AT(toc), NULL, "=false: the manifest names no tables of its layers", NULL },
     { "timestamp", 0, CB_OPT_STRING, AT(timestamp), "SECONDS", "every time in the image is this one", NULL },
     { "source-date-epoch", 0, CB_OPT_STRING, AT(epoch), "SECONDS", "as SOURCE_DATE_EPOCH; or: context", NULL },
     { "rewrite-timestamp", 0, CB_OPT_FLAG, AT(rewrite), NULL, "newer times become SOURCE_DATE_EPOCH: always the case",
@@ -142,6 +143,7 @@ int image_options_take(const struct image_options *cli, struct image_values *v, 
     o->ignorefile = cli->ignorefile;
     o->squash = cli->squash || cli->layers == 0;
     o->squash_all = cli->squash_all;
+    o->no_tables = cli->toc == 0;
     o->no_cache = o->no_cache || cli->layers == 0;
     take_env(cli, v, o);
     int r = take_times(cli, o, err);

@@ -9,10 +9,10 @@ struct image_options {
     struct cb_strvec no_cache_filter, arg_files, env, unsetenv, unsetlabel;
     const char *ignorefile, *timestamp, *epoch, *format, *compression, *level, *jobs;
     const char *arch, *os, *variant;
-    int layers;                    /* -1 unsaid */
+    int layers, toc;               /* -1 unsaid */
     bool squash, squash_all, rewrite, force_compression, http_proxy;
 };
-#define IMAGE_OPTIONS_INIT { .layers = -1 }
+#define IMAGE_OPTIONS_INIT { .layers = -1, .toc = -1 }
 extern const struct cb_opt image_opts[];
 void image_options_done(struct image_options *o);
 

@@ -33,6 +33,8 @@ static int add_layers(struct cb_manifest *m, const struct cb_commit_options *o, 
         d->media_type = cb_strdup(layer_type(e, o->docker_types));
         d->digest = e->digest;
         d->size = e->size;
+        if (o->layer_annotations && !o->docker_types)
+            cb_strmap_copy(&d->annotations, &o->layer_annotations[i]);
     }
     return 0;
 }

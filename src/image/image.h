@@ -102,6 +102,7 @@ struct cb_commit_options {
     const struct cb_image_config *config; /* rootfs and history complete, diff ids = layers */
     const struct cb_layer *layers;        /* the encoding to use is encodings[0] */
     size_t n_layers;
+    const struct cb_strmap *layer_annotations; /* parallel to layers, or NULL; Docker's types have no place for them */
     const struct cb_strmap *annotations; /* or NULL */
     bool docker_types;                   /* Docker's media types instead of OCI's */
 };

@@ -15,6 +15,7 @@
 #include "oci/digest.h"
 #include "util/error.h"
 #include "util/strbuf.h"
+#include "util/strvec.h"
 
 enum cb_entry_type {
     CB_ENTRY_WHITEOUT = 1, /* path: what it removes from the layers below */
@@ -71,6 +72,21 @@ size_t cb_toc_lower_bound(const struct cb_toc *t, const char *path);
 /* Serialised form, versioned, bounds-checked when read: -CB_EVERIFY for anything malformed. */
 void cb_toc_print(struct cb_strbuf *out, const struct cb_toc *t);
 int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_error *err) CB_WUR;
+bool cb_toc_is_current(const void *buf, size_t len); /* begins as cb_toc_print begins */
+
+/* What a manifest says of the table of one of its layers, by annotations of the layer's descriptor: the digest and
+ * size of what cb_toc_print writes. It is the word of who made the manifest, as the layer is. */
+#define CB_ANN_TOC_DIGEST "vnd.cbpush.toc.digest"
+#define CB_ANN_TOC_SIZE "vnd.cbpush.toc.size"
+struct cb_toc_pin {
+    struct cb_digest digest; /* NONE: nothing is said */
+    uint64_t size;           /* bytes */
+};
+void cb_toc_pin_of(struct cb_toc_pin *out, const struct cb_toc *t);
+/* False, and *out says nothing, where there is none, or one that is malformed or larger than CB_MAX_TOC_BLOB. */
+bool cb_toc_pin_read(struct cb_toc_pin *out, const struct cb_strmap *annotations);
+void cb_toc_pin_write(const struct cb_toc_pin *pin, struct cb_strmap *annotations);
+bool cb_toc_pin_eq(const struct cb_toc_pin *a, const struct cb_toc_pin *b);
 
 /* Building: entries in any order; strings are copied. Later ones of the same path (and whiteout-ness) replace earlier
  * ones. What is no directory takes away all that was added below it before, as unpacking would; a hard link to a file

@@ -302,6 +302,11 @@ static bool sum_holds(const uint8_t *p, size_t len)
     return memcmp(sum.raw, p + len - SUM_LEN, SUM_LEN) == 0;
 }
 
+bool cb_toc_is_current(const void *buf, size_t len)
+{
+    return len >= sizeof MAGIC && memcmp(buf, MAGIC, sizeof MAGIC) == 0;
+}
+
 int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_error *err)
 {
     const uint8_t *p = buf;

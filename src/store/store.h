@@ -70,6 +70,12 @@ int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const 
 /* -CB_ENOTFOUND */
 int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err)
     CB_WUR;
+/* What the stored table is pinned by, as a table of today's format; -CB_ENOTFOUND. */
+int cb_store_toc_pin(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc_pin *out, struct cb_error *err)
+    CB_WUR;
+/* Its bytes, verified as they are read. -CB_ENOTFOUND where there is none; reading another one fails. */
+int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc_pin *pin,
+                        struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 
 /* ---- trees ---- */
 /* O_PATH descriptor of trees/<diffid>/fs; -CB_ENOTFOUND. */

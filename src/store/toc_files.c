@@ -36,31 +36,68 @@ static int open_toc(struct cb_store *s, const char *path, int *fd, struct cb_err
     return cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
 }
 
-int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err)
+/* The bytes of a table, whole; not parsed. */
+static int read_toc(struct cb_store *s, const struct cb_digest *diff_id, struct cb_strbuf *out, struct cb_digest *sum,
+                    struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
     cb_autoclose int probe = -1, fd = -1;
     int r = open_toc(s, cb_store_toc_path(path, diff_id), &probe, err);
     if (r < 0 || (r = cb_store_hold(s, diff_id, err)) < 0 || (r = open_toc(s, path, &fd, err)) < 0)
         return r;
-    struct cb_strbuf buf cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if ((r = cb_fd_slurp(fd, TOC_FILE_MAX, &buf, err)) < 0) {
+    if ((r = cb_fd_slurp(fd, TOC_FILE_MAX, out, err)) < 0) {
         cb_error_wrap(err, "read %s/%s", s->root, path);
         return r;
     }
+    if (out->len < SUM_LEN)
+        return cb_error_set(err, CB_ENOTFOUND, "the table of contents %s is torn", path);
+    size_t len = out->len - SUM_LEN;
+    cb_digest_of(sum, out->buf, len);
+    if (memcmp(sum->raw, out->buf + len, SUM_LEN) != 0)
+        return cb_error_set(err, CB_ENOTFOUND, "the table of contents %s is torn", path);
+    cb_strbuf_setlen(out, len);
+    return 0;
+}
+
+int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err)
+{
+    struct cb_strbuf buf cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char path[CB_STORE_PATH_MAX];
     struct cb_digest sum;
-    if (buf.len < SUM_LEN)
-        return cb_error_set(err, CB_ENOTFOUND, "the table of contents %s is torn", path);
-    size_t len = buf.len - SUM_LEN;
-    cb_digest_of(&sum, buf.buf, len);
-    if (memcmp(sum.raw, buf.buf + len, SUM_LEN) != 0)
-        return cb_error_set(err, CB_ENOTFOUND, "the table of contents %s is torn", path);
+    int r = read_toc(s, diff_id, &buf, &sum, err);
+    if (r < 0)
+        return r;
     /* Whole but of a format that we do not read: another version made it, ours will replace it. */
-    if (cb_toc_parse(out, buf.buf, len, err) < 0) {
-        cb_error_wrap(err, "%s/%s", s->root, path);
+    if (cb_toc_parse(out, buf.buf, buf.len, err) < 0) {
+        cb_error_wrap(err, "%s/%s", s->root, cb_store_toc_path(path, diff_id));
         if (err)
             err->code = CB_ENOTFOUND;
         return -CB_ENOTFOUND;
     }
     return 0;
+}
+
+int cb_store_toc_pin(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc_pin *out, struct cb_error *err)
+{
+    struct cb_strbuf buf cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest sum;
+    int r = read_toc(s, diff_id, &buf, &sum, err);
+    if (r == 0 && !cb_toc_is_current(buf.buf, buf.len))
+        r = cb_error_set(err, CB_ENOTFOUND, "the table of contents is of another version");
+    if (r == 0)
+        *out = (struct cb_toc_pin){ sum, buf.len };
+    return r;
+}
+
+int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc_pin *pin,
+                        struct cb_blob_source **out, struct cb_error *err)
+{
+    char path[CB_STORE_PATH_MAX];
+    int fd = -1;
+    int r = cb_store_hold(s, diff_id, err);
+    if (r == 0)
+        r = open_toc(s, cb_store_toc_path(path, diff_id), &fd, err);
+    if (r == 0)
+        *out = cb_blob_source_verify(cb_blob_source_from_fd(fd, 0, pin->size), &pin->digest, pin->size);
+    return r;
 }

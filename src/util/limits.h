@@ -11,6 +11,7 @@
 #define CB_MAX_LIST (16u << 20)         /* one page of it: bytes */
 #define CB_MAX_PASSWD (10u << 20)       /* /etc/passwd and /etc/group of an image */
 #define CB_MAX_PAX (1u << 20)           /* one PAX header block */
+#define CB_MAX_TOC_BLOB (128u << 20)    /* the table of a layer, from a registry */
 #define CB_MAX_JSON_DEPTH 64
 #define CB_MAX_LAYERS 512
 #define CB_MAX_INDEX_MANIFESTS 10000

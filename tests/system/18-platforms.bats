@@ -98,7 +98,7 @@ sent()
 @test "what both have is made once and sent once, blobs before manifests, the tag last" {
     copy_only
     registry_forget reg
-    both
+    both --toc=false # tables are counted elsewhere
     # COPY same is one step of both.
     assert_equal "$(steps 'COPY same /same$')" 1
     assert_equal "$(metadata '."cbpush.steps"')" 3

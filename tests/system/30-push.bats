@@ -58,7 +58,7 @@ count()
 
 @test "one registry: the parent's layers are mounted, never uploaded" {
     small
-    built
+    built --toc=false # tables are counted elsewhere
     assert_equal "$(mounts reg | count)" 1
     assert_contains "$(mounts reg)" from=library%2Fbusybox
     assert_equal "$(uploads reg | count)" 2 # the new layer and the configuration
@@ -189,7 +189,7 @@ HEAD /v2/team/base/manifests/1 200'
 
 @test "the tag is written last, after every blob" {
     small
-    built
+    built --toc=false # nothing waits for tables
     assert_contains "$(registry_requests reg '"(POST|PUT|PATCH) ' | tail -n 1)" 'PUT /v2/test/app/manifests/1'
 }
 

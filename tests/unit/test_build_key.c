@@ -265,15 +265,41 @@ static void test_source(void **state)
     cb_env_set(&b.env, "A", "1");
     b.user = cb_strdup("bob");
     b.created = cb_strdup("2020-01-01T00:00:00Z");
-    cb_key_source(&a, &ka);
-    cb_key_source(&b, &kb);
+    cb_key_source(&a, NULL, &ka);
+    cb_key_source(&b, NULL, &kb);
     assert_true(cb_digest_eq(&ka, &kb));
     cb_image_config_add_diff_id(&b, &two);
-    cb_key_source(&b, &kb);
+    cb_key_source(&b, NULL, &kb);
     assert_false(cb_digest_eq(&ka, &kb));
     cb_image_config_add_diff_id(&a, &two);
-    cb_key_source(&a, &ka);
+    cb_key_source(&a, NULL, &ka);
     assert_true(cb_digest_eq(&ka, &kb));
+}
+
+/* What is placed by a manifest's word of its tables is no record for an image without that word. */
+static void test_source_pins(void **state)
+{
+    (void)state;
+    struct cb_image_config c cb_cleanup_image_config = { 0 };
+    struct cb_digest one = digest("1"), two = digest("2"), none, plain, first, second, other;
+    struct cb_manifest m cb_cleanup_manifest = { .layers = cb_calloc(2, sizeof *m.layers), .n_layers = 2 };
+    struct cb_toc_pin pin = { digest("table"), 10 };
+    cb_image_config_add_diff_id(&c, &one);
+    cb_image_config_add_diff_id(&c, &two);
+    cb_key_source(&c, NULL, &none);
+    cb_key_source(&c, &m, &plain);
+    assert_true(cb_digest_eq(&none, &plain));
+    cb_toc_pin_write(&pin, &m.layers[0].annotations);
+    cb_key_source(&c, &m, &first);
+    cb_strmap_done(&m.layers[0].annotations);
+    cb_toc_pin_write(&pin, &m.layers[1].annotations);
+    cb_key_source(&c, &m, &second);
+    pin.digest = digest("another table");
+    cb_toc_pin_write(&pin, &m.layers[1].annotations);
+    cb_key_source(&c, &m, &other);
+    assert_false(cb_digest_eq(&plain, &first));
+    assert_false(cb_digest_eq(&first, &second));
+    assert_false(cb_digest_eq(&second, &other));
 }
 
 /* ---- entries ---- */
@@ -404,7 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_run),       cmocka_unit_test(test_copy),
         cmocka_unit_test(test_mkdir),     cmocka_unit_test(test_no_two_ways_to_read),
-        cmocka_unit_test(test_source),    cmocka_unit_test(test_entry),
+        cmocka_unit_test(test_source),    cmocka_unit_test(test_source_pins), cmocka_unit_test(test_entry),
         cmocka_unit_test(test_selection), cmocka_unit_test(test_views_are_those_of_the_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "build/key.h"
-#include "build/slot.h"
+#include "build/slot_private.h"
 
 static struct cb_slot *parent_of(struct cb_slots *t, const struct made_layer *m)
 {
@@ -369,6 +369,97 @@ static void test_empty_ones_do_not_count(void **state)
     made_layer_done(&m);
 }
 
+/* ---- tables that are told ---- */
+
+static struct cb_slot *told_parent(struct cb_slots *t, const struct made_layer *m, const struct cb_toc_pin *pin)
+{
+    struct cb_descriptor d = layer_desc(m);
+    if (pin)
+        cb_toc_pin_write(pin, &d.annotations);
+    struct cb_slot *s = cb_slots_parent(t, &m->layer.diff_id, &(struct cb_slot_parent){ .desc = &d, .host = "h",
+                                                                                      .repo = "r" });
+    cb_strmap_done(&d.annotations);
+    return s;
+}
+
+/* What reads a layer makes the same table as what wrote it, or no manifest could pin either. */
+static void test_a_layer_has_one_table(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "etc/passwd", "root:x:0:0", CB_COMPRESSION_GZIP);
+    struct cb_slot *s = parent_of(t, &m);
+    struct cb_toc_pin written, read, stored;
+    assert_false(cb_slot_pin(s, &read)); /* nobody has read it yet */
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TOC, NULL, &f->err));
+    cb_toc_pin_of(&written, m.toc);
+    assert_true(cb_slot_pin(s, &read));
+    assert_true(cb_toc_pin_eq(&written, &read));
+    ok(cb_store_toc_pin(f->s, &m.layer.diff_id, &stored, &f->err));
+    assert_true(cb_toc_pin_eq(&written, &stored));
+    cb_autosource struct cb_blob_source *src = NULL;
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    ok(cb_store_toc_source(f->s, &m.layer.diff_id, &stored, &src, &f->err));
+    ok(cb_blob_read_all(src, 1 << 20, &text, &f->err));
+    assert_int_equal(text.len, stored.size);
+    made_layer_done(&m);
+}
+
+static void test_parents_must_agree(void **state)
+{
+    struct build_fixture *b = *state;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer v[4];
+    struct cb_toc_pin one = { .size = 10 }, other = { .size = 10 }, got;
+    struct cb_strmap annotations;
+    cb_digest_of(&one.digest, "1", 1);
+    cb_digest_of(&other.digest, "2", 1);
+    for (size_t i = 0; i < CB_COUNTOF(v); i++) {
+        cb_autofree char *text = cb_asprintf("%zu", i);
+        v[i] = build_layer(b, "f", text, CB_COMPRESSION_GZIP);
+    }
+    struct cb_slot *same = told_parent(t, &v[0], &one), *differ = told_parent(t, &v[1], &one);
+    struct cb_slot *late = told_parent(t, &v[2], NULL), *early = told_parent(t, &v[3], &one);
+    assert_true(cb_slot_is_told(same) && cb_slot_is_told(differ) && cb_slot_is_told(early));
+    assert_false(cb_slot_is_told(late));
+    told_parent(t, &v[0], &one);
+    told_parent(t, &v[1], &other);
+    told_parent(t, &v[1], &one); /* what was doubted stays so */
+    told_parent(t, &v[2], &one);
+    told_parent(t, &v[3], NULL);
+    assert_true(cb_slot_is_told(same));
+    assert_false(cb_slot_is_told(differ) || cb_slot_is_told(late) || cb_slot_is_told(early));
+    /* What is said stays what is said: manifests keep it. */
+    cb_slot_annotations(differ, &annotations);
+    assert_true(cb_toc_pin_read(&got, &annotations) && cb_toc_pin_eq(&got, &one));
+    assert_true(cb_slot_pin(differ, &got) && cb_toc_pin_eq(&got, &one));
+    cb_strmap_done(&annotations);
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        made_layer_done(&v[i]);
+}
+
+/* With the layer here nobody is asked; a table that is larger than its layer is worth no request. */
+static void test_what_is_here_is_read(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "f", "1", CB_COMPRESSION_GZIP);
+    struct made_layer n = build_layer(b, "f", "2", CB_COMPRESSION_GZIP);
+    struct cb_toc_pin lie = { .size = 10 }, large = { .size = 2 << 20 };
+    cb_digest_of(&lie.digest, "lie", 3);
+    large.digest = lie.digest;
+    struct cb_slot *s = told_parent(t, &m, &lie);
+    assert_true(cb_slot_is_told(s));
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TOC, NULL, &f->err));
+    assert_false(s->unproven);
+    assert_non_null(cb_toc_find(cb_slot_toc(s), "f"));
+    assert_false(cb_slot_is_told(told_parent(t, &n, &large)));
+    made_layer_done(&m);
+    made_layer_done(&n);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, build_setup, build_teardown)
@@ -376,7 +467,8 @@ int main(void)
         T(test_completing), T(test_empty_and_failed), T(test_waiters_do_not_stop_the_makers),
         T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
         T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
-        T(test_empty_ones_do_not_count),
+        T(test_empty_ones_do_not_count), T(test_a_layer_has_one_table), T(test_parents_must_agree),
+        T(test_what_is_here_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

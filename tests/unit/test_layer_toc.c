@@ -2,6 +2,10 @@
 #include "tests/unit/layer_support.h"
 #include "util/limits.h"
 
+#define CB_FUZZ_REPLAY 1
+#include "tests/fuzz/fuzz_toc.c"
+#include "fuzz_replay.h"
+
 static void order(void **state)
 {
     (void)state;
@@ -298,12 +302,76 @@ static void inline_budget(void **state)
     assert_int_equal(kept, 3);
 }
 
+/* ---- what a manifest says of a table ---- */
+
+static void pin_round_trip(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_toc_unref) struct cb_toc *t = sup_toc("d etc\nf etc/x");
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    struct cb_toc_pin pin, got;
+    struct cb_digest d;
+    cb_toc_print(&text, t);
+    cb_digest_of(&d, text.buf, text.len);
+    cb_toc_pin_of(&pin, t);
+    assert_true(cb_digest_eq(&pin.digest, &d));
+    assert_int_equal(pin.size, text.len);
+    assert_false(cb_toc_pin_read(&got, &annotations));
+    assert_false(cb_digest_is_set(&got.digest));
+    assert_false(cb_toc_pin_eq(&got, &got)); /* nothing is said, so nothing is the same */
+    cb_toc_pin_write(&pin, &annotations);
+    assert_true(cb_toc_pin_read(&got, &annotations));
+    assert_true(cb_toc_pin_eq(&pin, &got));
+    got.size++;
+    assert_false(cb_toc_pin_eq(&pin, &got));
+    assert_true(cb_toc_is_current(text.buf, text.len));
+    text.buf[7] = 9;
+    assert_false(cb_toc_is_current(text.buf, text.len));
+    assert_false(cb_toc_is_current(text.buf, 7));
+}
+
+static void pin_malformed(void **state)
+{
+    (void)state;
+    static const char good[] = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const struct {
+        const char *digest, *size;
+    } cases[] = {
+        { NULL, "5" }, { good, NULL }, { good, "" }, { good, "0" }, { good, "-1" }, { good, "+5" }, { good, "5 " },
+        { good, "0x5" }, { good, "134217729" }, { good, "18446744073709551621" }, { "", "5" }, { "sha256:", "5" },
+        { "sha256:../../etc/passwd", "5" },
+        { "SHA256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "5" },
+        { "md5:0123456789abcdef0123456789abcdef", "5" },
+        { "sha512:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "5" },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+        struct cb_toc_pin got = { .size = 7 };
+        if (cases[i].digest)
+            cb_strmap_set(&annotations, CB_ANN_TOC_DIGEST, cases[i].digest);
+        if (cases[i].size)
+            cb_strmap_set(&annotations, CB_ANN_TOC_SIZE, cases[i].size);
+        assert_false(cb_toc_pin_read(&got, &annotations));
+        assert_false(cb_digest_is_set(&got.digest));
+    }
+}
+
+static void corpus(void **state)
+{
+    (void)state;
+    static const struct fuzz_target target = { "toc", fuzz_toc };
+    assert_true(fuzz_replay(&target) >= 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order), cmocka_unit_test(building), cmocka_unit_test(finding),
         cmocka_unit_test(links_outlive_their_target), cmocka_unit_test(round_trip), cmocka_unit_test(damage),
         cmocka_unit_test(malformed), cmocka_unit_test(inline_files), cmocka_unit_test(inline_budget),
+        cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

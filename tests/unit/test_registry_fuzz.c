@@ -20,7 +20,7 @@
 #include "tests/fuzz/fuzz_range.c"
 #include "tests/fuzz/fuzz_registries.c"
 #include "tests/fuzz/fuzz_template.c"
-#include "tests/fuzz/fuzz_toc.c"
+#include "tests/fuzz/fuzz_foreign_toc.c"
 #include "fuzz_replay.h"
 
 static const struct fuzz_target targets[] = {
@@ -37,7 +37,7 @@ static const struct fuzz_target targets[] = {
     { "range", fuzz_range },
     { "registries", fuzz_registries },
     { "template", fuzz_template },
-    { "toc", fuzz_toc },
+    { "foreign_toc", fuzz_foreign_toc },
 };
 
 static void every_input_that_was_kept_is_survived(void **state)

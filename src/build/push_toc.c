@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/push_toc.h"
+
+#include <pthread.h>
+
+#include "util/alloc.h"
+
+struct table {
+    const struct cb_build_env *env;
+    struct cb_digest diff_id;
+    struct cb_toc_pin pin;
+};
+
+struct cb_toc_push {
+    const struct cb_build_env *env;
+    pthread_mutex_t mu;
+    struct table **v; /* a push borrows each */
+    size_t n, cap;
+};
+
+struct cb_toc_push *cb_toc_push_new(const struct cb_build_env *env)
+{
+    struct cb_toc_push *t = CB_NEW(struct cb_toc_push);
+    t->env = env;
+    pthread_mutex_init(&t->mu, NULL);
+    return t;
+}
+
+void cb_toc_push_free(struct cb_toc_push *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        free(t->v[i]);
+    free(t->v);
+    pthread_mutex_destroy(&t->mu);
+    free(t);
+}
+
+/* ---- blobs ---- */
+
+static int open_table(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out,
+                      struct cb_error *err)
+{
+    const struct table *x = arg;
+    return cb_store_toc_source(x->env->store, &x->diff_id, &x->pin, out, err);
+}
+
+static const char nothing[] = "{}";
+
+static int open_nothing(void *arg CB_UNUSED, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out,
+                        struct cb_error *err CB_UNUSED)
+{
+    *out = cb_blob_source_from_mem(nothing, strlen(nothing));
+    return 0;
+}
+
+/* The config of the artifact to come. */
+static void add_nothing(struct cb_push *push)
+{
+    struct cb_push_blob empty = { .open = open_nothing, .optional = true };
+    cb_descriptor_of(&empty.desc, CB_MT_OCI_EMPTY, nothing, strlen(nothing));
+    (void)!cb_push_add(push, &empty, NULL);
+    cb_descriptor_done(&empty.desc);
+}
+
+static const struct table *keep(struct cb_toc_push *t, struct cb_slot *s, const struct cb_toc_pin *pin)
+{
+    struct table *x = CB_NEW(struct table);
+    *x = (struct table){ .env = t->env, .diff_id = *cb_slot_diff_id(s), .pin = *pin };
+    pthread_mutex_lock(&t->mu);
+    CB_GROW(t->v, t->n, t->cap);
+    t->v[t->n++] = x;
+    pthread_mutex_unlock(&t->mu);
+    return x;
+}
+
+/* From the store where that has this very table, else from where the layer is. */
+void cb_toc_push_add(struct cb_toc_push *t, struct cb_push *push, struct cb_slot *s, const struct cb_toc_pin *pin)
+{
+    struct cb_layer layer cb_cleanup_layer = { 0 };
+    struct cb_toc_pin stored;
+    const struct table *x = keep(t, s, pin);
+    cb_slot_layer(s, &layer);
+    const char **hosts = cb_calloc(layer.n_origins + 1, sizeof *hosts);
+    const char **repos = cb_calloc(layer.n_origins + 1, sizeof *repos);
+    for (size_t i = 0; i < layer.n_origins; i++) {
+        hosts[i] = layer.origins[i].host;
+        repos[i] = layer.origins[i].repo;
+    }
+    struct cb_push_blob b = { .desc = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = pin->digest,
+                                        .size = pin->size },
+                              .origin_hosts = hosts, .origin_repos = repos, .n_origins = layer.n_origins,
+                              .arg = (void *)(uintptr_t)x, .optional = true };
+    if (cb_store_toc_pin(t->env->store, &x->diff_id, &stored, NULL) == 0 && cb_toc_pin_eq(&stored, pin))
+        b.open = open_table;
+    if (b.open || b.n_origins) {
+        (void)!cb_push_add(push, &b, NULL);
+        add_nothing(push);
+    }
+    free(hosts);
+    free(repos);
+}
+
+/* ---- what keeps them ---- */
+
+static bool lists(const struct cb_manifest *m, const struct cb_digest *d)
+{
+    for (size_t i = 0; i < m->n_layers; i++)
+        if (cb_digest_eq(&m->layers[i].digest, d))
+            return true;
+    return false;
+}
+
+/* The tables that are there, each once. */
+static void list_tables(struct cb_push *push, const struct cb_manifest *image, struct cb_manifest *out,
+                        struct cb_step *step)
+{
+    out->layers = cb_calloc(image->n_layers + 1, sizeof *out->layers);
+    for (size_t i = 0; i < image->n_layers; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        struct cb_toc_pin pin;
+        if (!cb_toc_pin_read(&pin, &image->layers[i].annotations) || lists(out, &pin.digest))
+            continue;
+        if (cb_push_wait_blob(push, &pin.digest, &e) < 0) {
+            cb_step_logf(step, "a layer's table of contents is left out: %s", cb_error_text(&e));
+            continue;
+        }
+        out->layers[out->n_layers++] = (struct cb_descriptor){ .media_type = cb_strdup(CB_MT_TOC),
+                                                               .digest = pin.digest, .size = pin.size };
+    }
+}
+
+static int put_artifact(struct cb_push *push, struct cb_manifest *m, struct cb_error *err)
+{
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    m->media_type = cb_strdup(CB_MT_OCI_MANIFEST);
+    m->artifact_type = cb_strdup(CB_MT_TOC);
+    cb_descriptor_of(&m->config, CB_MT_OCI_EMPTY, nothing, strlen(nothing));
+    int r = cb_push_wait_blob(push, &m->config.digest, err);
+    if (r < 0)
+        return r;
+    cb_manifest_print(&body, m);
+    cb_descriptor_of(&desc, m->media_type, body.buf, body.len);
+    return cb_push_beside(push, &desc, (struct cb_slice){ body.buf, body.len }, err);
+}
+
+void cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
+                      struct cb_step *step)
+{
+    struct cb_manifest artifact cb_cleanup_manifest = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    list_tables(push, m, &artifact, step);
+    if (!artifact.n_layers)
+        return;
+    artifact.subject = CB_NEW(struct cb_descriptor);
+    *artifact.subject = (struct cb_descriptor){ .media_type = cb_strdup(image->media_type), .digest = image->digest,
+                                                .size = image->size };
+    if (put_artifact(push, &artifact, &e) < 0)
+        cb_step_logf(step, "the tables of contents are not kept: %s", cb_error_text(&e));
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables of layers that nobody has read here: what others say of them. Each way gives a table that serves this build
+ * alone, and only as long as nothing else of the layer is needed. A way that brings tables of another form needs an
+ * answer to the question that cb_slot_prove asks. */
+#include "build/slot_private.h"
+#include "util/alloc.h"
+#include "util/limits.h"
+
+#define PIN_ALWAYS (UINT64_C(1) << 20) /* a table of this size is worth a request, however small the layer */
+
+struct asked {
+    struct cb_slot *slot;
+    const struct cb_layer *layer;
+    struct cb_toc_pin pin;
+    struct cb_digest encoding; /* that the manifest names: who has it has the table */
+};
+
+/* ---- pinned by the manifest, and beside the layer ---- */
+
+static int read_pinned(const struct asked *a, const struct cb_layer_origin *o, struct cb_toc **out,
+                       struct cb_error *err)
+{
+    struct cb_descriptor d = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = a->pin.digest,
+                               .size = a->pin.size };
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autosource struct cb_blob_source *src = NULL;
+    int r = cb_registry_blob(a->slot->env->registry, o->host, o->repo, &d, &src, err);
+    if (r == 0)
+        r = cb_blob_read_all(src, CB_MAX_TOC_BLOB, &text, err);
+    return r < 0 ? r : cb_toc_parse(out, text.buf, text.len, err);
+}
+
+static int by_pin(const struct asked *a, struct cb_toc **out, struct cb_error *err)
+{
+    int r = cb_error_set(err, CB_ENOTFOUND, "no repository is known that has it");
+    for (size_t i = 0; i < a->layer->n_origins; i++) {
+        const struct cb_layer_origin *o = &a->layer->origins[i];
+        if (!cb_digest_eq(&o->digest, &a->encoding))
+            continue;
+        r = read_pinned(a, o, out, err);
+        if (r == 0 || r == -CB_ECANCELED)
+            return r;
+    }
+    return r;
+}
+
+/* ---- who is asked, in order ---- */
+
+static int (*const ways[])(const struct asked *a, struct cb_toc **out, struct cb_error *err) = { by_pin };
+
+static uint64_t blob_size(const struct cb_slot *s)
+{
+    for (size_t i = 0; i < s->layer.n_encodings; i++)
+        if (cb_digest_eq(&s->layer.encodings[i].digest, &s->manifest_digest))
+            return s->layer.encodings[i].size;
+    return 0;
+}
+
+bool cb_slot_is_told(const struct cb_slot *s)
+{
+    return s->parent && !s->unpinned && cb_digest_is_set(&s->pin.digest) && s->layer.n_origins > 0 &&
+           s->pin.size <= CB_MAX(blob_size(s), PIN_ALWAYS);
+}
+
+int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *step, struct cb_toc **out,
+                 struct cb_error *err)
+{
+    struct asked a = { .slot = s, .layer = l };
+    char id[32];
+    int r = -CB_ENOTFOUND;
+    pthread_mutex_lock(&s->mu);
+    a.pin = s->pin;
+    a.encoding = s->manifest_digest;
+    pthread_mutex_unlock(&s->mu);
+    for (size_t i = 0; r < 0 && i < CB_COUNTOF(ways); i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        r = ways[i](&a, out, &e);
+        if (r == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        cb_slot_short_digest(id, &a.encoding);
+        if (r < 0)
+            cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
+    }
+    pthread_mutex_lock(&s->mu);
+    s->unpinned = r < 0;
+    pthread_mutex_unlock(&s->mu);
+    return 0;
+}
+
+int cb_slot_prove(struct cb_slot *s, struct cb_error *err)
+{
+    char id[32], said[CB_DIGEST_TEXT_MAX], is[CB_DIGEST_TEXT_MAX];
+    struct cb_toc_pin pin, real;
+    pthread_mutex_lock(&s->mu);
+    bool proven = !s->unproven;
+    pin = s->pin;
+    pthread_mutex_unlock(&s->mu);
+    int r = proven ? 0 : cb_store_toc_pin(s->env->store, &s->layer.diff_id, &real, err);
+    if (r < 0 || proven)
+        return r;
+    pthread_mutex_lock(&s->mu);
+    s->unproven = !cb_toc_pin_eq(&pin, &real);
+    bool same = !s->unproven;
+    pthread_mutex_unlock(&s->mu);
+    if (same)
+        return 0;
+    cb_slot_short_digest(id, &s->manifest_digest);
+    return cb_error_set(err, CB_EVERIFY,
+                        "layer %s: the parent's manifest pins %s as its table, and what it holds has %s: the parent "
+                        "is wrong, or was made to deceive",
+                        id, cb_digest_text(&pin.digest, said), cb_digest_text(&real.digest, is));
+}

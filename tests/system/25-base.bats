@@ -1,0 +1,319 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Builds that run nothing: of a parent they need the table of contents, not one byte of its layers. Tables in manifests and
+# beside images, what becomes of those that are missing, damaged or lies; what is read where there is none.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+    registry_start two
+    export SOURCE_DATE_EPOCH=1700000000
+    # base/parent:1 is what cbpush made of busybox; base/plain:1 is the same without tables.
+    cd "$BATS_FILE_TMPDIR" || return
+    mkdir -p parent/etc parent/data/inner parent/app parent/links
+    printf 'root:x:0:0::/root:/bin/sh\nalice:x:1234:2345::/home:/bin/sh\n' >parent/etc/passwd
+    printf 'root:x:0:\nstaff:x:2345:\n' >parent/etc/group
+    head -c 2000000 /dev/urandom >parent/data/big
+    chmod 0750 parent/data/inner
+    ln -s /data/inner parent/links/short
+    printf 'FROM %s/library/busybox\nCOPY etc /etc/\nCOPY data /data\nCOPY app /app\nCOPY links /\n' "$(registry_addr reg)" >parent/Dockerfile
+    CBPUSH_ROOT=$PWD/parent.store cbpush build --push "$(registry_addr reg)/base/parent:1" parent 2>parent.log
+    CBPUSH_ROOT=$PWD/parent.store cbpush build --toc=false --push "$(registry_addr reg)/base/plain:1" parent 2>plain.log
+    rm -rf parent.store
+}
+
+setup()
+{
+    export SOURCE_DATE_EPOCH=1700000000
+    rig_setup
+    build_setup
+    registry_forget reg
+    registry_forget two
+    two=$(registry_addr two)
+    head -c 300000 /dev/urandom >ctx/file
+}
+
+# One of several as one word: what is used below again and again.
+onto()
+{
+    { printf 'FROM %s/base/%s\n' "$reg" "$1"; shift; printf '%s\n' "$@"; } >ctx/Dockerfile
+}
+
+raw_manifest()
+{
+    curl -sSf -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' \
+        "$(registry_url "$1")/v2/$2/manifests/$3"
+}
+
+# layer_gets REGISTRY REPO TAG: requests for the bytes of that image's layers.
+layer_gets()
+{
+    local digest
+    raw_manifest "$1" "$2" "$3" | jq -r '.layers[].digest' | while read -r digest; do
+        registry_requests "$1" "\"GET /v2/.*/blobs/$digest .*\"cbpush/"
+    done
+}
+
+# Those for tables.
+table_gets()
+{
+    local digest
+    raw_manifest reg base/parent 1 | jq -r '.layers[].annotations["vnd.cbpush.toc.digest"]' | while read -r digest; do
+        registry_requests "$1" "\"GET /v2/.*/blobs/$digest "
+    done
+}
+
+count()
+{
+    grep -c . || :
+}
+
+digest_of_app()
+{
+    registry_skopeo "${1-reg}" inspect --format '{{.Digest}}' "docker://$(registry_addr "${1-reg}")/${2-test/app:1}"
+}
+
+lie()
+{
+    python3 -B "$RIG_HERE/liar.py" "$(registry_url reg)" base/parent 1 "$@"
+}
+
+# The digests of artifacts that were put beside images of a repository.
+artifacts()
+{
+    registry_requests "$1" "\"PUT /v2/$2/manifests/sha256:.* 201 " | sed 's/.*manifests.\(sha256:[0-9a-f]*\).*/\1/'
+}
+
+# No layer of the parent is here: neither its blob nor its tree.
+store_has_no_parent()
+{
+    local digest
+    raw_manifest reg base/parent 1 | jq -r '.layers[].digest' | while read -r digest; do
+        [ ! -e "$CBPUSH_ROOT/blobs/${digest/://}" ] || rig_fail "$digest is in the store" || return
+    done
+    assert_equal "$(find "$CBPUSH_ROOT/trees" -mindepth 1 -maxdepth 1 | count)" 0
+}
+
+# ---- what is written
+
+@test "the manifest names the table of every layer, and the tables are beside it" {
+    onto parent:1 'COPY file /app/'
+    built
+    local i n pin size repo=test/app
+    n=$(manifest '.layers | length')
+    for ((i = 0; i < n; i++)); do
+        pin=$(manifest -r ".layers[$i].annotations[\"vnd.cbpush.toc.digest\"]")
+        size=$(manifest -r ".layers[$i].annotations[\"vnd.cbpush.toc.size\"]")
+        curl -sSf "$(registry_url reg)/v2/$repo/blobs/$pin" >table
+        assert_equal "sha256:$(sha256sum <table | cut -d ' ' -f 1)" "$pin"
+        assert_equal "$(stat -c %s table)" "$size"
+        assert_equal "$(head -c 5 table)" cbtoc
+    done
+    # The parent's own words stay.
+    assert_equal "$(raw_manifest reg test/app 1 | jq -c '[.layers[0:-1][].annotations]')" \
+        "$(raw_manifest reg base/parent 1 | jq -c '[.layers[].annotations]')"
+}
+
+@test "an artifact refers to the image and keeps the tables; there is no tag for it" {
+    onto parent:1 'COPY file /app/'
+    built
+    local it
+    it=$(artifacts reg test/app)
+    assert_equal "$(count <<<"$it")" 1
+    raw_manifest reg test/app "$it" >artifact
+    assert_equal "$(jq -r .artifactType artifact)" application/vnd.cbpush.toc.v1
+    assert_equal "$(jq -r .subject.digest artifact)" "$(digest_of_app)"
+    assert_equal "$(jq -c '[.layers[].digest]' artifact)" \
+        "$(manifest '[.layers[].annotations["vnd.cbpush.toc.digest"]]')"
+    assert_equal "$(curl -sS "$(registry_url reg)/v2/test/app/tags/list" | jq -c .tags)" '["1"]'
+    # Again: nothing to do.
+    registry_forget reg
+    cbpush build --push "$reg/test/app:1" ctx 2>again.log
+    assert_equal "$(registry_requests reg '"(POST|PUT|PATCH) ')" ''
+}
+
+@test "--toc=false and Docker's media types: no word of tables, and none is pushed" {
+    onto plain:1 'COPY file /app/'
+    cbpush build --toc=false --push "$reg/test/without:1" ctx 2>build.log
+    assert_equal "$(raw_manifest reg test/without 1 | grep -c vnd.cbpush || :)" 0
+    assert_equal "$(artifacts reg test/without)" ''
+    registry_forget reg
+    onto parent:1 'COPY file /app/'
+    cbpush build --format docker --push "$reg/test/docker:1" ctx 2>build.log
+    assert_equal "$(raw_manifest reg test/docker 1 | grep -c annotations || :)" 0
+    assert_equal "$(artifacts reg test/docker)" ''
+    assert_equal "$(registry_requests reg '"PUT /v2/test/docker/blobs/uploads/.* 201 ' | count)" 1 # the configuration
+    assert_equal "$(layer_gets reg base/parent 1)" '' # read by tables all the same
+}
+
+# ---- what is read
+
+@test "COPY, ADD, WORKDIR, USER: no byte of the parent's layers, nothing of it in the store" {
+    tar -C ctx -cf ctx/archive.tar file
+    onto parent:1 'WORKDIR /work/here' 'COPY --chown=alice:staff file /short/' 'ADD archive.tar /app/' 'USER alice' \
+        'COPY <<END /data/inline' 'text' 'END'
+    cbpush build --push "$reg/test/many:1" --metadata-file metadata.json ctx 2>build.log
+    assert_equal "$(layer_gets reg base/parent 1)" ''
+    store_has_no_parent
+    judged test/many:1
+    assert_equal "$(mode_of /data/inner/file)" '644 1234:2345'
+    assert_equal "$(readlink "$rootfs/short")" /data/inner
+    assert_equal "$(mode_of /data/inner)" '750 0:0'
+    assert_equal "$(mode_of /work/here)" '755 0:0'
+    cmp ctx/file "$rootfs/app/file"
+    assert_equal "$(config -r .config.User)" alice
+    assert_equal "$(metadata '[.["cbpush.pushed"][].outcome] | map(select(. == "mounted")) | length')" 5
+}
+
+@test "the image is the same, byte for byte, as one that was made from the layers themselves" {
+    onto parent:1 'WORKDIR /work/here' 'COPY --chown=alice:staff file /short/' 'COPY file /data/inner/other'
+    build 2>build.log
+    local quick
+    quick=$(digest_of_app)
+    assert_equal "$(layer_gets reg base/parent 1)" ''
+    export CBPUSH_ROOT=$PWD/second
+    sed -i 's/parent:1/plain:1/' ctx/Dockerfile
+    build 2>build.log
+    assert_equal "$(layer_gets reg base/plain 1 | count)" 5
+    assert_equal "$(digest_of_app)" "$quick"
+}
+
+@test "no table is here: the layers are read through once, and not kept" {
+    onto plain:1 'COPY file /short/' 'WORKDIR /work'
+    built
+    assert_equal "$(layer_gets reg base/plain 1 | count)" 5
+    store_has_no_parent
+    assert_equal "$(find "$CBPUSH_ROOT/toc" -type f | count)" 7
+    cmp ctx/file "$rootfs/data/inner/file"
+    # The next one knows them.
+    registry_forget reg
+    onto plain:1 'COPY file /other'
+    build 2>build.log
+    assert_equal "$(layer_gets reg base/plain 1)" ''
+}
+
+@test "--link: not even a table" {
+    onto parent:1 'COPY --link file /app/'
+    built
+    assert_equal "$(layer_gets reg base/parent 1)" ''
+    assert_equal "$(table_gets reg | count)" 0
+}
+
+@test "COPY --from an image: its tables, and the one layer that has the file" {
+    onto parent:1 'COPY --from='"$reg"'/base/parent:1 /data/big /got'
+    built
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 1
+    cmp "$BATS_FILE_TMPDIR/parent/data/big" "$rootfs/got"
+}
+
+@test "a RUN brings the layers: once, and no table before" {
+    onto parent:1 'COPY file /short/' 'RUN test -s /data/inner/file && echo done >/done'
+    built
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 5
+    assert_equal "$(table_gets reg | count)" 0
+    assert_equal "$(cat "$rootfs/done")" 'done'
+}
+
+@test "an output that holds the layers: they come once" {
+    onto parent:1 'COPY file /short/'
+    cbpush build -o type=oci,dest=out.tar -t x ctx 2>build.log
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 5
+    assert_equal "$(table_gets reg | count)" 0
+}
+
+@test "another registry: layers are streamed, once, tables go along; whoever builds there finds them" {
+    onto parent:1 'COPY file /short/'
+    cbpush build --push "$two/test/app:1" ctx 2>build.log
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 5
+    store_has_no_parent
+    registry_forget reg
+    export CBPUSH_ROOT=$PWD/second
+    printf 'FROM %s/test/app:1\nCOPY file /again\n' "$two" >ctx/Dockerfile
+    cbpush build --push "$two/test/child:1" ctx 2>build.log
+    assert_equal "$(layer_gets two test/app 1)" ''
+    assert_equal "$(registry_requests reg)" ''
+}
+
+@test "a parent by mirror: its tables come from there" {
+    registry_skopeo reg copy -q --src-tls-verify=false "docker://$reg/base/parent:1" "docker://$reg/library/mine:1"
+    printf 'FROM mine:1\nCOPY file /short/\n' >ctx/Dockerfile
+    # skopeo knows nothing of what is beside an image: the layers are read.
+    build 2>build.log
+    assert_equal "$(layer_gets reg library/mine 1 | count)" 5
+    # cbpush pushed it there: they are.
+    cbpush build --push "$reg/library/mine:2" "$BATS_FILE_TMPDIR/parent" 2>build.log
+    registry_forget reg
+    export CBPUSH_ROOT=$PWD/second
+    printf 'FROM mine:2\nCOPY file /short/\n' >ctx/Dockerfile
+    build 2>build.log
+    assert_equal "$(layer_gets reg library/mine 2)" ''
+}
+
+@test "push of an image of the store takes its tables along" {
+    onto parent:1 'COPY file /short/'
+    cbpush build -t "$reg/test/later:1" ctx 2>build.log
+    registry_forget reg
+    cbpush push "$reg/test/later:1" 2>push.log
+    assert_equal "$(raw_manifest reg test/later "$(artifacts reg test/later)" | jq '.layers | length')" 6
+}
+
+# ---- what cannot be used
+
+@test "a table that is not there, or not as the manifest says, is none: the layer is read, and the image is the same" {
+    local case digest
+    onto plain:1 'COPY --chown=alice file /short/'
+    build --toc=false 2>build.log
+    digest=$(digest_of_app)
+    for case in gone size huge words garbage escape absolute count future none; do
+        lie "bad-$case" "$case" 2
+        registry_forget reg
+        onto "parent:bad-$case" 'COPY --chown=alice file /short/'
+        CBPUSH_ROOT=$PWD/$case cbpush build --progress plain --toc=false --push "$reg/test/$case:1" ctx 2>build.log ||
+            rig_fail "$case: $(cat build.log)"
+        assert_equal "$(layer_gets reg base/parent 1 | count)" 1 "$case"
+        assert_equal "$(raw_manifest reg "test/$case" 1 | jq -c '[.layers[].digest]')" \
+            "$(raw_manifest reg test/app 1 | jq -c '[.layers[].digest]')" "$case"
+    done
+}
+
+@test "a lie serves who builds on the liar alone: nothing of it stays" {
+    lie lying link 3
+    onto parent:lying 'COPY file /app/'
+    cbpush build --push "$reg/test/fooled:1" ctx 2>build.log
+    assert_contains "$(registry_curl reg "/v2/test/fooled/blobs/$(raw_manifest reg test/fooled 1 | jq -r '.layers[-1].digest')" \
+        -o - | head -c -5 | tar -tzf - 2>/dev/null)" elsewhere/file
+    # The same store, the same diff ids, the same step.
+    onto plain:1 'COPY file /app/'
+    built
+    cmp ctx/file "$rootfs/app/file"
+    [ ! -e "$rootfs/elsewhere" ]
+    onto parent:1 'COPY file /app/'
+    built
+    cmp ctx/file "$rootfs/app/file"
+    [ ! -e "$rootfs/elsewhere" ]
+}
+
+@test "two parents of one build that contradict each other are both not believed" {
+    lie lying2 link 3
+    printf 'FROM %s/base/parent:lying2 AS one\nCOPY file /app/\nFROM %s/base/parent:1\nCOPY file /app/\nCOPY --from=one /app/file /from\n' \
+        "$reg" "$reg" >ctx/Dockerfile
+    built
+    cmp ctx/file "$rootfs/app/file"
+    cmp ctx/file "$rootfs/from"
+    [ ! -e "$rootfs/elsewhere" ]
+}
+
+@test "whoever reads the layer compares: a table of another layer is found out, and both are named" {
+    local said
+    lie swapped other 2
+    said=$(raw_manifest reg base/parent swapped | jq -r '.layers[2].annotations["vnd.cbpush.toc.digest"]')
+    onto parent:swapped 'COPY file /data/x' "COPY --from=$reg/base/parent:swapped /etc/passwd /got"
+    run build
+    assert_status 7
+    assert_contains "$output" "$said"
+    assert_contains "$output" "$(raw_manifest reg base/parent 1 | jq -r '.layers[2].annotations["vnd.cbpush.toc.digest"]')"
+}
