@@ -318,6 +318,9 @@ static int parse(struct parser *p, const char *text, size_t len, struct cb_error
 int cb_foreign_toc_parse(const struct cb_foreign_place *place, const char *text, size_t len,
                          struct cb_foreign_toc **out, struct cb_error *err)
 {
+    int r = cb_archive_load(err);
+    if (r < 0)
+        return r;
     struct parser p = { .place = place, .t = CB_NEW(struct cb_foreign_toc), .builder = cb_toc_builder_new(),
                         .ae = archive_entry_new(), .name = CB_STRBUF_INIT, .value = CB_STRBUF_INIT };
     p.maker = (struct cb_entry_maker){ .seen = p.builder, .path = CB_STRBUF_INIT, .link = CB_STRBUF_INIT,
@@ -325,7 +328,7 @@ int cb_foreign_toc_parse(const struct cb_foreign_place *place, const char *text,
     p.t->by_path = cb_hashmap_new();
     if (!p.ae)
         abort(); /* only without memory */
-    int r = parse(&p, text, len, err);
+    r = parse(&p, text, len, err);
     if (r < 0) {
         cb_error_wrap(err, "%s", place->kind == CB_FOREIGN_ESTARGZ ? "stargz.index.json" : "zstd:chunked manifest");
         cb_foreign_toc_free(p.t);
