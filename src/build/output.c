@@ -9,25 +9,6 @@ void cb_output_done(struct cb_output *o)
     *o = (struct cb_output){ 0 };
 }
 
-/* The next field of a CSV record; a field may be in double quotes. Returns the rest, or NULL where a quote does not
- * end. */
-static const char *next_field(const char *p, struct cb_strbuf *out)
-{
-    bool quoted = false;
-    cb_strbuf_reset(out);
-    for (; *p && (quoted || *p != ','); p++) {
-        if (*p != '"')
-            cb_strbuf_addch(out, *p);
-        else if (quoted && p[1] == '"')
-            cb_strbuf_addch(out, *p++);
-        else
-            quoted = !quoted;
-    }
-    if (quoted)
-        return NULL;
-    return *p ? p + 1 : p;
-}
-
 static int parse_bool(const char *key, const char *v, bool *out, struct cb_error *err)
 {
     static const struct { const char *text; bool value; } words[] = {
@@ -77,7 +58,7 @@ static void set_names(struct cb_output *o, const char *v)
 {
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
     while (v && *v) {
-        v = next_field(v, &name);
+        v = cb_csv_next(v, &name);
         cb_strvec_push(&o->names, name.buf);
     }
 }
@@ -153,7 +134,7 @@ static int take_fields(struct cb_output *out, const char *spec, struct cb_strvec
 {
     struct cb_strbuf field cb_cleanup_strbuf = CB_STRBUF_INIT;
     for (const char *p = spec; *p;) {
-        p = next_field(p, &field);
+        p = cb_csv_next(p, &field);
         char *eq = p ? strchr(field.buf, '=') : NULL;
         if (!p)
             return cb_error_set(err, CB_EUSAGE, "--output %s: a quote does not end", spec);

@@ -47,6 +47,9 @@ char *cb_strbuf_detach(struct cb_strbuf *sb, size_t *len); /* owned by the calle
 bool cb_starts_with(const char *s, const char *prefix);
 bool cb_ends_with(const char *s, const char *suffix);
 bool cb_streq(const char *a, const char *b); /* NULL equals only NULL */
+/* The next field of a CSV record, which may be in double quotes, replaces what is in out. Returns the rest; NULL where
+ * a quote does not end. */
+const char *cb_csv_next(const char *p, struct cb_strbuf *out);
 
 /* "12.3MB" in decimal units with two digits, as docker prints sizes: 0B 512B 3.15MB 29.78MB. */
 void cb_strbuf_add_size(struct cb_strbuf *sb, unsigned long long bytes);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What strbuf.h offers for people's eyes: sizes, and foreign text on a terminal. */
+/* What strbuf.h offers for what people read and write: sizes, foreign text on a terminal, fields. */
 #include <stdint.h>
 
 #include "util/strbuf.h"
@@ -59,4 +59,21 @@ void cb_strbuf_add_sanitized(struct cb_strbuf *sb, const char *p, size_t n, bool
         if (i < n)
             i += add_sanitized_one(sb, p + i, n - i, keep_newline);
     }
+}
+
+const char *cb_csv_next(const char *p, struct cb_strbuf *out)
+{
+    bool quoted = false;
+    cb_strbuf_reset(out);
+    for (; *p && (quoted || *p != ','); p++) {
+        if (*p != '"')
+            cb_strbuf_addch(out, *p);
+        else if (quoted && p[1] == '"')
+            cb_strbuf_addch(out, *p++);
+        else
+            quoted = !quoted;
+    }
+    if (quoted)
+        return NULL;
+    return *p ? p + 1 : p;
 }

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the steps of builds made, told to other machines: records, the artifacts that hold them, and the places
+ * (registries, directories) that keep those. doc/cache.md has the format. Nothing of what comes out of a place is
+ * believed before it is checked; what is wrong counts as not there. */
+
+#include "layer/layer.h"
+#include "oci/blob_io.h"
+#include "oci/manifest.h"
+#include "oci/reference.h"
+#include "registry/registry.h"
+#include "util/cancel.h"
+
+#define CB_MT_CACHE_STEP "application/vnd.cbpush.cache.step.v1"
+#define CB_MT_CACHE_RUN "application/vnd.cbpush.cache.run.v1"
+#define CB_MT_CACHE_RECORDS "application/vnd.cbpush.cache.records.v1+json"
+#define CB_MT_TOC "application/vnd.cbpush.toc.v1"
+#define CB_CACHE_MAX_STEPS 10000
+#define CB_CACHE_MAX_LAYERS 20000
+#define CB_CACHE_MAX_TOC (UINT64_C(512) << 20) /* bytes of a table that a place may give */
+#define CB_CACHE_SIGNATURE 64              /* bytes: ed25519 */
+
+/* ---- records ---- */
+struct cb_cache_layer {
+    struct cb_digest diff_id;
+    uint64_t size;                 /* of the tar; UINT64_MAX: not known */
+    struct cb_layer_encoding blob; /* digest NONE: it is the parent image's, which has it */
+    struct cb_digest toc;          /* of its table as a blob of the place; NONE: there is none */
+    uint64_t toc_size;
+};
+struct cb_cache_step {
+    struct cb_digest key;          /* sha256 */
+    bool whole;                    /* layers is the whole result; else only what the step added (0 or 1) on any base */
+    int64_t created;               /* ns */
+    char *note;                    /* for people: "RUN make"; or NULL */
+    uint32_t *layers;              /* positions in the set's, lowest first */
+    size_t n_layers;
+    bool is_signed;
+    uint8_t signature[CB_CACHE_SIGNATURE];
+};
+/* Records and the layers that they name, each once. */
+struct cb_cache_set {
+    struct cb_cache_layer *layers;
+    size_t n_layers, cap_layers;
+    struct cb_cache_step *steps;
+    size_t n_steps, cap_steps;
+};
+void cb_cache_set_done(struct cb_cache_set *s);
+#define cb_cleanup_cache_set CB_CLEANUP(cb_cache_set_done)
+/* Adds a copy unless the same blob of the same diff id is there; its position. */
+uint32_t cb_cache_set_layer(struct cb_cache_set *s, const struct cb_cache_layer *l);
+/* Adds an empty one, valid until the next call. */
+struct cb_cache_step *cb_cache_set_step(struct cb_cache_set *s, const struct cb_digest *key);
+void cb_cache_step_add(struct cb_cache_step *step, uint32_t layer);
+/* Adds a copy of a step of another set, with its layers, unless there is one of that key. */
+void cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from, const struct cb_cache_step *step);
+const struct cb_cache_step *cb_cache_set_find(const struct cb_cache_set *s, const struct cb_digest *key);
+/* Strict (-CB_EVERIFY); members that we do not know are passed over. */
+int cb_cache_set_parse(struct cb_cache_set *out, const char *text, size_t len, struct cb_error *err) CB_WUR;
+void cb_cache_set_print(struct cb_strbuf *out, const struct cb_cache_set *s);
+
+/* ---- artifacts: OCI manifests that hold records and the blobs which these name ---- */
+struct cb_cache_artifact {
+    struct cb_descriptor desc;     /* of body */
+    struct cb_strbuf body;         /* the manifest */
+    struct cb_strbuf config;       /* the records */
+    struct cb_manifest manifest;   /* body, parsed */
+};
+#define CB_CACHE_ARTIFACT_INIT { .body = CB_STRBUF_INIT, .config = CB_STRBUF_INIT }
+void cb_cache_artifact_done(struct cb_cache_artifact *a);
+#define cb_cleanup_cache_artifact CB_CLEANUP(cb_cache_artifact_done)
+struct cb_cache_artifact_options {
+    const struct cb_cache_set *set;
+    const char *type;              /* CB_MT_CACHE_STEP or RUN */
+    const uint32_t *layers;        /* positions: those whose blobs and tables it keeps alive; NULL: all */
+    size_t n_layers;
+    int64_t created;               /* ns */
+};
+/* *out is CB_CACHE_ARTIFACT_INIT. */
+int cb_cache_artifact_make(struct cb_cache_artifact *out, const struct cb_cache_artifact_options *o,
+                           struct cb_error *err) CB_WUR;
+/* The manifest of a place. config is left empty where the records do not stand in it: then the blob that the manifest
+ * names has to be asked for. -CB_EVERIFY where it is no artifact of ours. */
+int cb_cache_artifact_parse(struct cb_cache_artifact *out, const char *body, size_t len, struct cb_error *err) CB_WUR;
+
+/* ---- --cache-to and --cache-from ---- */
+enum cb_cache_type { CB_CACHE_REGISTRY, CB_CACHE_LOCAL, CB_CACHE_INLINE };
+struct cb_cache_spec {
+    enum cb_cache_type type;
+    bool to;                       /* of --cache-to */
+    char *text;                    /* as written */
+    struct cb_reference ref;       /* REGISTRY: its tag is that of the run index; none: it is made up */
+    char *path, *tag;              /* LOCAL */
+    bool all_steps;                /* mode=max: also those that the result has no layer of */
+    bool ignore_error;
+    bool compression_set;          /* must be that of the image */
+    enum cb_compression compression;
+    int level;                     /* INT_MIN: not said */
+    char *key_file;                /* sign-key, verify-key; or NULL */
+};
+/* "type=registry,ref=…", "type=local,dest=…|src=…", "type=inline", or the name of a repository or image. -CB_EUSAGE. */
+int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err) CB_WUR;
+void cb_cache_spec_done(struct cb_cache_spec *s);
