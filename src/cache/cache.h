@@ -15,6 +15,7 @@
 #define CB_MT_CACHE_RUN "application/vnd.cbpush.cache.run.v1"
 #define CB_MT_CACHE_RECORDS "application/vnd.cbpush.cache.records.v1+json"
 #define CB_MT_TOC "application/vnd.cbpush.toc.v1"
+#define CB_CACHE_MAX_IMAGES 64             /* of an index, whose records are read */
 #define CB_CACHE_MAX_STEPS 10000
 #define CB_CACHE_MAX_LAYERS 20000
 #define CB_CACHE_MAX_TOC (UINT64_C(512) << 20) /* bytes of a table that a place may give */
@@ -101,3 +102,76 @@ struct cb_cache_spec {
 /* "type=registry,ref=…", "type=local,dest=…|src=…", "type=inline", or the name of a repository or image. -CB_EUSAGE. */
 int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err) CB_WUR;
 void cb_cache_spec_done(struct cb_cache_spec *s);
+
+/* ---- places ---- */
+struct cb_cache_place;
+/* What a kind of place can do; S3 and the like are another row. Names are tags; of manifests of others (get) also
+ * digests as text. Everything may be called from any thread. */
+struct cb_cache_place_ops {
+    /* A manifest, unchecked but for a digest in its name. -CB_ENOTFOUND. */
+    int (*get)(struct cb_cache_place *p, const char *name, struct cb_strbuf *out, struct cb_error *err);
+    /* Verified as it streams. */
+    int (*blob)(struct cb_cache_place *p, const struct cb_descriptor *d, struct cb_blob_source **out,
+                struct cb_error *err);
+    int (*has)(struct cb_cache_place *p, const struct cb_descriptor *d, struct cb_error *err); /* 1, 0 */
+    /* All names that stand there. */
+    int (*list)(struct cb_cache_place *p, struct cb_strvec *out, struct cb_error *err);
+    int (*remove)(struct cb_cache_place *p, const char *name, struct cb_error *err);
+    /* After removing: frees what nothing names any more, where the place does not do that itself; or NULL. */
+    int (*sweep)(struct cb_cache_place *p, struct cb_error *err);
+    /* Only where it was opened to be written: */
+    int (*exists)(struct cb_cache_place *p, const char *name, struct cb_error *err); /* 1, 0 */
+    /* Begins to bring a blob; put waits for it. */
+    int (*add)(struct cb_cache_place *p, const struct cb_push_blob *b, struct cb_error *err);
+    /* The artifact, when all its blobs are there; its config is brought here. replace: also where the name stands for
+     * something else, which else is left alone. */
+    int (*put)(struct cb_cache_place *p, const char *name, const struct cb_cache_artifact *a, bool replace,
+               struct cb_error *err);
+    void (*close)(struct cb_cache_place *p);
+};
+struct cb_cache_place {
+    const struct cb_cache_place_ops *ops;
+    char *text;                    /* for people: "registry HOST/REPO", "directory DIR" */
+    const char *host, *repo;       /* where blobs can be mounted from, or NULL */
+    char *run;                     /* name of its run index */
+};
+struct cb_cache_place_options {
+    const struct cb_cache_spec *spec; /* REGISTRY or LOCAL */
+    const char *run;               /* name of the run index where the spec names none */
+    struct cb_registry *registry;  /* for REGISTRY */
+    const struct cb_cancel *cancel;
+    bool write;
+};
+int cb_cache_place_open(const struct cb_cache_place_options *o, struct cb_cache_place **out,
+                        struct cb_error *err) CB_WUR;
+void cb_cache_place_close(struct cb_cache_place *p);
+CB_DEFINE_CLEANUP(struct cb_cache_place *, cb_cache_place_close)
+
+/* The bytes of a table, as they are kept in places. */
+int cb_cache_toc_source(const struct cb_toc *toc, struct cb_blob_source **out);
+
+/* ---- reading ---- */
+struct cb_cache_source;
+struct cb_cache_source_options {
+    struct cb_cache_place_options place;
+    struct cb_progress *progress;
+    int64_t newer_than;            /* ns: records made before that do not count; INT64_MIN: all do */
+    bool (*have)(void *arg, const struct cb_digest *blob); /* it is here: the place need not be asked; or NULL */
+    void *arg;
+};
+int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cache_source **out,
+                         struct cb_error *err) CB_WUR;
+void cb_cache_source_close(struct cb_cache_source *s);
+CB_DEFINE_CLEANUP(struct cb_cache_source *, cb_cache_source_close)
+struct cb_cache_place *cb_cache_source_place(const struct cb_cache_source *s);
+/* Asks for records, all at once: the run index, then what it does not have, then whether the blobs are there. What
+ * cannot be read is a warning, and the whole place from then on where it does not answer. */
+void cb_cache_source_fetch(struct cb_cache_source *s, const struct cb_digest *keys, size_t n);
+/* What is known by now; NULL: nothing. Valid until close. */
+struct cb_cache_found {
+    const struct cb_cache_set *set;
+    const struct cb_cache_step *step;
+};
+bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key, struct cb_cache_found *out);
+/* Whether the run index has it, or it was fetched: somebody has written it. */
+bool cb_cache_source_knows(struct cb_cache_source *s, const struct cb_digest *key);

@@ -69,6 +69,7 @@ void cb_image_config_done(struct cb_image_config *c)
     for (size_t i = 0; i < c->n_history; i++)
         history_done(&c->history[i]);
     free(c->history);
+    free(c->cache);
     *c = (struct cb_image_config){ 0 };
 }
 

@@ -6,9 +6,9 @@
  * Canonical bytes: compact JSON, members in the order of the image-spec's Go types, with the variant beside the
  * architecture: created, author, architecture, variant, os, os.version, config, rootfs, history; in config: User,
  * ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir, Labels, StopSignal, ArgsEscaped, Healthcheck, OnBuild,
- * Shell; in Healthcheck: Test, Interval, Timeout, StartPeriod, StartInterval, Retries. Maps are sorted bytewise.
- * What is empty is left out, except architecture, os, config, rootfs, and argument lists that are set but empty,
- * which are []. */
+ * Shell; in Healthcheck: Test, Interval, Timeout, StartPeriod, StartInterval, Retries. Behind all of it
+ * CB_CONFIG_CACHE, where there is one. Maps are sorted bytewise. What is empty is left out, except architecture, os,
+ * config, rootfs, and argument lists that are set but empty, which are []. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,7 +57,9 @@ struct cb_image_config {
     size_t n_diff_ids;
     struct cb_history *history;
     size_t n_history;
+    char *cache;                 /* JSON that is printed as CB_CONFIG_CACHE, or NULL; not read and not copied */
 };
+#define CB_CONFIG_CACHE "cbpush.cache.v1" /* a member of ours: records of the build cache */
 
 void cb_image_config_done(struct cb_image_config *c);
 #define cb_cleanup_image_config CB_CLEANUP(cb_image_config_done)

@@ -115,5 +115,8 @@ void cb_image_config_print(struct cb_strbuf *out, const struct cb_image_config *
                 abort();
         cb_json_put(o, "history", a);
     }
+    json_t *cache = c->cache ? cb_json_parse(c->cache, strlen(c->cache), NULL) : NULL;
+    if (cache)
+        cb_json_put(o, CB_CONFIG_CACHE, cache);
     cb_json_print(out, o);
 }
