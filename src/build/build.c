@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "build/cache_out.h"
 #include "build/check.h"
 #include "build/failed.h"
 #include "build/foreign.h"
@@ -27,8 +28,10 @@ void cb_build_result_done(struct cb_build_result *r)
     free(r->blobs);
     cb_dockerfile_free(r->dockerfile);
     free(r->failed_log);
-    for (size_t i = 0; i < r->n_step_list; i++)
+    for (size_t i = 0; i < r->n_step_list; i++) {
         free(r->step_list[i].name);
+        free(r->step_list[i].from);
+    }
     free(r->step_list);
     free(r->engine);
     *r = (struct cb_build_result){ 0 };
@@ -240,6 +243,9 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->cancel = b->cancel;
     s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times, .hosts = b->o->extra_hosts,
                                   .single_id = b->env->id_mode == CB_ID_SINGLE };
+    s->newer_than = cb_build_cache_limit(b->o);
+    s->cache_in = b->cache_in;
+    s->cache_out = b->cache_out;
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
     if (b->plan.needs_context) {
@@ -317,8 +323,10 @@ static void count_steps(struct cb_build *b)
         if (v->kind == CB_VERTEX_SOURCE || v->kind == CB_VERTEX_LINK || v->implied || v->state->vertex != v)
             continue;
         b->res->step_list = cb_reallocarray(b->res->step_list, b->res->steps + 1, sizeof *b->res->step_list);
-        b->res->step_list[b->res->n_step_list++] =
-            (struct cb_build_step){ cb_strdup(v->name), !v->state->executed, v->state->ns };
+        const struct cb_cache_place *from = v->state->lookup.used;
+        b->res->step_list[b->res->n_step_list++] = (struct cb_build_step){
+            cb_strdup(v->name), !v->state->executed, v->state->ns, from ? cb_strdup(from->text) : NULL
+        };
         b->res->steps++;
         if (!v->state->executed)
             b->res->cached++;
@@ -403,6 +411,17 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
     return 0;
 }
 
+static int set_up_caches(struct cb_build *b, struct cb_error *err)
+{
+    cb_autofree char *run = cb_cache_run_name(b->o, b->n_tags ? &b->tags[0] : NULL);
+    bool squash = b->o->squash || b->o->squash_all;
+    int r = cb_cache_in_open(b->env, b->o, run, &b->cache_in, err);
+    struct cb_cache_out_options co = { .env = b->env, .o = b->o, .in = b->cache_in, .run = run,
+                                       .pusher = squash ? NULL : b->pusher, .compression = b->solver.compression,
+                                       .level = b->solver.level };
+    return r < 0 ? r : cb_cache_out_open(&co, &b->cache_out, err);
+}
+
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     bool all_hit = false;
@@ -411,6 +430,8 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
     r = r < 0 ? r : v;
     if (r == 0)
         r = set_up_push(b, err);
+    if (r == 0)
+        r = set_up_caches(b, err);
     if (r == 0)
         r = set_up_solver(b, in, err);
     if (r == 0)
@@ -423,7 +444,9 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
         r = join(b, err);
     if (r == 0)
         r = cb_build_set_names(b, err);
-    return r < 0 ? r : cb_build_export(b, err);
+    if (r == 0)
+        r = cb_build_export(b, err);
+    return r < 0 ? r : cb_cache_out_finish(b->cache_out, &b->plan, err);
 }
 
 /* ---- failure ---- */
@@ -458,9 +481,11 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
 /* What still runs tells the pusher of layers, so it ends first. */
 static void clean_up(struct cb_build *b)
 {
+    cb_cache_out_free(b->cache_out);
     cb_pusher_free(b->pusher);
     cb_context_free(b->solver.context);
     cb_slots_free(b->slots);
+    cb_cache_in_free(b->cache_in);
     cb_cancel_free(b->cancel);
     cb_plan_done(&b->plan);
     for (size_t i = 0; i < b->n_tags; i++)
@@ -480,6 +505,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
         r = cb_build_check_outputs(b->o, err);
     if (r == 0)
         r = cb_annotations_check(b->o, err);
+    if (r == 0)
+        r = cb_build_check_inline(b->o, err);
     if (r == 0)
         r = parse_tags(b, err);
     if (r == 0 && wants_push(b->o) && b->n_pushed == 0)

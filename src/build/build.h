@@ -3,6 +3,7 @@
 /* From a Dockerfile and a context to an image in the store, in files and in registries. DESIGN §2, §3. */
 
 #include "build/isolator.h"
+#include "cache/cache.h"
 #include "dockerfile/dockerfile.h"
 #include "exec/exec.h"
 #include "image/image.h"
@@ -121,6 +122,9 @@ struct cb_build_options {
     bool no_cache;
     bool no_stat_cache;                /* every file of the context is read */
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
+    const struct cb_cache_spec *cache_from, *cache_to;
+    size_t n_cache_from, n_cache_to;
+    int64_t cache_ttl;                 /* ns: records that are older do not count; 0: all do */
     enum cb_pull_policy pull;
     const struct cb_platform *platforms; /* each once; several make an index */
     size_t n_platforms;                /* 0: the host's */
@@ -172,6 +176,7 @@ struct cb_build_step {                 /* of the graph */
     char *name;
     bool cached;
     int64_t ns;                        /* how long it took; 0 where it was not run */
+    char *from;                        /* the shared cache that its layer was found in, or NULL */
 };
 struct cb_build_result {
     struct cb_descriptor desc;         /* what the names stand for: the manifest, or the index of several platforms */

@@ -67,8 +67,7 @@ static void own_history(struct cb_build *b, size_t index, struct cb_image_config
 }
 
 /* A layer of a parent that nothing needed is still where the parent came from: run, save and push will ask for it. */
-static int keep_origins(struct cb_build *b, const struct cb_layer *known, const struct cb_digest *blob,
-                        struct cb_error *err)
+static int keep_origins(struct cb_build *b, struct cb_layer *known, const struct cb_digest *blob, struct cb_error *err)
 {
     if (!known->n_origins || cb_store_blob_has(b->env->store, blob, NULL))
         return 0;
@@ -88,6 +87,8 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
     out->diff_id = known.diff_id;
     out->size = known.size;
     cb_layer_add_encoding(out, &e);
+    if (cb_slot_is_hearsay(s))
+        cb_layer_drop_encodings(&known);
     return keep_origins(b, &known, &e.digest, err);
 }
 
@@ -123,6 +124,7 @@ static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, 
         base_history(&c, &p->base->image.config, b->o->squash_all && p->n_history > 0);
     own_history(b, index, &c);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
+    cb_build_inline_cache(b, p, &c);
     int r = layer_values(b, made, &c, v, err);
     struct cb_commit_options o = { .config = &c, .layers = v, .n_layers = made->n, .annotations = &annotations,
                                    .layer_annotations = of_layers, .docker_types = cb_build_docker_types(b) };

@@ -6,6 +6,8 @@
 #include "build/solve.h"
 #include "util/limits.h"
 
+struct cb_cache_out;
+
 /* One build under way. */
 struct cb_build {
     const struct cb_build_env *env;
@@ -20,6 +22,8 @@ struct cb_build {
     size_t n_tags, n_pushed;
     struct cb_join_places places;  /* of --join */
     struct cb_reference *meetings; /* theirs; borrow their text */
+    struct cb_cache_in *cache_in;  /* NULL: there is no cache but the store */
+    struct cb_cache_out *cache_out; /* NULL: nothing is written but to the store */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     int64_t epoch;                 /* s; INT64_MAX: none */
 };
@@ -61,6 +65,11 @@ int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 /* What the manifest of an image says of each of its layers (v, parallel to them, empty): what a parent's manifest says,
  * and by which table whoever builds on the image can place files. */
 int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, struct cb_error *err) CB_WUR;
+
+/* ---- cache_inline.c ---- */
+int cb_build_check_inline(const struct cb_build_options *o, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+/* Puts the records of the image's steps into its configuration, where that is wanted. */
+void cb_build_inline_cache(const struct cb_build *b, const struct cb_plan_image *image, struct cb_image_config *c);
 
 /* ---- epoch.c: SOURCE_DATE_EPOCH into b->epoch ---- */
 int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a number; -CB_EUSAGE */
@@ -109,6 +118,10 @@ void cb_pusher_set_pins(struct cb_pusher *p, bool pins);
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
+/* Starts on a layer that an image will have, where that is a push to this host, and waits until it is there: its
+ * repository (borrowed), or NULL where nothing is pushed there, or it failed. */
+const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const struct cb_digest *blob,
+                                 const char *host);
 /* Before the build: what the policy expects of the tags (at once), and, beside what follows, whether we may push there;
  * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;

@@ -19,6 +19,7 @@ struct cb_pusher {
     size_t n, cap;
     struct cb_format format;
     pthread_mutex_t mu;
+    bool ended;                       /* nothing is added any more */
     struct cb_error error;            /* of an early add or check; told at the end */
     struct cb_release_policy policy;
     struct cb_pool *checks;           /* NULL: none runs */
@@ -252,6 +253,20 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s)
         add_early_table(p, s);
 }
 
+const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const struct cb_digest *blob, const char *host)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct target *t = &p->targets[i];
+        if (strcmp(t->tags[0]->host, host))
+            continue;
+        if (!p->ended)
+            cb_pusher_layer(p, s);
+        if (cb_push_wait_blob(t->push, blob, NULL) == 0)
+            return t->tags[0]->repo;
+    }
+    return NULL;
+}
+
 /* ---- the end ---- */
 
 int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
@@ -263,6 +278,7 @@ int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, boo
             if (r < 0)
                 return r;
         }
+    p->ended = *current;
     return 0;
 }
 
@@ -419,5 +435,6 @@ int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct 
         else if (p->targets[i].begun)
             cb_step_error(p->targets[i].step, cb_error_text(err));
     }
+    p->ended = true;
     return r;
 }

@@ -178,6 +178,61 @@ int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct 
     return r;
 }
 
+/* Under s->mu. What the store has seen unpack comes first, as long as it can be had. */
+static void learn_cached(struct cb_slot *s, const struct cb_slot_cached *c)
+{
+    const struct cb_cache_layer *l = c->layer;
+    struct cb_layer known cb_cleanup_layer = { 0 };
+    if (s->layer.n_encodings == 0 && !s->parent) {
+        bool seen = cb_store_layer_get(s->env->store, &l->diff_id, &known, NULL) == 0 && obtainable(s->env, &known);
+        if (seen)
+            learn(s, &known);
+        s->hearsay = !seen;
+    }
+    cb_layer_add_encoding(&s->layer, &l->blob);
+    if (c->place->host)
+        cb_layer_add_origin(&s->layer, &l->blob.digest, c->place->host, c->place->repo);
+    if (s->layer.size == UINT64_MAX)
+        s->layer.size = l->size;
+    s->place = c->place;
+    if (s->hearsay && !s->toc && !cb_digest_is_set(&s->pin.digest))
+        s->pin = s->own_pin = (struct cb_toc_pin){ l->toc, l->toc_size };
+}
+
+static void unlearn_cached(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    if (s->hearsay) {
+        cb_layer_drop_encodings(&s->layer);
+        s->pin = s->own_pin = (struct cb_toc_pin){ 0 };
+    }
+    s->place = NULL;
+    pthread_mutex_unlock(&s->mu);
+}
+
+int cb_slots_cached(struct cb_slots *t, const struct cb_slot_cached *c, struct cb_slot **out, struct cb_error *err)
+{
+    pthread_mutex_lock(&t->mu);
+    struct cb_slot *s = find_or_new(t, &c->layer->diff_id);
+    pthread_mutex_lock(&s->mu);
+    learn_cached(s, c);
+    pthread_mutex_unlock(&s->mu);
+    pthread_mutex_unlock(&t->mu);
+    *out = s;
+    int r = c->place->host ? 0 : cb_slots_need(t, &s, 1, CB_NEED_BLOB, NULL, err);
+    if (r < 0)
+        unlearn_cached(s);
+    return r;
+}
+
+bool cb_slot_is_hearsay(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    bool h = s->hearsay;
+    pthread_mutex_unlock(&s->mu);
+    return h;
+}
+
 struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, struct cb_toc *toc)
 {
     pthread_mutex_lock(&t->mu);

@@ -28,6 +28,16 @@ struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff
 /* A layer that the store knows. -CB_ENOTFOUND where its bytes can be had nowhere. */
 int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct cb_slot **out,
                     struct cb_error *err) CB_WUR;
+/* A layer that a cache has: its word for what the blob unpacks to, and for the table, which is fetched instead of the
+ * layer. The place outlives the slots. What is not in a repository is brought at once. */
+struct cb_slot_cached {
+    const struct cb_cache_layer *layer;
+    struct cb_cache_place *place;
+};
+int cb_slots_cached(struct cb_slots *t, const struct cb_slot_cached *c, struct cb_slot **out,
+                    struct cb_error *err) CB_WUR;
+/* Whether nobody but a cache says what its blob unpacks to. */
+bool cb_slot_is_hearsay(struct cb_slot *s);
 /* A new layer that is complete. Takes nothing; copies. One of the same diff id may be returned instead. */
 struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, struct cb_toc *toc);
 /* A new layer in the making, with a tree that can be used already (a descriptor of its own is kept). */
@@ -73,6 +83,9 @@ int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_lay
                      struct cb_error *err) CB_WUR;
 /* The same where it is there already; false else. */
 bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out);
+/* Its bytes in this encoding, from wherever they are: for who writes them elsewhere. */
+int cb_slot_source(struct cb_slot *s, const struct cb_digest *blob, struct cb_blob_source **out,
+                   struct cb_error *err) CB_WUR;
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
 #define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)
 /* What its descriptor in a manifest is annotated with: of a parent's layer what that manifest has, else nothing. */

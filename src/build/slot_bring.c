@@ -26,7 +26,7 @@ static int open_origin(const struct cb_slot *s, const struct cb_layer *l, const 
         if (r == 0 || r == -CB_ECANCELED)
             return r;
     }
-    return r;
+    return s->place && r < 0 ? s->place->ops->blob(s->place, &d, out, err) : r;
 }
 
 int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
@@ -34,6 +34,16 @@ int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const s
 {
     int r = cb_store_blob_source(s->env->store, &e->digest, out, err);
     return r == -CB_ENOTFOUND ? open_origin(s, l, e, out, err) : r;
+}
+
+int cb_slot_source(struct cb_slot *s, const struct cb_digest *blob, struct cb_blob_source **out, struct cb_error *err)
+{
+    struct cb_layer l cb_cleanup_layer = { 0 };
+    cb_slot_layer(s, &l);
+    for (size_t i = 0; i < l.n_encodings; i++)
+        if (cb_digest_eq(&l.encodings[i].digest, blob))
+            return cb_slot_open_blob(s, &l, &l.encodings[i], out, err);
+    return cb_error_set(err, CB_ENOTFOUND, "no such blob of it is known");
 }
 
 const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s, const struct cb_layer *l)

@@ -17,14 +17,16 @@ struct asked {
 
 /* ---- pinned by the manifest, and beside the layer ---- */
 
-static int read_pinned(const struct asked *a, const struct cb_layer_origin *o, struct cb_toc **out,
-                       struct cb_error *err)
+/* From a place, or else an origin. */
+static int read_table(const struct asked *a, struct cb_cache_place *place, const struct cb_layer_origin *o,
+                      struct cb_toc **out, struct cb_error *err)
 {
     struct cb_descriptor d = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = a->pin.digest,
                                .size = a->pin.size };
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autosource struct cb_blob_source *src = NULL;
-    int r = cb_registry_blob(a->slot->env->registry, o->host, o->repo, &d, &src, err);
+    int r = place ? place->ops->blob(place, &d, &src, err)
+                  : cb_registry_blob(a->slot->env->registry, o->host, o->repo, &d, &src, err);
     if (r == 0)
         r = cb_blob_read_all(src, CB_MAX_TOC_BLOB, &text, err);
     return r < 0 ? r : cb_toc_parse(out, text.buf, text.len, err);
@@ -37,28 +39,37 @@ static int by_pin(const struct asked *a, struct cb_toc **out, struct cb_error *e
         const struct cb_layer_origin *o = &a->layer->origins[i];
         if (!cb_digest_eq(&o->digest, &a->encoding))
             continue;
-        r = read_pinned(a, o, out, err);
+        r = read_table(a, NULL, o, out, err);
         if (r == 0 || r == -CB_ECANCELED)
             return r;
     }
     return r;
 }
 
+/* ---- kept by a cache ---- */
+
+static int by_place(const struct asked *a, struct cb_toc **out, struct cb_error *err)
+{
+    struct cb_cache_place *p = a->slot->place;
+    return p ? read_table(a, p, NULL, out, err) : cb_error_set(err, CB_ENOTFOUND, "no cache has it");
+}
+
 /* ---- who is asked, in order ---- */
 
-static int (*const ways[])(const struct asked *a, struct cb_toc **out, struct cb_error *err) = { by_pin };
+static int (*const ways[])(const struct asked *a, struct cb_toc **out, struct cb_error *err) = { by_pin, by_place };
 
 static uint64_t blob_size(const struct cb_slot *s)
 {
     for (size_t i = 0; i < s->layer.n_encodings; i++)
-        if (cb_digest_eq(&s->layer.encodings[i].digest, &s->manifest_digest))
+        if (!s->parent || cb_digest_eq(&s->layer.encodings[i].digest, &s->manifest_digest))
             return s->layer.encodings[i].size;
     return 0;
 }
 
 bool cb_slot_is_told(const struct cb_slot *s)
 {
-    return s->parent && !s->unpinned && cb_digest_is_set(&s->pin.digest) && s->layer.n_origins > 0 &&
+    bool somewhere = (s->parent && s->layer.n_origins > 0) || (s->hearsay && s->place);
+    return somewhere && !s->unpinned && cb_digest_is_set(&s->pin.digest) &&
            s->pin.size <= CB_MAX(blob_size(s), PIN_ALWAYS);
 }
 
@@ -77,7 +88,7 @@ int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *st
         r = ways[i](&a, out, &e);
         if (r == -CB_ECANCELED)
             return cb_error_move(err, &e);
-        cb_slot_short_digest(id, &a.encoding);
+        cb_slot_short_digest(id, s->hearsay ? &l->diff_id : &a.encoding);
         if (r < 0)
             cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
     }
@@ -104,9 +115,10 @@ int cb_slot_prove(struct cb_slot *s, struct cb_error *err)
     pthread_mutex_unlock(&s->mu);
     if (same)
         return 0;
-    cb_slot_short_digest(id, &s->manifest_digest);
+    cb_slot_short_digest(id, s->hearsay ? &s->layer.diff_id : &s->manifest_digest);
     return cb_error_set(err, CB_EVERIFY,
-                        "layer %s: the parent's manifest pins %s as its table, and what it holds has %s: the parent "
-                        "is wrong, or was made to deceive",
-                        id, cb_digest_text(&pin.digest, said), cb_digest_text(&real.digest, is));
+                        "layer %s: %s says that its table is %s, and what it holds has %s: it is wrong, or was made to "
+                        "deceive",
+                        id, s->hearsay ? s->place->text : "the parent's manifest", cb_digest_text(&pin.digest, said),
+                        cb_digest_text(&real.digest, is));
 }

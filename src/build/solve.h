@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "build/cache_in.h"
 #include "build/graph.h"
 #include "build/key.h"
 #include "build/select.h"
@@ -14,6 +15,16 @@
 #define CB_SECOND INT64_C(1000000000) /* ns */
 
 struct cb_solver;
+struct cb_cache_out;
+
+/* What is recorded of a step: by the store, and by a cache. */
+enum cb_lookup_from { CB_LOOKUP_STORE, CB_LOOKUP_CACHE, CB_LOOKUP_N };
+struct cb_lookup {
+    bool asked[CB_LOOKUP_N];        /* record says what came of it */
+    struct cb_cache_record record[CB_LOOKUP_N]; /* whole: there is one */
+    struct cb_cache_hit hit;        /* what record[CACHE] is of */
+    const struct cb_cache_place *used; /* of a hit of a cache: whose */
+};
 
 /* Of one vertex; made by cb_solve_prepare, freed by cb_solve_done. While the vertex runs it is its thread's; once it is
  * done nothing in it changes. */
@@ -28,9 +39,10 @@ struct cb_solve_state {
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */
     int64_t ns;                     /* how long that took */
-    bool looked_up;                 /* hit says what came of it */
+    struct cb_lookup lookup;
     bool hit, executed, needed, done;
     bool on_goal_chain;
+    bool in_result;                 /* an image has its layer */
     bool changed;                   /* put a layer on its base */
     unsigned waiting;               /* inputs that are not done */
     struct cb_vertex **dependents;
@@ -53,10 +65,13 @@ struct cb_solver {
     struct cb_key_base kb;
     struct cb_format format;        /* of new layers that the result has */
     struct cb_format format_aside;  /* of those that only other steps need */
+    int64_t newer_than;             /* ns: older records do not count */
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
+    struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
+    struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
 
     bool open;
     struct cb_pool *steps;          /* long jobs: one a running vertex */
@@ -83,6 +98,13 @@ void cb_solve_done(struct cb_solver *s);
 
 /* Whether a vertex of the goal's chain put a layer on its base; after cb_solve. */
 bool cb_solver_added_layer(const struct cb_vertex *v);
+
+/* ---- solve_lookup.c: records, before anything runs ---- */
+/* Asks the caches for all keys at once, unless the store alone has every goal. */
+void cb_look_up_ahead(struct cb_solver *s);
+/* Whether v and everything it stands on have records that agree; then v has its layers. */
+bool cb_look_up(struct cb_solver *s, struct cb_vertex *v);
+void cb_lookup_done(struct cb_lookup *l);
 
 /* ---- the kinds of vertex ---- */
 /* Runs v with its inputs done; fills v->state->layers and created. In a thread of its own. */

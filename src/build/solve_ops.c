@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "build/cache_out.h"
 #include "build/solve.h"
 #include "util/alloc.h"
 #include "util/limits.h"
@@ -90,6 +91,8 @@ void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int r = put_whole(s, v, &e);
+    if (r == 0 && s->cache_out)
+        cb_cache_out_step(s->cache_out, v);
     if (r == 0 && content)
         r = put_difference(s, v, content, &e);
     if (r < 0 && !cb_canceled(s->cancel))
@@ -102,7 +105,7 @@ bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_
     struct cb_slot *slot = NULL;
     if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0)
         return false;
-    if (rec.whole || rec.n_layers > 1)
+    if (rec.whole || rec.n_layers > 1 || rec.created < s->newer_than)
         return false;
     if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0)
         return false;

@@ -69,66 +69,6 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
     return 0;
 }
 
-/* ---- records ---- */
-
-/* The layers at the bottom are the parent's as it is now. */
-static struct cb_slot *parent_layer(const struct cb_vertex *root, size_t i, const struct cb_digest *diff_id)
-{
-    if (root->kind != CB_VERTEX_SOURCE || i >= root->state->n_layers)
-        return NULL;
-    struct cb_slot *slot = root->state->layers[i];
-    return cb_digest_eq(diff_id, cb_slot_diff_id(slot)) ? slot : NULL;
-}
-
-/* A record of the whole result counts only if every layer of it can still be had. */
-static bool look_up(struct cb_solver *s, struct cb_vertex *v)
-{
-    struct cb_solve_state *st = v->state;
-    struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
-    const struct cb_vertex *root = v;
-    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, &st->key, &rec, NULL) < 0 || !rec.whole)
-        return false;
-    while (root->base)
-        root = root->base;
-    for (size_t i = 0; i < rec.n_layers; i++) {
-        struct cb_slot *slot = parent_layer(root, i, &rec.layers[i]);
-        if (!slot && cb_slots_stored(s->slots, &rec.layers[i], &slot, NULL) < 0)
-            return false;
-        cb_state_push_layer(st, slot);
-    }
-    st->created = rec.created;
-    return true;
-}
-
-/* Records are written one at a time, perhaps by several builds at once: v's counts only where it is its base's with at
- * most one layer more, or image and history would not agree. */
-static bool stands_on(const struct cb_solve_state *base, const struct cb_solve_state *v)
-{
-    size_t below = base ? base->n_layers : 0;
-    bool same = below <= v->n_layers && v->n_layers - below <= 1;
-    for (size_t i = 0; same && i < below; i++)
-        same = base->layers[i] == v->layers[i];
-    return same;
-}
-
-/* v and everything it stands on: the history of an image tells of each step whether it made a layer, and when. */
-static bool look_up_chain(struct cb_solver *s, struct cb_vertex *v)
-{
-    struct cb_solve_state *st = v->state;
-    if (v->kind == CB_VERTEX_SOURCE)
-        return true;
-    if (st->looked_up)
-        return st->hit;
-    st->looked_up = true;
-    st->hit =
-        look_up(s, v) && (!v->base || look_up_chain(s, v->base)) && stands_on(v->base ? v->base->state : NULL, st);
-    if (!st->hit) {
-        st->n_layers = 0;
-        st->created = 0;
-    }
-    return st->hit;
-}
-
 /* ---- what has to run ---- */
 
 static void add_dependent(struct cb_vertex *input, struct cb_vertex *v)
@@ -149,7 +89,7 @@ static void need(struct cb_solver *s, struct cb_vertex *v)
     if (st->needed)
         return;
     st->needed = true;
-    if (look_up_chain(s, v)) {
+    if (v->kind == CB_VERTEX_SOURCE || cb_look_up(s, v)) {
         st->done = true;
         return;
     }
@@ -174,6 +114,7 @@ void cb_solve_state_free(struct cb_solve_state *st)
         cb_selection_done(&st->mounts[k]);
     free(st->mounts);
     cb_http_file_free(st->file);
+    cb_lookup_done(&st->lookup);
     free(st->layers);
     free(st->dependents);
     free(st);
@@ -209,8 +150,11 @@ static int prepare_vertex(struct cb_solver *s, struct cb_vertex *v, struct cb_er
 /* True where nothing has to be done for it. */
 static bool need_image(struct cb_solver *s, struct cb_plan_image *image)
 {
-    for (struct cb_vertex *v = image->goal; v; v = v->base)
-        v->state->on_goal_chain = true;
+    for (struct cb_vertex *v = image->goal; v; v = v->base) {
+        v->state->on_goal_chain = v->state->in_result = true;
+        if (v->kind == CB_VERTEX_LINK)
+            v->from->state->in_result = true;
+    }
     if (image->goal)
         need(s, image->goal);
     return !image->goal || image->goal->state->done;
@@ -235,6 +179,7 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
             return cb_error_move(err, &local);
         }
     }
+    cb_look_up_ahead(s);
     *all_hit = true;
     for (size_t i = 0; i < s->plan->n_images; i++)
         *all_hit = need_image(s, &s->plan->images[i]) && *all_hit;

@@ -14,7 +14,6 @@
 #define CB_MT_CACHE_STEP "application/vnd.cbpush.cache.step.v1"
 #define CB_MT_CACHE_RUN "application/vnd.cbpush.cache.run.v1"
 #define CB_MT_CACHE_RECORDS "application/vnd.cbpush.cache.records.v1+json"
-#define CB_MT_TOC "application/vnd.cbpush.toc.v1"
 #define CB_CACHE_MAX_IMAGES 64             /* of an index, whose records are read */
 #define CB_CACHE_MAX_STEPS 10000
 #define CB_CACHE_MAX_LAYERS 20000

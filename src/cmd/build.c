@@ -16,6 +16,15 @@ static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struc
     return r;
 }
 
+static int name_caches(struct cb_session *s, const struct cb_cache_spec *v, size_t n, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (v[i].ref.host)
+            r = cb_session_name_host(s, v[i].ref.host, err);
+    return r;
+}
+
 static int open_session(struct cb_session *s, const struct build_input *in, const struct cb_process *p,
                         struct cb_error *err)
 {
@@ -24,6 +33,10 @@ static int open_session(struct cb_session *s, const struct build_input *in, cons
         r = name_hosts(s, &in->cli.tags, err);
     for (size_t i = 0; r == 0 && i < in->n_outputs; i++)
         r = name_hosts(s, &in->outputs[i].names, err);
+    if (r == 0)
+        r = name_caches(s, in->cache.from, in->cache.n_from, err);
+    if (r == 0)
+        r = name_caches(s, in->cache.to, in->cache.n_to, err);
     return r;
 }
 

@@ -7,7 +7,6 @@
 
 #define AT(field) offsetof(struct compat_options, field)
 #define IGNORED(name, arg) { name, 0, CB_OPT_NOTED, AT(ignored), arg, NULL, NULL }
-#define REFUSED(name, arg) { name, 0, CB_OPT_NOTED, AT(refused), arg, NULL, NULL }
 const struct cb_opt compat_opts[] = {
     { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", NULL, NULL },
     { "provenance", 0, CB_OPT_STRING, AT(provenance), "SPEC", "attestations are not made yet; false is accepted",
@@ -22,16 +21,12 @@ const struct cb_opt compat_opts[] = {
     IGNORED("inherit-labels", NULL),
     IGNORED("rm", NULL),
     IGNORED("skip-unused-stages", NULL),
-    REFUSED("cache-from", "SPEC"),
-    REFUSED("cache-to", "SPEC"),
-    REFUSED("cache-ttl", "DURATION"),
     CB_OPT_END,
 };
 
 void compat_options_done(struct compat_options *o)
 {
     cb_strvec_done(&o->ignored);
-    cb_strvec_done(&o->refused);
     cb_strvec_done(&o->attest);
 }
 
@@ -60,9 +55,6 @@ int compat_check(const struct compat_options *o, struct cb_error *err)
         r = check_attestation("sbom", o->sbom, err);
     for (size_t i = 0; r == 0 && i < o->attest.n; i++)
         r = check_attestation("attest", o->attest.v[i], err);
-    if (r == 0 && o->refused.n)
-        r = cb_error_set(err, CB_EUSAGE, "--%s: this version has no shared build cache yet, only that of its own store",
-                         o->refused.v[0]);
     return r;
 }
 

@@ -7,7 +7,7 @@
 #include "util/error.h"
 
 struct compat_options {
-    struct cb_strvec ignored, refused;
+    struct cb_strvec ignored;
     const char *provenance, *sbom;
     struct cb_strvec attest;
 };

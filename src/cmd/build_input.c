@@ -59,6 +59,7 @@ const struct cb_opt_group build_groups[] = {
     { "what a RUN may use", limit_opts, AT(limits) },
     CB_OPT_GROUP_RELEASE(AT(release)),
     { "an index from several machines", join_opts, AT(release) },
+    { "a cache shared with others", cache_opts, AT(cache) },
     { "for scripts", result_opts, AT(results) },
     { "of other builders", compat_opts, AT(compat) },
     { NULL, NULL, 0 },
@@ -87,6 +88,8 @@ void build_input_done(struct build_input *in)
     image_options_done(&c->image);
     image_values_done(&in->image);
     compat_options_done(&c->compat);
+    cache_options_done(&c->cache);
+    cache_values_done(&in->cache);
     cb_common_done(&c->common);
 }
 
@@ -211,6 +214,8 @@ int build_input_take(struct build_input *in, struct cb_error *err)
         r = image_options_take(&in->cli.image, &in->image, o, err);
     if (r == 0)
         r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
+    if (r == 0)
+        r = cache_options_take(&in->cli.cache, &in->cache, o, err);
     if (r == 0)
         r = build_take_contexts(in, err);
     o->contexts = &in->contexts;

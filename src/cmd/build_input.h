@@ -3,6 +3,7 @@
 /* The command line of `build`: what was said (struct build_options, filled from the option table) and what it means
  * (struct cb_build_options). */
 
+#include "cmd/build_cache.h"
 #include "cmd/build_compat.h"
 #include "cmd/build_image.h"
 #include "cmd/build_limits.h"
@@ -21,6 +22,7 @@ struct build_options {
     struct result_options results;
     struct release_options release;
     struct compat_options compat;
+    struct cache_options cache;
 };
 #define BUILD_OPTIONS_INIT { .common = CB_COMMON_INIT, .image = IMAGE_OPTIONS_INIT }
 
@@ -38,6 +40,7 @@ struct build_input {
     struct cb_platform *platforms;
     size_t n_platforms;
     struct build_secrets secrets;
+    struct cache_values cache;
     struct cb_build_options o;
 };
 

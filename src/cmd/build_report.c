@@ -57,6 +57,7 @@ static json_t *steps_json(const struct cb_build_result *res)
         json_t *o = json_object();
         cb_json_put(o, "name", cb_json_string(res->step_list[i].name));
         json_object_set_new(o, "cached", json_boolean(res->step_list[i].cached));
+        cb_json_put_string(o, "from", res->step_list[i].from);
         json_object_set_new(o, "seconds", json_real((double)(res->step_list[i].ns / 1000000) / 1000));
         json_array_append_new(a, o);
     }

@@ -15,13 +15,19 @@ static void origin_done(struct cb_layer_origin *o)
     free(o->repo);
 }
 
-void cb_layer_done(struct cb_layer *l)
+void cb_layer_drop_encodings(struct cb_layer *l)
 {
     for (size_t i = 0; i < l->n_encodings; i++)
         encoding_done(&l->encodings[i]);
+    free(CB_TAKE(l->encodings));
+    l->n_encodings = 0;
+}
+
+void cb_layer_done(struct cb_layer *l)
+{
+    cb_layer_drop_encodings(l);
     for (size_t i = 0; i < l->n_origins; i++)
         origin_done(&l->origins[i]);
-    free(l->encodings);
     free(l->origins);
     *l = (struct cb_layer){ 0 };
 }

@@ -52,8 +52,8 @@ executor()
 
 @test "flags that are not done yet, and unknown ones: errors that name them" {
     local flag
-    for flag in --provenance=true --provenance=mode=max --sbom=true '--attest type=sbom' '--cache-from type=gha' \
-        '--cache-to type=inline' '--cache-ttl 1h' --force-compression; do
+    for flag in --provenance=true --provenance=mode=max --sbom=true '--attest type=sbom' \
+        --force-compression; do
         # shellcheck disable=SC2086 # flag and value
         refused 2 $flag
         assert_contains "$output" "${flag%%[ =]*}"

@@ -173,10 +173,30 @@ static void test_other_builders(void **state)
     assert_int_equal(in.cli.compat.ignored.n, 2);
     assert_string_equal(in.cli.compat.ignored.v[1], "builder=x");
     build_input_done(&in);
-    refuse("--cache-from x", "--cache-from=x");
     refuse("--provenance mode=max", "yet");
     refuse("--sbom=true", "--sbom=false");
     refuse("--attest type=provenance", "--attest");
+}
+
+static void test_caches(void **state)
+{
+    (void)state;
+    struct build_input in;
+    accept(&in, "--cache-from h:1/a,h:1/b:main --cache-from type=local,src=d --cache-to type=inline --cache-ttl 2h");
+    assert_int_equal(in.o.n_cache_from, 3);
+    assert_string_equal(in.o.cache_from[1].ref.repo, "b");
+    assert_string_equal(in.o.cache_from[1].ref.tag, "main");
+    assert_int_equal(in.o.cache_to[0].type, CB_CACHE_INLINE);
+    assert_true(in.o.cache_ttl == INT64_C(7200) * 1000000000 && !in.o.no_cache);
+    build_input_done(&in);
+    accept(&in, "--cache-ttl 0");
+    assert_true(in.o.no_cache);
+    build_input_done(&in);
+    refuse("--cache-from type=gha", "type=gha");
+    refuse("--cache-to type=s3,bucket=b", "type=s3");
+    refuse("--cache-to type=registry,ref=h:1/a,mode=all", "mode=all");
+    refuse("--cache-ttl soon", "soon");
+    refuse("--cache-ttl -1s", "-1s");
 }
 
 static void expect_args(const struct cb_strvec *args, const char *key, const char *value)
@@ -244,7 +264,8 @@ int main(void)
     unsetenv("DOCKER_DEFAULT_PLATFORM");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ulimit), cmocka_unit_test(test_limits),         cmocka_unit_test(test_rights),
-        cmocka_unit_test(test_image),  cmocka_unit_test(test_other_builders), cmocka_unit_test(test_arg_file),
+        cmocka_unit_test(test_image),  cmocka_unit_test(test_other_builders),
+        cmocka_unit_test(test_caches), cmocka_unit_test(test_arg_file),
         cmocka_unit_test(test_proxies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/cache_out_private.h"
+#include "build/failed.h"
+#include "util/alloc.h"
+
+void cache_step_free(struct cache_step *x)
+{
+    if (!x)
+        return;
+    for (size_t i = 0; x->tocs && i < x->set.n_layers; i++)
+        cb_toc_unref(x->tocs[i]);
+    free(x->tocs);
+    free(x->slots);
+    free(x->own);
+    cb_cache_set_done(&x->set);
+    free(x);
+}
+
+CB_DEFINE_CLEANUP(struct cache_step *, cache_step_free)
+
+static struct cb_toc *table_of(const struct cb_cache_out_options *o, struct cb_slot *s)
+{
+    struct cb_toc *toc = cb_slot_toc(s);
+    if (toc)
+        return cb_toc_ref(toc);
+    return cb_store_toc_get(o->env->store, cb_slot_diff_id(s), &toc, NULL) < 0 ? NULL : toc;
+}
+
+/* As a cache told of it, if one did. */
+static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct cb_digest *diff_id)
+{
+    const struct cb_lookup *l = &v->state->lookup;
+    for (size_t i = 0; l->used && i < l->hit.step->n_layers; i++) {
+        const struct cb_cache_layer *layer = &l->hit.set->layers[l->hit.step->layers[i]];
+        if (cb_digest_eq(&layer->diff_id, diff_id) && cb_digest_is_set(&layer->blob.digest))
+            return layer;
+    }
+    return NULL;
+}
+
+static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_toc_print(&text, toc);
+    if (text.len > CB_CACHE_MAX_TOC)
+        return;
+    cb_digest_of(&l->toc, text.buf, text.len);
+    l->toc_size = text.len;
+}
+
+/* A layer of the parent is the parent's to keep, and to give. */
+static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_slot *s, bool parents,
+                     struct cb_error *err)
+{
+    struct cb_layer known cb_cleanup_layer = { 0 };
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+    const struct cb_cache_layer *by_cache = parents ? NULL : told(x->v, cb_slot_diff_id(s));
+    cb_slot_layer(s, &known);
+    struct cb_cache_layer l = { .diff_id = known.diff_id, .size = parents ? UINT64_MAX : known.size };
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = parents || by_cache ? NULL : table_of(o, s);
+    int r = parents || by_cache ? 0 : cb_slot_encoding(s, o->compression, o->level, &e, err);
+    if (r < 0)
+        return r;
+    if (by_cache)
+        l = *by_cache;
+    else
+        l.blob = e;
+    if (toc)
+        print_table(toc, &l);
+    size_t before = x->set.n_layers;
+    uint32_t at = cb_cache_set_layer(&x->set, &l);
+    if (x->set.n_layers > before) {
+        x->slots[at] = s;
+        x->tocs[at] = cb_digest_is_set(&l.toc) ? CB_TAKE(toc) : NULL;
+    }
+    cb_cache_step_add(&x->set.steps[0], at);
+    return 0;
+}
+
+static bool in_base(const struct cb_vertex *v, const struct cb_slot *s)
+{
+    for (size_t i = 0; v->base && i < v->base->state->n_layers; i++)
+        if (v->base->state->layers[i] == s)
+            return true;
+    return false;
+}
+
+static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_error *err)
+{
+    const struct cb_solve_state *st = x->v->state;
+    const struct cb_vertex *root = x->v;
+    while (root->base)
+        root = root->base;
+    size_t parents = root->kind == CB_VERTEX_SOURCE ? root->state->n_layers : 0;
+    for (size_t i = 0; i < st->n_layers; i++) {
+        bool empty = false;
+        int r = cb_slot_wait(st->layers[i], &empty, err);
+        if (r < 0)
+            return r;
+        if (empty)
+            continue;
+        r = add_layer(x, o, st->layers[i], i < parents, err);
+        if (r < 0)
+            return r;
+        if (!in_base(x->v, st->layers[i]))
+            x->own[x->n_own++] = x->set.steps[0].layers[x->set.steps[0].n_layers - 1];
+    }
+    return 0;
+}
+
+struct cache_step *cache_describe(const struct cb_cache_out_options *o, struct cb_vertex *v, struct cb_error *err)
+{
+    const struct cb_solve_state *st = v->state;
+    CB_AUTO(cache_step_free) struct cache_step *x = CB_NEW(struct cache_step);
+    x->v = v;
+    x->slots = cb_calloc(st->n_layers + 1, sizeof(struct cb_slot *));
+    x->tocs = cb_calloc(st->n_layers + 1, sizeof(struct cb_toc *));
+    x->own = cb_calloc(st->n_layers + 1, sizeof *x->own);
+    struct cb_cache_step *step = cb_cache_set_step(&x->set, &st->key);
+    step->whole = true;
+    step->created = st->created;
+    step->note = cb_strdup_or_null(v->note);
+    return add_layers(x, o, err) < 0 ? NULL : CB_TAKE(x);
+}

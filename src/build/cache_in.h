@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The caches of --cache-from. */
+
+#include "build/build.h"
+
+/* Records older than that do not count: --cache-ttl. INT64_MIN: all do. */
+int64_t cb_build_cache_limit(const struct cb_build_options *o);
+
+struct cb_cache_in;
+struct cb_cache_hit {
+    const struct cb_cache_set *set;
+    const struct cb_cache_step *step;
+    struct cb_cache_place *place;
+};
+/* run: name of the run index of a cache that names none. *out NULL: there are no caches. */
+int cb_cache_in_open(const struct cb_build_env *env, const struct cb_build_options *o, const char *run,
+                     struct cb_cache_in **out, struct cb_error *err) CB_WUR;
+void cb_cache_in_free(struct cb_cache_in *in);
+CB_DEFINE_CLEANUP(struct cb_cache_in *, cb_cache_in_free)
+/* Asks all of them, the next one for what those before do not have. */
+void cb_cache_in_fetch(struct cb_cache_in *in, const struct cb_digest *keys, size_t n);
+bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struct cb_cache_hit *out);
+/* Whether what a place was read of says that it has a record of this key already. */
+bool cb_cache_in_knows(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key);
+/* The name of the run index of a build whose cache names none: the same for the next build of the same image. */
+char *cb_cache_run_name(const struct cb_build_options *o, const struct cb_reference *first_tag);

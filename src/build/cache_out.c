@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/cache_out.h"
+
+#include <limits.h>
+
+#include "build/cache_out_private.h"
+#include "build/failed.h"
+#include "build/internal.h"
+#include "util/alloc.h"
+#include "util/timeutil.h"
+
+#define WIDTH 8         /* steps at a time: most of them wait for a blob */
+#define FRESH (24 * 3600 * CB_SECOND) /* so long an unchanged run index is good: its age says when it was used last */
+
+/* A place of --cache-to. */
+struct target {
+    const struct cb_cache_spec *spec;
+    struct cb_cache_place *place;
+    struct cb_error error; /* the first */
+    size_t put, had;
+};
+
+/* Steps that were told of, each once. */
+struct job {
+    struct cb_cache_out *out;
+    struct cb_vertex *v;
+    struct cache_step *step; /* NULL: it could not be told */
+    struct job *next;
+};
+
+struct cb_cache_out {
+    struct cb_cache_out_options o;
+    char *run;
+    struct target *v;
+    size_t n;
+    struct cb_pool *pool;
+    pthread_mutex_t mu;
+    struct job *jobs;
+};
+
+/* ---- one step to one place ---- */
+
+static void fail(struct cb_cache_out *out, struct target *t, struct cb_error *e)
+{
+    pthread_mutex_lock(&out->mu);
+    if (!t->error.code)
+        cb_error_move(&t->error, e);
+    pthread_mutex_unlock(&out->mu);
+    cb_error_done(e);
+}
+
+static void count(struct cb_cache_out *out, size_t *n)
+{
+    pthread_mutex_lock(&out->mu);
+    if (n)
+        ++*n;
+    pthread_mutex_unlock(&out->mu);
+}
+
+/* What a blob of a step is opened by, as long as its place is open. */
+static int open_blob(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
+{
+    const struct cache_step *x = arg;
+    const struct cb_lookup *l = &x->v->state->lookup;
+    for (size_t i = 0; i < x->set.n_layers; i++) {
+        const struct cb_cache_layer *layer = &x->set.layers[i];
+        struct cb_descriptor toc = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = layer->toc,
+                                     .size = layer->toc_size };
+        if (cb_digest_eq(&layer->blob.digest, d))
+            return cb_slot_source(x->slots[i], d, out, err);
+        if (!cb_digest_eq(&layer->toc, d))
+            continue;
+        return x->tocs[i] ? cb_cache_toc_source(x->tocs[i], out) : l->used->ops->blob(l->hit.place, &toc, out, err);
+    }
+    return cb_error_set(err, CB_EINTERNAL, "a blob that the step does not have");
+}
+
+struct origins {
+    const char **hosts, **repos;
+    size_t n;
+};
+
+static void add_origin(struct origins *o, const char *host, const char *repo)
+{
+    if (!host)
+        return;
+    o->hosts = cb_reallocarray(o->hosts, o->n + 1, sizeof *o->hosts);
+    o->repos = cb_reallocarray(o->repos, o->n + 1, sizeof *o->repos);
+    o->hosts[o->n] = host;
+    o->repos[o->n++] = repo;
+}
+
+static int add_blob(const struct target *t, struct cache_step *x, const struct cb_descriptor *d,
+                    const struct origins *from, struct cb_error *err)
+{
+    struct cb_push_blob b = { .desc = *d, .open = open_blob, .arg = x, .origin_hosts = from->hosts,
+                              .origin_repos = from->repos, .n_origins = from->n };
+    return t->place->ops->add(t->place, &b, err);
+}
+
+/* What goes to an image in the same registry is sent there, and mounted here. */
+static void wait_for_push(const struct cb_cache_out *out, const struct target *t, const struct cache_step *x,
+                          uint32_t at, struct origins *from)
+{
+    const char *repo = NULL;
+    if (!out->o.pusher || !t->place->host || !x->v->state->in_result)
+        return;
+    repo = cb_pusher_wait_layer(out->o.pusher, x->slots[at], &x->set.layers[at].blob.digest, t->place->host);
+    add_origin(from, repo ? t->place->host : NULL, repo);
+}
+
+static int add_layer(const struct cb_cache_out *out, const struct target *t, struct cache_step *x, uint32_t at,
+                     struct cb_error *err)
+{
+    const struct cb_cache_layer *l = &x->set.layers[at];
+    const struct cb_cache_place *used = x->v->state->lookup.used;
+    struct origins from = { 0 }, toc_from = { 0 };
+    struct cb_layer known cb_cleanup_layer = { 0 };
+    struct cb_descriptor d = { .media_type = l->blob.media_type, .digest = l->blob.digest, .size = l->blob.size };
+    struct cb_descriptor toc = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = l->toc, .size = l->toc_size };
+    cb_slot_layer(x->slots[at], &known);
+    wait_for_push(out, t, x, at, &from);
+    for (size_t i = 0; i < known.n_origins; i++)
+        if (cb_digest_eq(&known.origins[i].digest, &d.digest))
+            add_origin(&from, known.origins[i].host, known.origins[i].repo);
+    if (used)
+        add_origin(&toc_from, used->host, used->repo);
+    int r = add_blob(t, x, &d, &from, err);
+    if (r == 0 && cb_digest_is_set(&toc.digest))
+        r = add_blob(t, x, &toc, &toc_from, err);
+    free(from.hosts);
+    free(from.repos);
+    free(toc_from.hosts);
+    free(toc_from.repos);
+    return r;
+}
+
+static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)
+{
+    struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
+    const struct cb_cache_step *step = &x->set.steps[0];
+    struct cb_cache_artifact_options ao = { .set = &x->set, .type = CB_MT_CACHE_STEP, .layers = x->own,
+                                            .n_layers = x->n_own, .created = step->created };
+    char hex[CB_DIGEST_TEXT_MAX];
+    cb_digest_hex(&step->key, hex);
+    int r = t->place->ops->exists(t->place, hex, err);
+    if (r != 0) {
+        count(out, r > 0 ? &t->had : NULL);
+        return CB_MIN(r, 0);
+    }
+    for (size_t i = 0; r == 0 && i < x->n_own; i++)
+        r = add_layer(out, t, x, x->own[i], err);
+    if (r == 0)
+        r = cb_cache_artifact_make(&a, &ao, err);
+    if (r == 0)
+        r = t->place->ops->put(t->place, hex, &a, false, err);
+    count(out, r == 0 ? &t->put : NULL);
+    return r;
+}
+
+static bool wants(const struct target *t, const struct cb_vertex *v)
+{
+    return t->spec->all_steps || v->state->in_result;
+}
+
+static void put_everywhere(struct cb_cache_out *out, struct job *j)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    for (size_t i = 0; i < out->n; i++) {
+        struct target *t = &out->v[i];
+        if (!wants(t, j->v) || cb_cache_in_knows(out->o.in, t->place, &j->v->state->key))
+            continue;
+        if (put_step(out, t, j->step, &e) < 0) {
+            cb_error_wrap(&e, "%s", j->v->note ? j->v->note : "a step");
+            fail(out, t, &e);
+        }
+    }
+}
+
+static void run_job(void *arg)
+{
+    struct job *j = arg;
+    struct cb_cache_out *out = j->out;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    j->step = cache_describe(&out->o, j->v, &e);
+    if (j->step) {
+        put_everywhere(out, j);
+        return;
+    }
+    for (size_t i = 0; i < out->n; i++) {
+        struct cb_error copy cb_cleanup_error = CB_ERROR_INIT;
+        cb_error_copy(&copy, &e);
+        fail(out, &out->v[i], &copy);
+    }
+}
+
+void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v)
+{
+    bool wanted = false;
+    v = v->state->vertex;
+    for (size_t i = 0; i < out->n; i++)
+        wanted = wanted || wants(&out->v[i], v);
+    pthread_mutex_lock(&out->mu);
+    for (const struct job *j = out->jobs; wanted && j; j = j->next)
+        wanted = j->v != v;
+    struct job *j = wanted ? CB_NEW(struct job) : NULL;
+    if (j) {
+        *j = (struct job){ .out = out, .v = v, .next = out->jobs };
+        out->jobs = j;
+    }
+    pthread_mutex_unlock(&out->mu);
+    if (j)
+        cb_pool_submit(out->pool, run_job, j);
+}
+
+/* ---- the end ---- */
+
+static struct cache_step *step_of(const struct cb_cache_out *out, const struct cb_vertex *v)
+{
+    for (const struct job *j = out->jobs; j; j = j->next)
+        if (j->v == v)
+            return j->step;
+    return NULL;
+}
+
+/* In the order of the plan: the same build gives the same index. */
+static void gather(const struct cb_cache_out *out, const struct target *t, const struct cb_plan *plan,
+                   struct cb_cache_set *set)
+{
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct cb_vertex *v = plan->vertices[i];
+        const struct cache_step *x = v->state->vertex == v && wants(t, v) ? step_of(out, v) : NULL;
+        if (x)
+            cb_cache_set_copy(set, &x->set, &x->set.steps[0]);
+    }
+}
+
+/* Whether there is another thing under the name of the run index, or the same: then nothing is written. */
+static int look_at_run(const struct target *t, const struct cb_cache_artifact *a, bool *same, struct cb_error *err)
+{
+    struct cb_cache_artifact old cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int64_t when = 0;
+    int r = t->place->ops->get(t->place, t->place->run, &body, &e);
+    if (r < 0)
+        return r == -CB_ENOTFOUND ? 0 : cb_error_move(err, &e);
+    if (cb_cache_artifact_parse(&old, body.buf, body.len, NULL) < 0 ||
+        strcmp(old.manifest.artifact_type, CB_MT_CACHE_RUN))
+        return cb_error_set(err, CB_ECONF, "the tag %s is no cache, and is left as it is: name another one",
+                            t->place->run);
+    const char *created = cb_strmap_get(&old.manifest.annotations, "org.opencontainers.image.created");
+    *same = cb_digest_eq(&old.manifest.config.digest, &a->manifest.config.digest) && created &&
+            cb_time_parse(created, &when) && when > cb_time_now() - FRESH;
+    return 0;
+}
+
+/* Steps that were there already have brought no blobs: the place is asked whether it still has them. */
+static int add_present(const struct cb_cache_out *out, const struct target *t, const struct cb_plan *plan,
+                       struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < plan->n; i++) {
+        const struct cb_vertex *v = plan->vertices[i];
+        struct cache_step *x = v->state->vertex == v && wants(t, v) ? step_of(out, v) : NULL;
+        for (size_t k = 0; r == 0 && x && k < x->n_own; k++)
+            r = add_layer(out, t, x, x->own[k], err);
+    }
+    return r;
+}
+
+static int put_run(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan, struct cb_error *err)
+{
+    struct cb_cache_set set cb_cleanup_cache_set = { 0 };
+    struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
+    bool same = false;
+    gather(out, t, plan, &set);
+    if (set.n_steps == 0)
+        return 0;
+    struct cb_cache_artifact_options ao = { .set = &set, .type = CB_MT_CACHE_RUN, .created = cb_time_now() };
+    int r = cb_cache_artifact_make(&a, &ao, err);
+    if (r == 0)
+        r = look_at_run(t, &a, &same, err);
+    if (r < 0 || same)
+        return r;
+    r = add_present(out, t, plan, err);
+    return r < 0 ? r : t->place->ops->put(t->place, t->place->run, &a, true, err);
+}
+
+static void end_target(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *name = cb_asprintf("[internal] writing the cache in %s", t->place->text);
+    struct cb_step *step = cb_step_new(out->o.env->progress, name);
+    cb_step_begin(step);
+    if (!t->error.code && put_run(out, t, plan, &e) < 0)
+        fail(out, t, &e);
+    cb_step_logf(step, "%zu steps written, %zu were there", t->put, t->had);
+    if (!t->error.code) {
+        cb_step_done(step);
+    } else if (t->spec->ignore_error) {
+        cb_step_warn(step, "not all was written: %s", cb_error_text(&t->error));
+        cb_step_done(step);
+    } else {
+        cb_step_error(step, cb_error_text(&t->error));
+    }
+}
+
+int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, struct cb_error *err)
+{
+    int r = 0;
+    if (!out)
+        return 0;
+    for (size_t i = 0; i < plan->n; i++) {
+        struct cb_vertex *v = plan->vertices[i];
+        struct cb_solve_state *st = v->state;
+        if (v->kind == CB_VERTEX_SOURCE || st->vertex != v)
+            continue;
+        if (st->executed || st->done || st->hit || cb_look_up(st->solver, v))
+            cb_cache_out_step(out, v);
+    }
+    cb_pool_free(CB_TAKE(out->pool));
+    for (size_t i = 0; i < out->n; i++) {
+        struct target *t = &out->v[i];
+        end_target(out, t, plan);
+        if (r == 0 && t->error.code && !t->spec->ignore_error) {
+            r = cb_error_copy(err, &t->error);
+            cb_error_wrap(err, "the image is made, but the cache in %s could not be written", t->place->text);
+        }
+    }
+    return r;
+}
+
+/* ---- opening ---- */
+
+static int check_spec(const struct cb_cache_out_options *o, const struct cb_cache_spec *spec, struct cb_error *err)
+{
+    if (spec->compression_set && spec->compression != o->compression)
+        return cb_error_set(err, CB_EUSAGE, "--cache-to %s: the cache has layers as the image has them: say "
+                            "--output …,compression=… instead", spec->text);
+    if (spec->level != INT_MIN && spec->level != o->level)
+        return cb_error_set(err, CB_EUSAGE, "--cache-to %s: the cache has layers as the image has them: say "
+                            "--compression-level instead", spec->text);
+    return 0;
+}
+
+int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out **out, struct cb_error *err)
+{
+    CB_AUTO(cb_cache_out_free) struct cb_cache_out *x = CB_NEW(struct cb_cache_out);
+    int r = 0;
+    x->o = *o;
+    x->o.run = x->run = cb_strdup(o->run);
+    x->v = cb_calloc(o->o->n_cache_to + 1, sizeof *x->v);
+    pthread_mutex_init(&x->mu, NULL);
+    for (size_t i = 0; r == 0 && i < o->o->n_cache_to; i++) {
+        const struct cb_cache_spec *spec = &o->o->cache_to[i];
+        struct cb_cache_place_options po = { .spec = spec, .run = x->run, .registry = o->env->registry,
+                                             .cancel = o->env->cancel, .write = true };
+        r = check_spec(o, spec, err);
+        if (r < 0 || spec->type == CB_CACHE_INLINE)
+            continue;
+        x->v[x->n].spec = spec;
+        r = cb_cache_place_open(&po, &x->v[x->n].place, err);
+        x->n += r == 0;
+    }
+    if (r == 0 && x->n)
+        x->pool = cb_pool_new("cache-out", WIDTH);
+    *out = r == 0 && x->n ? CB_TAKE(x) : NULL;
+    return r;
+}
+
+/* Places first: uploads open what steps have. */
+void cb_cache_out_free(struct cb_cache_out *out)
+{
+    if (!out)
+        return;
+    cb_pool_free(out->pool);
+    for (size_t i = 0; i < out->n; i++) {
+        cb_cache_place_close(out->v[i].place);
+        cb_error_done(&out->v[i].error);
+    }
+    while (out->jobs) {
+        struct job *j = out->jobs;
+        out->jobs = j->next;
+        cache_step_free(j->step);
+        free(j);
+    }
+    free(out->v);
+    free(out->run);
+    pthread_mutex_destroy(&out->mu);
+    free(out);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The caches of --cache-to: each step goes there behind the build, as soon as its layer is made; at the end what the
+ * store had already, and the run index. */
+
+#include "build/cache_in.h"
+#include "build/graph.h"
+#include "build/slot.h"
+
+struct cb_pusher;
+struct cb_cache_out;
+struct cb_cache_out_options {
+    const struct cb_build_env *env;
+    const struct cb_build_options *o;
+    struct cb_cache_in *in;           /* or NULL */
+    struct cb_pusher *pusher;         /* what it pushes is mounted from there; or NULL */
+    const char *run;                  /* as of cb_cache_in_open */
+    enum cb_compression compression;  /* of new layers */
+    int level;
+};
+/* *out NULL: there are none. */
+int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out **out, struct cb_error *err) CB_WUR;
+/* v is made, its layers too. From any thread; returns at once. */
+void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v);
+/* The build is done: the rest, and what came of it all. */
+int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, struct cb_error *err) CB_WUR;
+void cb_cache_out_free(struct cb_cache_out *out); /* waits for what is under way */
+CB_DEFINE_CLEANUP(struct cb_cache_out *, cb_cache_out_free)

@@ -1,0 +1,582 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The build cache that machines share: --cache-from, --cache-to. Another machine is another store.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    cache_repo=cache/t$BATS_TEST_NUMBER
+    cache=$reg/$cache_repo
+    both=(--cache-from "type=registry,ref=$cache" --cache-to "type=registry,ref=$cache")
+}
+
+# machine NAME: from here on, another one, whose store is empty the first time.
+machine()
+{
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store.$1
+}
+
+digest()
+{
+    metadata -r '.["containerimage.digest"]'
+}
+
+# assert_cached N OF: so many steps were cached.
+assert_cached()
+{
+    assert_equal "$(metadata '[.["cbpush.cached"], .["cbpush.steps"]]')" "[$1,$2]" 'steps that were cached, all steps'
+}
+
+# The requests that carried bytes of blobs: what was fetched, and what was sent.
+moved()
+{
+    registry_requests "${1-reg}" '"(GET /v2/[^ ]*/blobs/sha256|PATCH|PUT /v2/[^ ]*/blobs/)'
+}
+
+# A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
+busy_dockerfile()
+{
+    dockerfile <<'END'
+FROM busybox AS first
+WORKDIR /src
+COPY a.txt .
+RUN cat /proc/sys/kernel/random/uuid >uuid
+FROM busybox
+ENV A=1
+COPY --from=first /src /src
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+RUN true
+COPY --link b.txt /linked/
+COPY b.txt /
+CMD ["cat", "/uuid"]
+END
+    echo a >ctx/a.txt
+    echo b >ctx/b.txt
+}
+
+# quick ARG…: build of $target without a look at what came out; what cbpush says is in $log.
+quick()
+{
+    local status=0
+    rm -f metadata.json
+    cbpush build --progress plain --push "${target:-$reg/test/app:1}" --metadata-file metadata.json "$@" ctx \
+        >build.log 2>&1 || status=$?
+    log=$(cat build.log)
+    [ "$status" -eq 0 ] || rig_fail "cbpush build: exit status $status: $log"
+}
+
+tags()
+{
+    registry_curl "${2-reg}" "/v2/${1-$cache_repo}/tags/list?n=1000" | head -n 1 | jq -r '.tags[]?' | sort
+}
+
+# keys: the tags of steps; run_tag: that of the run index.
+keys()
+{
+    tags "$@" | grep -xE '[0-9a-f]{64}'
+}
+
+run_tag()
+{
+    tags "$@" | grep -vxE '[0-9a-f]{64}'
+}
+
+@test "another machine runs nothing, moves no byte of a layer, and makes the same image" {
+    busy_dockerfile
+    machine one
+    built "${both[@]}"
+    local first
+    first=$(digest)
+    machine two
+    registry_forget reg
+    quick "${both[@]}"
+    assert_cached 8 8
+    assert_equal "$(digest)" "$first"
+    assert_contains "$log" CACHED
+    assert_equal "$(moved | grep -v "$(configs)")" ''
+    assert_contains "$(metadata '.["cbpush.timings"]')" "registry $cache"
+    # Into another repository it is mounted.
+    machine three
+    registry_forget reg
+    target=$reg/other/app:3 quick "${both[@]}"
+    assert_cached 8 8
+    assert_equal "$(digest)" "$first"
+    judged other/app:3
+    ran true
+}
+
+# A pattern of the configurations of busybox and of what was built: they are no layers.
+configs()
+{
+    local base
+    base=$(registry_curl reg /v2/library/busybox/manifests/latest \
+        -H 'Accept: application/vnd.oci.image.manifest.v1+json' | head -n -1 | jq -r .config.digest)
+    printf '%s\\|%s\n' "${base#*:}" "$(manifest -r .config.digest | cut -d : -f 2)"
+}
+
+@test "a COPY that misses on top of hits fetches tables, and no layer" {
+    busy_dockerfile
+    machine one
+    built "${both[@]}"
+    local layers
+    layers=$(manifest -r '.layers[1:][].digest')
+    machine two
+    echo changed >ctx/b.txt
+    registry_forget reg
+    built "${both[@]}"
+    # The two COPYs of b.txt; what is linked has its step of putting on as well.
+    assert_contains "$(metadata '[.["cbpush.timings"][] | select(.cached | not) | .name]')" 'COPY b.txt /'
+    assert_equal "$(metadata '[.["cbpush.timings"][] | select(.cached | not)] | length')" 2
+    for digest in $layers; do
+        assert_equal "$(registry_requests reg "\"GET /v2/$cache_repo/blobs/$digest")" ''
+    done
+    assert_equal "$(cat "$rootfs/b.txt")" changed
+    assert_equal "$(cat "$rootfs/linked/b.txt")" changed
+}
+
+@test "a RUN that misses gets the layers below it from the cache" {
+    dockerfile <<'END'
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+RUN echo one >/word
+END
+    machine one
+    built "${both[@]}"
+    local uuid
+    uuid=$(cat "$rootfs/uuid")
+    sed -i 's/echo one/echo two/' ctx/Dockerfile
+    machine two
+    built "${both[@]}"
+    assert_cached 1 2
+    assert_equal "$(cat "$rootfs/uuid")" "$uuid"
+    assert_equal "$(cat "$rootfs/word")" two
+}
+
+@test "what stands below a hit in another stage is neither run nor fetched" {
+    dockerfile <<'END'
+FROM busybox AS first
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+FROM busybox
+COPY --from=first /uuid /
+RUN echo one >/word
+END
+    machine one
+    built "${both[@]}"
+    local uuid
+    uuid=$(cat "$rootfs/uuid")
+    sed -i 's/echo one/echo two/' ctx/Dockerfile
+    machine two
+    built "${both[@]}"
+    assert_equal "$(cat "$rootfs/uuid")" "$uuid"
+    assert_cached 2 3
+}
+
+@test "mode=min keeps the steps of the result, mode=max all of them" {
+    busy_dockerfile
+    machine one
+    quick --cache-to "$cache:min"
+    local min
+    min=$(keys | wc -l)
+    quick --cache-to "type=registry,ref=$cache:max,mode=max"
+    # WORKDIR, COPY, RUN of the first stage.
+    assert_equal "$(keys | wc -l)" $((min + 3))
+    assert_equal "$(run_tag | paste -s -d ' ')" 'max min'
+}
+
+@test "a step is an artifact that others can read and copy" {
+    busy_dockerfile
+    machine one
+    quick "${both[@]}"
+    local key
+    for key in $(keys) $(run_tag); do
+        registry_skopeo reg inspect --raw "docker://$cache:$key" >step.json
+        assert_equal "$(jq -r '.config.mediaType' step.json)" application/vnd.cbpush.cache.records.v1+json
+        registry_skopeo reg --from copy -q "docker://$cache:$key" "dir:copied-$key"
+    done
+    assert_contains "$(jq -r .artifactType step.json)" application/vnd.cbpush.cache.run.v1
+    assert_equal "$(jq -r '[.layers[].mediaType] | unique | .[]' step.json | paste -s -d ' ')" \
+        'application/vnd.cbpush.toc.v1 application/vnd.oci.image.layer.v1.tar+gzip'
+}
+
+@test "without the run index each step is asked for" {
+    busy_dockerfile
+    machine one
+    quick "${both[@]}"
+    local first
+    first=$(digest)
+    cbpush delete --insecure-registry "$reg" "$cache:$(run_tag)"
+    machine two
+    registry_forget reg
+    quick --cache-from "$cache"
+    assert_cached 8 8
+    assert_equal "$(digest)" "$first"
+    assert_equal "$(registry_requests reg "\"(POST|PUT|PATCH|DELETE) /v2/$cache_repo/")" ''
+}
+
+@test "with the run index it is read by one request" {
+    busy_dockerfile
+    machine one
+    quick --cache-to "type=registry,ref=$cache,mode=max"
+    machine two
+    registry_forget reg
+    quick --cache-from "$cache"
+    assert_cached 8 8
+    assert_equal "$(registry_requests reg "\"GET /v2/$cache_repo/" | wc -l)" 1
+}
+
+@test "what the store has is not asked for, and goes to a cache all the same" {
+    busy_dockerfile
+    machine one
+    quick
+    quick "${both[@]}"
+    registry_forget reg
+    quick "${both[@]}"
+    assert_equal "$(registry_requests reg "\"(POST|PUT|PATCH|DELETE) /v2/$cache_repo/")" ''
+    registry_forget reg
+    quick --cache-from "$cache"
+    assert_equal "$(registry_requests reg "/v2/$cache_repo/")" ''
+    machine two
+    quick --cache-from "$cache"
+    assert_cached 8 8
+}
+
+@test "bytes that go to the image and to the cache of one registry go once" {
+    dockerfile <<'END'
+FROM busybox
+COPY big /
+RUN echo x >/y
+END
+    head -c 3000000 /dev/urandom >ctx/big
+    machine one
+    registry_forget reg
+    quick "${both[@]}"
+    assert_equal "$(registry_requests reg '"PUT /v2/test/app/blobs/' | wc -l)" 3
+    # Records and tables only.
+    assert_equal "$(registry_requests reg "\"POST /v2/$cache_repo/blobs/uploads/\\?.*mount=.* 201 " | wc -l)" 2
+}
+
+@test "a record that is not what its tag says is a miss" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+COPY b /
+END
+    echo a >ctx/a
+    echo b >ctx/b
+    machine one
+    quick "${both[@]}"
+    local first keys key
+    first=$(digest)
+    mapfile -t keys < <(keys)
+    # Each under the other's tag.
+    for key in "${keys[@]}"; do
+        registry_skopeo reg --from copy -q "docker://$cache:$key" "dir:$key"
+    done
+    registry_skopeo reg copy -q "dir:${keys[0]}" "docker://$cache:${keys[1]}"
+    registry_skopeo reg copy -q "dir:${keys[1]}" "docker://$cache:${keys[0]}"
+    cbpush delete --insecure-registry "$reg" "$cache:$(run_tag)"
+    machine two
+    built --cache-from "$cache"
+    assert_cached 0 2
+    assert_contains "$log" 'it is that of another step'
+    # No record at all.
+    registry_skopeo reg copy -q "docker://$reg/library/busybox" "docker://$cache:${keys[0]}" --src-tls-verify=false
+    machine three
+    built --cache-from "$cache"
+    assert_cached 0 2
+    assert_contains "$log" 'it is no artifact of a build cache'
+    [ -n "$first" ]
+}
+
+# put_manifest TAG FILE
+put_manifest()
+{
+    assert_contains "$(registry_curl reg "/v2/$cache_repo/manifests/$1" -X PUT --data-binary "@$2" \
+        -H 'Content-Type: application/vnd.oci.image.manifest.v1+json')" 201
+}
+
+@test "records that are damaged, of another version or too large are misses" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    quick --cache-to "$cache:main"
+    local key n=0 words
+    key=$(keys)
+    registry_skopeo reg inspect --raw "docker://$cache:$key" >good.json
+    for words in '.config.data = "eyJ9"' '.config.data = "%%"' 'del(.config.data) | .config.size = 99999999' \
+        '.config.mediaType = "application/vnd.oci.image.config.v1+json"' '.artifactType = "x/y"'; do
+        jq -c "$words" good.json >bad.json
+        put_manifest "$key" bad.json
+        machine "bad$((n++))"
+        quick --cache-from "$cache:none"
+        assert_cached 0 1
+        assert_contains "$log" 'is not used'
+    done
+}
+
+@test "a record whose layer is gone is a miss" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN true
+END
+    echo a >ctx/a
+    machine one
+    built "${both[@]}"
+    local first
+    first=$(manifest -r '.layers[-1].digest')
+    registry_curl reg "/v2/$cache_repo/blobs/$first" -X DELETE >/dev/null
+    machine two
+    built --cache-from "$cache"
+    assert_cached 0 2
+    assert_contains "$log" 'a blob of it is gone'
+}
+
+@test "a table that is wrong is not used" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+COPY b /
+END
+    echo a >ctx/a
+    echo b >ctx/b
+    machine one
+    quick "${both[@]}"
+    local key digest
+    for key in $(keys); do
+        digest=$(registry_skopeo reg inspect --raw "docker://$cache:$key" | jq -r '.layers[1].digest')
+        registry_curl reg "/v2/$cache_repo/blobs/$digest" -X DELETE >/dev/null
+    done
+    echo changed >ctx/b
+    machine two
+    built --cache-from "$cache"
+    assert_cached 1 2
+    assert_contains "$log" 'the table of a layer'
+    assert_equal "$(cat "$rootfs/b")" changed
+}
+
+@test "eight machines that write at once lose nothing" {
+    busy_dockerfile
+    local n pids=()
+    for n in 1 2 3 4 5 6 7 8; do
+        mkdir "m$n"
+        cp -r ctx "m$n/ctx"
+        # Every one has a step of its own, too.
+        echo "RUN echo $n >/n" >>"m$n/ctx/Dockerfile"
+        CBPUSH_ROOT=$BATS_TEST_TMPDIR/store.m$n cbpush build --progress plain --push "$reg/many/app:$n" \
+            "${both[@]}" "m$n/ctx" >"m$n/log" 2>&1 &
+        pids+=($!)
+    done
+    for n in 1 2 3 4 5 6 7 8; do
+        wait "${pids[n - 1]}" || rig_fail "$(cat "m$n/log")"
+    done
+    for n in 1 2 3 4 5 6 7 8; do
+        machine "again$n"
+        cp "m$n/ctx/Dockerfile" ctx/Dockerfile
+        target=$reg/many/app:$n quick --cache-from "$cache"
+        # The first eight wrote different outcomes of the same steps: those of one of them are there for all.
+        assert_contains "$log" CACHED
+        machine "again$n-2"
+        target=$reg/many/app:$n quick "${both[@]}"
+        machine "again$n-3"
+        target=$reg/many/app:$n quick --cache-from "$cache"
+        assert_cached 9 9
+    done
+}
+
+@test "a directory serves as a cache, both ways" {
+    busy_dockerfile
+    machine one
+    built --cache-to type=local,dest=shared,mode=max
+    local first
+    first=$(digest)
+    assert_equal "$(jq -r .imageLayoutVersion shared/oci-layout)" 1.0.0
+    skopeo inspect --raw "oci:shared:$(jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"]' \
+        shared/index.json)" >/dev/null
+    machine two
+    registry_forget reg
+    target=$reg/other/local:1 quick --cache-from type=local,src=shared
+    assert_cached 8 8
+    assert_equal "$(digest)" "$first"
+    judged other/local:1
+    machine three
+    sed -i 's/RUN true/RUN echo two >two/' ctx/Dockerfile
+    built --cache-from type=local,src=shared --cache-to type=local,dest=shared
+    assert_equal "$(cat "$rootfs/two")" two
+    # One that is not there, or damaged.
+    machine four
+    quick --cache-from type=local,src=nowhere
+    find shared/blobs -type f -size +300c -exec sh -c 'for f; do echo x | dd of="$f" bs=1 seek=9 conv=notrunc status=none; done' - {} +
+    machine five
+    built --cache-from type=local,src=shared
+    assert_equal "$(cat "$rootfs/two")" two
+}
+
+@test "several platforms share a cache" {
+    dockerfile <<'END'
+FROM scratch
+ARG TARGETARCH
+COPY $TARGETARCH /
+COPY common /
+END
+    echo 1 >ctx/amd64
+    echo 2 >ctx/arm64
+    echo 3 >ctx/common
+    machine one
+    quick "${both[@]}" --platform linux/amd64,linux/arm64
+    local first
+    first=$(digest)
+    machine two
+    registry_forget reg
+    quick "${both[@]}" --platform linux/amd64,linux/arm64
+    assert_equal "$(digest)" "$first"
+    assert_equal "$(metadata '.["cbpush.cached"] == .["cbpush.steps"]')" true
+    assert_equal "$(moved)" ''
+}
+
+@test "a cache that cannot be read is a warning and a normal build" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    # Nothing there yet is nothing to tell.
+    built --cache-from "$reg/never/seen"
+    refute_contains "$log" warning
+    machine two
+    registry_start --auth-token locked
+    built --cache-from "$(registry_addr locked)/cache/app"
+    assert_contains "$log" 'cannot be read'
+    machine three
+    built --retry 0 --cache-from "127.0.0.1:1/cache/app" --insecure-registry 127.0.0.1:1
+    assert_contains "$log" 'cannot be read'
+}
+
+@test "a cache that cannot be written fails the build behind the push, or not" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    registry_start --auth-token locked
+    local spec
+    spec=type=registry,ref=$(registry_addr locked)/cache/app
+    refused 3 --cache-to "$spec"
+    assert_contains "$output" 'the image is made, but the cache'
+    judged test/app:1
+    built --cache-to "$spec,ignore-error=true"
+    assert_contains "$log" 'not all was written'
+}
+
+@test "a registry with tokens is asked for the rights that are needed" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN echo 1 >/b
+END
+    echo a >ctx/a
+    registry_start --auth-token --reader guest:secret locked
+    local locked
+    locked=$(registry_addr locked)
+    docker_config "$locked" testuser:testpassword
+    machine one
+    quick --cache-to "$locked/cache/app"
+    assert_contains "$(token_requests locked)" 'repository:cache/app:pull,push'
+    rm "$HOME/.docker/config.json"
+    docker_config "$locked" guest:secret
+    machine two
+    registry_forget locked
+    quick --cache-from "$locked/cache/app"
+    assert_cached 2 2
+    assert_contains "$(token_requests locked)" 'repository:cache/app:pull'
+    refute_contains "$(token_requests locked)" pull,push
+    judged test/app:1
+}
+
+@test "the tag of an image is not overwritten by a cache" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    refused 5 --cache-to "$reg/test/app:1"
+    assert_contains "$output" 'the tag 1 is no cache'
+    judged test/app:1
+}
+
+@test "--cache-ttl leaves old records alone" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    quick "${both[@]}"
+    sleep 1.1
+    machine two
+    quick --cache-from "$cache" --cache-ttl 1s
+    assert_cached 0 1
+    sleep 1.1
+    quick --cache-ttl 1s
+    assert_cached 0 1
+    quick --cache-ttl 1h
+    assert_cached 1 1
+    quick --cache-ttl 0
+    assert_cached 0 1
+    refused 2 --cache-ttl soon
+}
+
+@test "an image holds the records of its own steps" {
+    busy_dockerfile
+    machine one
+    built --cache-to type=inline
+    local first
+    first=$(digest)
+    assert_equal "$(config '.["cbpush.cache.v1"].steps | length')" 6
+    machine two
+    registry_forget reg
+    target=$reg/other/inline:1 quick --cache-from "type=registry,ref=$reg/test/app:1" --cache-to type=inline
+    assert_equal "$(digest)" "$first"
+    # The first stage is not looked at, since nothing needs it.
+    assert_cached 8 8
+    assert_equal "$(moved | grep -v "$(configs)")" ''
+    judged other/inline:1
+    ran true
+    # An image that says nothing of its steps.
+    machine three
+    built --cache-from "$reg/library/busybox"
+    refute_contains "$log" warning
+    # Another one that keeps them in several images.
+    machine four
+    dockerfile <<'END'
+FROM scratch
+ARG TARGETARCH
+COPY $TARGETARCH /
+END
+    echo 1 >ctx/amd64
+    echo 2 >ctx/arm64
+    target=$reg/other/inline:2 quick --cache-to type=inline --platform linux/amd64,linux/arm64
+    first=$(digest)
+    machine five
+    target=$reg/other/inline:3 quick --cache-to type=inline --cache-from "$reg/other/inline:2" \
+        --platform linux/amd64,linux/arm64
+    assert_equal "$(digest)" "$first"
+    assert_cached 2 2
+    refused 2 --cache-to type=inline --squash
+}
