@@ -417,8 +417,7 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
     bool squash = b->o->squash || b->o->squash_all;
     int r = cb_cache_in_open(b->env, b->o, run, &b->cache_in, err);
     struct cb_cache_out_options co = { .env = b->env, .o = b->o, .in = b->cache_in, .run = run,
-                                       .pusher = squash ? NULL : b->pusher, .compression = b->solver.compression,
-                                       .level = b->solver.level };
+                                       .pusher = squash ? NULL : b->pusher, .format = b->solver.format };
     return r < 0 ? r : cb_cache_out_open(&co, &b->cache_out, err);
 }
 
@@ -500,7 +499,7 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     int r = cb_build_check_epoch(b, err);
     if (r == 0)
         r = cb_build_format(b->o, &b->solver.format, err);
-    b->solver.format_aside = cb_build_format_aside(&b->solver.format);
+    b->solver.format_aside = cb_build_format_aside(b->o, &b->solver.format);
     if (r == 0)
         r = cb_build_check_outputs(b->o, err);
     if (r == 0)

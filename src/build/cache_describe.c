@@ -58,7 +58,7 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
     cb_slot_layer(s, &known);
     struct cb_cache_layer l = { .diff_id = known.diff_id, .size = parents ? UINT64_MAX : known.size };
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = parents || by_cache ? NULL : table_of(o, s);
-    int r = parents || by_cache ? 0 : cb_slot_encoding(s, o->compression, o->level, &e, err);
+    int r = parents || by_cache ? 0 : cb_slot_encoding(s, &o->format, &e, err);
     if (r < 0)
         return r;
     if (by_cache)

@@ -335,10 +335,10 @@ int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, st
 
 static int check_spec(const struct cb_cache_out_options *o, const struct cb_cache_spec *spec, struct cb_error *err)
 {
-    if (spec->compression_set && spec->compression != o->compression)
+    if (spec->compression_set && spec->format.compression != o->format.compression)
         return cb_error_set(err, CB_EUSAGE, "--cache-to %s: the cache has layers as the image has them: say "
                             "--output …,compression=… instead", spec->text);
-    if (spec->level != INT_MIN && spec->level != o->level)
+    if (spec->format.level != CB_LEVEL_DEFAULT && spec->format.level != o->format.level)
         return cb_error_set(err, CB_EUSAGE, "--cache-to %s: the cache has layers as the image has them: say "
                             "--compression-level instead", spec->text);
     return 0;

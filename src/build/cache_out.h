@@ -15,8 +15,7 @@ struct cb_cache_out_options {
     struct cb_cache_in *in;           /* or NULL */
     struct cb_pusher *pusher;         /* what it pushes is mounted from there; or NULL */
     const char *run;                  /* as of cb_cache_in_open */
-    enum cb_compression compression;  /* of new layers */
-    int level;
+    struct cb_format format;          /* of new layers */
 };
 /* *out NULL: there are none. */
 int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out **out, struct cb_error *err) CB_WUR;

@@ -28,9 +28,12 @@ int cb_build_format(const struct cb_build_options *o, struct cb_format *out, str
     return agree(o, out, err);
 }
 
-struct cb_format cb_build_format_aside(const struct cb_format *f)
+struct cb_format cb_build_format_aside(const struct cb_build_options *o, const struct cb_format *f)
 {
     struct cb_format fast = { CB_COMPRESSION_GZIP, CB_LEVEL_FAST };
+    for (size_t i = 0; i < o->n_cache_to; i++)
+        if (o->cache_to[i].all_steps)
+            return *f; /* a cache gets them, too */
     return f->compression != CB_COMPRESSION_NONE && cb_format_check(&fast, NULL) == 0 ? fast : *f;
 }
 

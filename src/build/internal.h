@@ -90,7 +90,7 @@ int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
  * media types. */
 int cb_build_format(const struct cb_build_options *o, struct cb_format *out, struct cb_error *err) CB_WUR;
 /* What stays in the store: quickly made, and never taken for what the user asked for. */
-struct cb_format cb_build_format_aside(const struct cb_format *f);
+struct cb_format cb_build_format_aside(const struct cb_build_options *o, const struct cb_format *f);
 
 /* ---- resolve.c ---- */
 /* A slot for each of an image's layers, lowest first; free() the array. NULL: layers and diff ids do not match. */

@@ -94,8 +94,7 @@ struct cb_cache_spec {
     bool all_steps;                /* mode=max: also those that the result has no layer of */
     bool ignore_error;
     bool compression_set;          /* must be that of the image */
-    enum cb_compression compression;
-    int level;                     /* INT_MIN: not said */
+    struct cb_format format;
     char *key_file;                /* sign-key, verify-key; or NULL */
 };
 /* "type=registry,ref=…", "type=local,dest=…|src=…", "type=inline", or the name of a repository or image. -CB_EUSAGE. */

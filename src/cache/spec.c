@@ -76,25 +76,19 @@ static int set_mode(struct cb_cache_spec *s, const char *v, struct cb_error *err
 
 static int set_compression(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
-    static const struct { const char *name; enum cb_compression c; } all[] = {
-        { "gzip", CB_COMPRESSION_GZIP }, { "zstd", CB_COMPRESSION_ZSTD }, { "uncompressed", CB_COMPRESSION_NONE },
-    };
-    for (size_t i = 0; i < CB_COUNTOF(all); i++)
-        if (!strcmp(v, all[i].name)) {
-            s->compression = all[i].c;
-            s->compression_set = true;
-            return 0;
-        }
-    return cb_error_set(err, CB_EUSAGE, "--cache-to: compression=%s is not supported: gzip, zstd, uncompressed", v);
+    int r = cb_format_parse(&s->format, v, err);
+    if (r < 0)
+        cb_error_wrap(err, "--cache-to");
+    s->compression_set = r == 0;
+    return r;
 }
 
 static int set_level(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
-    uint32_t n;
-    if (!cb_parse_u32(v, &n) || n > 22)
-        return cb_error_set(err, CB_EUSAGE, "--cache-to: compression-level=%s is no level", v);
-    s->level = (int)n;
-    return 0;
+    int r = cb_format_parse_level(&s->format, v, err);
+    if (r < 0)
+        cb_error_wrap(err, "--cache-to");
+    return r;
 }
 
 /* What has only one value here: an OCI manifest with OCI media types, blobs as the image has them. */
@@ -198,7 +192,7 @@ static int check(const struct cb_cache_spec *s, const struct cb_strvec *seen, st
 int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err)
 {
     struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
-    *out = (struct cb_cache_spec){ .to = to, .text = cb_strdup(text), .level = INT_MIN };
+    *out = (struct cb_cache_spec){ .to = to, .text = cb_strdup(text), .format.level = CB_LEVEL_DEFAULT };
     if (!*text)
         return cb_error_set(err, CB_EUSAGE, "%s is empty", flag_of(out));
     if (!strchr(text, '='))
