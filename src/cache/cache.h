@@ -114,7 +114,8 @@ struct cb_cache_place_ops {
     int (*has)(struct cb_cache_place *p, const struct cb_descriptor *d, struct cb_error *err); /* 1, 0 */
     /* All names that stand there. */
     int (*list)(struct cb_cache_place *p, struct cb_strvec *out, struct cb_error *err);
-    int (*remove)(struct cb_cache_place *p, const char *name, struct cb_error *err);
+    /* The name; with ours, an artifact of ours that no other name has. */
+    int (*remove)(struct cb_cache_place *p, const char *name, bool ours, struct cb_error *err);
     /* After removing: frees what nothing names any more, where the place does not do that itself; or NULL. */
     int (*sweep)(struct cb_cache_place *p, struct cb_error *err);
     /* Only where it was opened to be written: */
@@ -173,3 +174,29 @@ struct cb_cache_found {
 bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key, struct cb_cache_found *out);
 /* Whether the run index has it, or it was fetched: somebody has written it. */
 bool cb_cache_source_knows(struct cb_cache_source *s, const struct cb_digest *key);
+
+/* ---- what is in a place ---- */
+struct cb_cache_item {
+    char *name;
+    bool run;                      /* a run index; else a step, whose name is its key */
+    bool broken;                   /* the name of a step, but none */
+    int64_t created;               /* ns; of a run index, when it was last used, to a day */
+    uint64_t size;                 /* of the blobs that it keeps */
+    char *note;                    /* or NULL */
+    struct cb_strvec keys;         /* of a run index: the names of its steps */
+};
+struct cb_cache_items {
+    struct cb_cache_item *v;       /* newest first */
+    size_t n, cap;
+};
+void cb_cache_items_done(struct cb_cache_items *l);
+/* Of a place that also has other things (images under tags) only what is ours. */
+int cb_cache_list(struct cb_cache_place *p, struct cb_cache_items *out, struct cb_error *err) CB_WUR;
+struct cb_cache_prune_options {
+    int64_t older_than;            /* ns: what was made, or used by a run index, since then stays */
+    size_t keep;                   /* so many of the newest steps stay as well */
+    bool dry_run;
+    void (*each)(void *arg, const struct cb_cache_item *item); /* what is removed, or would be; may be NULL */
+    void *arg;
+};
+int cb_cache_prune(struct cb_cache_place *p, const struct cb_cache_prune_options *o, struct cb_error *err) CB_WUR;

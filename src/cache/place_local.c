@@ -207,7 +207,7 @@ static int put(struct cb_cache_place *p, const char *name, const struct cb_cache
     return r < 0 ? r : change_index(l, &(struct change){ name, &d, replace }, err);
 }
 
-static int remove_name(struct cb_cache_place *p, const char *name, struct cb_error *err)
+static int remove_name(struct cb_cache_place *p, const char *name, bool ours CB_UNUSED, struct cb_error *err)
 {
     return change_index((struct local *)p, &(struct change){ .name = name }, err);
 }

@@ -63,12 +63,14 @@ static int list(struct cb_cache_place *p, struct cb_strvec *out, struct cb_error
     return cb_registry_tags(x->r, x->ref.host, x->ref.repo, &(struct cb_list_options){ 0 }, out, err);
 }
 
-/* The manifest is ours alone: its key stands in it. */
-static int remove_name(struct cb_cache_place *p, const char *name, struct cb_error *err)
+/* A manifest of ours has one tag: its key stands in it. To delete that is something that every registry can do. */
+static int remove_name(struct cb_cache_place *p, const char *name, bool ours, struct cb_error *err)
 {
     const struct remote *x = (const struct remote *)p;
     struct cb_reference ref = name_ref(x, name);
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    if (!ours)
+        return cb_registry_tag_delete(x->r, &ref, err);
     int r = cb_registry_head(x->r, &ref, &d, err);
     ref.digest = d.digest;
     ref.tag = NULL;

@@ -580,3 +580,66 @@ END
     assert_cached 2 2
     refused 2 --cache-to type=inline --squash
 }
+
+# age: how long ago $since is, as a duration.
+age()
+{
+    printf '%dms\n' "$((($(date +%s%N) - since) / 1000000))"
+}
+
+@test "cache ls lists what is there, cache prune removes what is not used" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN true
+END
+    echo a >ctx/a
+    machine one
+    quick --cache-to "$cache:main" --cache-to type=local,dest=shared
+    local insecure=(--insecure-registry "$reg") place since
+    sleep 0.1
+    since=$(date +%s%N)
+    sleep 1
+    echo b >ctx/a
+    quick --cache-to "$cache:main" --cache-to type=local,dest=shared
+    for place in "$cache" shared; do
+        cbpush cache ls --json "${insecure[@]}" "$place" >ls.json
+        assert_equal "$(jq -c '[.[] | select(.kind == "step") | .note] | sort | unique' ls.json)" '["COPY a /","RUN true"]'
+        assert_equal "$(jq '[.[] | select(.kind == "step")] | length' ls.json)" 4
+        assert_equal "$(jq '[.[] | select(.kind == "run")] | length' ls.json)" 1
+        assert_contains "$(cbpush cache ls "${insecure[@]}" "$place")" 'COPY a /'
+        # The second build alone is named by the run index.
+        assert_equal "$(cbpush cache prune --dry-run --older-than "$(age)" "${insecure[@]}" "$place" | wc -l)" 2
+        cbpush cache prune --older-than "$(age)" --keep 3 "${insecure[@]}" "$place" >pruned
+        assert_equal "$(wc -l <pruned)" 1
+        cbpush cache prune --older-than "$(age)" "${insecure[@]}" "$place"
+        assert_equal "$(cbpush cache ls --json "${insecure[@]}" "$place" | jq length)" 3
+        # Another time nothing goes: what is used stays.
+        assert_equal "$(cbpush cache prune --older-than "$(age)" "${insecure[@]}" "$place" 2>/dev/null)" ''
+        machine "after-${place##*/}"
+        if [ "$place" = shared ]; then quick --cache-from type=local,src=shared; else quick --cache-from "$cache:main"; fi
+        assert_cached 2 2
+    done
+    sleep 1.1
+    cbpush cache prune --older-than 1s "${insecure[@]}" "$cache"
+    assert_equal "$(keys)" ''
+    # In a directory the bytes go, once they are no longer new; other images stay.
+    skopeo copy -q --src-tls-verify=false "docker://$reg/library/busybox" oci:shared:mine
+    find shared/blobs -type f -exec touch -d '2 hours ago' {} +
+    cbpush cache prune --older-than 1s shared
+    assert_equal "$(jq -c '[.manifests[].annotations["org.opencontainers.image.ref.name"]]' shared/index.json)" '["mine"]'
+    assert_equal "$(find shared/blobs -type f | wc -l)" 3
+    skopeo copy -q oci:shared:mine dir:copied
+    run cbpush cache prune shared
+    assert_status 2
+}
+
+@test "cache prune removes broken records, and leaves images alone" {
+    registry_skopeo reg copy -q "docker://$reg/library/busybox" "docker://$cache:image" --src-tls-verify=false
+    registry_skopeo reg copy -q "docker://$reg/library/busybox" "docker://$cache:$(printf '%064d' 1)" --src-tls-verify=false
+    run cbpush cache ls --json --insecure-registry "$reg" "$cache"
+    assert_equal "$(jq -r '.[].kind' <<<"$output")" broken
+    # Its manifest is that of the image: only the tag may go.
+    cbpush cache prune --older-than 1h --insecure-registry "$reg" "$cache"
+    assert_equal "$(tags)" image
+}
