@@ -16,6 +16,7 @@
 struct target {
     const struct cb_cache_spec *spec;
     struct cb_cache_place *place;
+    struct cb_cache_key *key; /* signs; or NULL */
     struct cb_error error; /* the first */
     size_t put, had;
 };
@@ -135,11 +136,19 @@ static int add_layer(const struct cb_cache_out *out, const struct target *t, str
     return r;
 }
 
+/* As the place has it: signed by the key that is used there. */
+static int add_record(const struct target *t, const struct cache_step *x, struct cb_cache_set *to, struct cb_error *err)
+{
+    struct cb_cache_step *step = cb_cache_set_copy(to, &x->set, &x->set.steps[0]);
+    return step && t->key ? cb_cache_sign(t->key, to, step, err) : 0;
+}
+
 static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)
 {
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
     const struct cb_cache_step *step = &x->set.steps[0];
-    struct cb_cache_artifact_options ao = { .set = &x->set, .type = CB_MT_CACHE_STEP, .layers = x->own,
+    struct cb_cache_set set cb_cleanup_cache_set = { 0 };
+    struct cb_cache_artifact_options ao = { .set = &set, .type = CB_MT_CACHE_STEP, .layers = x->own,
                                             .n_layers = x->n_own, .created = step->created };
     char hex[CB_DIGEST_TEXT_MAX];
     cb_digest_hex(&step->key, hex);
@@ -150,6 +159,8 @@ static int put_step(struct cb_cache_out *out, struct target *t, struct cache_ste
     }
     for (size_t i = 0; r == 0 && i < x->n_own; i++)
         r = add_layer(out, t, x, x->own[i], err);
+    if (r == 0)
+        r = add_record(t, x, &set, err);
     if (r == 0)
         r = cb_cache_artifact_make(&a, &ao, err);
     if (r == 0)
@@ -224,15 +235,17 @@ static struct cache_step *step_of(const struct cb_cache_out *out, const struct c
 }
 
 /* In the order of the plan: the same build gives the same index. */
-static void gather(const struct cb_cache_out *out, const struct target *t, const struct cb_plan *plan,
-                   struct cb_cache_set *set)
+static int gather(const struct cb_cache_out *out, const struct target *t, const struct cb_plan *plan,
+                  struct cb_cache_set *set, struct cb_error *err)
 {
-    for (size_t i = 0; i < plan->n; i++) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < plan->n; i++) {
         const struct cb_vertex *v = plan->vertices[i];
         const struct cache_step *x = v->state->vertex == v && wants(t, v) ? step_of(out, v) : NULL;
         if (x)
-            cb_cache_set_copy(set, &x->set, &x->set.steps[0]);
+            r = add_record(t, x, set, err);
     }
+    return r;
 }
 
 /* Whether there is another thing under the name of the run index, or the same: then nothing is written. */
@@ -274,11 +287,11 @@ static int put_run(struct cb_cache_out *out, struct target *t, const struct cb_p
     struct cb_cache_set set cb_cleanup_cache_set = { 0 };
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
     bool same = false;
-    gather(out, t, plan, &set);
-    if (set.n_steps == 0)
-        return 0;
+    int r = gather(out, t, plan, &set, err);
+    if (r < 0 || set.n_steps == 0)
+        return r;
     struct cb_cache_artifact_options ao = { .set = &set, .type = CB_MT_CACHE_RUN, .created = cb_time_now() };
-    int r = cb_cache_artifact_make(&a, &ao, err);
+    r = cb_cache_artifact_make(&a, &ao, err);
     if (r == 0)
         r = look_at_run(t, &a, &same, err);
     if (r < 0 || same)
@@ -344,6 +357,33 @@ static int check_spec(const struct cb_cache_out_options *o, const struct cb_cach
     return 0;
 }
 
+/* What others wrote, and nobody has vouched for, would be signed with the rest. */
+static int check_trust(const struct cb_build_options *o, const struct cb_cache_spec *spec, struct cb_error *err)
+{
+    for (size_t i = 0; spec->key_file && i < o->n_cache_from; i++)
+        if (!o->cache_from[i].key_file)
+            return cb_error_set(err, CB_EUSAGE, "--cache-to %s signs what comes of --cache-from %s: give that a "
+                                "verify-key=FILE, or leave it out", spec->text, o->cache_from[i].text);
+    return 0;
+}
+
+static int open_target(struct cb_cache_out *x, const struct cb_cache_spec *spec, struct cb_error *err)
+{
+    struct target *t = &x->v[x->n];
+    struct cb_cache_place_options po = { .spec = spec, .run = x->run, .registry = x->o.env->registry,
+                                         .cancel = x->o.env->cancel, .write = true };
+    int r = check_spec(&x->o, spec, err);
+    if (r == 0)
+        r = check_trust(x->o.o, spec, err);
+    if (r < 0 || spec->type == CB_CACHE_INLINE)
+        return r;
+    x->n++;
+    t->spec = spec;
+    if (spec->key_file && (r = cb_cache_key_read(spec->key_file, true, &t->key, err)) < 0)
+        return cb_error_wrap(err, "--cache-to");
+    return cb_cache_place_open(&po, &t->place, err);
+}
+
 int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out **out, struct cb_error *err)
 {
     CB_AUTO(cb_cache_out_free) struct cb_cache_out *x = CB_NEW(struct cb_cache_out);
@@ -352,17 +392,8 @@ int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out 
     x->o.run = x->run = cb_strdup(o->run);
     x->v = cb_calloc(o->o->n_cache_to + 1, sizeof *x->v);
     pthread_mutex_init(&x->mu, NULL);
-    for (size_t i = 0; r == 0 && i < o->o->n_cache_to; i++) {
-        const struct cb_cache_spec *spec = &o->o->cache_to[i];
-        struct cb_cache_place_options po = { .spec = spec, .run = x->run, .registry = o->env->registry,
-                                             .cancel = o->env->cancel, .write = true };
-        r = check_spec(o, spec, err);
-        if (r < 0 || spec->type == CB_CACHE_INLINE)
-            continue;
-        x->v[x->n].spec = spec;
-        r = cb_cache_place_open(&po, &x->v[x->n].place, err);
-        x->n += r == 0;
-    }
+    for (size_t i = 0; r == 0 && i < o->o->n_cache_to; i++)
+        r = open_target(x, &o->o->cache_to[i], err);
     if (r == 0 && x->n)
         x->pool = cb_pool_new("cache-out", WIDTH);
     *out = r == 0 && x->n ? CB_TAKE(x) : NULL;
@@ -377,6 +408,7 @@ void cb_cache_out_free(struct cb_cache_out *out)
     cb_pool_free(out->pool);
     for (size_t i = 0; i < out->n; i++) {
         cb_cache_place_close(out->v[i].place);
+        cb_cache_key_free(out->v[i].key);
         cb_error_done(&out->v[i].error);
     }
     while (out->jobs) {

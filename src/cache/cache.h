@@ -52,12 +52,23 @@ uint32_t cb_cache_set_layer(struct cb_cache_set *s, const struct cb_cache_layer 
 /* Adds an empty one, valid until the next call. */
 struct cb_cache_step *cb_cache_set_step(struct cb_cache_set *s, const struct cb_digest *key);
 void cb_cache_step_add(struct cb_cache_step *step, uint32_t layer);
-/* Adds a copy of a step of another set, with its layers, unless there is one of that key. */
-void cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from, const struct cb_cache_step *step);
+/* Adds a copy of a step of another set, with its layers. NULL: there is one of that key already. */
+struct cb_cache_step *cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from,
+                                        const struct cb_cache_step *step);
 const struct cb_cache_step *cb_cache_set_find(const struct cb_cache_set *s, const struct cb_digest *key);
 /* Strict (-CB_EVERIFY); members that we do not know are passed over. */
 int cb_cache_set_parse(struct cb_cache_set *out, const char *text, size_t len, struct cb_error *err) CB_WUR;
 void cb_cache_set_print(struct cb_strbuf *out, const struct cb_cache_set *s);
+
+/* ---- signatures ---- */
+struct cb_cache_key;
+/* An ed25519 key in PEM, without passphrase: a private one to sign, a public one to verify. -CB_EUSAGE. */
+int cb_cache_key_read(const char *path, bool secret, struct cb_cache_key **out, struct cb_error *err) CB_WUR;
+void cb_cache_key_free(struct cb_cache_key *k);
+CB_DEFINE_CLEANUP(struct cb_cache_key *, cb_cache_key_free)
+int cb_cache_sign(const struct cb_cache_key *k, const struct cb_cache_set *set, struct cb_cache_step *step,
+                  struct cb_error *err) CB_WUR;
+bool cb_cache_verify(const struct cb_cache_key *k, const struct cb_cache_set *set, const struct cb_cache_step *step);
 
 /* ---- artifacts: OCI manifests that hold records and the blobs which these name ---- */
 struct cb_cache_artifact {
@@ -163,8 +174,9 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
 void cb_cache_source_close(struct cb_cache_source *s);
 CB_DEFINE_CLEANUP(struct cb_cache_source *, cb_cache_source_close)
 struct cb_cache_place *cb_cache_source_place(const struct cb_cache_source *s);
-/* Asks for records, all at once: the run index, then what it does not have, then whether the blobs are there. What
- * cannot be read is a warning, and the whole place from then on where it does not answer. */
+/* Asks for records, all at once: the run index, then what it does not have, then whether the blobs are there. Where the
+ * spec has a verify-key, only what that signed counts. What cannot be read is a warning, and the whole place from then
+ * on where it does not answer. */
 void cb_cache_source_fetch(struct cb_cache_source *s, const struct cb_digest *keys, size_t n);
 /* What is known by now; NULL: nothing. Valid until close. */
 struct cb_cache_found {

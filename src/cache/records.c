@@ -82,10 +82,11 @@ const struct cb_cache_step *cb_cache_set_find(const struct cb_cache_set *s, cons
     return NULL;
 }
 
-void cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from, const struct cb_cache_step *step)
+struct cb_cache_step *cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from,
+                                        const struct cb_cache_step *step)
 {
     if (cb_cache_set_find(to, &step->key))
-        return;
+        return NULL;
     struct cb_cache_step *s = cb_cache_set_step(to, &step->key);
     uint32_t *layers = cb_calloc(step->n_layers + 1, sizeof *layers);
     for (size_t i = 0; i < step->n_layers; i++)
@@ -93,6 +94,7 @@ void cb_cache_set_copy(struct cb_cache_set *to, const struct cb_cache_set *from,
     *s = *step;
     s->note = cb_strdup_or_null(step->note);
     s->layers = layers;
+    return s;
 }
 
 /* ---- printing ---- */

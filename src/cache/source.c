@@ -24,7 +24,9 @@ struct kept {
 struct cb_cache_source {
     struct cb_cache_source_options o;
     struct cb_cache_place *place;
+    struct cb_cache_key *key;   /* or NULL */
     pthread_mutex_t mu;
+    size_t strange;             /* records without a signature of the key, that nobody was told of yet */
     struct kept *kept;
     struct cb_hashmap *entries; /* key → entry */
     struct cb_hashmap *blobs;   /* digest → the place: it is there */
@@ -88,6 +90,10 @@ static void take_step(struct cb_cache_source *s, const struct cb_cache_set *set,
     char hex[CB_DIGEST_TEXT_MAX];
     if (step->created < s->o.newer_than || entry_of(s, &step->key))
         return;
+    if (s->key && !cb_cache_verify(s->key, set, step)) {
+        s->strange++;
+        return;
+    }
     struct entry *e = CB_NEW(struct entry);
     e->found = (struct cb_cache_found){ set, step };
     cb_hashmap_put(s->entries, key_text(&step->key, hex), e);
@@ -367,6 +373,13 @@ void cb_cache_source_fetch(struct cb_cache_source *s, const struct cb_digest *ke
         ask_blobs(s, keys, n);
     for (size_t i = 0; i < n; i++)
         judge(s, &keys[i]);
+    pthread_mutex_lock(&s->mu);
+    bool strange = s->strange > 0;
+    s->strange = 0;
+    pthread_mutex_unlock(&s->mu);
+    if (strange)
+        cb_progress_note(s->o.progress, true, "warning: records in %s that %s did not sign are not used",
+                         s->place->text, s->o.place.spec->key_file);
 }
 
 bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key, struct cb_cache_found *out)
@@ -393,12 +406,17 @@ bool cb_cache_source_knows(struct cb_cache_source *s, const struct cb_digest *ke
 int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cache_source **out, struct cb_error *err)
 {
     struct cb_cache_place *place = NULL;
-    int r = cb_cache_place_open(&o->place, &place, err);
+    CB_AUTO(cb_cache_key_free) struct cb_cache_key *key = NULL;
+    int r = o->place.spec->key_file ? cb_cache_key_read(o->place.spec->key_file, false, &key, err) : 0;
+    if (r < 0)
+        return cb_error_wrap(err, "--cache-from");
+    r = cb_cache_place_open(&o->place, &place, err);
     if (r < 0)
         return r;
     struct cb_cache_source *s = CB_NEW(struct cb_cache_source);
     s->o = *o;
     s->place = place;
+    s->key = CB_TAKE(key);
     s->entries = cb_hashmap_new();
     s->blobs = cb_hashmap_new();
     pthread_mutex_init(&s->mu, NULL);
@@ -424,6 +442,7 @@ void cb_cache_source_close(struct cb_cache_source *s)
     cb_hashmap_free(s->entries);
     cb_hashmap_free(s->blobs);
     cb_cache_place_close(s->place);
+    cb_cache_key_free(s->key);
     pthread_mutex_destroy(&s->mu);
     free(s);
 }

@@ -7,9 +7,10 @@
 #define AT(field) offsetof(struct cache_options, field)
 const struct cb_opt cache_opts[] = {
     { "cache-from", 0, CB_OPT_LIST, AT(from), "SPEC",
-      "read it: REPOSITORY, IMAGE, type=registry,ref=…, type=local,src=DIR", NULL },
+      "read it: REPOSITORY, IMAGE, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL },
     { "cache-to", 0, CB_OPT_LIST, AT(to), "SPEC",
-      "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR[,mode=max]; type=inline", NULL },
+      "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR, type=inline; [,mode=max][,sign-key=FILE]",
+      NULL },
     { "cache-ttl", 0, CB_OPT_STRING, AT(ttl), "DURATION", "what is recorded longer ago does not count (168h)", NULL },
     CB_OPT_END,
 };

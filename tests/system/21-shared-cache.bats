@@ -643,3 +643,59 @@ END
     cbpush cache prune --older-than 1h --insecure-registry "$reg" "$cache"
     assert_equal "$(tags)" image
 }
+
+@test "with a key only what it signed counts" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+    echo a >ctx/a
+    local n
+    for n in 1 2; do
+        rig_openssl genpkey -algorithm ed25519 -out "key$n"
+        rig_openssl pkey -in "key$n" -pubout -out "pub$n"
+    done
+    local from=type=registry,ref=$cache to=type=registry,ref=$cache
+    machine one
+    quick --cache-to "$to,sign-key=key1"
+    machine two
+    built --cache-from "$from,verify-key=pub1"
+    assert_cached 2 2
+    machine three
+    built --cache-from "$from,verify-key=pub2"
+    assert_cached 0 2
+    assert_contains "$log" 'pub2 did not sign'
+    machine four
+    quick --cache-from "$from"
+    assert_cached 2 2
+    # What somebody else has written does not count, whatever is in it, nor is it signed.
+    machine five
+    target=$reg/test/other:1 quick --cache-to "$to-unsigned"
+    machine six
+    quick --cache-from "$from-unsigned,verify-key=pub1"
+    assert_cached 0 2
+    refused 2 --cache-from "$from-unsigned" --cache-to "$to,sign-key=key1"
+    # A record that was changed by hand: other layers.
+    local key
+    for key in $(keys); do
+        registry_skopeo reg inspect --raw "docker://$cache:$key" >step.json
+        jq -r .config.data step.json | base64 -d | jq -c '.layers[-1].size += 1' | tr -d '\n' >records
+        jq -c --arg data "$(base64 -w 0 records)" --arg digest "sha256:$(sha256sum records | cut -d ' ' -f 1)" \
+            --argjson size "$(stat -c %s records)" '.config |= (.data = $data | .digest = $digest | .size = $size)' \
+            step.json >changed.json
+        local where
+        where=$(registry_curl reg "/v2/$cache_repo/blobs/uploads/" -X POST -D - -o /dev/null | tr -d '\r' |
+            sed -n 's/^Location: [a-z]*:..[^\/]*//p')
+        registry_curl reg "$where&digest=sha256:$(sha256sum records | cut -d ' ' -f 1)" -X PUT --data-binary @records \
+            -H 'Content-Type: application/octet-stream'
+        put_manifest "$key" changed.json
+    done
+    cbpush delete --insecure-registry "$reg" "$cache:$(run_tag)"
+    machine seven
+    quick --cache-from "$from,verify-key=pub1"
+    assert_cached 0 2
+    assert_contains "$log" 'pub1 did not sign'
+    refused 2 --cache-to "$to,sign-key=pub1"
+    refused 2 --cache-from "$from,verify-key=nowhere"
+}
