@@ -13,9 +13,9 @@
 
 struct executor_options {
     struct build_options b;
-    const char *context, *sub_path, *tar_path, *oci_path, *platform, *cache, *verbosity;
+    const char *context, *sub_path, *tar_path, *oci_path, *platform, *cache, *cache_repo, *verbosity;
     struct cb_strvec destinations, mirrors, maps, not_yet;
-    bool no_push, insecure, insecure_pull, skip_tls_verify, skip_tls_verify_pull, reproducible, single;
+    bool no_push, no_push_cache, insecure, insecure_pull, skip_tls_verify, skip_tls_verify_pull, reproducible, single;
 };
 
 #define AT(field) offsetof(struct executor_options, field)
@@ -36,7 +36,11 @@ static const struct cb_opt options[] = {
     { "annotation", 0, CB_OPT_LIST, AT(b.annotations), "K=V", "annotation of the manifest", NULL },
     { "custom-platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "platform of the result", NULL },
     { "customPlatform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", NULL, NULL },
-    { "cache", 0, CB_OPT_MAYBE, AT(cache), "false", "a shared cache is not there yet: false is accepted", NULL },
+    { "cache", 0, CB_OPT_MAYBE, AT(cache), "BOOL", "read and write a cache that machines share (false)", NULL },
+    { "cache-repo", 0, CB_OPT_STRING, AT(cache_repo), "REPO", "that one: REPO or oci:DIR (DESTINATION/cache)", NULL },
+    { "cache-ttl", 0, CB_OPT_STRING, AT(b.cache.ttl), "DURATION", "what is recorded longer ago does not count (336h)",
+      NULL },
+    { "no-push-cache", 0, CB_OPT_FLAG, AT(no_push_cache), NULL, "only read it", NULL },
     { "single-snapshot", 0, CB_OPT_FLAG, AT(single), NULL, "one layer on top of the parent's", NULL },
     { "reproducible", 0, CB_OPT_FLAG, AT(reproducible), NULL, "as SOURCE_DATE_EPOCH=0", NULL },
     { "compression", 0, CB_OPT_STRING, AT(b.image.compression), "FORMAT", "gzip (default) or zstd", NULL },
@@ -67,7 +71,6 @@ static const struct cb_opt options[] = {
     IGNORED("cache-copy-layers", NULL),
     IGNORED("cache-dir", "DIR"),
     IGNORED("cache-run-layers", NULL),
-    IGNORED("cache-ttl", "DURATION"),
     IGNORED("cleanup", NULL),
     IGNORED("compressed-caching", NULL),
     IGNORED("force", NULL),
@@ -77,7 +80,6 @@ static const struct cb_opt options[] = {
     IGNORED("kaniko-dir", "DIR"),
     IGNORED("log-format", "FORMAT"),
     IGNORED("log-timestamp", NULL),
-    IGNORED("no-push-cache", NULL),
     IGNORED("pre-cleanup", NULL),
     IGNORED("preserve-context", NULL),
     IGNORED("skip-push-permission-check", NULL),
@@ -85,7 +87,6 @@ static const struct cb_opt options[] = {
     IGNORED("snapshot-mode", "MODE"),
     IGNORED("snapshotMode", "MODE"),
     IGNORED("use-new-run", NULL),
-    NOT_YET("cache-repo", "REPO"),
     NOT_YET("credential-helpers", "LIST"),
     NOT_YET("git", "OPTIONS"),
     NOT_YET("materialize", NULL),
@@ -106,10 +107,6 @@ static void executor_done(struct executor_options *x)
 
 static int check(const struct executor_options *x, struct cb_error *err)
 {
-    bool cached = x->cache && strcmp(x->cache, "false") && strcmp(x->cache, "0");
-    if (cached)
-        return cb_error_set(err, CB_EUSAGE, "--cache: this version has no shared build cache yet: leave it out, or say "
-                                            "--cache=false");
     if (x->not_yet.n)
         return cb_error_set(err, CB_EUSAGE, "--%s: this version does not do that yet", x->not_yet.v[0]);
     if (!x->no_push && !x->destinations.n)
@@ -196,6 +193,30 @@ static void take_outputs(const struct executor_options *x, struct build_options 
     b->push = x->no_push ? NULL : "true";
 }
 
+/* As Kaniko's: all stages, and a cache that cannot be written is a warning. */
+static int take_cache(const struct executor_options *x, struct build_options *b, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    bool cached = x->cache && strcmp(x->cache, "false") && strcmp(x->cache, "0");
+    bool dir = x->cache_repo && cb_starts_with(x->cache_repo, "oci:");
+    if (!cached) {
+        b->cache.ttl = NULL;
+        return 0;
+    }
+    if (!b->cache.ttl)
+        b->cache.ttl = "336h";
+    if (!x->cache_repo && !x->destinations.n)
+        return cb_error_set(err, CB_EUSAGE, "--cache needs a --cache-repo where there is no --destination");
+    if (!x->cache_repo && cb_reference_parse(&ref, x->destinations.v[0], err) < 0)
+        return cb_error_wrap(err, "--destination");
+    cb_autofree char *repo = x->cache_repo ? cb_strdup(x->cache_repo) : cb_asprintf("%s/%s/cache", ref.host, ref.repo);
+    cb_strvec_pushf(&b->cache.from, dir ? "type=local,\"src=%s\"" : "type=registry,\"ref=%s\"", dir ? repo + 4 : repo);
+    if (!x->no_push_cache)
+        cb_strvec_pushf(&b->cache.to, "type=%s,\"%s=%s\",mode=max,ignore-error=true", dir ? "local" : "registry",
+                        dir ? "dest" : "ref", dir ? repo + 4 : repo);
+    return 0;
+}
+
 static int take_verbosity(const struct executor_options *x, struct cb_common *c, struct cb_error *err)
 {
     static const struct { const char *level; bool debug, quiet; } levels[] = {
@@ -229,6 +250,9 @@ static int take(struct executor_options *x, struct build_input *in, struct cb_er
     if (r < 0)
         return r;
     take_outputs(x, b);
+    r = take_cache(x, b, err);
+    if (r < 0)
+        return r;
     if (x->platform)
         cb_strvec_push(&b->platforms, x->platform);
     b->image.squash = x->single;
