@@ -2,7 +2,9 @@
 #include "store_fixture.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* ---- opening ---- */
@@ -342,6 +344,25 @@ static void full_disk_names_the_path(void **state)
     assert_int_equal(st, 0);
 }
 
+static void what_is_there_is_not_written_again(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit was, none;
+    put_text(f, "there");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    none = was;
+    none.rlim_cur = 0;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    int again = cb_store_blob_put(f->s, "there", 5, NULL, NULL);
+    int other = cb_store_blob_put(f->s, "other", 5, NULL, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    assert_int_equal(again, 0);
+    assert_true(other < 0);
+    ok(cb_store_blob_put(f->s, "", 0, NULL, &f->err));
+    ok(cb_store_blob_put(f->s, "", 0, NULL, &f->err));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -362,6 +383,7 @@ int main(void)
         T(links_in_place_of_blobs_are_not_followed),
         T(big_blob),
         T(full_disk_names_the_path),
+        T(what_is_there_is_not_written_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
