@@ -18,14 +18,23 @@ static void expect(const struct cb_vertex *v, unsigned needs)
         cb_slot_expect(v->state->layers[k], needs);
 }
 
-/* A RUN that will be executed needs the trees of what is there below it. */
+static void warm_up(CB_UNUSED void *arg)
+{
+    cb_exec_warm_up();
+}
+
+/* A RUN that will be executed needs the trees of what is there below it. What every RUN needs is made meanwhile. */
 static void expect_trees(const struct cb_solver *s)
 {
     const struct cb_vertex *last = NULL;
+    bool any = false;
     for (size_t i = 0; i < s->plan->n; i++) {
         const struct cb_vertex *v = s->plan->vertices[i];
         if (v->kind != CB_VERTEX_RUN || !v->state->needed || v->state->done)
             continue;
+        if (!any)
+            cb_pool_submit(s->env->cpu, warm_up, NULL);
+        any = true;
         const struct cb_vertex *below = known_below(v->base);
         if (below != last)
             expect(below, CB_NEED_TREE);

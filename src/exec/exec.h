@@ -150,6 +150,9 @@ struct cb_exec_spec {
  * are reported as a status, failures of the sandbox itself as an error with the remedy. Mount points that had to be
  * made are gone from upper. */
 int cb_exec_run(const struct cb_exec_spec *spec, int *status, struct cb_error *err) CB_WUR;
+/* Makes what the first run would have to make first (the list of system calls, which takes longer than a step), for
+ * who has a thread to spare until then. */
+void cb_exec_warm_up(void);
 
 /* ---- ssh ---- */
 /* A socket for a step that leads to an ssh agent of the user's; several connections at once. What comes through lists

@@ -128,6 +128,33 @@ class FlaskColdTwo(FlaskCold):
     parent_registry = "hub"
 
 
+class ContextSame(Case):
+    """Small files of different content, in directories of a hundred."""
+
+    key = "context-same"
+    title = "unchanged rebuild and push, a context of 100,000 files"
+    aim = 10
+    rebuild = True
+    directories = 1000
+
+    def setup(self):
+        write(f"{self.context}/Dockerfile", "FROM scratch\nCOPY . /src/\n")
+        write(f"{self.context}/.dockerignore", "**/*.o\n.git\n**/__pycache__\n")
+        for d in range(self.directories):
+            where = f"{self.context}/part{d // 50:02}/module{d % 50:02}"
+            os.makedirs(where)
+            for i in range(100):
+                with open(f"{where}/file{i:03}.c", "w", encoding="utf-8") as f:
+                    f.write(f"/* {d} {i} */\n" + "int x;\n" * 60)
+
+    def target(self, tool, turn):
+        return super().target(tool, "all")
+
+    def before(self, tool, turn):
+        if turn == 0:
+            tool.build(self.context, self.target(tool, turn))
+
+
 class FiftyRuns(Case):
     key = "fifty-runs"
     title = "fifty times RUN true on busybox, no cache, parent there, no push"
@@ -202,4 +229,4 @@ RUN i=0; while [ $i -lt {self.blocks} ]; do cat /block; echo $i; i=$((i+1)); don
             f.write(self.block())
 
 
-ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, FiftyRuns, BigLayer, MemoryCopy, MemoryRun)
+ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, MemoryCopy, MemoryRun)
