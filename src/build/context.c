@@ -62,7 +62,7 @@ struct source {
     struct cb_context *c;
     struct cb_selection *out;
     const struct cb_filter *filter;
-    const struct cb_cancel *cancel;
+    const struct cb_build_env *env;
     const char *text;
     const char *below;             /* --parents, or NULL */
     bool wildcard;
@@ -75,7 +75,8 @@ static int select_match(const struct source *s, const char *path, struct cb_erro
     int r = cb_context_real(s->c->fd, path, &real);
     if (r < 0)
         return cb_error_sys(err, CB_ECONF, -r, "%s", path);
-    struct cb_context_walk w = { .c = s->c, .filter = s->filter, .cancel = s->cancel };
+    struct cb_context_walk w = { .c = s->c, .filter = s->filter, .cancel = s->env->cancel,
+                                 .cpu = s->env->cpu };
     w.match = cb_selection_add(s->out, cb_path_base(path), false, s->wildcard);
     r = cb_context_walk(&w, real.buf, err);
     /* Left out, and nothing came of the hope that something below is not. */
@@ -124,7 +125,7 @@ int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const s
     int r = 0;
     for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
         struct cb_filter filter cb_cleanup_filter = { 0 };
-        struct source s = { .c = c, .out = out, .filter = &filter, .cancel = env->cancel, .text = op->sources.v[i],
+        struct source s = { .c = c, .out = out, .filter = &filter, .env = env, .text = op->sources.v[i],
                             .below = cb_copy_below(op, i) };
         r = cb_filter_open(&filter, op, s.below, err);
         if (r == 0)
@@ -138,7 +139,7 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
                            struct cb_selection *out, struct cb_error *err)
 {
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct source s = { .c = c, .out = out, .cancel = env->cancel, .text = path };
+    struct source s = { .c = c, .out = out, .env = env, .text = path };
     struct stat st;
     int r = cb_context_real(c->fd, path, &real);
     if (r == 0)

@@ -21,6 +21,7 @@ struct cb_context_walk {
     struct cb_context *c;
     const struct cb_filter *filter;
     const struct cb_cancel *cancel;
+    struct cb_pool *cpu;           /* helps with large trees; or NULL */
     struct cb_match *match;
 };
 int cb_context_walk(const struct cb_context_walk *w, const char *path, struct cb_error *err) CB_WUR;

@@ -11,11 +11,9 @@
 #include "util/hashmap.h"
 #include "util/limits.h"
 #include "util/path.h"
+#include "util/thread.h"
 
-struct walk {
-    const struct cb_context_walk *o;
-    struct cb_hashmap *inodes;    /* "dev:ino" → index + 1 of the first item, of files with several links */
-};
+#define CB_WALK_MANY 4 /* directories in waiting for which another thread is worth its start */
 
 /* A file: its directory and name there, its path in the context and below the match. */
 struct place {
@@ -23,6 +21,51 @@ struct place {
     const char *name, *path, *rel;
     struct stat st;
 };
+
+/* A directory, and what was found in it, in order. They are read in any order, by several threads: an unchanged build
+ * does little else. */
+struct node {
+    struct node *next;             /* to be read */
+    struct cb_item item;           /* the directory itself */
+    bool conditional;              /* is meant only if something below it is */
+    bool partial, foreign;         /* as in struct cb_match */
+    unsigned depth;
+    struct found *v;
+    size_t n, cap;
+};
+struct found {
+    struct node *dir;              /* or, where NULL: */
+    struct cb_item item;
+    bool linked;                   /* has other names: */
+    dev_t dev;
+    ino_t ino;
+};
+
+struct walk {
+    const struct cb_context_walk *o;
+    struct cb_hashmap *inodes;     /* "dev:ino" → index + 1 of the first item, of files with several links */
+    pthread_mutex_t mu;            /* of what follows */
+    pthread_cond_t cond;
+    struct node *todo;
+    size_t n_todo, open;           /* waiting; waiting or being read */
+    unsigned helpers, max_helpers;
+    struct cb_error error;
+};
+
+static void node_free(struct node *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->v[i].dir)
+            node_free(d->v[i].dir);
+        else
+            cb_item_done(&d->v[i].item);
+    }
+    cb_item_done(&d->item);
+    free(d->v);
+    free(d);
+}
+
+/* ---- one file ---- */
 
 static int fill_entry(struct cb_entry *e, const struct place *at, struct cb_error *err)
 {
@@ -48,29 +91,10 @@ static int fill_entry(struct cb_entry *e, const struct place *at, struct cb_erro
     return 0;
 }
 
-/* A second name of a file that is in the match already becomes a hard link to the first. */
-static void link_to_first(struct walk *w, const struct stat *st, struct cb_entry *e, size_t *target)
-{
-    char id[64];
-    if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
-        return;
-    snprintf(id, sizeof id, "%llu:%llu", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
-    struct cb_match *m = w->o->match;
-    size_t first = (size_t)(uintptr_t)cb_hashmap_get(w->inodes, id);
-    if (!first) {
-        cb_hashmap_put(w->inodes, id, (void *)(uintptr_t)(m->n + 1));
-        return;
-    }
-    e->type = CB_ENTRY_HARDLINK;
-    e->link = m->items[first - 1].rel;
-    *target = first - 1;
-}
-
-static int add_item(struct walk *w, const struct place *at, struct cb_error *err)
+static int make_item(const struct walk *w, const struct place *at, struct cb_item *it, struct cb_error *err)
 {
     struct cb_entry e;
     char link[CB_MAX_PATH + 1];
-    size_t target = 0;
     int r = fill_entry(&e, at, err);
     if (r < 0)
         return r;
@@ -81,38 +105,72 @@ static int add_item(struct walk *w, const struct place *at, struct cb_error *err
         link[n] = '\0';
         e.link = link;
     }
-    w->o->match->foreign =
-        w->o->match->foreign || at->st.st_uid || at->st.st_gid || S_ISFIFO(at->st.st_mode);
-    link_to_first(w, &at->st, &e, &target);
-    struct cb_item *it = cb_match_add(w->o->match, at->rel, &e);
+    cb_item_init(it, at->rel, &e);
     it->path = cb_strdup(at->path);
     it->context = w->o->c;
-    it->target = target;
     it->is_socket = S_ISSOCK(at->st.st_mode);
     if (it->is_socket)
         cb_digest_of(&it->e.digest, "", 0);
-    else if (e.type == CB_ENTRY_FILE)
-        (void)cb_stat_cache_get(w->o->c->stats, &at->st, &it->e.digest);
     return 0;
 }
 
-static int list_dir(int fd, const char *path, struct cb_strvec *names, struct cb_error *err)
+static bool is_foreign(const struct stat *st)
 {
-    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = own < 0 ? NULL : fdopendir(own);
-    if (!d) {
-        int r = cb_error_sys(err, CB_ELOCAL, errno, "read directory %s", *path ? path : ".");
-        cb_close_p(&own);
-        return r;
+    return st->st_uid || st->st_gid || S_ISFIFO(st->st_mode);
+}
+
+/* ---- one directory ---- */
+
+static void help(void *arg);
+
+static void add_todo(struct walk *w, struct node *d)
+{
+    pthread_mutex_lock(&w->mu);
+    d->next = w->todo;
+    w->todo = d;
+    w->open++;
+    bool more = ++w->n_todo >= CB_WALK_MANY && w->helpers < w->max_helpers;
+    w->helpers += more;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+    if (more)
+        cb_pool_submit(w->o->cpu, help, w);
+}
+
+/* Directories that are left out are entered only where something below them may not be; they are then listed only if
+ * something is. */
+static int add_found(struct walk *w, struct node *d, const struct place *at, size_t *hint, struct cb_error *err)
+{
+    const struct cb_df_ignore *ignore = w->o->c->ignore;
+    bool dir = S_ISDIR(at->st.st_mode);
+    bool ignored = cb_df_ignored(ignore, at->path), filtered = cb_filter_leaves_out(w->o->filter, at->rel);
+    if ((ignored && !(dir && cb_df_ignore_may_reinclude(ignore, at->path))) ||
+        (filtered && !(dir && cb_filter_may_take(w->o->filter, at->rel)))) {
+        d->partial = true;
+        return 0;
     }
-    errno = 0;
-    for (struct dirent *de; (de = readdir(d)); errno = 0)
-        if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
-            cb_strvec_push(names, de->d_name);
-    int bad = errno;
-    closedir(d);
-    cb_strvec_sort(names);
-    return bad ? cb_error_sys(err, CB_ELOCAL, bad, "read directory %s", *path ? path : ".") : 0;
+    struct cb_item item;
+    int r = make_item(w, at, &item, err);
+    if (r < 0)
+        return r;
+    CB_GROW(d->v, d->n, d->cap);
+    struct found *f = &d->v[d->n++];
+    *f = (struct found){ .dir = dir ? CB_NEW(struct node) : NULL };
+    d->partial = d->partial || ignored || filtered || item.is_socket;
+    d->foreign = d->foreign || is_foreign(&at->st);
+    if (!dir) {
+        if (S_ISREG(at->st.st_mode))
+            (void)cb_stat_cache_get(w->o->c->stats, &at->st, hint, &item.e.digest);
+        f->item = item;
+        f->linked = S_ISREG(at->st.st_mode) && at->st.st_nlink > 1;
+        f->dev = at->st.st_dev;
+        f->ino = at->st.st_ino;
+        return 0;
+    }
+    item.on_the_way = filtered;
+    *f->dir = (struct node){ .item = item, .conditional = ignored || filtered, .depth = d->depth + 1 };
+    add_todo(w, f->dir);
+    return 0;
 }
 
 static void join(struct cb_strbuf *out, const char *dir, const char *name)
@@ -125,58 +183,170 @@ static void join(struct cb_strbuf *out, const char *dir, const char *name)
     cb_strbuf_adds(out, name);
 }
 
-static int walk_dir(struct walk *w, int fd, const char *path, const char *rel, unsigned depth, struct cb_error *err);
-
-static int walk_subdir(struct walk *w, const struct place *at, unsigned depth, struct cb_error *err)
+static void closedir_p(DIR **d)
 {
-    cb_autoclose int sub = openat(at->dirfd, at->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (sub < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "open directory %s", at->path);
-    int r = cb_context_xattrs(&w->o->match->items[w->o->match->n - 1], sub, err);
-    return r < 0 ? r : walk_dir(w, sub, at->path, at->rel, depth + 1, err);
+    if (*d)
+        closedir(*d);
 }
 
-/* Directories that are left out are entered only where something below them may not be; they are then listed only if
- * something is. */
-static int walk_child(struct walk *w, const struct place *at, unsigned depth, struct cb_error *err)
+static int list_dir(DIR *dir, const char *shown, struct cb_strvec *names, struct cb_error *err)
 {
-    const struct cb_df_ignore *ignore = w->o->c->ignore;
-    bool dir = S_ISDIR(at->st.st_mode);
-    bool ignored = cb_df_ignored(ignore, at->path), filtered = cb_filter_leaves_out(w->o->filter, at->rel);
-    if ((ignored && !(dir && cb_df_ignore_may_reinclude(ignore, at->path))) ||
-        (filtered && !(dir && cb_filter_may_take(w->o->filter, at->rel)))) {
-        w->o->match->partial = true;
-        return 0;
+    errno = 0;
+    for (struct dirent *de; (de = readdir(dir)); errno = 0)
+        if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
+            cb_strvec_push(names, de->d_name);
+    if (errno)
+        return cb_error_sys(err, CB_ELOCAL, errno, "read directory %s", shown);
+    cb_strvec_sort(names);
+    return 0;
+}
+
+static int read_names(struct walk *w, struct node *d, int dirfd, const struct cb_strvec *names, struct cb_error *err)
+{
+    struct cb_strbuf p cb_cleanup_strbuf = CB_STRBUF_INIT, q cb_cleanup_strbuf = CB_STRBUF_INIT;
+    size_t hint = SIZE_MAX;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < names->n; i++) {
+        join(&p, d->item.path, names->v[i]);
+        join(&q, d->item.rel, names->v[i]);
+        struct place at = { .dirfd = dirfd, .name = names->v[i], .path = p.buf, .rel = q.buf };
+        if (fstatat(dirfd, at.name, &at.st, AT_SYMLINK_NOFOLLOW) < 0)
+            return cb_error_sys(err, CB_ELOCAL, errno, "%s", p.buf);
+        r = add_found(w, d, &at, &hint, err);
     }
-    size_t before = w->o->match->n;
-    w->o->match->partial = w->o->match->partial || ignored || filtered || S_ISSOCK(at->st.st_mode);
-    int r = add_item(w, at, err);
-    if (r < 0 || !dir)
-        return r;
-    w->o->match->items[before].on_the_way = filtered;
-    r = walk_subdir(w, at, depth, err);
-    if (r == 0 && (ignored || filtered) && w->o->match->n == before + 1)
-        cb_match_pop(w->o->match);
     return r;
 }
 
-static int walk_dir(struct walk *w, int fd, const char *path, const char *rel, unsigned depth, struct cb_error *err)
+static int read_node(struct walk *w, struct node *d, struct cb_error *err)
 {
     struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
-    struct cb_strbuf p cb_cleanup_strbuf = CB_STRBUF_INIT, q cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (depth > CB_MAX_TREE_DEPTH)
-        return cb_error_set(err, CB_ECONF, "%s: directories too deep", path);
+    const char *path = d->item.path, *shown = *path ? path : ".";
+    if (d->depth > CB_MAX_TREE_DEPTH)
+        return cb_error_set(err, CB_ECONF, "%s: directories too deep", shown);
     int r = cb_cancel_check(w->o->cancel, err);
-    if (r == 0)
-        r = list_dir(fd, path, &names, err);
-    for (size_t i = 0; r == 0 && i < names.n; i++) {
-        join(&p, path, names.v[i]);
-        join(&q, rel, names.v[i]);
-        struct place at = { .dirfd = fd, .name = names.v[i], .path = p.buf, .rel = q.buf };
-        if (fstatat(fd, at.name, &at.st, AT_SYMLINK_NOFOLLOW) < 0)
-            return cb_error_sys(err, CB_ELOCAL, errno, "%s", p.buf);
-        r = walk_child(w, &at, depth, err);
+    if (r < 0)
+        return r;
+    int fd = cb_path_openat(w->o->c->fd, path, O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, -fd, "open directory %s", shown);
+    CB_CLEANUP(closedir_p) DIR *dir = fdopendir(fd);
+    if (!dir) {
+        r = cb_error_sys(err, CB_ELOCAL, errno, "read directory %s", shown);
+        close(fd);
+        return r;
     }
+    r = cb_context_xattrs(&d->item, fd, err);
+    if (r == 0)
+        r = list_dir(dir, shown, &names, err);
+    return r < 0 ? r : read_names(w, d, fd, &names, err);
+}
+
+/* ---- all of them ---- */
+
+/* Under the lock, which is given up meanwhile. Of several failures the first is told. */
+static void read_next(struct walk *w)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct node *d = w->todo;
+    bool skip = w->error.code != 0;
+    w->todo = d->next;
+    w->n_todo--;
+    pthread_mutex_unlock(&w->mu);
+    int r = skip ? 0 : read_node(w, d, &e);
+    pthread_mutex_lock(&w->mu);
+    if (r < 0 && !w->error.code)
+        cb_error_move(&w->error, &e);
+    if (--w->open == 0)
+        pthread_cond_broadcast(&w->cond);
+}
+
+static void help(void *arg)
+{
+    struct walk *w = arg;
+    pthread_mutex_lock(&w->mu);
+    while (w->todo)
+        read_next(w);
+    if (--w->helpers == 0)
+        pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+}
+
+static int read_all(struct walk *w, struct node *root, struct cb_error *err)
+{
+    add_todo(w, root);
+    pthread_mutex_lock(&w->mu);
+    while (w->open || w->helpers) {
+        if (w->todo)
+            read_next(w);
+        else
+            pthread_cond_wait(&w->cond, &w->mu);
+    }
+    pthread_mutex_unlock(&w->mu);
+    return w->error.code ? cb_error_move(err, &w->error) : 0;
+}
+
+/* ---- into the match ---- */
+
+/* A second name of a file that is in the match already becomes a hard link to the first. */
+static void link_to_first(struct walk *w, struct found *f)
+{
+    struct cb_match *m = w->o->match;
+    char id[64];
+    snprintf(id, sizeof id, "%llu:%llu", (unsigned long long)f->dev, (unsigned long long)f->ino);
+    size_t first = (size_t)(uintptr_t)cb_hashmap_get(w->inodes, id);
+    if (!first) {
+        cb_hashmap_put(w->inodes, id, (void *)(uintptr_t)(m->n + 1));
+        return;
+    }
+    f->item.e.type = CB_ENTRY_HARDLINK;
+    f->item.e.link = cb_strdup(m->items[first - 1].rel);
+    f->item.target = first - 1;
+}
+
+/* Takes what is in d, and frees it. */
+static void take_node(struct walk *w, struct node *d)
+{
+    struct cb_match *m = w->o->match;
+    size_t at = m->n;
+    m->partial = m->partial || d->partial;
+    m->foreign = m->foreign || d->foreign;
+    cb_match_take(m, &d->item);
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->v[i].dir) {
+            take_node(w, d->v[i].dir);
+            continue;
+        }
+        if (d->v[i].linked)
+            link_to_first(w, &d->v[i]);
+        cb_match_take(m, &d->v[i].item);
+    }
+    if (d->conditional && m->n == at + 1)
+        cb_match_pop(m);
+    free(d->v);
+    free(d);
+}
+
+static int walk_root(struct walk *w, const struct place *at, struct cb_error *err)
+{
+    struct cb_item item;
+    size_t hint = SIZE_MAX;
+    int r = make_item(w, at, &item, err);
+    if (r < 0)
+        return r;
+    w->o->match->foreign = w->o->match->foreign || is_foreign(&at->st);
+    if (!S_ISDIR(at->st.st_mode)) {
+        if (S_ISREG(at->st.st_mode))
+            (void)cb_stat_cache_get(w->o->c->stats, &at->st, &hint, &item.e.digest);
+        cb_match_take(w->o->match, &item);
+        return 0;
+    }
+    struct node *root = CB_NEW(struct node);
+    root->item = item;
+    r = read_all(w, root, err);
+    if (r == 0)
+        take_node(w, root);
+    else
+        node_free(root);
     return r;
 }
 
@@ -188,15 +358,13 @@ int cb_context_walk(const struct cb_context_walk *o, const char *path, struct cb
         return cb_error_sys(err, CB_ELOCAL, -fd, "%s", path);
     if (fstat(fd, &at.st) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "%s", path);
-    CB_AUTO(cb_hashmap_free) struct cb_hashmap *inodes = cb_hashmap_new();
-    struct walk w = { .o = o, .inodes = inodes };
     o->match->is_dir = S_ISDIR(at.st.st_mode);
-    int r = add_item(&w, &at, err);
-    if (r < 0 || !o->match->is_dir)
-        return r;
-    cb_autoclose int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "open directory %s", *path ? path : ".");
-    r = cb_context_xattrs(&o->match->items[0], dir, err);
-    return r < 0 ? r : walk_dir(&w, dir, path, "", 0, err);
+    CB_AUTO(cb_hashmap_free) struct cb_hashmap *inodes = cb_hashmap_new();
+    struct walk w = { .o = o, .inodes = inodes, .max_helpers = o->cpu ? cb_pool_threads(o->cpu) - 1 : 0 };
+    pthread_mutex_init(&w.mu, NULL);
+    pthread_cond_init(&w.cond, NULL);
+    int r = walk_root(&w, &at, err);
+    pthread_cond_destroy(&w.cond);
+    pthread_mutex_destroy(&w.mu);
+    return r;
 }

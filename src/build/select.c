@@ -4,7 +4,7 @@
 #include "build/entry_hash.h"
 #include "util/alloc.h"
 
-static void item_done(struct cb_item *it)
+void cb_item_done(struct cb_item *it)
 {
     for (size_t i = 0; i < it->e.n_xattrs; i++) {
         free((void *)(uintptr_t)it->e.xattrs[i].name);
@@ -20,7 +20,7 @@ void cb_selection_pop(struct cb_selection *s)
 {
     struct cb_match *m = &s->v[--s->n];
     for (size_t j = 0; j < m->n; j++)
-        item_done(&m->items[j]);
+        cb_item_done(&m->items[j]);
     free(m->items);
     free(m->name);
 }
@@ -51,16 +51,27 @@ static const struct cb_xattr *copy_xattrs(const struct cb_xattr *from, size_t n)
     return to;
 }
 
-struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e)
+void cb_item_init(struct cb_item *it, const char *rel, const struct cb_entry *e)
 {
-    CB_GROW(m->items, m->n, m->cap);
-    struct cb_item *it = &m->items[m->n++];
     *it = (struct cb_item){ .rel = cb_strdup(rel), .e = *e };
     it->e.path = it->rel;
     it->e.link = cb_strdup_or_null(e->link);
     it->e.xattrs = copy_xattrs(e->xattrs, e->n_xattrs);
     it->e.inline_data = NULL;
-    return it;
+}
+
+void cb_match_take(struct cb_match *m, const struct cb_item *it)
+{
+    CB_GROW(m->items, m->n, m->cap);
+    m->items[m->n++] = *it;
+}
+
+struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e)
+{
+    struct cb_item it;
+    cb_item_init(&it, rel, e);
+    cb_match_take(m, &it);
+    return &m->items[m->n - 1];
 }
 
 void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, size_t n)
@@ -139,5 +150,5 @@ bool cb_filter_may_take(const struct cb_filter *f, const char *rel)
 
 void cb_match_pop(struct cb_match *m)
 {
-    item_done(&m->items[--m->n]);
+    cb_item_done(&m->items[--m->n]);
 }

@@ -92,6 +92,9 @@ size_t cb_copy_plain_prefix(const char *pattern);
 const char *cb_copy_below(const struct cb_copy_op *op, size_t i);
 /* Adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);
+void cb_item_init(struct cb_item *it, const char *rel, const struct cb_entry *e); /* copies */
+void cb_item_done(struct cb_item *it);
+void cb_match_take(struct cb_match *m, const struct cb_item *it); /* what it points to is the match's then */
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e);
 void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, size_t n); /* in place of none */
 void cb_match_pop(struct cb_match *m); /* takes the last item away */

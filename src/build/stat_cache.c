@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/vfs.h>
 
 #include "util/alloc.h"
@@ -34,9 +35,8 @@ struct cb_stat_cache {
     struct cb_strbuf file;
     const struct cb_stat_entry *v; /* in file, by inode */
     size_t n;
+    atomic_bool *used;             /* parallel to v */
     pthread_mutex_t mu;            /* of what follows */
-    bool *used;                    /* parallel to v */
-    size_t next;                   /* where the next one probably is: files come in the order of the last time */
     struct cb_stat_entry *fresh;
     size_t n_fresh, cap_fresh;
 };
@@ -124,29 +124,26 @@ static int cmp_ino(const void *a, const void *b)
 }
 
 /* c->n: none. */
-static size_t find(const struct cb_stat_cache *c, const struct cb_stat_entry *e)
+static size_t find(const struct cb_stat_cache *c, const struct cb_stat_entry *e, size_t hint)
 {
-    if (c->next < c->n && c->v[c->next].ino == e->ino)
-        return c->next;
-    const struct cb_stat_entry *at = c->n ? bsearch(e, c->v, c->n, sizeof *c->v, cmp_ino) : NULL;
+    if (hint < c->n && c->v[hint].ino == e->ino)
+        return hint;
+    const struct cb_stat_entry *at = bsearch(e, c->v, c->n, sizeof *c->v, cmp_ino);
     return at ? (size_t)(at - c->v) : c->n;
 }
 
-bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, struct cb_digest *out)
+bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_digest *out)
 {
     struct cb_stat_entry e;
     if (!c || !c->n || !take_stat(c, st, &e))
         return false;
-    pthread_mutex_lock(&c->mu);
-    size_t i = find(c, &e);
-    bool hit = i < c->n && same(&c->v[i], &e);
-    if (i < c->n)
-        c->next = i + 1;
-    if (hit)
-        c->used[i] = true;
-    pthread_mutex_unlock(&c->mu);
-    if (!hit)
+    size_t i = find(c, &e, *hint);
+    if (i == c->n)
         return false;
+    *hint = i + 1;
+    if (!same(&c->v[i], &e))
+        return false;
+    atomic_store_explicit(&c->used[i], true, memory_order_relaxed);
     *out = (struct cb_digest){ .alg = CB_DIGEST_SHA256 };
     memcpy(out->raw, c->v[i].sum, SUM_LEN);
     return true;

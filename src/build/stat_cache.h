@@ -42,7 +42,8 @@ struct cb_stat_cache *cb_stat_cache_open(struct cb_store *store, int dirfd);
 /* Keeps what is new. */
 void cb_stat_cache_close(struct cb_stat_cache *c);
 /* All of these are thread-safe; c may be NULL. */
-bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, struct cb_digest *out);
+/* hint: a caller's own, SIZE_MAX at first: files mostly come in the order of their inodes. */
+bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_digest *out);
 /* Before reading fd, which is open for nothing but that: whether the digest could be kept. *st: of now. */
 bool cb_stat_cache_watch(const struct cb_stat_cache *c, int fd, struct stat *st);
 /* After reading, where watch gave true; keeps it if fd is still the same. */

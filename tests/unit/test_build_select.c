@@ -496,6 +496,51 @@ static void test_deep(void **state)
     cb_selection_done(&sel);
 }
 
+/* What several threads read comes out as one alone reads it: in order, the first name of a file first. */
+static void many_directories(struct fixture *f)
+{
+    for (int d = 0; d < 60; d++) {
+        char dir[32], path[64], other[64];
+        snprintf(dir, sizeof dir, "d%02d", d);
+        make_dir(f, dir, 0755);
+        for (const char *const *sub = L("in", "skip", "z"); *sub; sub++) {
+            snprintf(path, sizeof path, "%s/%s", dir, *sub);
+            make_dir(f, path, 0755);
+            snprintf(path, sizeof path, "%s/%s/keep", dir, *sub);
+            make_file(f, path, dir);
+        }
+        snprintf(path, sizeof path, "d%02d/z/keep", d);
+        snprintf(other, sizeof other, "d%02d/linked", 59 - d);
+        if (d >= 30)
+            assert_int_equal(linkat(f->fd, path, f->fd, other, 0), 0);
+    }
+}
+
+static void test_threads(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf first cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct query q = { .sources = L("."), .ignore = "**/skip\n!d07/skip/keep\n!d08/skip/none\n" };
+    many_directories(f);
+    for (unsigned threads = 1; threads <= 16; threads++) {
+        struct cb_selection sel = { 0 };
+        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_pool_free(f->cpu);
+        f->env.cpu = f->cpu = cb_pool_new("cpu", threads);
+        assert_int_equal(select_in(f, &q, &sel), 0);
+        selection_text(&text, &sel);
+        cb_selection_done(&sel);
+        if (threads == 1)
+            cb_strbuf_adds(&first, text.buf);
+        else
+            assert_string_equal(text.buf, first.buf);
+    }
+    assert_non_null(strstr(first.buf, "\nd d07/skip 755 0:0\nf d07/skip/keep 644 0:0 3\nd d07/z "));
+    assert_null(strstr(first.buf, "d08/skip"));
+    assert_non_null(strstr(first.buf, "\nf d00/linked 644 0:0 3\n")); /* of d59 */
+    assert_non_null(strstr(first.buf, "\nh d59/z/keep d00/linked\n"));
+}
+
 /* ---- bytes ---- */
 
 static void test_changed_files(void **state)
@@ -589,7 +634,7 @@ int main(void)
         T(test_ignore), T(test_reinclude), T(test_exclude), T(test_parents), T(test_parents_on_the_way),
         T(test_closed_directories_do_not_matter), T(test_links),
         T(test_links_and_wildcards), T(test_links_and_ignore), T(test_outside), T(test_hard_links),
-        T(test_special_files), T(test_xattrs), T(test_deep), T(test_changed_files),
+        T(test_special_files), T(test_xattrs), T(test_deep), T(test_threads), T(test_changed_files),
         T(test_stats_and_many_files), T(test_cancelled),
         T(test_no_context),
     };

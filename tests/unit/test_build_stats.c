@@ -262,6 +262,7 @@ static void changed_while_it_is_read(void **state)
     struct fixture *f = *state;
     struct stat st, now;
     struct cb_digest d = digest_of("aaaa"), got;
+    size_t hint = SIZE_MAX;
     char path[512];
     three_files(f);
     struct cb_context *c = open_context(f, &(struct look){ 0 });
@@ -272,9 +273,9 @@ static void changed_while_it_is_read(void **state)
     cb_stat_cache_put(c->stats, fd, &st, &d);
     cb_context_free(c);
     c = open_context(f, &(struct look){ 0 });
-    assert_false(cb_stat_cache_get(c->stats, &st, &got));
+    assert_false(cb_stat_cache_get(c->stats, &st, &hint, &got));
     assert_int_equal(fstat(fd, &now), 0);
-    assert_false(cb_stat_cache_get(c->stats, &now, &got));
+    assert_false(cb_stat_cache_get(c->stats, &now, &hint, &got));
     cb_context_free(c);
 }
 
@@ -342,9 +343,10 @@ static void file_system_that_is_not_believed(void **state)
     cb_autoclose int fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st = { .st_mode = S_IFREG };
     struct cb_digest d;
+    size_t hint = SIZE_MAX;
     assert_null(cb_stat_cache_open(f->s, fd));
     assert_null(cb_stat_cache_open(NULL, fd));
-    assert_false(cb_stat_cache_get(NULL, &st, &d));
+    assert_false(cb_stat_cache_get(NULL, &st, &hint, &d));
     assert_false(cb_stat_cache_watch(NULL, fd, &st));
     cb_stat_cache_close(NULL);
 }
