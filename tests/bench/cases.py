@@ -5,6 +5,9 @@ import os
 import shutil
 import sys
 
+import tools
+from measure import timed
+
 MIB = 1 << 20
 
 
@@ -170,26 +173,90 @@ class FiftyRuns(Case):
             tool.build(self.context + ".parent", self.target(tool, "parent"), push=False)
 
 
+def mix_of_usr():
+    """The files of /usr in an order that has nothing to do with their kind."""
+    paths = [os.path.join(where, n) for where, _, names in os.walk("/usr") for n in names]
+    for path in sorted(paths, key=lambda p: hashlib.sha256(os.fsencode(p)).digest()):
+        if os.path.isfile(path) and not os.path.islink(path):
+            yield path
+
+
+def take_files(paths, megabytes, directory):
+    """Copies the next files, until there are so many megabytes."""
+    wanted = megabytes * 1000 * 1000
+    while wanted > 0:
+        path = next(paths)
+        wanted -= os.path.getsize(path)
+        to = directory + path
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        shutil.copy2(path, to)
+
+
 class BigLayer(Case):
-    """A mix of real files: those of /usr in an order that has nothing to do with their kind, until there are enough."""
+    """A mix of real files."""
 
     key = "big-layer"
     title = "COPY of real files into one layer and push, empty store"
 
     def setup(self):
-        wanted = self.bench.megabytes * 1000 * 1000
         self.title = f"COPY of {self.bench.megabytes} MB of real files (of /usr) into one layer and push, empty store"
-        paths = [os.path.join(where, n) for where, _, names in os.walk("/usr") for n in names]
-        for path in sorted(paths, key=lambda p: hashlib.sha256(os.fsencode(p)).digest()):
-            if not os.path.isfile(path) or os.path.islink(path):
-                continue
-            if wanted <= 0:
-                break
-            wanted -= os.path.getsize(path)
-            to = f"{self.context}/files{path}"
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            shutil.copy2(path, to)
+        take_files(mix_of_usr(), self.bench.megabytes, f"{self.context}/files")
         write(f"{self.context}/Dockerfile", "FROM scratch\nCOPY files /\n")
+
+
+class CopyOnto(Case):
+    """An app copied onto a large parent of ten layers, which cbpush has pushed: nothing is run. toc: with tables of its
+    layers, by which no byte of them is needed. delay: of a round trip, in ms."""
+
+    key = "copy-onto"
+    title = "COPY of 150 MB onto a parent of 1 GB in ten layers, no RUN, same registry, empty store"
+    aim = 8
+    turns = 3
+    toc, delay = True, 0
+    layers = 10
+    made = set()
+
+    def setup(self):
+        registry = self.bench.registries["mem"]
+        name = "parent" if self.toc else "parent-plain"
+        paths = mix_of_usr()
+        take_files(paths, 150, f"{self.context}/app")
+        parent = f"FROM {self.bench.far('mem', self.delay)}/{name}:1\n"
+        write(f"{self.context}/Dockerfile", parent + "WORKDIR /srv\nCOPY app .\nUSER nobody\n")
+        if name not in self.made:
+            self.push_parent(paths, f"{registry.address}/{name}:1")
+            self.made.add(name)
+
+    def push_parent(self, paths, name):
+        context, tool = f"{self.context}.parent", tools.Cbpush(self.bench.place, self.bench.root)
+        lines = ["FROM scratch"]
+        for i in range(self.layers):
+            take_files(paths, 100, f"{context}/{i}")
+            lines.append(f"COPY {i} /")
+        write(f"{context}/Dockerfile", "\n".join(lines) + "\n")
+        os.makedirs(tool.store, exist_ok=True)
+        tool.wipe()
+        timed([tool.program, "build", "--progress", "plain", f"--toc={str(self.toc).lower()}", "--push", "-t", name,
+               context], tool.log, tool.env)
+        shutil.rmtree(context)
+
+    def target(self, tool, turn):
+        return f"{self.bench.far('mem', self.delay)}/{self.key.replace('@', '-at-')}-{tool.key}-{turn}:1"
+
+    def verify(self, tool, turn):
+        return self.bench.registries["mem"].image_size(self.target(tool, turn))
+
+
+class CopyOntoPlain(CopyOnto):
+    key = "copy-onto-plain"
+    title = "the same onto a parent without tables"
+    aim, toc = None, False
+
+
+class CopyOntoFar(CopyOnto):
+    key = "copy-onto@20"
+    title = "the same, the registry 20 ms away"
+    delay = 20
 
 
 class Memory(Case):
@@ -229,4 +296,5 @@ RUN i=0; while [ $i -lt {self.blocks} ]; do cat /block; echo $i; i=$((i+1)); don
             f.write(self.block())
 
 
-ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, MemoryCopy, MemoryRun)
+ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto, CopyOntoPlain,
+       CopyOntoFar, MemoryCopy, MemoryRun)
