@@ -3,6 +3,7 @@
 /* What the parts of the registry client share. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "oci/json.h"
 #include "registry/registry.h"
@@ -249,6 +250,16 @@ void reg_reply_words(struct cb_http_reply *reply, struct cb_strbuf *out);
 int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const char *fmt, ...) CB_PRINTF(3, 4);
 
 /* ---- push parts ---- */
+/* An upload that the registry has opened. */
+struct push_session {
+    char *url;          /* its newest Location, absolute; NULL: none */
+    uint64_t chunk_min; /* OCI-Chunk-Min-Length, 0: none */
+};
+struct push_spare {
+    struct push_session session;
+    int64_t since; /* monotonic, ns */
+};
+#define PUSH_SPARES 2 /* a layer's and the config's */
 struct push_blob;
 struct cb_push {
     struct cb_registry *r;
@@ -262,6 +273,8 @@ struct cb_push {
     size_t n, cap, open;
     unsigned bodies; /* of blobs that are on their way, and what they come to */
     uint64_t body_bytes;
+    struct push_spare spares[PUSH_SPARES]; /* begun ahead of their blobs */
+    unsigned n_spares, opening;
     bool stop;
     struct cb_error error;
     struct cb_push_result *results;
@@ -276,7 +289,9 @@ struct push_blob {
     int64_t wait_ns;    /* what the registry asked for, before another try */
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done, ended; /* well; anyhow */
-    bool optional, resent;
+    bool optional, fresh, resent;
+    bool looking;      /* beside the upload; under the push's mu */
+    atomic_bool found; /* it was there: what is sent of it is for nothing */
     struct cb_error error;
 };
 /* ---- push.c ---- */
@@ -291,13 +306,13 @@ int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_refe
     CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
-/* An upload that the registry has opened. */
-struct push_session {
-    char *url;          /* its newest Location, absolute; NULL: none */
-    uint64_t chunk_min; /* OCI-Chunk-Min-Length, 0: none */
-};
 /* ---- mount.c: 1 mounted, 0 not; *session is set where an upload was opened instead ---- */
 int push_mount(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
+/* ---- push_ahead.c ---- */
+/* An upload that was begun ahead, if there is one that the registry will still know; waits for what is being begun. */
+void push_spare_take(struct cb_push *p, struct push_session *out);
+/* Gives up those that nobody took, when nothing of the push runs any more. */
+void push_spares_done(struct cb_push *p);
 /* ---- upload.c: session's url may be NULL (taken) ---- */
 int push_upload(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
 /* ---- upload_session.c ---- */

@@ -4,6 +4,7 @@
 
 #define MUCH (UINT64_C(64) << 20)
 #define MAX_LOOKS 3
+#define LOOK_FROM (UINT64_C(1) << 20) /* what is smaller is sent in the time that looking takes */
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
 #define FIRST_LOOK_NS (100 * INT64_C(1000000))
 
@@ -38,6 +39,7 @@ void cb_push_free(struct cb_push *p)
     pthread_mutex_unlock(&p->mu);
     cb_pool_free(p->pool);
     cb_pool_free(p->openers);
+    push_spares_done(p);
     for (size_t i = 0; i < p->n; i++) {
         struct push_blob *b = p->v[i];
         cb_descriptor_done(&b->desc);
@@ -179,9 +181,46 @@ static int mount(struct push_blob *b, struct push_session *session, struct cb_er
     return s;
 }
 
+/* ---- one that was made just now ---- */
+
+static void look_job(void *arg)
+{
+    struct push_blob *b = arg;
+    if (!push_stopped(b->p) && look(b, NULL) == PRESENT)
+        atomic_store(&b->found, true);
+    pthread_mutex_lock(&b->p->mu);
+    b->looking = false;
+    pthread_cond_broadcast(&b->p->cond);
+    pthread_mutex_unlock(&b->p->mu);
+}
+
+/* Looking first would cost a round trip of the time that somebody waits for; where it is there all the same, the upload
+ * is given up in the middle. */
+static int send_fresh(struct push_blob *b, struct push_session *session, struct cb_error *err)
+{
+    struct cb_push *p = b->p;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    push_spare_take(p, session);
+    b->looking = b->desc.size >= LOOK_FROM;
+    if (b->looking)
+        cb_pool_submit(p->openers, look_job, b);
+    b->result.outcome = CB_BLOB_UPLOADED;
+    int s = upload(b, session, &e);
+    pthread_mutex_lock(&p->mu);
+    while (b->looking)
+        pthread_cond_wait(&p->cond, &p->mu);
+    pthread_mutex_unlock(&p->mu);
+    if (s == 0 || !atomic_load(&b->found))
+        return s < 0 ? cb_error_move(err, &e) : 0;
+    b->result.outcome = CB_BLOB_PRESENT;
+    return 0;
+}
+
 static int transfer(struct push_blob *b, struct cb_error *err)
 {
     struct push_session session push_cleanup_session = { 0 };
+    if (b->fresh && !b->done)
+        return send_fresh(b, &session, err);
     bool mount_first = b->p->o.mount_first && !b->done;
     int s = mount_first ? mount(b, &session, err) : present(b, err);
     if (s == 0 && b->resent)
@@ -263,6 +302,7 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_er
     b->open = from->open;
     b->arg = from->arg;
     b->optional = from->optional;
+    b->fresh = from->fresh && from->open && !from->n_origins;
     b->result.digest = from->desc.digest;
     b->result.size = from->desc.size;
     for (size_t i = 0; i < from->n_origins; i++) {

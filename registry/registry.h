@@ -163,6 +163,7 @@ struct cb_push_blob {
     /* NULL where we do not have the bytes. Called in a worker, possibly again for another try. */
     int (*open)(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err);
     void *arg; /* must live until cb_push_free */
+    bool fresh;    /* made just now, so that the target hardly has it: it is sent while one looks */
     bool optional; /* nothing waits for it but cb_push_wait_blob, its failure is none of the push, nor is it a result */
 };
 /* Starts it at once; the same digest added twice is one. Never blocks for long. */
@@ -189,8 +190,11 @@ int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, 
 /* Whether the tag at the target (never at a mirror) is this manifest already: one HEAD. */
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
                         struct cb_error *err) CB_WUR;
-/* Whether we may push there, before there is anything to push: an upload is begun and given up. -CB_EAUTH. */
+/* Whether we may push there, before there is anything to push: an upload is begun, and is the first fresh blob's.
+ * -CB_EAUTH. */
 int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
+/* A fresh blob will come: an upload is begun for it, unless there are enough. Does not wait. */
+void cb_push_ahead(struct cb_push *p);
 
 /* ---- release.c: tags as one act ---- */
 /* What a tag at the target (never at a mirror) stands for now: one HEAD. */

@@ -16,27 +16,6 @@ int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *o
     return reg_tag_state(p->r, &p->e, tag, out, err);
 }
 
-/* ---- may we? ---- */
-
-int cb_push_check(struct cb_push *p, struct cb_error *err)
-{
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    cb_autofree char *path = cb_asprintf("%s/blobs/uploads/", p->e.repo);
-    struct cb_scope scope = { p->e.repo, "pull,push" };
-    struct reg_request q = { .method = "POST", .path = path, .scopes = &scope, .n_scopes = 1, .repeatable = true };
-    int s = reg_send(p->r, &p->e, &q, &reply, err);
-    if (s < 0)
-        return s;
-    unsigned status = cb_http_status(reply);
-    if (status == 401 || status == 403)
-        return reg_reply_error(reply, err, "push to %s/%s", p->e.host, p->e.repo);
-    /* Anything else is for the upload itself to find out. */
-    cb_autofree char *session = status == 202 ? reg_location(&p->e, reply, NULL) : NULL;
-    if (session)
-        push_session_cancel(p, session);
-    return 0;
-}
-
 /* ---- moving ---- */
 
 /* Whether the reply says that this tag was set: OCI-Tag, once for each or all in one. */

@@ -151,9 +151,10 @@ int push_upload(struct push_blob *b, struct push_session *session, struct cb_err
     do
         s = go(&u, &e);
     while (s == UPLOAD_ON);
-    if (s < 0 && !is_left_behind(&u, &e))
+    bool found = s < 0 && atomic_load(&b->found);
+    if (found || (s < 0 && !is_left_behind(&u, &e)))
         give_up_session(&u);
-    upload_journal_close(&u, s >= 0);
+    upload_journal_close(&u, s >= 0 || found);
     push_session_done(&u.at);
     upload_body_done(&u.body);
     cb_error_done(&u.why);

@@ -117,6 +117,8 @@ static int pull(void *arg, void *buf, size_t n, size_t *got, struct cb_error *er
     *got = 0;
     if (push_stopped(x->b->p))
         return cb_error_set(err, CB_ECANCELED, "stopped");
+    if (atomic_load(&x->b->found))
+        return cb_error_set(err, CB_ELOCAL, "it is there already");
     if (x->pos == x->length)
         return 0;
     int s = read_source(x, buf, n, got, err);

@@ -349,6 +349,7 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     bool squash = b->o->squash || b->o->squash_all;
     if (r == 0 && b->pusher && !*all_hit && !squash) {
         b->solver.on_layer = cb_pusher_layer;
+        b->solver.on_step = cb_pusher_ahead;
         b->solver.on_layer_arg = b->pusher;
     }
     if (r == 0)

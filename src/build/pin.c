@@ -19,6 +19,12 @@ static bool is_pinned(const struct cb_strmap *annotations)
     return cb_toc_pin_read(&pin, annotations);
 }
 
+static void unpin(struct cb_strmap *annotations)
+{
+    (void)cb_strmap_remove(annotations, CB_ANN_TOC_DIGEST);
+    (void)cb_strmap_remove(annotations, CB_ANN_TOC_SIZE);
+}
+
 /* Tables that neither this build nor a record of an earlier one has left in the store are read again. */
 static int need_tables(struct cb_build *b, struct cb_slot *const *v, size_t n, struct cb_error *err)
 {
@@ -41,6 +47,8 @@ int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, s
     bool parents = looks_below(&b->plan.images[index]);
     for (size_t i = 0; !cb_build_docker_types(b) && i < made->n; i++) {
         cb_slot_annotations(made->layers[i], &v[i]);
+        if (b->o->no_tables)
+            unpin(&v[i]);
         if (b->o->no_tables || is_pinned(&v[i]) || (cb_slot_is_parent(made->layers[i]) && !parents))
             continue;
         of[n] = i;

@@ -26,6 +26,7 @@ struct cb_pusher {
     struct cb_cancel *on_refusal;
     struct cb_toc_push *tables;
     bool pins;                        /* manifests will name the tables of new layers */
+    bool builds;                      /* something new is being made */
 };
 
 static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
@@ -158,6 +159,7 @@ int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_err
 {
     struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
     p->on_refusal = cancel;
+    p->builds = true;
     p->checks = cb_pool_new("check", 1);
     cb_pool_submit(p->checks, check_job, p);
     list_tags(p, &rel);
@@ -192,7 +194,7 @@ static int add_to_targets(struct cb_pusher *p, const struct cb_push_blob *b, str
 }
 
 /* layer: where else it can be had; NULL: only in the store. */
-static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const struct cb_descriptor *desc,
+static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const struct cb_descriptor *desc, bool fresh,
                     struct cb_error *err)
 {
     size_t max = layer ? layer->n_origins : 0, n = 0;
@@ -203,7 +205,7 @@ static int add_blob(struct cb_pusher *p, const struct cb_layer *layer, const str
             repos[n++] = layer->origins[i].repo;
         }
     struct cb_push_blob b = { .desc = *desc, .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
-                              .arg = (void *)(uintptr_t)p->env };
+                              .arg = (void *)(uintptr_t)p->env, .fresh = fresh };
     if (cb_store_blob_has(p->env->store, &desc->digest, NULL))
         b.open = open_stored;
     int r = add_to_targets(p, &b, err);
@@ -219,7 +221,7 @@ static int add_slot(struct cb_pusher *p, struct cb_slot *s, const struct cb_laye
     if (e->media_type && cb_mt_is_foreign_layer(e->media_type))
         return 0;
     cb_slot_layer(s, &layer);
-    return add_blob(p, &layer, &desc, err);
+    return add_blob(p, &layer, &desc, cb_slot_is_fresh(s), err);
 }
 
 static void add_table(struct cb_pusher *p, struct cb_slot *s, const struct cb_toc_pin *pin)
@@ -237,6 +239,13 @@ static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
     bool pinned = cb_slot_is_parent(s) ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
     if (p->pins && pinned)
         add_table(p, s, &pin);
+}
+
+void cb_pusher_ahead(void *pusher)
+{
+    struct cb_pusher *p = pusher;
+    for (size_t i = 0; i < p->n; i++)
+        cb_push_ahead(p->targets[i].push);
 }
 
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
@@ -332,7 +341,7 @@ static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, stru
             add_table(p, part->layers[i], &pin);
     }
     for (size_t i = 0; r == 0 && !part->layers && i < part->manifest->n_layers; i++)
-        r = add_blob(p, NULL, &part->manifest->layers[i], err);
+        r = add_blob(p, NULL, &part->manifest->layers[i], false, err);
     return r;
 }
 
@@ -344,7 +353,7 @@ static int add_rest(struct cb_pusher *p, const struct cb_push_set *set, struct c
             continue;
         r = add_layers(p, &set->v[i], err);
         if (r == 0)
-            r = add_blob(p, NULL, &set->v[i].manifest->config, err);
+            r = add_blob(p, NULL, &set->v[i].manifest->config, p->builds, err);
     }
     return r;
 }
@@ -364,16 +373,14 @@ static int put_parts(struct cb_pusher *p, const struct target *t, const struct c
     return r;
 }
 
-static int move_tags(struct cb_pusher *p, const struct cb_descriptor *desc, struct cb_build_result *res,
-                     struct cb_error *err)
+static int move_tags(struct cb_pusher *p, struct cb_release *rel, const struct cb_descriptor *desc,
+                     struct cb_build_result *res, struct cb_error *err)
 {
-    struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    list_tags(p, &rel);
     int r = cb_store_blob_get(p->env->store, &desc->digest, CB_MAX_MANIFEST, &body, err);
     if (r == 0)
-        r = cb_release_run(&rel, &(struct cb_tag_manifest){ desc, { body.buf, body.len } }, err);
-    cb_release_report(&rel, r < 0, res);
+        r = cb_release_run(rel, &(struct cb_tag_manifest){ desc, { body.buf, body.len } }, err);
+    cb_release_report(rel, r < 0, res);
     return r;
 }
 
@@ -394,28 +401,49 @@ static void keep_tables(void *arg)
                                  x->p->targets[i].step);
 }
 
-/* Beside the manifests and tags, which do not wait for it. */
-static struct cb_pool *begin_beside(struct beside *x)
+static void look_ahead(void *arg)
 {
+    cb_release_look_ahead(arg);
+}
+
+/* Every blob, everywhere; meanwhile one looks at the tag. */
+static int send_blobs(struct cb_pusher *p, const struct cb_push_set *set, struct cb_release *rel, struct cb_error *err)
+{
+    int r = add_rest(p, set, err);
+    struct cb_pool *pool = cb_pool_new("look", 1);
+    if (r == 0)
+        cb_pool_submit(pool, look_ahead, rel);
+    for (size_t i = 0; r == 0 && i < p->n; i++)
+        r = cb_push_wait(p->targets[i].push, err);
+    cb_pool_free(pool);
+    return r;
+}
+
+/* Manifests, then tags. What keeps the tables goes beside them, and they do not wait for it. */
+static int send_manifests(struct cb_pusher *p, const struct cb_push_set *set, struct cb_release *rel,
+                          struct cb_build_result *res, struct cb_error *err)
+{
+    struct beside x = { p, set };
     struct cb_pool *pool = cb_pool_new("beside", 1);
-    cb_pool_submit(pool, keep_tables, x);
-    return pool;
+    int r = 0;
+    cb_pool_submit(pool, keep_tables, &x);
+    for (size_t i = 0; r == 0 && i < p->n; i++)
+        r = put_parts(p, &p->targets[i], set, err);
+    if (r == 0)
+        r = move_tags(p, rel, set->v[set->n - 1].desc, res, err);
+    cb_pool_free(pool);
+    return r;
 }
 
 /* All blobs and manifests everywhere, then the tags: none moves before everything under it is known to be there. */
 static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                     struct cb_error *err)
 {
-    int r = add_rest(p, set, err);
-    for (size_t i = 0; r == 0 && i < p->n; i++)
-        r = cb_push_wait(p->targets[i].push, err);
-    struct beside x = { p, set };
-    struct cb_pool *beside = r == 0 ? begin_beside(&x) : NULL;
-    for (size_t i = 0; r == 0 && i < p->n; i++)
-        r = put_parts(p, &p->targets[i], set, err);
+    struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
+    list_tags(p, &rel);
+    int r = send_blobs(p, set, &rel, err);
     if (r == 0)
-        r = move_tags(p, set->v[set->n - 1].desc, res, err);
-    cb_pool_free(beside);
+        r = send_manifests(p, set, &rel, res, err);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         report_blobs(&p->targets[i], res);
         r = remember_origins(p, &p->targets[i], set, err);

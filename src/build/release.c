@@ -131,6 +131,17 @@ static bool has_expectations(const struct cb_release *r)
     return r->policy->expect_old && r->policy->expect_old->n > 0;
 }
 
+void cb_release_look_ahead(struct cb_release *r)
+{
+    r->looked = r->n == 1 && !r->policy->immutable && !has_expectations(r) && look(r, NULL) == 0;
+}
+
+/* What would spare us the move is looked at again. */
+static bool knows(const struct cb_release *r, const struct cb_digest *digest)
+{
+    return r->looked && !(r->v[0].old.there && cb_digest_eq(&r->v[0].old.digest, digest));
+}
+
 /* A tag that is there is no failure yet with --immutable: what is built may be what it stands for. */
 int cb_release_check(struct cb_release *r, struct cb_error *err)
 {
@@ -259,7 +270,7 @@ int cb_release_run(struct cb_release *r, const struct cb_tag_manifest *m, struct
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int s = put_everywhere(r, m, &e);
-    if (s == 0)
+    if (s == 0 && !knows(r, &m->desc->digest))
         s = look(r, &e);
     if (s == 0)
         s = check(r, &m->desc->digest, &e);

@@ -238,6 +238,7 @@ struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, 
     pthread_mutex_lock(&t->mu);
     struct cb_slot *s = find_or_new(t, &layer->diff_id);
     pthread_mutex_lock(&s->mu);
+    s->fresh = s->layer.n_encodings == 0;
     learn(s, layer);
     if (!s->toc && toc)
         s->toc = cb_toc_ref(toc);
@@ -272,6 +273,7 @@ void cb_slot_complete(struct cb_slot *s, const struct cb_layer *layer, struct cb
     } else if (layer) {
         cb_layer_copy(&s->layer, layer);
         s->toc = cb_toc_ref(toc);
+        s->fresh = true;
     } else {
         s->empty = true;
     }
@@ -314,6 +316,14 @@ bool cb_slot_is_parent(struct cb_slot *s)
     bool p = s->parent;
     pthread_mutex_unlock(&s->mu);
     return p;
+}
+
+bool cb_slot_is_fresh(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    bool fresh = s->fresh && !s->parent && s->layer.n_origins == 0;
+    pthread_mutex_unlock(&s->mu);
+    return fresh;
 }
 
 void cb_slot_on_ready(struct cb_slot *s, void (*fn)(void *arg, struct cb_slot *s), void *arg)

@@ -50,6 +50,7 @@ void cb_slot_complete(struct cb_slot *s, const struct cb_layer *layer, struct cb
 int cb_slot_wait(struct cb_slot *s, bool *empty, struct cb_error *err) CB_WUR;
 bool cb_slot_is_pending(struct cb_slot *s);
 bool cb_slot_is_parent(struct cb_slot *s);
+bool cb_slot_is_fresh(struct cb_slot *s); /* this build made it, and nobody else is known to have it */
 /* Called with the slot once it is made (at once where it is), from any thread; not called where making it failed. */
 void cb_slot_on_ready(struct cb_slot *s, void (*fn)(void *arg, struct cb_slot *s), void *arg);
 

@@ -38,6 +38,7 @@ struct cb_slot {
     bool publishing;           /* its blob is whole and gets its name; table and tree are there */
     struct cb_error unpublished; /* why it did not */
     bool empty;                /* made, and nothing */
+    bool fresh;                /* made by this build */
     bool parent;               /* of a parent image: identity is its diff id, encoding that of its manifest */
     int failed;
     struct cb_error error;

@@ -114,6 +114,8 @@ static void vertex_job(void *arg)
     struct cb_vertex *v = arg;
     struct cb_solver *s = v->state->solver;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (s->on_step)
+        s->on_step(s->on_layer_arg);
     int r = execute(s, v, &e);
     if (r < 0)
         cb_solver_fail(s, v, &e);

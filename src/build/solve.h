@@ -70,6 +70,7 @@ struct cb_solver {
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
+    void (*on_step)(void *arg); /* a step begins that may make one; may be NULL, and has the same arg */
     struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
     struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
 

@@ -201,7 +201,7 @@ class Run:
         pulled = name.replace(":v1", "@" + self.rig.layout.images[self.cell.image]) if "by" in self.cell.set else name
         words = {"push": ["push", "cell.example/image:" + self.cell.image, name], "pull": ["pull", pulled],
                  "build": ["build", "-t", name, "--push", "--metadata-file", os.path.join(self.dir, "metadata"),
-                           os.path.join(self.dir, "context")],
+                           "--toc=false", os.path.join(self.dir, "context")],
                  "login": ["login", "--username", USER, "--password-stdin", self.address],
                  "ask": self.expand(self.cell.set.get("verb", "")).split()}[self.cell.run]
         progress = [] if self.cell.run in ("login", "ask") else ["--progress", "plain"]

@@ -137,7 +137,7 @@ store_has_no_parent()
 }
 
 @test "--toc=false and Docker's media types: no word of tables, and none is pushed" {
-    onto plain:1 'COPY file /app/'
+    onto parent:1 'COPY file /app/'
     cbpush build --toc=false --push "$reg/test/without:1" ctx 2>build.log
     assert_equal "$(raw_manifest reg test/without 1 | grep -c vnd.cbpush || :)" 0
     assert_equal "$(artifacts reg test/without)" ''
@@ -259,6 +259,50 @@ store_has_no_parent()
     registry_forget reg
     cbpush push "$reg/test/later:1" 2>push.log
     assert_equal "$(raw_manifest reg test/later "$(artifacts reg test/later)" | jq '.layers | length')" 6
+}
+
+# ---- what is sent
+
+# The requests for one repository, from the one that matches on.
+tail_of()
+{
+    registry_requests reg " /v2/$1/.*cbpush/" | sed -n "/$2/,\$p"
+}
+
+@test "a layer that was made just now goes at once: its upload is open, and nobody looks for it first" {
+    local digest tail
+    onto parent:1 'COPY file /app/'
+    cbpush build --toc=false --push "$reg/test/tail:1" ctx 2>build.log
+    digest=$(raw_manifest reg test/tail 1 | jq -r '.layers[-1].digest')
+    tail=$(tail_of test/tail "PUT .*digest=${digest/:/%3A}")
+    assert_contains "$tail" "HEAD /v2/test/tail/blobs/$digest " # that it was kept
+    assert_contains "$(tail -n 1 <<<"$tail")" 'PUT /v2/test/tail/manifests/1 '
+    refute_contains "$tail" POST
+    assert_equal "$(registry_requests reg "HEAD /v2/test/tail/blobs/$digest " | count)" 1
+    # No upload is left open.
+    assert_equal "$(registry_requests reg '"POST /v2/test/tail/.* 202 ' | count)" \
+        "$(registry_requests reg '"(PUT|DELETE) /v2/test/tail/blobs/uploads/.* 20[14] ' | count)"
+}
+
+@test "the parent's layers are mounted before the first byte of a new one is sent" {
+    local log
+    head -c 20000000 /dev/urandom >ctx/large
+    onto parent:1 'COPY large /app/'
+    cbpush build --limit-rate 8M --push "$reg/test/early:1" ctx 2>build.log
+    log=$(registry_requests reg '"(POST /v2/test/early/.*mount=.* 201|PUT /v2/test/early/.* 201) ' | sed 's/ HTTP.*//; s/.*"//')
+    refute_contains "$(sed -n '/digest=/,$p' <<<"$log" | grep -v base%2Fparent || :)" mount
+    assert_equal "$(grep -c 'from=base%2Fparent' <<<"$log")" 10 # and their tables
+}
+
+@test "a large one that is there all the same is not sent to its end" {
+    head -c 20000000 /dev/urandom >ctx/large
+    onto parent:1 'COPY large /app/'
+    cbpush build --push "$reg/test/again:1" ctx 2>build.log
+    registry_forget reg
+    CBPUSH_ROOT=$PWD/second cbpush build --limit-rate 4M --push "$reg/test/again:2" --metadata-file metadata.json ctx 2>build.log
+    assert_equal "$(metadata '[.["cbpush.pushed"][] | select(.size > 10000000).outcome]')" '["present"]'
+    assert_equal "$(digest_of_app reg test/again:1)" "$(digest_of_app reg test/again:2)"
+    assert_equal "$(registry_requests reg '"PUT /v2/test/again/blobs/.* 201 [0-9]+ ' | grep -c "$(metadata -r '.["cbpush.pushed"][] | select(.size > 10000000).digest | sub(":"; "%3A")')" || :)" 0
 }
 
 # ---- what cannot be used

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blobs that a push does not wait for, and those that it sends without looking first. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "push_support.h"
+
+/* ---- what nobody waits for ---- */
+
+static void add_as(struct cb_push *p, struct ours *o, bool optional, bool fresh)
+{
+    struct cb_push_blob b = { .desc = o->d, .open = ours_open, .arg = o, .optional = optional, .fresh = fresh };
+    assert_int_equal(cb_push_add(p, &b, NULL), 0);
+}
+
+static void test_optional(void **state)
+{
+    struct client *c = *state;
+    struct ours lost CB_CLEANUP(ours_done) = { .fail = -CB_ELOCAL }, good CB_CLEANUP(ours_done) = { 0 };
+    struct ours wanted CB_CLEANUP(ours_done) = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    const struct cb_push_result *v;
+    client_open(c, NULL, NULL);
+    ours_make(&lost, 100, 'l');
+    ours_make(&good, 200, 'g');
+    ours_make(&wanted, 300, 'w');
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    add_as(p, &lost, true, false);
+    add_as(p, &good, true, false);
+    assert_int_equal(cb_push_wait_blob(p, &lost.d.digest, &e), -CB_ELOCAL);
+    assert_int_equal(cb_push_wait_blob(p, &good.d.digest, NULL), 0);
+    add_as(p, &wanted, false, false);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    assert_int_equal(cb_push_results(p, &v), 1);
+    assert_true(cb_digest_eq(&v[0].digest, &wanted.d.digest));
+    expect_stored(&c->one, "a/b", &good);
+    /* What turns out to be needed is tried again, and counts. */
+    lost.fail = 0;
+    add_as(p, &lost, false, false);
+    add_as(p, &good, false, false);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    expect_stored(&c->one, "a/b", &lost);
+    assert_int_equal(cb_push_results(p, &v), 3);
+    cb_push_free(CB_TAKE(p));
+}
+
+/* ---- what was made just now ---- */
+
+static void test_fresh(void **state)
+{
+    struct client *c = *state;
+    struct ours small CB_CLEANUP(ours_done) = { 0 }, large CB_CLEANUP(ours_done) = { 0 };
+    client_open(c, NULL, NULL);
+    ours_make(&small, 1000, 's');
+    ours_make(&large, 3u << 20, 'l');
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    assert_int_equal(cb_push_check(p, NULL), 0);
+    cb_push_ahead(p);
+    cb_push_ahead(p); /* one too many */
+    add_as(p, &small, false, true);
+    add_as(p, &large, false, true);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    expect_stored(&c->one, "a/b", &small);
+    expect_stored(&c->one, "a/b", &large);
+    assert_int_equal(fake_count(&c->one, "POST "), 2);
+    assert_int_equal(fake_count(&c->one, "HEAD "), 3); /* the small one after, the large one before and after */
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "DELETE "), 0);
+}
+
+/* An upload that nobody took is given up. */
+static void test_spare(void **state)
+{
+    struct client *c = *state;
+    client_open(c, NULL, NULL);
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    assert_int_equal(cb_push_check(p, NULL), 0);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "POST "), 1);
+    assert_int_equal(fake_count(&c->one, "DELETE "), 1);
+}
+
+static int slow_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
+{
+    (void)s;
+    (void)err;
+    usleep(2000);
+    *got = CB_MIN(n, (size_t)1024);
+    memset(buf, 'x', *got);
+    return 0;
+}
+
+static void slow_close(struct cb_blob_source *s)
+{
+    free(s);
+}
+
+static int slow_open(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
+{
+    static const struct cb_blob_source_ops ops = { slow_read, slow_close };
+    struct cb_blob_source *x = CB_NEW(struct cb_blob_source);
+    (void)arg;
+    (void)d;
+    (void)err;
+    x->ops = &ops;
+    *out = x;
+    return 0;
+}
+
+/* It is there all the same: what is on its way is stopped, and counts as there. */
+static void test_fresh_is_there(void **state)
+{
+    struct client *c = *state;
+    struct ours o CB_CLEANUP(ours_done) = { 0 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    const struct cb_push_result *v;
+    client_open(c, NULL, NULL);
+    ours_make(&o, 40u << 20, 'p');
+    fake_put_blob(&c->one, "a/b", o.body, o.d.size, &d);
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    struct cb_push_blob b = { .desc = o.d, .open = slow_open, .fresh = true };
+    assert_int_equal(cb_push_add(p, &b, NULL), 0);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    assert_int_equal(cb_push_results(p, &v), 1);
+    assert_int_equal(v[0].outcome, CB_BLOB_PRESENT);
+    assert_true(v[0].sent < o.d.size / 2);
+    cb_push_free(CB_TAKE(p));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLIENT_TEST(test_optional), CLIENT_TEST(test_fresh), CLIENT_TEST(test_spare), CLIENT_TEST(test_fresh_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
