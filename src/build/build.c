@@ -15,6 +15,13 @@
 #include "util/path.h"
 #include "util/timeutil.h"
 
+static void why_done(struct cb_build_why *w)
+{
+    char *const all[] = { w->place, w->name, w->step, w->reason, w->input, w->was, w->is };
+    for (size_t i = 0; i < CB_COUNTOF(all); i++)
+        free(all[i]);
+}
+
 void cb_build_result_done(struct cb_build_result *r)
 {
     cb_descriptor_done(&r->desc);
@@ -33,6 +40,9 @@ void cb_build_result_done(struct cb_build_result *r)
         free(r->step_list[i].from);
     }
     free(r->step_list);
+    for (size_t i = 0; i < r->n_why; i++)
+        why_done(&r->why[i]);
+    free(r->why);
     free(r->engine);
     *r = (struct cb_build_result){ 0 };
 }
@@ -278,6 +288,7 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
     struct cb_span span cb_cleanup_span = cb_span_begin("cache", "keys and records");
     cb_step_begin(step);
     int r = cb_solve_prepare(&b->solver, all_hit, err);
+    b->prepared = r == 0;
     show_context(b, step);
     if (r < 0)
         cb_step_error(step, cb_error_text(err));
@@ -536,6 +547,9 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
         r = work(&b, &in, &e);
     if (r < 0)
         cb_cancel_trigger(b.cancel, 0);
+    cb_solve_stop(&b.solver);
+    if (b.prepared)
+        cb_build_explain(&b, in.context.fd, r < 0);
     cb_solve_done(&b.solver);
     if (r < 0) {
         explain_failure(&b, &e);

@@ -142,6 +142,7 @@ struct cb_build_options {
     bool docker_types;                 /* Docker's media types */
     const char *epoch;                 /* "context" or seconds; NULL: SOURCE_DATE_EPOCH of build_args or environment */
     bool no_tables;                    /* manifests of new images do not pin the tables of their layers */
+    bool explain;                      /* the result tells why steps were run */
     bool exact_times;                  /* every time in new layers is the epoch, older ones too */
     bool squash, squash_all;
     const struct cb_strvec *env, *unset_env, *unset_labels; /* of the image, at the very end; or NULL */
@@ -178,6 +179,13 @@ struct cb_build_step {                 /* of the graph */
     int64_t ns;                        /* how long it took; 0 where it was not run */
     char *from;                        /* the shared cache that its layer was found in, or NULL */
 };
+/* Why a step was run, or that a parent is another, compared with the last build of this Dockerfile, context, target. */
+struct cb_build_why {
+    unsigned line;
+    char *place, *name, *step;         /* "Dockerfile:7", "[2/4] COPY a /", "COPY a /" */
+    char *reason;                      /* for people: "a changed (sha256:ab… → sha256:cd…)" */
+    char *input, *was, *is;            /* the first input that differs; each may be NULL: there is none */
+};
 struct cb_build_result {
     struct cb_descriptor desc;         /* what the names stand for: the manifest, or the index of several platforms */
     struct cb_image *images;           /* one a platform, in the order asked for */
@@ -189,6 +197,8 @@ struct cb_build_result {
     unsigned steps, cached;            /* of the graph: all, and those that were not run */
     struct cb_build_step *step_list;
     size_t n_step_list;
+    struct cb_build_why *why;          /* with `explain`; in the order of the lines */
+    size_t n_why;
     char *engine;                      /* what new layers were compressed with, or NULL */
     struct cb_descriptor joined;       /* the index that the join made; media_type NULL: others are waited for */
     bool was_current;                  /* pushed to nobody: every tag had this digest already */

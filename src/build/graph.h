@@ -59,6 +59,7 @@ struct cb_run_op {
     struct cb_strvec
         env; /* image ENV, then in-scope ARGs, then proxy args: what the process gets (PATH always there) */
     struct cb_strvec key_env;    /* the same without predefined proxy args: what goes into the key */
+    struct cb_strvec arg_names;  /* of its variables, those that are ARGs */
     char *cwd;
     char *user;                  /* as USER says; NULL: root */
     enum cb_network network;
@@ -120,6 +121,8 @@ struct cb_vertex {
     struct cb_df_span span;
     char *name;                  /* "[builder 2/4] RUN pip install …" */
     char *note;                  /* the instruction: "RUN pip install …" */
+    char *stage;                 /* whose step it is: name or number; NULL: made for what a name stands for */
+    unsigned position;           /* in its stage, from 1 */
     struct cb_vertex *base;      /* the file system it works on; NULL: empty */
     struct cb_vertex *from;      /* COPY --from, or what a LINK puts on; NULL: the context (or inline files only) */
     bool from_scratch;           /* COPY --from of a stage that is empty */

@@ -26,6 +26,7 @@ struct cb_build {
     struct cb_cache_out *cache_out; /* NULL: nothing is written but to the store */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     int64_t epoch;                 /* s; INT64_MAX: none */
+    bool prepared;                 /* the keys are there */
 };
 
 /* ---- main_context.c ---- */
@@ -75,6 +76,10 @@ void cb_build_inline_cache(const struct cb_build *b, const struct cb_plan_image 
 int cb_build_check_epoch(struct cb_build *b, struct cb_error *err) CB_WUR; /* a number; -CB_EUSAGE */
 int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_df_ignore *ignore,
                            struct cb_error *err) CB_WUR;
+
+/* ---- explain_build.c: what the steps were made from is kept for the next build; with `explain`, res->why. The solver
+ * is prepared, and stopped ---- */
+void cb_build_explain(struct cb_build *b, int context_fd, bool failed);
 
 /* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;

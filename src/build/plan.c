@@ -415,10 +415,12 @@ static void vertex_free(struct cb_vertex *v)
 {
     free(v->name);
     free(v->note);
+    free(v->stage);
     cb_platform_done(&v->platform);
     cb_strvec_done(&v->run.argv);
     cb_strvec_done(&v->run.env);
     cb_strvec_done(&v->run.key_env);
+    cb_strvec_done(&v->run.arg_names);
     free(v->run.cwd);
     free(v->run.user);
     free(v->run.script);

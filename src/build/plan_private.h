@@ -61,6 +61,8 @@ int plan_arg(struct plan_stage *st, const struct cb_df_instruction *i, struct cb
              struct cb_error *err) CB_WUR;
 /* ENV, then ARGs that no ENV shadows; with_proxies adds the predefined proxy arguments that were given. */
 void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strvec *out);
+/* The names of those ARGs. */
+void plan_run_args(const struct plan_stage *st, struct cb_strvec *out);
 /* "|2 A=1 B= " for the history, every ARG in scope, or "". */
 void plan_args_note(const struct plan_stage *st, struct cb_strbuf *out);
 

@@ -55,6 +55,7 @@ static int add_run(struct plan_stage *st, const struct cb_df_instruction *i, con
     }
     plan_run_env(st, true, &v->run.env);
     plan_run_env(st, false, &v->run.key_env);
+    plan_run_args(st, &v->run.arg_names);
     v->run.cwd = cb_strdup(st->config.working_dir && *st->config.working_dir ? st->config.working_dir : "/");
     v->run.user = cb_strdup_or_null(st->config.user);
     r = plan_allowed(st, i, &v->run, err);

@@ -185,6 +185,17 @@ void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strv
         add_proxies(st, out);
 }
 
+void plan_run_args(const struct plan_stage *st, struct cb_strvec *out)
+{
+    for (size_t i = 0; i < st->args.n; i++) {
+        cb_autofree char *key = NULL;
+        const char *value;
+        split(st->args.v[i], &key, &value);
+        if (!cb_env_get(&st->config.env, key))
+            cb_strvec_push(out, key);
+    }
+}
+
 void plan_args_note(const struct plan_stage *st, struct cb_strbuf *out)
 {
     if (st->declared.n == 0)

@@ -56,6 +56,8 @@ struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instru
 {
     struct cb_vertex *v = plan_vertex(st->p, kind);
     st->step++;
+    v->stage = st->df->from.stage_name ? cb_strdup(st->df->from.stage_name) : cb_asprintf("%zu", st->index);
+    v->position = st->step;
     v->span = i->span;
     v->note = cb_strdup(i->original);
     v->name = step_name(st, i->original);

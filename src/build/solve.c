@@ -214,10 +214,15 @@ int cb_solve(struct cb_solver *s, struct cb_error *err)
     return r;
 }
 
-void cb_solve_done(struct cb_solver *s)
+void cb_solve_stop(struct cb_solver *s)
 {
     cb_pool_free(CB_TAKE(s->steps));
     cb_pool_free(CB_TAKE(s->seals));
+}
+
+void cb_solve_done(struct cb_solver *s)
+{
+    cb_solve_stop(s);
     cb_seals_free(CB_TAKE(s->seal_list));
     for (size_t i = 0; s->images && i < s->plan->n_images; i++)
         free(s->images[i].layers);

@@ -39,6 +39,7 @@ struct cb_solve_state {
     size_t n_layers, cap_layers;
     int64_t created;                /* ns: when the step was really run */
     int64_t ns;                     /* how long that took */
+    struct cb_digest lost;          /* a record says what it is, but this layer of it can be had nowhere; or NONE */
     struct cb_lookup lookup;
     bool hit, executed, needed, done;
     bool on_goal_chain;
@@ -94,7 +95,8 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err) C
 void cb_solve_expect(const struct cb_solver *s);
 /* 0: images holds the layers of every goal. */
 int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
-/* Waits for all that still runs: nothing calls on_layer after it. */
+/* Waits for all that still runs: nothing calls on_layer after it, and no state changes. */
+void cb_solve_stop(struct cb_solver *s);
 void cb_solve_done(struct cb_solver *s);
 
 /* Whether a vertex of the goal's chain put a layer on its base; after cb_solve. */

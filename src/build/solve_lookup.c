@@ -90,6 +90,7 @@ static bool take(struct cb_solver *s, struct cb_vertex *v, enum cb_lookup_from f
         struct cb_slot *slot = parent_layer(root, i, &rec->layers[i]);
         if (!slot && !(slot = layer_of(s, st, from, i))) {
             st->n_layers = 0;
+            st->lost = rec->layers[i];
             return false;
         }
         cb_state_push_layer(st, slot);

@@ -72,6 +72,8 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
                              .metadata_file = in->cli.metadata_file, .receipt = in->cli.release.receipt,
                              .print_id = in->cli.quiet,
                              .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"),
+                             .explain = in->cli.explain,
+                             .tell_why = in->cli.explain && !cb_streq(mode, "rawjson"),
                              .expand = in->cli.common.debug };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
     cb_build_result_done(&res);
@@ -102,6 +104,8 @@ static int build_or_call(struct build_input *in, const struct cb_process *p, int
         return r;
     if (in->cli.check && c.kind != BUILD_CALL_CHECK)
         return cb_error_set(err, CB_EUSAGE, "--check is --call check: --call %s is something else", in->cli.call);
+    if (c.kind != BUILD_CALL_NONE && in->cli.explain)
+        return cb_error_set(err, CB_EUSAGE, "--explain is about the steps of a build, and nothing is built");
     return c.kind == BUILD_CALL_NONE ? build_run(in, p, status, err) : call(in, &c, p, status, err);
 }
 

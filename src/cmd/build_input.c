@@ -41,6 +41,7 @@ const struct cb_opt build_opts[] = {
       NULL },
     { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
     { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
+    { "explain", 0, CB_OPT_FLAG, AT(explain), NULL, "tell why each step was run", NULL },
     { "check", 0, CB_OPT_FLAG, AT(check), NULL, "check the Dockerfile, build nothing (--call check)", NULL },
     { "call", 0, CB_OPT_STRING, AT(call), "WHAT", "build nothing: check, outline or targets[,format=json]", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "print the image ID only", NULL },
@@ -179,13 +180,24 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     return r;
 }
 
+/* Lines of JSON have no place for it. */
+static int check_explain(const struct build_input *in, struct cb_error *err)
+{
+    if (!in->cli.explain || in->cli.metadata_file || !cb_streq(in->cli.common.progress, "rawjson"))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "--explain with --progress rawjson goes to --metadata-file FILE: add that");
+}
+
 int build_input_take(struct build_input *in, struct cb_error *err)
 {
     struct cb_build_options *o = &in->o;
     o->format = (struct cb_format){ CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT };
     o->no_cache = in->cli.no_cache;
     o->no_stat_cache = in->cli.no_stat_cache;
+    o->explain = in->cli.explain;
     int r = compat_check(&in->cli.compat, err);
+    if (r == 0)
+        r = check_explain(in, err);
     if (r == 0)
         r = take_push(in, err);
     if (r == 0)

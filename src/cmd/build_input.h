@@ -16,7 +16,7 @@ struct build_options {
     struct cb_common common;
     const char *call, *file, *target, *push, *pull, *network, *iidfile, *metadata_file;
     struct cb_strvec tags, build_args, labels, annotations, outputs, add_host, secrets, ssh, contexts, platforms;
-    bool no_cache, no_stat_cache, quiet, check;
+    bool no_cache, no_stat_cache, quiet, check, explain;
     struct limit_options limits;
     struct image_options image;
     struct result_options results;

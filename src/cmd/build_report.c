@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cmd/build_explain.h"
 #include "cmd/check_print.h"
 #include "cmd/release.h"
 #include "cmd/session.h"
@@ -103,6 +104,8 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
     json_object_set_new(o, "cbpush.pushed", blobs_json(res));
     json_object_set_new(o, "cbpush.timings", steps_json(res));
     put_bytes(o, res);
+    if (r->explain)
+        json_object_set_new(o, "cbpush.explain", build_explain_json(res));
     cb_json_put_string(o, "cbpush.compressor", res->engine);
     cb_json_print_pretty(&sb, o);
     return cb_report_write_n(r->metadata_file, sb.buf, sb.len, err);
@@ -181,6 +184,8 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
         cb_warnings_print(r->res->dockerfile, r->expand);
         print_summary(r->res);
     }
+    if (r->tell_why)
+        build_explain_print(r->res);
     return e;
 }
 
@@ -194,6 +199,8 @@ static void write_error(const struct cb_report *r, const struct cb_error *err)
     if (err->code == CB_ESTEP)
         json_object_set_new(e, "stepExitCode", json_integer(err->exit_status));
     json_object_set(o, "cbpush.error", e);
+    if (r->explain)
+        json_object_set_new(o, "cbpush.explain", build_explain_json(r->res));
     cb_json_print_pretty(&sb, o);
     (void)!cb_report_write_n(r->metadata_file, sb.buf, sb.len, NULL);
 }
@@ -204,6 +211,8 @@ int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
     if (r->metadata_file)
         write_error(r, err);
     (void)!receipt_write(r->receipt, r->res, false, NULL);
+    if (r->tell_why)
+        build_explain_print(r->res);
     if (r->res->failed_log)
         fputs(r->res->failed_log, stderr);
     if (!r->quiet)

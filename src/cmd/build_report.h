@@ -10,6 +10,8 @@ struct cb_report {
     const char *iidfile, *metadata_file, *receipt;
     bool quiet;      /* no summary */
     bool print_id;   /* the image ID on standard output */
+    bool explain;    /* why steps were run: in --metadata-file */
+    bool tell_why;   /* and for people */
     bool expand;     /* warnings with reasons and excerpts */
 };
 int cb_report_success(const struct cb_report *r, struct cb_error *err) CB_WUR;

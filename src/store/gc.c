@@ -124,6 +124,19 @@ static int sweep_record_dir(void *arg, int dirfd, const char *name, struct cb_er
     return r;
 }
 
+/* Who only compares builds loses nothing that was built: with the records, else by age alone. */
+static int sweep_inputs(void *arg, int dirfd, const char *name, struct cb_error *err)
+{
+    struct sweep *w = arg;
+    uint64_t uncounted = 0;
+    int64_t keep = w->keep_newer;
+    if (!w->o->all)
+        w->keep_newer = CB_MAX(keep, (int64_t)FACT_LIFE);
+    int r = discard_counted(w, dirfd, name, &uncounted, err);
+    w->keep_newer = keep;
+    return r;
+}
+
 static int note_forget(void *arg, const struct cb_digest *diff_id, int64_t last_use, struct cb_error *err)
 {
     (void)err;
@@ -170,6 +183,8 @@ static int sweep_all(struct sweep *w, struct cb_error *err)
         { "blobs/sha512", sweep_blob },
     };
     int r = w->o->all ? sweep_dir(w, "cache", sweep_record_dir, err) : 0;
+    if (r == 0)
+        r = sweep_dir(w, "inputs", sweep_inputs, err);
     if (r == 0)
         r = sweep_dir(w, "trees", sweep_tree, err);
     for (size_t i = 0; r == 0 && i < CB_COUNTOF(dirs); i++)

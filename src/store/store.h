@@ -7,6 +7,7 @@
  *   toc/<alg>/<hex of diff id>                tables of contents, the 32 bytes of their sha256 behind them
  *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
  *   cache/<2 hex>/<hex of key>                cache records, one small file each
+ *   inputs/<hex>                              what the steps of builds were made from, for --explain (30 days)
  *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
  *   stats/<hex of key>                        digests of files in build contexts (src/build/stat_cache.h)
  *   uploads/<hex>                             uploads that were begun: where they go on (secret; one day)
@@ -169,6 +170,14 @@ int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct c
                        struct cb_error *err) CB_WUR;
 int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r,
                        struct cb_error *err) CB_WUR;
+
+/* ---- what the steps of a build were made from: one text a build of the same Dockerfile, context and target; derived,
+ * not synced, so the text has to show by itself that it is whole. gc removes those that nobody asked for in 30 days */
+/* The first max bytes of it, or all; -CB_ENOTFOUND. */
+int cb_store_inputs_get(struct cb_store *s, const struct cb_digest *id, size_t max, struct cb_strbuf *out,
+                        struct cb_error *err) CB_WUR;
+int cb_store_inputs_put(struct cb_store *s, const struct cb_digest *id, struct cb_slice text,
+                        struct cb_error *err) CB_WUR;
 
 /* ---- small facts that outlive a run (resolved configs by reference, …): key/value in the index, may vanish ---- */
 /* -CB_ENOTFOUND */
