@@ -358,7 +358,7 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     int64_t t = cb_time_monotonic();
     int r = prepare(b, all_hit, err);
     bool squash = b->o->squash || b->o->squash_all;
-    if (r == 0 && b->pusher && !*all_hit && !squash) {
+    if (r == 0 && b->pusher && !*all_hit && !squash && !cb_format_is_estargz(&b->format)) {
         b->solver.on_layer = cb_pusher_layer;
         b->solver.on_step = cb_pusher_ahead;
         b->solver.on_layer_arg = b->pusher;
@@ -373,6 +373,8 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         r = told_by_pusher(b, r, err);
     if (r == 0)
         r = cb_build_squash(b, err);
+    if (r == 0)
+        r = cb_build_estargz(b, b->pusher && !*all_hit, err);
     b->res->t_build = cb_time_monotonic() - t;
     if (r == 0)
         count_steps(b);
@@ -418,7 +420,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
     b->pusher = cb_pusher_new(b->env, &o, err);
     if (!b->pusher)
         return cb_failed(err);
-    cb_pusher_set_format(b->pusher, &b->solver.format);
+    cb_pusher_set_format(b->pusher, &b->format);
     cb_pusher_set_pins(b->pusher, !b->o->no_tables && !cb_build_docker_types(b));
     return 0;
 }
@@ -510,7 +512,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
 {
     int r = cb_build_check_epoch(b, err);
     if (r == 0)
-        r = cb_build_format(b->o, &b->solver.format, err);
+        r = cb_build_format(b->o, &b->format, err);
+    b->solver.format = cb_build_working_format(&b->format);
     b->solver.format_aside = cb_build_format_aside(b->o, &b->solver.format);
     if (r == 0)
         r = cb_build_check_outputs(b->o, err);

@@ -2,16 +2,27 @@
 #include "build/internal.h"
 #include "util/alloc.h"
 
+static bool is_files(const struct cb_output *o)
+{
+    return o->type == CB_OUTPUT_LOCAL || o->type == CB_OUTPUT_TAR;
+}
+
 static int agree(const struct cb_build_options *o, const struct cb_format *f, struct cb_error *err)
 {
     for (size_t i = 0; i < o->n_outputs; i++) {
         const struct cb_output *x = &o->outputs[i];
-        if ((x->format_set && x->format.compression != f->compression) ||
+        if ((x->format_set && (x->format.compression != f->compression || x->format.chunked != f->chunked)) ||
             (x->format.level != CB_LEVEL_DEFAULT && x->format.level != f->level))
             return cb_error_set(err, CB_EUSAGE, "the outputs of one build must have the same compression");
-        if ((x->docker_types || o->docker_types) && f->compression == CB_COMPRESSION_ZSTD)
-            return cb_error_set(err, CB_EUSAGE, "zstd needs OCI media types: leave out oci-mediatypes=false");
+        if (cb_format_is_estargz(f) && is_files(x))
+            return cb_error_set(err, CB_EUSAGE, "output %s: layers in eStargz have files of their own, which do not "
+                                                "belong there: build it apart", x->dest);
+        if (x->docker_types && cb_format_needs_oci(f))
+            return cb_error_set(err, CB_EUSAGE, "%s needs OCI media types: leave out oci-mediatypes=false",
+                                cb_format_name(f));
     }
+    if (o->docker_types && cb_format_needs_oci(f))
+        return cb_error_set(err, CB_EUSAGE, "%s needs OCI media types: leave out --format docker", cb_format_name(f));
     return cb_format_check(f, err);
 }
 
@@ -129,11 +140,6 @@ static int write_output(const struct export *e, struct cb_step *step, struct cb_
         return cb_build_load(&e->x[0], step, err);
     return e->o->type == CB_OUTPUT_OCI && e->o->as_dir ? cb_export_oci_dir(&e->x[0], e->o->dest, err)
                                                        : export_file(e, err);
-}
-
-static bool is_files(const struct cb_output *o)
-{
-    return o->type == CB_OUTPUT_LOCAL || o->type == CB_OUTPUT_TAR;
 }
 
 static int need_layers(const struct export *e, struct cb_step *step, struct cb_error *err)

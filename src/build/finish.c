@@ -78,7 +78,7 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
 {
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
     struct cb_layer known cb_cleanup_layer = { 0 };
-    int r = cb_slot_encoding(s, &b->solver.format, &e, err);
+    int r = cb_slot_encoding(s, &b->format, &e, err);
     if (r < 0)
         return r;
     if (e.engine && *e.engine && !b->res->engine)

@@ -17,6 +17,7 @@ struct cb_build {
     struct cb_build_result *res;
     struct cb_plan plan;
     struct cb_solver solver;
+    struct cb_format format;       /* of new layers in the result; the solver's may be another (estargz.c) */
     struct cb_slots *slots;
     struct cb_reference *tags;     /* parsed, with a tag each; those that are pushed come first */
     size_t n_tags, n_pushed;
@@ -83,6 +84,14 @@ void cb_build_explain(struct cb_build *b, int context_fd, bool failed);
 
 /* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
+
+/* ---- estargz.c ---- */
+/* An eStargz layer is another tar, with files of its own that no step may see. So steps work with layers of another
+ * format, and each of solver.images gets eStargz layers in place of its own ones, its parent's left as they are. Does
+ * nothing where that is not the format. push: each is pushed as soon as it is there. */
+int cb_build_estargz(struct cb_build *b, bool push, struct cb_error *err) CB_WUR;
+/* What the solver's layers are made as, for a result in format f. */
+struct cb_format cb_build_working_format(const struct cb_format *f);
 
 /* ---- load.c: to docker or podman, whichever is in PATH ---- */
 int cb_build_load(const struct cb_export_options *x, struct cb_step *step, struct cb_error *err) CB_WUR;

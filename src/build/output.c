@@ -107,8 +107,8 @@ static int check_format(const struct cb_output *o, const char *spec, struct cb_e
         cb_error_wrap(err, "--output %s", spec);
         return r;
     }
-    if (o->docker_types && o->format_set && o->format.compression == CB_COMPRESSION_ZSTD)
-        return cb_error_set(err, CB_EUSAGE, "--output %s: zstd needs OCI media types", spec);
+    if (o->docker_types && o->format_set && cb_format_needs_oci(&o->format))
+        return cb_error_set(err, CB_EUSAGE, "--output %s: %s needs OCI media types", spec, cb_format_name(&o->format));
     return 0;
 }
 

@@ -122,7 +122,9 @@ static void learn_parent(struct cb_slot *s, const struct cb_slot_parent *p)
                                    .engine = (char *)(uintptr_t) "" };
     learn_pin(s, &d->annotations);
     s->parent = true;
+    cb_layer_encoding_annotate(&e, &d->annotations);
     cb_layer_add_encoding(&s->layer, &e);
+    cb_strmap_done(&e.annotations);
     if (p->host)
         cb_layer_add_origin(&s->layer, &d->digest, p->host, p->repo);
     if (!p->preferred && cb_digest_is_set(&s->manifest_digest))

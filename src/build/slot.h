@@ -87,8 +87,6 @@ bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct
 /* Its bytes in this encoding, from wherever they are: for who writes them elsewhere. */
 int cb_slot_source(struct cb_slot *s, const struct cb_digest *blob, struct cb_blob_source **out,
                    struct cb_error *err) CB_WUR;
-void cb_layer_encoding_done(struct cb_layer_encoding *e);
-#define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)
 /* What its descriptor in a manifest is annotated with: of a parent's layer what that manifest has, else nothing. */
 void cb_slot_annotations(struct cb_slot *s, struct cb_strmap *out);
 /* By what a manifest pins its table: the word of a parent's manifest, else what its table is. False where that is not

@@ -3,19 +3,12 @@
 #include "build/slot_private.h"
 #include "util/alloc.h"
 
-void cb_layer_encoding_done(struct cb_layer_encoding *e)
-{
-    free(e->media_type);
-    free(e->engine);
-    *e = (struct cb_layer_encoding){ 0 };
-}
-
 /* A parent's layer stays as its manifest has it. */
 static bool serves(const struct cb_slot *s, const struct cb_format *f, const struct cb_layer_encoding *e)
 {
     if (s->parent)
         return cb_digest_eq(&e->digest, &s->manifest_digest);
-    return cb_format_serves(f, e->compression, e->engine ? e->engine : "");
+    return cb_layer_encoding_serves(e, f);
 }
 
 bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out)
@@ -25,11 +18,8 @@ bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct
     for (size_t i = 0; !found && i < s->layer.n_encodings; i++) {
         const struct cb_layer_encoding *e = &s->layer.encodings[i];
         found = serves(s, f, e);
-        if (found) {
-            *out = *e;
-            out->media_type = cb_strdup_or_null(e->media_type);
-            out->engine = cb_strdup_or_null(e->engine);
-        }
+        if (found)
+            cb_layer_encoding_copy(out, e);
     }
     pthread_mutex_unlock(&s->mu);
     return found;
@@ -66,14 +56,16 @@ static int copy_entries(struct cb_layer_reader *reader, struct cb_layer_writer *
 }
 
 /* Every tar of ours is written by one writer: reading its entries back and writing them again gives the same tar. */
-static int transcode(struct cb_slot *s, const struct cb_layer *from, const struct cb_layer_write_options *wo,
-                     struct cb_layer *out, struct cb_error *err)
+int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
+                      struct cb_toc **toc, struct cb_error *err)
 {
-    const struct cb_layer_encoding *e = cb_slot_stored_encoding(s, from);
+    struct cb_layer from cb_cleanup_layer = { 0 };
+    cb_slot_layer(s, &from);
+    const struct cb_layer_encoding *e = cb_slot_stored_encoding(s, &from);
     struct cb_layer_read_options ro = { .cancel = s->env->cancel };
-    if (!e && from->n_encodings)
-        e = &from->encodings[0];
-    int r = e ? cb_slot_open_blob(s, from, e, &ro.source, err)
+    if (!e && from.n_encodings)
+        e = &from.encodings[0];
+    int r = e ? cb_slot_open_blob(s, &from, e, &ro.source, err)
               : cb_error_set(err, CB_ENOTFOUND, "no blob of it is known");
     if (r < 0)
         return r;
@@ -85,24 +77,23 @@ static int transcode(struct cb_slot *s, const struct cb_layer *from, const struc
         return cb_failed(err);
     r = copy_entries(reader, w, err);
     if (r == 0)
-        r = cb_layer_reader_finish(reader, &from->diff_id, NULL, NULL, NULL, err);
-    return r < 0 ? r : cb_layer_writer_finish(w, out, NULL, err);
+        r = cb_layer_reader_finish(reader, &from.diff_id, NULL, NULL, NULL, err);
+    return r < 0 ? r : cb_layer_writer_finish(w, out, toc, err);
 }
 
 static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_error *err)
 {
-    struct cb_layer from cb_cleanup_layer = { 0 }, made cb_cleanup_layer = { 0 };
+    struct cb_layer made cb_cleanup_layer = { 0 };
     cb_autosink struct cb_blob_sink *sink = NULL;
     int r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = { .format = *f, .pool = s->env->cpu, .sink = sink,
                                          .clamp_mtime = INT64_MAX, .cancel = s->env->cancel };
-    cb_slot_layer(s, &from);
-    r = transcode(s, &from, &wo, &made, err);
+    r = cb_slot_transcode(s, &wo, &made, NULL, err);
     if (r < 0)
         return r;
-    if (!cb_digest_eq(&made.diff_id, &from.diff_id))
+    if (!cb_digest_eq(&made.diff_id, cb_slot_diff_id(s)))
         return cb_error_set(err, CB_EINTERNAL, "it changed on the way");
     pthread_mutex_lock(&s->mu);
     cb_layer_add_encoding(&s->layer, &made.encodings[0]);

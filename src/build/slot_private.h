@@ -76,6 +76,9 @@ const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s,
 /* The bytes of one encoding: the store's, else an origin's. */
 int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
                       struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* Its entries written again. *toc may be NULL. */
+int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
+                      struct cb_toc **toc, struct cb_error *err) CB_WUR;
 
 /* ---- slot_table.c: a table without its layer ---- */
 /* Whether there is somebody to ask. Under s->mu. */

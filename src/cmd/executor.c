@@ -43,7 +43,7 @@ static const struct cb_opt options[] = {
     { "no-push-cache", 0, CB_OPT_FLAG, AT(no_push_cache), NULL, "only read it", NULL },
     { "single-snapshot", 0, CB_OPT_FLAG, AT(single), NULL, "one layer on top of the parent's", NULL },
     { "reproducible", 0, CB_OPT_FLAG, AT(reproducible), NULL, "as SOURCE_DATE_EPOCH=0", NULL },
-    { "compression", 0, CB_OPT_STRING, AT(b.image.compression), "FORMAT", "gzip (default) or zstd", NULL },
+    { "compression", 0, CB_OPT_STRING, AT(b.image.compression), "FORMAT", CB_FORMAT_NAMES, NULL },
     { "compression-level", 0, CB_OPT_STRING, AT(b.image.level), "N", CB_FORMAT_LEVELS "; -1: default",
       NULL },
     { "digest-file", 0, CB_OPT_STRING, AT(b.results.digest_file), "FILE", "write the digest there", NULL },

@@ -33,8 +33,11 @@ static int add_layers(struct cb_manifest *m, const struct cb_commit_options *o, 
         d->media_type = cb_strdup(layer_type(e, o->docker_types));
         d->digest = e->digest;
         d->size = e->size;
-        if (o->layer_annotations && !o->docker_types)
-            cb_strmap_copy(&d->annotations, &o->layer_annotations[i]);
+        if (o->docker_types)
+            continue;
+        cb_strmap_copy(&d->annotations, &e->annotations);
+        for (size_t k = 0; o->layer_annotations && k < o->layer_annotations[i].n; k++)
+            cb_strmap_set(&d->annotations, o->layer_annotations[i].v[k].key, o->layer_annotations[i].v[k].value);
     }
     return 0;
 }

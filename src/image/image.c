@@ -95,7 +95,9 @@ struct cb_layer *cb_image_layers(const struct cb_image *i)
         e.compression = c < 0 ? CB_COMPRESSION_NONE : (enum cb_compression)c;
         v[k].diff_id = i->config.diff_ids[k];
         v[k].size = UINT64_MAX;
+        cb_layer_encoding_annotate(&e, &d->annotations);
         cb_layer_add_encoding(&v[k], &e);
+        cb_strmap_done(&e.annotations);
     }
     return v;
 }

@@ -249,7 +249,9 @@ int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const 
     e.compression = compression_of(m->store, &d->digest);
     if (!e.media_type)
         e.media_type = (char *)(uintptr_t)cb_mt_layer(e.compression, false); /* copied, not kept */
+    cb_layer_encoding_annotate(&e, &d->annotations);
     cb_layer_add_encoding(&l, &e);
+    cb_strmap_done(&e.annotations);
     return cb_store_layer_put(m->store, &l, err);
 }
 

@@ -10,6 +10,9 @@ struct slot {
     uint8_t *in, *out;
     size_t n_in, n_out; /* n_out 0 when done: it failed */
     bool done;          /* under pipe->lock */
+    bool marked;
+    size_t n_marked;    /* bytes */
+    struct cb_block_made made;
 };
 
 struct cb_block_pipe {
@@ -33,7 +36,7 @@ struct cb_block_pipe *cb_block_pipe_new(const struct cb_block_pipe_options *o)
     p->o = *o;
     if (!o->sink)
         p->o.codec = NULL;
-    p->block_size = p->o.codec ? p->o.codec->block_size : PLAIN_BLOCK;
+    p->block_size = !p->o.codec ? PLAIN_BLOCK : o->block_size ? o->block_size : p->o.codec->block_size;
     p->n_slots = p->o.codec && o->pool ? cb_pool_threads(o->pool) + 2u : 1;
     p->slots = cb_calloc(p->n_slots, sizeof *p->slots);
     p->idle = cb_calloc(p->n_slots, sizeof *p->idle);
@@ -98,6 +101,8 @@ static void compress_slot(void *arg)
     cb_span_number(&span, "bytes", s->n_in);
     cb_span_number(&span, "compressed_bytes", got);
     cb_span_end(&span);
+    if (s->marked)
+        cb_digest_of(&s->made.digest, s->in, CB_MIN(s->n_marked, s->n_in));
     pthread_mutex_lock(&p->lock);
     if (ctx)
         p->idle[p->n_idle++] = ctx;
@@ -126,6 +131,11 @@ static int retire(struct cb_block_pipe *p, struct cb_error *err)
     s->n_in = 0;
     if (!s->n_out)
         return cb_error_set(err, CB_EINTERNAL, "%s at level %d failed", p->o.codec->name, p->o.level);
+    s->made.offset = p->size;
+    s->made.end = p->size + s->n_out;
+    if (s->marked)
+        p->o.on_block(p->o.arg, &s->made);
+    s->marked = false;
     return emit(p, s->out, s->n_out, err);
 }
 
@@ -139,6 +149,11 @@ static void prepare(struct cb_block_pipe *p, struct slot *s)
         s->out = cb_malloc(p->o.codec->bound(p->block_size));
 }
 
+static struct slot *filling(struct cb_block_pipe *p)
+{
+    return &p->slots[(p->head + p->under_way) % p->n_slots];
+}
+
 int cb_block_pipe_room(struct cb_block_pipe *p, uint8_t **buf, size_t *room, struct cb_error *err)
 {
     int r = 0;
@@ -146,7 +161,7 @@ int cb_block_pipe_room(struct cb_block_pipe *p, uint8_t **buf, size_t *room, str
         r = retire(p, err);
     if (r < 0)
         return r;
-    struct slot *s = &p->slots[(p->head + p->under_way) % p->n_slots];
+    struct slot *s = filling(p);
     prepare(p, s);
     *buf = s->in + s->n_in;
     *room = p->block_size - s->n_in;
@@ -172,26 +187,50 @@ static int send_off(struct cb_block_pipe *p, struct slot *s, struct cb_error *er
 
 int cb_block_pipe_commit(struct cb_block_pipe *p, size_t n, struct cb_error *err)
 {
-    struct slot *s = &p->slots[(p->head + p->under_way) % p->n_slots];
+    struct slot *s = filling(p);
     s->n_in += n;
     return s->n_in == p->block_size ? send_off(p, s, err) : 0;
 }
 
-int cb_block_pipe_finish(struct cb_block_pipe *p, struct cb_digest *digest, uint64_t *size, struct cb_error *err)
+int cb_block_pipe_cut(struct cb_block_pipe *p, struct cb_error *err)
 {
     uint8_t *buf;
     size_t room;
     int r = cb_block_pipe_room(p, &buf, &room, err);
-    struct slot *s = &p->slots[(p->head + p->under_way) % p->n_slots];
-    if (r == 0 && s->n_in)
-        r = send_off(p, s, err);
+    if (r == 0 && filling(p)->n_in && (r = send_off(p, filling(p), err)) == 0)
+        r = cb_block_pipe_room(p, &buf, &room, err);
+    return r;
+}
+
+void cb_block_pipe_mark(struct cb_block_pipe *p, size_t mark, size_t n)
+{
+    struct slot *s = filling(p);
+    s->marked = true;
+    s->n_marked = n;
+    s->made.mark = mark;
+}
+
+int cb_block_pipe_drain(struct cb_block_pipe *p, uint64_t *size, struct cb_error *err)
+{
+    int r = cb_block_pipe_cut(p, err);
     while (r == 0 && p->under_way)
         r = retire(p, err);
+    *size = p->size;
+    return r;
+}
+
+int cb_block_pipe_raw(struct cb_block_pipe *p, const void *buf, size_t n, struct cb_error *err)
+{
+    return emit(p, buf, n, err);
+}
+
+int cb_block_pipe_finish(struct cb_block_pipe *p, struct cb_digest *digest, uint64_t *size, struct cb_error *err)
+{
+    int r = cb_block_pipe_drain(p, size, err);
     if (r < 0)
         return r;
     *digest = (struct cb_digest){ 0 };
     if (p->o.codec)
         cb_hasher_finish(p->hasher, digest);
-    *size = p->size;
     return 0;
 }

@@ -44,3 +44,11 @@ int cb_format_check(const struct cb_format *f, struct cb_error *err)
         return 0;
     return cb_error_set(err, CB_EUSAGE, "%s has no compression level %d: " CB_FORMAT_LEVELS, codec->name, f->level);
 }
+
+void cb_format_engine(const struct cb_format *f, char *buf, size_t n)
+{
+    const struct cb_codec *codec = cb_codec_find(f);
+    *buf = '\0';
+    if (codec)
+        codec->engine(buf, n, cb_codec_level(codec, f));
+}

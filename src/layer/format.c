@@ -7,11 +7,14 @@
 static const struct {
     const char *name;
     enum cb_compression compression;
+    bool chunked;
 } names[] = {
-    { "gzip", CB_COMPRESSION_GZIP },
-    { "zstd", CB_COMPRESSION_ZSTD },
-    { "uncompressed", CB_COMPRESSION_NONE },
-    { "none", CB_COMPRESSION_NONE },
+    { "gzip", CB_COMPRESSION_GZIP, false },
+    { "estargz", CB_COMPRESSION_GZIP, true },
+    { "zstd", CB_COMPRESSION_ZSTD, false },
+    { "zstd:chunked", CB_COMPRESSION_ZSTD, true },
+    { "uncompressed", CB_COMPRESSION_NONE, false },
+    { "none", CB_COMPRESSION_NONE, false },
 };
 
 int cb_format_parse(struct cb_format *f, const char *name, struct cb_error *err)
@@ -19,9 +22,18 @@ int cb_format_parse(struct cb_format *f, const char *name, struct cb_error *err)
     for (size_t i = 0; i < CB_COUNTOF(names); i++)
         if (!strcmp(name, names[i].name)) {
             f->compression = names[i].compression;
+            f->chunked = names[i].chunked;
             return 0;
         }
     return cb_error_set(err, CB_EUSAGE, "compression \"%s\" is not supported: " CB_FORMAT_NAMES, name);
+}
+
+const char *cb_format_name(const struct cb_format *f)
+{
+    size_t i = 0;
+    while (names[i].compression != f->compression || names[i].chunked != f->chunked)
+        i++;
+    return names[i].name;
 }
 
 int cb_format_parse_level(struct cb_format *f, const char *text, struct cb_error *err)
@@ -34,18 +46,18 @@ int cb_format_parse_level(struct cb_format *f, const char *text, struct cb_error
     return 0;
 }
 
-bool cb_format_serves(const struct cb_format *f, enum cb_compression c, const char *engine)
+bool cb_format_serves(const struct cb_format *f, const struct cb_format_made *m)
 {
-    if (c != f->compression)
+    if (m->compression != f->compression || m->chunked != f->chunked)
         return false;
     if (f->compression == CB_COMPRESSION_NONE)
         return true;
-    bool fast = cb_starts_with(engine, CB_ENGINE_FAST);
+    bool fast = cb_starts_with(m->engine, CB_ENGINE_FAST);
     if (f->level == CB_LEVEL_FAST || fast)
         return fast && f->level == CB_LEVEL_FAST;
     if (f->level == CB_LEVEL_DEFAULT)
         return true;
-    const char *slash = strrchr(engine, '/');
+    const char *slash = strrchr(m->engine, '/');
     uint32_t l;
     return slash && cb_parse_u32(slash + 1, &l) && l == (uint32_t)f->level;
 }

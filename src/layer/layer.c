@@ -1,12 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/layer.h"
 
+#include "layer/foreign_toc.h"
 #include "util/alloc.h"
 
-static void encoding_done(struct cb_layer_encoding *e)
+void cb_layer_encoding_done(struct cb_layer_encoding *e)
 {
     free(e->media_type);
     free(e->engine);
+    cb_strmap_done(&e->annotations);
+    *e = (struct cb_layer_encoding){ 0 };
+}
+
+void cb_layer_encoding_copy(struct cb_layer_encoding *dst, const struct cb_layer_encoding *src)
+{
+    *dst = *src;
+    dst->media_type = cb_strdup_or_null(src->media_type);
+    dst->engine = cb_strdup(src->engine ? src->engine : "");
+    dst->annotations = (struct cb_strmap){ 0 };
+    cb_strmap_copy(&dst->annotations, &src->annotations);
+}
+
+void cb_layer_encoding_annotate(struct cb_layer_encoding *e, const struct cb_strmap *annotations)
+{
+    static const char *const keys[] = { CB_ANNOTATION_ESTARGZ_TOC, CB_ANNOTATION_ESTARGZ_SIZE,
+                                        CB_ANNOTATION_CHUNKED_TOC, CB_ANNOTATION_CHUNKED_AT,
+                                        CB_ANNOTATION_CHUNKED_TAR_SPLIT };
+    for (size_t i = 0; i < CB_COUNTOF(keys); i++) {
+        const char *value = cb_strmap_get(annotations, keys[i]);
+        if (value)
+            cb_strmap_set(&e->annotations, keys[i], value);
+    }
+}
+
+bool cb_layer_encoding_serves(const struct cb_layer_encoding *e, const struct cb_format *f)
+{
+    return cb_format_serves(f, &(struct cb_format_made){ .compression = e->compression,
+                                                         .chunked = e->annotations.n > 0,
+                                                         .engine = e->engine ? e->engine : "" });
 }
 
 static void origin_done(struct cb_layer_origin *o)
@@ -18,7 +49,7 @@ static void origin_done(struct cb_layer_origin *o)
 void cb_layer_drop_encodings(struct cb_layer *l)
 {
     for (size_t i = 0; i < l->n_encodings; i++)
-        encoding_done(&l->encodings[i]);
+        cb_layer_encoding_done(&l->encodings[i]);
     free(CB_TAKE(l->encodings));
     l->n_encodings = 0;
 }
@@ -48,13 +79,12 @@ void cb_layer_copy(struct cb_layer *dst, const struct cb_layer *src)
 void cb_layer_add_encoding(struct cb_layer *l, const struct cb_layer_encoding *e)
 {
     for (size_t i = 0; i < l->n_encodings; i++)
-        if (cb_digest_eq(&l->encodings[i].digest, &e->digest))
+        if (cb_digest_eq(&l->encodings[i].digest, &e->digest)) {
+            cb_layer_encoding_annotate(&l->encodings[i], &e->annotations);
             return;
-    struct cb_layer_encoding to = *e;
-    to.media_type = cb_strdup_or_null(e->media_type);
-    to.engine = cb_strdup(e->engine ? e->engine : "");
+        }
     l->encodings = cb_reallocarray(l->encodings, l->n_encodings + 1, sizeof *l->encodings);
-    l->encodings[l->n_encodings++] = to;
+    cb_layer_encoding_copy(&l->encodings[l->n_encodings++], e);
 }
 
 void cb_layer_add_origin(struct cb_layer *l, const struct cb_digest *digest, const char *host, const char *repo)

@@ -3,8 +3,9 @@
 /* Layers: the value, and the streams that make and read one. Trees and streams, no images, no store.
  *
  * Bytes never depend on threads, CPU, read sizes or clock: gzip is libdeflate (ISA-L for "fast") over fixed 1 MiB
- * blocks, each its own member (header mtime 0, OS 255); zstd has fixed 4 MiB frames; incompressible blocks are stored.
- * Headers are ustar, PAX where ustar cannot say it; times are whole seconds; user and group names are never written. */
+ * blocks, each its own member (header mtime 0, OS 255); zstd has fixed 4 MiB frames; those of chunked formats are in
+ * chunked.h. Incompressible blocks are stored. Headers are ustar, PAX where ustar cannot say it; times are whole
+ * seconds; user and group names are never written. */
 
 #include "layer/format.h"
 #include "layer/stack.h"
@@ -13,6 +14,7 @@
 #include "oci/blob_io.h"
 #include "util/cancel.h"
 #include "util/owner_table.h"
+#include "util/strvec.h"
 #include "util/thread.h"
 
 struct cb_layer_encoding {
@@ -21,7 +23,14 @@ struct cb_layer_encoding {
     enum cb_compression compression;
     char *media_type;                 /* as it was named by its manifest, or the OCI type of ours */
     char *engine;                     /* "libdeflate-1.14/6", "" for foreign ones */
+    struct cb_strmap annotations;     /* of its descriptor: those that tell of a table in it (foreign_toc.h) */
 };
+void cb_layer_encoding_done(struct cb_layer_encoding *e);
+#define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)
+void cb_layer_encoding_copy(struct cb_layer_encoding *dst, const struct cb_layer_encoding *src);
+/* Takes of a descriptor's annotations what belongs there. */
+void cb_layer_encoding_annotate(struct cb_layer_encoding *e, const struct cb_strmap *annotations);
+bool cb_layer_encoding_serves(const struct cb_layer_encoding *e, const struct cb_format *f); /* cb_format_serves */
 struct cb_layer_origin {              /* a repository known to have one of the encodings */
     struct cb_digest digest;
     char *host, *repo;
@@ -51,7 +60,8 @@ struct cb_layer_write_options {
     struct cb_pool *pool;
     int64_t clamp_mtime;              /* newer times become this; INT64_MAX: none */
     bool exact_mtime;                 /* older ones too */
-    /* borrowed; receives the encoded bytes, committed by finish; NULL: only diff id and TOC, no encoding */
+    /* borrowed; receives the encoded bytes, committed by finish; NULL: only diff id and TOC, no encoding, and the
+     * format is not chunked */
     struct cb_blob_sink *sink;
     const struct cb_cancel *cancel;
 };
@@ -59,7 +69,10 @@ struct cb_layer_writer;
 struct cb_layer_writer *cb_layer_writer_new(const struct cb_layer_write_options *o, struct cb_error *err);
 void cb_layer_writer_free(struct cb_layer_writer *w);
 CB_DEFINE_CLEANUP(struct cb_layer_writer *, cb_layer_writer_free)
-/* Appends one entry. data: exactly e->size bytes for FILE (fewer or more: -CB_ELOCAL "changed while being read"), else
+/* eStargz: the tar itself has two files more, and so another diff id; its table lists them. Each name may stand in a
+ * chunked layer once.
+ *
+ * Appends one entry. data: exactly e->size bytes for FILE (fewer or more: -CB_ELOCAL "changed while being read"), else
  * NULL. WHITEOUT and OPAQUE are written as .wh. files. e->digest and offset are computed here. Entries should come
  * sorted. HARDLINK: link is a FILE that was added before, whose attributes it takes. xattrs outside R4 are left out. A
  * name that begins with .wh. is -CB_ECONF. After a failure the writer is good for nothing but free. */
@@ -71,7 +84,7 @@ int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, st
 uint64_t cb_layer_writer_written(const struct cb_layer_writer *w); /* uncompressed bytes so far, for progress */
 
 /* A tar that is there already, as it is: compressed in the blocks that a writer makes, into o->sink (never NULL, and
- * committed). The compression is not NONE; times are not touched. *layer as from cb_layer_writer_finish. */
+ * committed). The format is neither NONE nor chunked; times are not touched. *layer as from cb_layer_writer_finish. */
 int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_options *o, struct cb_layer *layer,
                       struct cb_error *err) CB_WUR;
 

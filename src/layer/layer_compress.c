@@ -25,7 +25,8 @@ int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_op
 {
     const struct cb_codec *codec = cb_codec_find(&o->format);
     char engine[64] = "";
-    int r = codec ? cb_format_check(&o->format, err) : cb_error_set(err, CB_EINTERNAL, "no compression");
+    int r = codec && !o->format.chunked ? cb_format_check(&o->format, err)
+                                       : cb_error_set(err, CB_EINTERNAL, "no format for a tar as it is");
     if (r < 0)
         return r;
     int level = cb_codec_level(codec, &o->format);

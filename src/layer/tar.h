@@ -20,6 +20,9 @@ static inline uint64_t cb_tar_padding(uint64_t size)
  * attributes. e is checked: a name that is not in normal form or would read as a whiteout is an error. */
 int cb_tar_header(struct cb_strbuf *out, const struct cb_entry *e, struct cb_error *err) CB_WUR;
 
+/* Appends the name that the header of e has, with the '/' of a directory and the marks of whiteouts. */
+void cb_tar_name(struct cb_strbuf *out, const struct cb_entry *e);
+
 /* One block of 512 bytes: whether its checksum holds and it is not empty. */
 bool cb_tar_is_header(const uint8_t *block);
 

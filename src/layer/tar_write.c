@@ -221,7 +221,7 @@ static int check_entry(const struct cb_entry *e, struct cb_error *err)
     return check_name(e->path, err);
 }
 
-static void name_for_tar(struct cb_strbuf *name, const struct cb_entry *e)
+void cb_tar_name(struct cb_strbuf *name, const struct cb_entry *e)
 {
     if (e->type == CB_ENTRY_WHITEOUT) {
         const char *slash = strrchr(e->path, '/');
@@ -247,7 +247,7 @@ int cb_tar_header(struct cb_strbuf *out, const struct cb_entry *e, struct cb_err
         r = pax_xattrs(&pax, e, err);
     if (r < 0)
         return r;
-    name_for_tar(&name, e);
+    cb_tar_name(&name, e);
     fill(&h, &pax, e, name.buf);
     fill_numbers(&h, e);
     seal(&h);

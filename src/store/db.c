@@ -12,7 +12,7 @@
 
 #define DB_NAME "index.sqlite"
 #define BUSY_MS 20000
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* All of it can be rebuilt (rebuild.c) or done without; so NORMAL is durable enough. */
 static const char schema[] =
@@ -20,6 +20,7 @@ static const char schema[] =
     "ROWID;"
     "CREATE TABLE IF NOT EXISTS encodings(id INTEGER PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " size INTEGER NOT NULL, compression INTEGER NOT NULL, media_type TEXT NOT NULL, engine TEXT NOT NULL,"
+    " annotations TEXT NOT NULL,"
     " UNIQUE(diff_id, digest));"
     "CREATE TABLE IF NOT EXISTS origins(id INTEGER PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " host TEXT NOT NULL, repo TEXT NOT NULL, UNIQUE(diff_id, digest, host, repo));"
@@ -159,7 +160,7 @@ static int make_schema(struct cb_store *s, void *arg, struct cb_error *err)
                        err);
     if (r == 0)
         r = cb_db_text(s, schema, err);
-    return r == 0 ? cb_db_text(s, "PRAGMA user_version=1", err) : r;
+    return r == 0 ? cb_db_text(s, "PRAGMA user_version=2", err) : r;
 }
 
 /* The change to a write-ahead log wants the file for itself, and of those who want it at once SQLite lets one have it

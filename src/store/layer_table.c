@@ -54,23 +54,47 @@ static struct sqlite3_stmt *stmt_of(struct cb_store *s, unsigned id, const char 
     return st;
 }
 
+/* A line "KEY=VALUE" each; neither has an end of a line in it, and keys no '='. */
+static void parse_annotations(struct cb_layer_encoding *e, const char *text)
+{
+    struct cb_strmap m cb_cleanup_strmap = { 0 };
+    while (*text) {
+        size_t n = strcspn(text, "\n"), key = strcspn(text, "=");
+        cb_autofree char *line = cb_strndup(text, n);
+        if (key < n) {
+            line[key] = '\0';
+            cb_strmap_set(&m, line, line + key + 1);
+        }
+        text += n + (text[n] == '\n');
+    }
+    cb_layer_encoding_annotate(e, &m);
+}
+
+static char *print_annotations(const struct cb_layer_encoding *e)
+{
+    struct cb_strbuf s = CB_STRBUF_INIT;
+    for (size_t i = 0; i < e->annotations.n; i++)
+        if (!strchr(e->annotations.v[i].value, '\n'))
+            cb_strbuf_addf(&s, "%s=%s\n", e->annotations.v[i].key, e->annotations.v[i].value);
+    return cb_strbuf_detach(&s, NULL);
+}
+
 static int get_encodings(struct cb_store *s, struct cb_layer *l, struct cb_error *err)
 {
     struct sqlite3_stmt *st = stmt_of(s, ST_ENCODINGS,
-                                      "SELECT digest, size, compression, media_type, engine FROM encodings"
+                                      "SELECT digest, size, compression, media_type, engine, annotations FROM encodings"
                                       " WHERE diff_id=?1 ORDER BY id",
                                       &l->diff_id, err);
     int r = st ? 0 : -CB_ELOCAL;
     while (st && (r = cb_db_step(s, st, err)) == 1) {
-        struct cb_layer_encoding e = { .size = (uint64_t)sqlite3_column_int64(st, 1) };
+        struct cb_layer_encoding e cb_cleanup_layer_encoding = { .size = (uint64_t)sqlite3_column_int64(st, 1) };
         int c = sqlite3_column_int(st, 2);
         if (!column_digest(st, 0, &e.digest) || c < CB_COMPRESSION_NONE || c > CB_COMPRESSION_ZSTD)
             continue;
         e.compression = (enum cb_compression)c;
-        cb_autofree char *media_type = cb_strdup(column_text(st, 3));
-        cb_autofree char *engine = cb_strdup(column_text(st, 4));
-        e.media_type = media_type;
-        e.engine = engine;
+        e.media_type = cb_strdup(column_text(st, 3));
+        e.engine = cb_strdup(column_text(st, 4));
+        parse_annotations(&e, column_text(st, 5));
         cb_layer_add_encoding(l, &e);
     }
     return r;
@@ -134,7 +158,8 @@ static bool has_encoding(const struct cb_layer *l, const struct cb_layer_encodin
 {
     for (size_t i = 0; i < l->n_encodings; i++)
         if (cb_digest_eq(&l->encodings[i].digest, &e->digest))
-            return l->encodings[i].engine[0] || !e->engine || !e->engine[0];
+            return (l->encodings[i].engine[0] || !e->engine || !e->engine[0]) &&
+                   (l->encodings[i].annotations.n || !e->annotations.n);
     return false;
 }
 
@@ -164,10 +189,13 @@ static int put_encoding(struct cb_store *s, const struct cb_layer *l, const stru
                         struct cb_error *err)
 {
     struct sqlite3_stmt *st = stmt_of(s, ST_PUT_ENCODING,
-                                      "INSERT INTO encodings(diff_id, digest, size, compression, media_type, engine)"
-                                      " VALUES(?1,?2,?3,?4,?5,?6) ON CONFLICT(diff_id, digest) DO UPDATE SET"
-                                      " engine=excluded.engine WHERE engine=''",
+                                      "INSERT INTO encodings(diff_id, digest, size, compression, media_type, engine,"
+                                      " annotations) VALUES(?1,?2,?3,?4,?5,?6,?7)"
+                                      " ON CONFLICT(diff_id, digest) DO UPDATE SET"
+                                      " engine=iif(engine='', excluded.engine, engine),"
+                                      " annotations=iif(annotations='', excluded.annotations, annotations)",
                                       &l->diff_id, err);
+    cb_autofree char *annotations = print_annotations(e);
     if (!st)
         return -CB_ELOCAL;
     bind_digest(st, 2, &e->digest);
@@ -176,6 +204,7 @@ static int put_encoding(struct cb_store *s, const struct cb_layer *l, const stru
     sqlite3_bind_text(st, 5, e->media_type ? e->media_type : cb_mt_layer(e->compression, false), -1,
                       SQLITE_TRANSIENT);
     sqlite3_bind_text(st, 6, e->engine ? e->engine : "", -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(st, 7, annotations, -1, SQLITE_TRANSIENT);
     return cb_db_exec(s, st, err);
 }
 

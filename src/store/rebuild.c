@@ -45,7 +45,9 @@ static int record_pair(struct rebuild *b, const struct cb_descriptor *blob, cons
     char none[1] = "";
     e.compression = (enum cb_compression)compression;
     e.engine = none;
+    cb_layer_encoding_annotate(&e, &blob->annotations);
     cb_layer_add_encoding(&l, &e);
+    cb_strmap_done(&e.annotations);
     return cb_layer_table_put(b->s, &l, err);
 }
 

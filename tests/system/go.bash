@@ -27,7 +27,7 @@ go_build()
     local dir=$1 module=$2
     shift 2
     cd "$RIG_HERE/$module" || return
-    HOME=$RIG_OLD_HOME GOCACHE=${GOCACHE:-$RIG_OLD_CACHE/go-build} GOFLAGS=-mod=readonly \
+    HOME=$RIG_OLD_HOME GOCACHE=${GOCACHE:-$RIG_OLD_CACHE/go-build} GOFLAGS="-mod=readonly -tags=exclude_graphdriver_btrfs" \
         cb_quietly "the build of $module" "$(go_here)" build -buildvcs=false -trimpath -ldflags='-s -w' -o "$dir.new/" "$@" &&
         mv -T "$dir.new" "$dir"
 }

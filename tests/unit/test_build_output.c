@@ -34,6 +34,8 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_addf(o, " name %s", x->names.v[i]);
     if (x->format_set)
         cb_strbuf_addf(o, " %s", compressions[x->format.compression]);
+    if (x->format.chunked)
+        cb_strbuf_adds(o, " chunked");
     if (x->format.level == CB_LEVEL_FAST)
         cb_strbuf_adds(o, " fast");
     else if (x->format.level != CB_LEVEL_DEFAULT)
@@ -99,7 +101,11 @@ static void test_grammar(void **state)
         { "type=tar,dest=x,name=a", NULL },
         { "type=oci,dest=o,tar=maybe", NULL },
         { "type=image,push=yes", NULL },
-        { "type=oci,dest=o,compression=estargz", NULL },
+        { "type=oci,dest=o,compression=estargz", "oci to o gzip chunked" },
+        { "type=oci,dest=o,compression=estargz,compression-level=fast", "oci to o gzip chunked fast" },
+        { "type=oci,dest=o,compression=zstd:chunked,compression-level=9", "oci to o zstd chunked level 9" },
+        { "type=oci,dest=o,compression=lz4", NULL },
+        { "type=image,oci-mediatypes=false,compression=estargz", NULL },
         { "type=oci,dest=o,compression=", NULL },
         { "type=oci,dest=o,compression=gzip,compression-level=13", NULL },
         { "type=oci,dest=o,compression-level=100", NULL },
@@ -170,6 +176,11 @@ static void test_compression(void **state)
     assert_int_equal(compression("type=oci,dest=x,compression=zstd", "type=oci,dest=y,compression-level=0", &f),
                      -CB_EUSAGE);
     assert_int_equal(compression("out", "type=oci,dest=y,compression-level=13", &f), -CB_EUSAGE);
+    assert_int_equal(compression("type=oci,dest=x,compression=estargz", "type=image", &f), 0);
+    assert_true(f.chunked);
+    assert_int_equal(compression("type=oci,dest=x,compression=estargz", "type=image,compression=gzip", &f), -CB_EUSAGE);
+    assert_int_equal(compression("out", "type=image,compression=estargz", &f), -CB_EUSAGE); /* files of its own */
+    assert_int_equal(compression("out", "type=image,compression=zstd:chunked", &f), 0);
     assert_int_equal(compression("type=oci,dest=x,compression-level=fast", "type=image,compression=gzip", &f),
                      cb_codec_gzip_fast_state() == CB_ENGINE_HERE ? 0 : -CB_EUSAGE);
     assert_int_equal(f.level, CB_LEVEL_FAST);

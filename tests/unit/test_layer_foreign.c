@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of contents of eStargz and zstd:chunked: those in tests/data/toc are what estargz 0.18.1 and
  * containers/storage 1.62.0 write of one tar. */
-#include "layer/foreign_toc.h"
+#include "layer/chunked.h"
+#include "layer/inflate.h"
 #include "tests/unit/layer_support.h"
 #include "util/fd.h"
 
@@ -217,11 +218,225 @@ static void places(void **state)
     }
 }
 
+/* ---- what we write ourselves ---- */
+
+#define BIG (2 * CB_CHUNK + 100)
+
+static char *big_data(void)
+{
+    char *p = cb_malloc(BIG);
+    uint64_t seed = 5;
+    for (size_t i = 0; i < BIG; i++)
+        p[i] = i >> 16 & 1 ? (char)(i * i / 99) : (char)(sup_random(&seed) % 9);
+    return p;
+}
+
+static int add(struct cb_layer_writer *w, const struct cb_entry *e, const char *data, struct cb_error *err)
+{
+    cb_autosource struct cb_blob_source *s = e->type == CB_ENTRY_FILE ? sup_source(data, e->size, 70001) : NULL;
+    return cb_layer_writer_add(w, e, s, err);
+}
+
+/* One of everything; nothing that tables do not keep. */
+static void add_all(struct cb_layer_writer *w, const char *data)
+{
+    static const struct cb_xattr x[] = { { "security.capability", "\1\0\0\2\0 \0", 7 }, { "user.a", "", 0 } };
+    static char longname[] = "d/nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+                             "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\"\\\xc3\xa9\n";
+    const struct cb_entry v[] = {
+        { .path = "bin", .type = CB_ENTRY_SYMLINK, .link = "/usr/b\"n", .mode = 0777, .mtime = 5 },
+        { .path = "d", .type = CB_ENTRY_OPAQUE },
+        { .path = "d", .type = CB_ENTRY_DIR, .mode = 01755, .uid = 5000000, .gid = UINT32_MAX - 1, .xattrs = x,
+          .n_xattrs = 2 },
+        { .path = "d/big", .type = CB_ENTRY_FILE, .mode = 0644, .size = BIG, .mtime = 1700000000 },
+        { .path = "d/chunk", .type = CB_ENTRY_FILE, .mode = 0644, .size = CB_CHUNK, .mtime = -5 },
+        { .path = "d/empty", .type = CB_ENTRY_FILE, .mode = 0 },
+        { .path = "d/gone", .type = CB_ENTRY_WHITEOUT, .mtime = 17 },
+        { .path = longname, .type = CB_ENTRY_FILE, .size = 5, .mode = 04711, .xattrs = x, .n_xattrs = 2 },
+        { .path = "dev/c", .type = CB_ENTRY_CHAR, .mode = 0666, .dev_major = 1, .dev_minor = 3 },
+        { .path = "dev/d", .type = CB_ENTRY_BLOCK, .mode = 0660, .dev_major = 4095, .dev_minor = 1048575 },
+        { .path = "dev/f", .type = CB_ENTRY_FIFO, .mode = 0600 },
+        { .path = "link", .type = CB_ENTRY_HARDLINK, .link = longname },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        assert_int_equal(add(w, &v[i], data, NULL), 0);
+}
+
+/* n plain bytes behind `skip` of those that a part of the blob is. */
+static char *inflate_at(const struct sup_sink *s, uint64_t at, uint64_t end, uint64_t skip, size_t n)
+{
+    cb_autosource struct cb_blob_source *src = sup_source(s->data.buf + at, (size_t)(end - at), 5000);
+    CB_AUTO(cb_inflate_free) struct cb_inflate *i = cb_inflate_new(src, false);
+    char *all = cb_malloc((size_t)skip + n + 1);
+    size_t have = 0, got = 1;
+    while (have < skip + n && got) {
+        assert_int_equal(cb_inflate_read(i, all + have, (size_t)skip + n - have, &got, NULL), 0);
+        have += got;
+    }
+    assert_int_equal(have, skip + n);
+    memmove(all, all + skip, n);
+    all[n] = '\0';
+    return all;
+}
+
+/* The text of the table, found as somebody would who has the descriptor and reads ranges of the blob. */
+static char *text_of(const struct sup_sink *s, const struct cb_layer_encoding *e, struct cb_foreign_place *place,
+                     size_t *n)
+{
+    const uint8_t *footer = (const uint8_t *)s->data.buf + s->data.len - CB_ESTARGZ_FOOTER;
+    struct cb_digest d;
+    bool more;
+    assert_int_equal(cb_foreign_place_find(&e->annotations, e->size, footer, place, &more, NULL), 0);
+    uint64_t skip = 0, end = place->offset + place->length;
+    *n = (size_t)place->text_length;
+    if (place->kind == CB_FOREIGN_ESTARGZ) {
+        cb_autofree char *head = inflate_at(s, place->offset, end, 124, 11);
+        *n = strtoul(head, NULL, 8);
+        skip = 512;
+    }
+    char *text = inflate_at(s, place->offset, end, skip, *n);
+    if (place->kind == CB_FOREIGN_ESTARGZ)
+        cb_digest_of(&d, text, *n);
+    else
+        cb_digest_of(&d, s->data.buf + place->offset, (size_t)place->length);
+    assert_true(cb_digest_eq(&d, &place->digest));
+    return text;
+}
+
+static void check_data(const struct sup_sink *s, const struct cb_foreign_toc *t, const struct cb_entry *e)
+{
+    size_t n;
+    const struct cb_foreign_part *p = cb_foreign_toc_parts(t, e->path, &n);
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    struct cb_digest d;
+    for (size_t i = 0; i < n; i++) {
+        cb_autofree char *data = inflate_at(s, p[i].offset, p[i].end, p[i].inner, (size_t)p[i].size);
+        cb_digest_of(&d, data, (size_t)p[i].size);
+        assert_true(!cb_digest_is_set(&p[i].digest) || cb_digest_eq(&d, &p[i].digest));
+        cb_hasher_update(h, data, (size_t)p[i].size);
+    }
+    cb_hasher_finish(h, &d);
+    assert_true(cb_digest_eq(&d, &e->digest));
+    assert_int_equal(n, (e->size + CB_CHUNK - 1) / CB_CHUNK);
+}
+
+static void check_entry(const struct cb_entry *a, const struct cb_entry *b)
+{
+    bool mark = a->type == CB_ENTRY_WHITEOUT || a->type == CB_ENTRY_OPAQUE;
+    assert_string_equal(a->path, b->path);
+    assert_int_equal(a->type, b->type);
+    assert_true(a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->size == b->size);
+    assert_true(mark || a->mtime == b->mtime);
+    assert_true(a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && cb_streq(a->link, b->link));
+    assert_true(mark || cb_digest_cmp(&a->digest, &b->digest) == 0);
+    assert_int_equal(a->n_xattrs, b->n_xattrs);
+    for (size_t i = 0; i < a->n_xattrs; i++) {
+        assert_string_equal(a->xattrs[i].name, b->xattrs[i].name);
+        assert_int_equal(a->xattrs[i].len, b->xattrs[i].len);
+        assert_memory_equal(a->xattrs[i].value, b->xattrs[i].value, a->xattrs[i].len);
+    }
+}
+
+static void round_trip(enum cb_compression compression)
+{
+    struct sup_sink s = SUP_SINK_INIT;
+    cb_cleanup_layer struct cb_layer layer = { 0 };
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
+    CB_AUTO(cb_pool_free) struct cb_pool *pool = cb_pool_new("test", 2);
+    CB_AUTO(cb_foreign_toc_free) struct cb_foreign_toc *t = NULL;
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    cb_autofree char *data = big_data();
+    struct cb_layer_write_options o = { .format = { compression, 1, true }, .clamp_mtime = INT64_MAX, .pool = pool,
+                                        .sink = &s.base };
+    CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
+    add_all(w, data);
+    assert_int_equal(cb_layer_writer_finish(w, &layer, &toc, NULL), 0);
+    struct sup_read r = sup_read(s.data.buf, s.data.len, false); /* as any other layer */
+    assert_int_equal(r.code, 0);
+    assert_true(cb_digest_eq(&r.diff_id, &layer.diff_id));
+    struct cb_foreign_place place;
+    size_t n;
+    cb_autofree char *text = text_of(&s, &layer.encodings[0], &place, &n);
+    if (cb_foreign_toc_parse(&place, text, n, &t, &err) < 0)
+        fail_msg("%s", cb_error_text(&err));
+    struct cb_toc *table = cb_foreign_toc_table(t);
+    size_t own = compression == CB_COMPRESSION_GZIP; /* the table does not list itself */
+    assert_int_equal(cb_toc_count(table) + own, cb_toc_count(toc));
+    assert_int_equal(cb_toc_count(r.toc), cb_toc_count(toc));
+    for (size_t i = 0, k = 0; i < cb_toc_count(toc); i++) {
+        if (own && cb_streq(cb_toc_at(toc, i)->path, CB_ESTARGZ_TOC))
+            continue;
+        check_entry(cb_toc_at(toc, i), cb_toc_at(table, k));
+        if (cb_toc_at(table, k)->type == CB_ENTRY_FILE)
+            check_data(&s, t, cb_toc_at(table, k));
+        k++;
+    }
+    sup_read_done(&r);
+    cb_strbuf_done(&s.data);
+}
+
+static void ours(void **state)
+{
+    (void)state;
+    round_trip(CB_COMPRESSION_GZIP);
+    round_trip(CB_COMPRESSION_ZSTD);
+}
+
+/* What no table can say is an error before anything is written of it. */
+static void not_in_a_table(void **state)
+{
+    (void)state;
+    static const struct {
+        enum cb_compression compression;
+        struct cb_entry e;
+        int code;
+    } cases[] = {
+        { CB_COMPRESSION_GZIP, { .path = "a\xff", .type = CB_ENTRY_DIR }, -CB_ECONF },
+        { CB_COMPRESSION_ZSTD, { .path = "a\xff", .type = CB_ENTRY_DIR }, -CB_ECONF },
+        { CB_COMPRESSION_ZSTD, { .path = "l", .type = CB_ENTRY_SYMLINK, .link = "\xc3" }, -CB_ECONF },
+        { CB_COMPRESSION_GZIP, { .path = CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE }, -CB_ECONF },
+        { CB_COMPRESSION_GZIP, { .path = ".prefetch.landmark", .type = CB_ENTRY_FILE }, -CB_ECONF },
+        { CB_COMPRESSION_GZIP, { .path = "sub/" CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE }, 0 },
+        { CB_COMPRESSION_ZSTD, { .path = CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE }, 0 },
+        { CB_COMPRESSION_ZSTD, { .path = "twice", .type = CB_ENTRY_DIR }, -CB_EINTERNAL },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct sup_sink s = SUP_SINK_INIT;
+        struct cb_layer_write_options o = { .format = { cases[i].compression, CB_LEVEL_DEFAULT, true },
+                                            .sink = &s.base };
+        CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&o, NULL);
+        assert_int_equal(add(w, &(struct cb_entry){ .path = "twice", .type = CB_ENTRY_DIR }, "", NULL), 0);
+        assert_int_equal(add(w, &cases[i].e, "", NULL), cases[i].code);
+        cb_strbuf_done(&s.data);
+    }
+    struct cb_layer_write_options nowhere = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT, true } };
+    assert_null(cb_layer_writer_new(&nowhere, NULL));
+}
+
+/* Of Go's hash/crc64, table ISO. */
+static void crc(void **state)
+{
+    (void)state;
+    struct cb_crc64 *c = CB_NEW(struct cb_crc64);
+    cb_crc64_init(c);
+    cb_crc64_update(c, "The quick brown fox jumps over the lazy dog", 43);
+    uint64_t whole = c->value;
+    c->value = 0;
+    for (size_t i = 0; i < 43; i++)
+        cb_crc64_update(c, "The quick brown fox jumps over the lazy dog" + i, 1);
+    assert_true(c->value == whole);
+    c->value = 0;
+    cb_crc64_update(c, "a", 1);
+    assert_true(c->value == UINT64_C(0x3420000000000000));
+    free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_estargz), cmocka_unit_test(reference_chunked), cmocka_unit_test(malformed),
-        cmocka_unit_test(places),
+        cmocka_unit_test(places),            cmocka_unit_test(ours),              cmocka_unit_test(not_in_a_table),
+        cmocka_unit_test(crc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

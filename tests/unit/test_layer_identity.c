@@ -16,17 +16,23 @@ static const struct wanted {
     const char *engine; /* of Debian 12: another version's bytes may differ */
     const char *digest;
 } formats[] = {
-    { "uncompressed", { CB_COMPRESSION_NONE, CB_LEVEL_DEFAULT }, "",
+    { "uncompressed", { CB_COMPRESSION_NONE, CB_LEVEL_DEFAULT, false }, "",
       "sha256:c72863413152d9f2360cdb081dd9beaf96ccc5aadad3ef7e95d6b41e8a962376" },
-    { "gzip", { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, "libdeflate-1.14/6",
+    { "gzip", { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT, false }, "libdeflate-1.14/6",
       "sha256:1ffcdf3b4c747e03c6f753ebae5f9671add54a1072bac82f67ab4eb8e26c4a53" },
-    { "gzip 1", { CB_COMPRESSION_GZIP, 1 }, "libdeflate-1.14/1",
+    { "gzip 1", { CB_COMPRESSION_GZIP, 1, false }, "libdeflate-1.14/1",
       "sha256:53c736cb558a1b0b4b5e4423bc80cdca97d9aa8b11a9a1b3d375f23841083531" },
-    { "gzip fast", { CB_COMPRESSION_GZIP, CB_LEVEL_FAST }, "isal-x86-2.30.0/1",
+    { "gzip fast", { CB_COMPRESSION_GZIP, CB_LEVEL_FAST, false }, "isal-x86-2.30.0/1",
       "sha256:1570847847e8588221cecc887078c9a773529a2f6da302d0e5c60025652c9ec4" },
-    { "zstd", { CB_COMPRESSION_ZSTD, CB_LEVEL_DEFAULT }, "zstd-1.5.4/3",
+    { "zstd", { CB_COMPRESSION_ZSTD, CB_LEVEL_DEFAULT, false }, "zstd-1.5.4/3",
       "sha256:5229265f3128fc003aa1014cd135443047928ddf062bf917f77890cf446feca3" },
-    { "zstd 9", { CB_COMPRESSION_ZSTD, 9 }, "zstd-1.5.4/9",
+    { "estargz", { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT, true }, "libdeflate-1.14/6",
+      "sha256:cfbf2d389e04ba21023f11c41ab9280c1ecc5fb09c1bf0084524abad1aae92f7" },
+    { "estargz fast", { CB_COMPRESSION_GZIP, CB_LEVEL_FAST, true }, "isal-x86-2.30.0/1",
+      "sha256:368767c28853688ac14da727d3a10c45365cf9405a31e4657ef6783a8360b693" },
+    { "zstd:chunked", { CB_COMPRESSION_ZSTD, CB_LEVEL_DEFAULT, true }, "zstd-1.5.4/3",
+      "sha256:135969fee2f0a02bd255bb3ebb3d5b946e357694b06205fc3b963594dba3099a" },
+    { "zstd 9", { CB_COMPRESSION_ZSTD, 9, false }, "zstd-1.5.4/9",
       "sha256:f7fe99257cc0e0fa15a04a463c9989c718ff1037a74e1f8f1159d24f1f5711e2" },
 };
 

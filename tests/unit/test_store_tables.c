@@ -265,6 +265,8 @@ static void layers_merge(void **state)
     b.size = 77;
     free(b.encodings[0].engine);
     b.encodings[0].engine = cb_strdup("libdeflate-1.14/6");
+    cb_strmap_set(&b.encodings[0].annotations, "containerd.io/snapshot/stargz/toc.digest", "sha256:00=");
+    cb_strmap_set(&b.encodings[0].annotations, "org.example.other", "1");
     cb_layer_add_origin(&b, &b.encodings[0].digest, "docker.io", "library/x");
     ok(cb_store_layer_put(f->s, &b, &f->err));
     ok(cb_store_layer_put(f->s, &b, &f->err));
@@ -276,6 +278,9 @@ static void layers_merge(void **state)
     assert_true(cb_digest_eq(&got.encodings[0].digest, &a.encodings[0].digest));
     assert_string_equal(got.encodings[1].engine, "libdeflate-1.14/6");
     assert_int_equal(got.encodings[1].compression, CB_COMPRESSION_ZSTD);
+    assert_int_equal(got.encodings[0].annotations.n, 0);
+    assert_int_equal(got.encodings[1].annotations.n, 1); /* those of tables */
+    assert_string_equal(got.encodings[1].annotations.v[0].value, "sha256:00=");
     assert_int_equal(got.n_origins, 1);
     assert_string_equal(got.origins[0].repo, "library/x");
     struct cb_layer none = { 0 };
