@@ -48,7 +48,16 @@ static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)
     l->toc_size = text.len;
 }
 
-/* A layer of the parent is the parent's to keep, and to give. */
+/* A layer of the parent is the parent's to keep, and to give; its table only where the parent's manifest names it. */
+static struct cb_toc *table_to_keep(const struct cb_cache_out_options *o, struct cb_slot *s, bool parents)
+{
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    struct cb_toc_pin pin;
+    if (parents)
+        cb_slot_annotations(s, &annotations);
+    return cb_toc_pin_read(&pin, &annotations) ? NULL : table_of(o, s);
+}
+
 static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_slot *s, bool parents,
                      struct cb_error *err)
 {
@@ -57,7 +66,7 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
     const struct cb_cache_layer *by_cache = parents ? NULL : told(x->v, cb_slot_diff_id(s));
     cb_slot_layer(s, &known);
     struct cb_cache_layer l = { .diff_id = known.diff_id, .size = parents ? UINT64_MAX : known.size };
-    CB_AUTO(cb_toc_unref) struct cb_toc *toc = parents || by_cache ? NULL : table_of(o, s);
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = by_cache ? NULL : table_to_keep(o, s, parents);
     int r = parents || by_cache ? 0 : cb_slot_encoding(s, &o->format, &e, err);
     if (r < 0)
         return r;
@@ -105,6 +114,8 @@ static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o
         if (!in_base(x->v, st->layers[i]))
             x->own[x->n_own++] = x->set.steps[0].layers[x->set.steps[0].n_layers - 1];
     }
+    for (size_t i = 0; i < parents && i < x->set.steps[0].n_layers; i++) /* their tables, if anything */
+        x->own[x->n_own++] = x->set.steps[0].layers[i];
     return 0;
 }
 

@@ -119,14 +119,16 @@ static int add_layer(const struct cb_cache_out *out, const struct target *t, str
     struct cb_layer known cb_cleanup_layer = { 0 };
     struct cb_descriptor d = { .media_type = l->blob.media_type, .digest = l->blob.digest, .size = l->blob.size };
     struct cb_descriptor toc = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = l->toc, .size = l->toc_size };
+    bool has_blob = cb_digest_is_set(&d.digest);
     cb_slot_layer(x->slots[at], &known);
-    wait_for_push(out, t, x, at, &from);
+    if (has_blob)
+        wait_for_push(out, t, x, at, &from);
     for (size_t i = 0; i < known.n_origins; i++)
         if (cb_digest_eq(&known.origins[i].digest, &d.digest))
             add_origin(&from, known.origins[i].host, known.origins[i].repo);
     if (used)
         add_origin(&toc_from, used->host, used->repo);
-    int r = add_blob(t, x, &d, &from, err);
+    int r = has_blob ? add_blob(t, x, &d, &from, err) : 0;
     if (r == 0 && cb_digest_is_set(&toc.digest))
         r = add_blob(t, x, &toc, &toc_from, err);
     free(from.hosts);

@@ -180,6 +180,23 @@ int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct 
     return r;
 }
 
+/* Under s->mu. A table that is known, or that the parent's manifest names, comes first. */
+static void learn_table(struct cb_slot *s, const struct cb_slot_cached *c)
+{
+    if (s->toc || cb_digest_is_set(&s->pin.digest) || !cb_digest_is_set(&c->layer->toc))
+        return;
+    s->pin = (struct cb_toc_pin){ c->layer->toc, c->layer->toc_size };
+    s->place = c->place;
+    s->pinned_by_cache = true;
+}
+
+void cb_slot_parent_cached(struct cb_slot *s, const struct cb_slot_cached *c)
+{
+    pthread_mutex_lock(&s->mu);
+    learn_table(s, c);
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* Under s->mu. What the store has seen unpack comes first, as long as it can be had. */
 static void learn_cached(struct cb_slot *s, const struct cb_slot_cached *c)
 {
@@ -197,17 +214,18 @@ static void learn_cached(struct cb_slot *s, const struct cb_slot_cached *c)
     if (s->layer.size == UINT64_MAX)
         s->layer.size = l->size;
     s->place = c->place;
-    if (s->hearsay && !s->toc && !cb_digest_is_set(&s->pin.digest))
-        s->pin = s->own_pin = (struct cb_toc_pin){ l->toc, l->toc_size };
+    if (s->hearsay)
+        learn_table(s, c);
 }
 
 static void unlearn_cached(struct cb_slot *s)
 {
     pthread_mutex_lock(&s->mu);
-    if (s->hearsay) {
+    if (s->hearsay)
         cb_layer_drop_encodings(&s->layer);
-        s->pin = s->own_pin = (struct cb_toc_pin){ 0 };
-    }
+    if (s->pinned_by_cache)
+        s->pin = (struct cb_toc_pin){ 0 };
+    s->pinned_by_cache = false;
     s->place = NULL;
     pthread_mutex_unlock(&s->mu);
 }
@@ -375,7 +393,7 @@ bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out)
             s->own_pin = (struct cb_toc_pin){ 0 };
     }
     if (!known)
-        *out = s->own_pin;
+        *out = s->pinned_by_cache && !s->unpinned && !cb_digest_is_set(&s->own_pin.digest) ? s->pin : s->own_pin;
     pthread_mutex_unlock(&s->mu);
     return cb_digest_is_set(&out->digest);
 }

@@ -53,7 +53,8 @@ struct cb_slot {
     bool unproven;             /* toc is what was told, and nobody has read the layer */
     struct cb_toc_pin own_pin; /* of a table that was read or made, once it was asked for */
     struct cb_cache_place *place; /* a cache that has it, or NULL */
-    bool hearsay;              /* nobody but the cache says what it unpacks to, and pin is its word */
+    bool hearsay;              /* nobody but the cache says what it unpacks to */
+    bool pinned_by_cache;      /* pin is its word */
     struct cb_digest content;  /* once it was asked for */
     struct cb_toc *toc;
     int tree_fd;               /* of a tree that is not (yet) in trees/, or -1; from the beginning to the end */

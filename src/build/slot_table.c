@@ -50,13 +50,10 @@ static int by_pin(const struct asked *a, struct cb_toc **out, struct cb_error *e
 
 static int by_place(const struct asked *a, struct cb_toc **out, struct cb_error *err)
 {
-    struct cb_cache_place *p = a->slot->place;
-    return p ? read_table(a, p, NULL, out, err) : cb_error_set(err, CB_ENOTFOUND, "no cache has it");
+    return read_table(a, a->slot->place, NULL, out, err);
 }
 
-/* ---- who is asked, in order ---- */
-
-static int (*const ways[])(const struct asked *a, struct cb_toc **out, struct cb_error *err) = { by_pin, by_place };
+/* ---- who is asked ---- */
 
 static uint64_t blob_size(const struct cb_slot *s)
 {
@@ -68,7 +65,7 @@ static uint64_t blob_size(const struct cb_slot *s)
 
 bool cb_slot_is_told(const struct cb_slot *s)
 {
-    bool somewhere = (s->parent && s->layer.n_origins > 0) || (s->hearsay && s->place);
+    bool somewhere = s->pinned_by_cache ? s->place != NULL : s->parent && s->layer.n_origins > 0;
     return somewhere && !s->unpinned && cb_digest_is_set(&s->pin.digest) &&
            s->pin.size <= CB_MAX(blob_size(s), PIN_ALWAYS);
 }
@@ -78,20 +75,18 @@ int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *st
 {
     struct asked a = { .slot = s, .layer = l };
     char id[32];
-    int r = -CB_ENOTFOUND;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     pthread_mutex_lock(&s->mu);
     a.pin = s->pin;
     a.encoding = s->manifest_digest;
+    bool by_cache = s->pinned_by_cache;
     pthread_mutex_unlock(&s->mu);
-    for (size_t i = 0; r < 0 && i < CB_COUNTOF(ways); i++) {
-        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        r = ways[i](&a, out, &e);
-        if (r == -CB_ECANCELED)
-            return cb_error_move(err, &e);
-        cb_slot_short_digest(id, s->hearsay ? &l->diff_id : &a.encoding);
-        if (r < 0)
-            cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
-    }
+    int r = by_cache ? by_place(&a, out, &e) : by_pin(&a, out, &e);
+    if (r == -CB_ECANCELED)
+        return cb_error_move(err, &e);
+    cb_slot_short_digest(id, s->hearsay ? &l->diff_id : &a.encoding);
+    if (r < 0)
+        cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
     pthread_mutex_lock(&s->mu);
     s->unpinned = r < 0;
     pthread_mutex_unlock(&s->mu);
@@ -103,7 +98,7 @@ int cb_slot_prove(struct cb_slot *s, struct cb_error *err)
     char id[32], said[CB_DIGEST_TEXT_MAX], is[CB_DIGEST_TEXT_MAX];
     struct cb_toc_pin pin, real;
     pthread_mutex_lock(&s->mu);
-    bool proven = !s->unproven;
+    bool proven = !s->unproven, by_cache = s->pinned_by_cache;
     pin = s->pin;
     pthread_mutex_unlock(&s->mu);
     int r = proven ? 0 : cb_store_toc_pin(s->env->store, &s->layer.diff_id, &real, err);
@@ -119,6 +114,6 @@ int cb_slot_prove(struct cb_slot *s, struct cb_error *err)
     return cb_error_set(err, CB_EVERIFY,
                         "layer %s: %s says that its table is %s, and what it holds has %s: it is wrong, or was made to "
                         "deceive",
-                        id, s->hearsay ? s->place->text : "the parent's manifest", cb_digest_text(&pin.digest, said),
+                        id, by_cache ? s->place->text : "the parent's manifest", cb_digest_text(&pin.digest, said),
                         cb_digest_text(&real.digest, is));
 }

@@ -62,6 +62,14 @@ static struct cb_slot *parent_layer(const struct cb_vertex *root, size_t i, cons
     return cb_digest_eq(diff_id, cb_slot_diff_id(slot)) ? slot : NULL;
 }
 
+/* A cache may know what is in it. */
+static void tell_parent(const struct cb_solve_state *st, enum cb_lookup_from from, struct cb_slot *slot, size_t i)
+{
+    const struct cb_cache_hit *hit = &st->lookup.hit;
+    if (from == CB_LOOKUP_CACHE)
+        cb_slot_parent_cached(slot, &(struct cb_slot_cached){ &hit->set->layers[hit->step->layers[i]], hit->place });
+}
+
 static struct cb_slot *layer_of(struct cb_solver *s, const struct cb_solve_state *st, enum cb_lookup_from from,
                                 size_t i)
 {
@@ -88,7 +96,11 @@ static bool take(struct cb_solver *s, struct cb_vertex *v, enum cb_lookup_from f
         root = root->base;
     for (size_t i = 0; i < rec->n_layers; i++) {
         struct cb_slot *slot = parent_layer(root, i, &rec->layers[i]);
-        if (!slot && !(slot = layer_of(s, st, from, i))) {
+        if (slot)
+            tell_parent(st, from, slot, i);
+        else
+            slot = layer_of(s, st, from, i);
+        if (!slot) {
             st->n_layers = 0;
             st->lost = rec->layers[i];
             return false;

@@ -39,9 +39,10 @@ static bool has_blob(const struct cb_manifest *m, const struct cb_digest *d)
 /* More than a manifest may have are left to the artifacts of their own steps. */
 static void add_layer(struct cb_manifest *m, const struct cb_cache_layer *l)
 {
-    if (!cb_digest_is_set(&l->blob.digest) || has_blob(m, &l->blob.digest) || m->n_layers + 2 > CB_MAX_LAYERS)
+    if (m->n_layers + 2 > CB_MAX_LAYERS)
         return;
-    add_blob(m, l->blob.media_type, &l->blob.digest, l->blob.size);
+    if (cb_digest_is_set(&l->blob.digest) && !has_blob(m, &l->blob.digest))
+        add_blob(m, l->blob.media_type, &l->blob.digest, l->blob.size);
     if (cb_digest_is_set(&l->toc) && !has_blob(m, &l->toc))
         add_blob(m, CB_MT_TOC, &l->toc, l->toc_size);
 }

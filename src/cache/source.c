@@ -116,7 +116,7 @@ static void take_set(struct cb_cache_source *s, struct cb_cache_set *set, const 
 
 /* ---- the records of an image ---- */
 
-/* Where the manifest has the blobs of these diff ids. */
+/* Where the manifest has the blobs of these diff ids, and by which tables it pins them. */
 static void fill_blobs(struct cb_cache_set *set, const struct cb_image_config *c, const struct cb_manifest *m)
 {
     for (size_t i = 0; i < set->n_layers; i++)
@@ -130,6 +130,11 @@ static void fill_blobs(struct cb_cache_set *set, const struct cb_image_config *c
             e->compression = (enum cb_compression)compression;
             e->media_type = cb_strdup(m->layers[k].media_type);
             e->engine = cb_strdup("");
+            struct cb_toc_pin pin;
+            if (cb_toc_pin_read(&pin, &m->layers[k].annotations) && pin.size <= CB_CACHE_MAX_TOC) {
+                set->layers[i].toc = pin.digest;
+                set->layers[i].toc_size = pin.size;
+            }
         }
 }
 
