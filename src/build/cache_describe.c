@@ -26,16 +26,23 @@ static struct cb_toc *table_of(const struct cb_cache_out_options *o, struct cb_s
     return cb_store_toc_get(o->env->store, cb_slot_diff_id(s), &toc, NULL) < 0 ? NULL : toc;
 }
 
-/* As a cache told of it, if one did. */
-static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct cb_digest *diff_id)
+static const struct cb_cache_layer *told_of(const struct cb_lookup *l, const struct cb_digest *diff_id)
 {
-    const struct cb_lookup *l = &v->state->lookup;
     for (size_t i = 0; l->used && i < l->hit.step->n_layers; i++) {
         const struct cb_cache_layer *layer = &l->hit.set->layers[l->hit.step->layers[i]];
         if (cb_digest_eq(&layer->diff_id, diff_id) && cb_digest_is_set(&layer->blob.digest))
             return layer;
     }
     return NULL;
+}
+
+/* As a cache told of it, of this step or of one below, if one did. */
+static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct cb_digest *diff_id)
+{
+    const struct cb_cache_layer *layer = NULL;
+    for (; v && !layer; v = v->base)
+        layer = told_of(&v->state->lookup, diff_id);
+    return layer;
 }
 
 static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)

@@ -86,12 +86,14 @@ bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struc
     return false;
 }
 
-bool cb_cache_in_knows(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key)
+enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
+                                      const struct cb_digest *key)
 {
-    for (size_t i = 0; in && i < in->n; i++)
-        if (!strcmp(cb_cache_source_place(in->v[i])->text, place->text) && cb_cache_source_knows(in->v[i], key))
-            return true;
-    return false;
+    enum cb_cache_state state = CB_CACHE_UNKNOWN;
+    for (size_t i = 0; in && state == CB_CACHE_UNKNOWN && i < in->n; i++)
+        if (!strcmp(cb_cache_source_place(in->v[i])->text, place->text))
+            state = cb_cache_source_state(in->v[i], key);
+    return state;
 }
 
 char *cb_cache_run_name(const struct cb_build_options *o, const struct cb_reference *first_tag)

@@ -21,7 +21,8 @@ CB_DEFINE_CLEANUP(struct cb_cache_in *, cb_cache_in_free)
 /* Asks all of them, the next one for what those before do not have. */
 void cb_cache_in_fetch(struct cb_cache_in *in, const struct cb_digest *keys, size_t n);
 bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struct cb_cache_hit *out);
-/* Whether what a place was read of says that it has a record of this key already. */
-bool cb_cache_in_knows(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key);
+/* What a place that is also written to has of this key, as far as it was read. in may be NULL. */
+enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
+                                      const struct cb_digest *key);
 /* The name of the run index of a build whose cache names none: the same for the next build of the same image. */
 char *cb_cache_run_name(const struct cb_build_options *o, const struct cb_reference *first_tag);

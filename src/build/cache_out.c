@@ -145,6 +145,14 @@ static int add_record(const struct target *t, const struct cache_step *x, struct
     return step && t->key ? cb_cache_sign(t->key, to, step, err) : 0;
 }
 
+/* Whether it takes the place of what is there: that is no good, or was not to be used, so the step was run again. */
+static bool is_anew(const struct cb_cache_out *out, const struct target *t, const struct cb_vertex *v)
+{
+    const struct cb_build_options *o = out->o.o;
+    return cb_cache_in_state(out->o.in, t->place, &v->state->key) == CB_CACHE_BAD ||
+           (v->state->executed && (o->no_cache || v->no_cache || o->cache_ttl > 0));
+}
+
 static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)
 {
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
@@ -153,8 +161,9 @@ static int put_step(struct cb_cache_out *out, struct target *t, struct cache_ste
     struct cb_cache_artifact_options ao = { .set = &set, .type = CB_MT_CACHE_STEP, .layers = x->own,
                                             .n_layers = x->n_own, .created = step->created };
     char hex[CB_DIGEST_TEXT_MAX];
+    bool anew = is_anew(out, t, x->v);
     cb_digest_hex(&step->key, hex);
-    int r = t->place->ops->exists(t->place, hex, err);
+    int r = anew ? 0 : t->place->ops->exists(t->place, hex, err);
     if (r != 0) {
         count(out, r > 0 ? &t->had : NULL);
         return CB_MIN(r, 0);
@@ -166,7 +175,7 @@ static int put_step(struct cb_cache_out *out, struct target *t, struct cache_ste
     if (r == 0)
         r = cb_cache_artifact_make(&a, &ao, err);
     if (r == 0)
-        r = t->place->ops->put(t->place, hex, &a, false, err);
+        r = t->place->ops->put(t->place, hex, &a, anew, err);
     count(out, r == 0 ? &t->put : NULL);
     return r;
 }
@@ -181,7 +190,8 @@ static void put_everywhere(struct cb_cache_out *out, struct job *j)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     for (size_t i = 0; i < out->n; i++) {
         struct target *t = &out->v[i];
-        if (!wants(t, j->v) || cb_cache_in_knows(out->o.in, t->place, &j->v->state->key))
+        if (!wants(t, j->v) || (cb_cache_in_state(out->o.in, t->place, &j->v->state->key) == CB_CACHE_GOOD &&
+                                !is_anew(out, t, j->v)))
             continue;
         if (put_step(out, t, j->step, &e) < 0) {
             cb_error_wrap(&e, "%s", j->v->note ? j->v->note : "a step");

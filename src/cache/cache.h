@@ -184,8 +184,10 @@ struct cb_cache_found {
     const struct cb_cache_step *step;
 };
 bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key, struct cb_cache_found *out);
-/* Whether the run index has it, or it was fetched: somebody has written it. */
-bool cb_cache_source_knows(struct cb_cache_source *s, const struct cb_digest *key);
+/* What the place has under the key, as far as that was asked: nothing that is known, a record that counts, or one that
+ * does not (damaged, of another step, without its blobs), which had better be replaced. */
+enum cb_cache_state { CB_CACHE_UNKNOWN, CB_CACHE_GOOD, CB_CACHE_BAD };
+enum cb_cache_state cb_cache_source_state(struct cb_cache_source *s, const struct cb_digest *key);
 
 /* ---- what is in a place ---- */
 struct cb_cache_item {

@@ -29,6 +29,7 @@ struct cb_cache_source {
     size_t strange;             /* records without a signature of the key, that nobody was told of yet */
     struct kept *kept;
     struct cb_hashmap *entries; /* key → entry */
+    struct cb_hashmap *bad;     /* key → the place: what stands there is no record of it */
     struct cb_hashmap *blobs;   /* digest → the place: it is there */
     bool begun;                 /* the run index was asked for */
     bool images;                /* it is an image: there are no artifacts of steps */
@@ -237,6 +238,13 @@ struct job {
     const struct cb_layer_encoding *blob;  /* or a blob */
 };
 
+static void note_bad(struct cb_cache_source *s, const char *hex)
+{
+    pthread_mutex_lock(&s->mu);
+    cb_hashmap_put(s->bad, hex, s->place);
+    pthread_mutex_unlock(&s->mu);
+}
+
 static void get_record(void *arg)
 {
     const struct job *j = arg;
@@ -253,6 +261,8 @@ static void get_record(void *arg)
         r = cb_cache_set_parse(&set, a.config.buf, a.config.len, &e);
     if (r == 0 && !cb_cache_set_find(&set, &j->key))
         r = cb_error_set(&e, CB_EVERIFY, "it is that of another step");
+    if (r == -CB_EVERIFY)
+        note_bad(j->s, hex);
     if (r < 0)
         tell(j->s, hex, &e);
     else
@@ -362,6 +372,8 @@ static void judge(struct cb_cache_source *s, const struct cb_digest *key)
     if (e)
         e->good = !s->dead && has_all(s, e);
     bool lost = e && !e->good && !s->dead;
+    if (lost)
+        cb_hashmap_put(s->bad, key_text(key, hex), s->place);
     pthread_mutex_unlock(&s->mu);
     if (lost)
         cb_progress_note(s->o.progress, true, "warning: the cache record %.12s in %s is not used: a blob of it is gone",
@@ -398,12 +410,15 @@ bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key
     return found;
 }
 
-bool cb_cache_source_knows(struct cb_cache_source *s, const struct cb_digest *key)
+enum cb_cache_state cb_cache_source_state(struct cb_cache_source *s, const struct cb_digest *key)
 {
+    char hex[CB_DIGEST_TEXT_MAX];
     pthread_mutex_lock(&s->mu);
-    bool known = entry_of(s, key) != NULL;
+    const struct entry *e = entry_of(s, key);
+    bool bad = cb_hashmap_get(s->bad, key_text(key, hex)) != NULL;
+    enum cb_cache_state state = e && e->good ? CB_CACHE_GOOD : bad ? CB_CACHE_BAD : CB_CACHE_UNKNOWN;
     pthread_mutex_unlock(&s->mu);
-    return known;
+    return state;
 }
 
 /* ---- opening ---- */
@@ -424,6 +439,7 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
     s->key = CB_TAKE(key);
     s->entries = cb_hashmap_new();
     s->blobs = cb_hashmap_new();
+    s->bad = cb_hashmap_new();
     pthread_mutex_init(&s->mu, NULL);
     *out = s;
     return 0;
@@ -446,6 +462,7 @@ void cb_cache_source_close(struct cb_cache_source *s)
     }
     cb_hashmap_free(s->entries);
     cb_hashmap_free(s->blobs);
+    cb_hashmap_free(s->bad);
     cb_cache_place_close(s->place);
     cb_cache_key_free(s->key);
     pthread_mutex_destroy(&s->mu);

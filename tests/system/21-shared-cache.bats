@@ -295,7 +295,15 @@ END
     built --cache-from "$cache"
     assert_cached 0 2
     assert_contains "$log" 'it is no artifact of a build cache'
-    [ -n "$first" ]
+    # Who also writes puts it right.
+    machine four
+    quick "${both[@]}"
+    first=$(digest)
+    machine five
+    built --cache-from "$cache:none"
+    refute_contains "$log" 'is not used'
+    assert_cached 2 2
+    assert_equal "$(digest)" "$first"
 }
 
 # put_manifest TAG FILE
@@ -343,6 +351,29 @@ END
     built --cache-from "$cache"
     assert_cached 0 2
     assert_contains "$log" 'a blob of it is gone'
+    machine three
+    quick "${both[@]}"
+    machine four
+    built --cache-from "$cache"
+    refute_contains "$log" 'is gone'
+    assert_cached 2 2
+}
+
+@test "--no-cache puts its records in the place of what is there" {
+    dockerfile <<'END'
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+    machine one
+    built "${both[@]}"
+    built "${both[@]}" --no-cache
+    local uuid
+    uuid=$(cat "$rootfs/uuid")
+    cbpush delete --insecure-registry "$reg" "$cache:$(run_tag)"
+    machine two
+    built --cache-from "$cache"
+    assert_cached 1 1
+    assert_equal "$(cat "$rootfs/uuid")" "$uuid"
 }
 
 @test "a table that is wrong is not used" {
