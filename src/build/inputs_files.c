@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/inputs.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 
 #define WHAT_MAX 64
 
@@ -17,6 +18,15 @@ static uint64_t mix(uint64_t h, const void *p, size_t n)
 static uint64_t mix_text(uint64_t h, const char *text)
 {
     return mix(h, text, strlen(text) + 1);
+}
+
+/* 12 digits of it. */
+static void add_hash(char out[static 13], uint64_t h)
+{
+    uint8_t raw[6];
+    for (size_t i = 0; i < sizeof raw; i++)
+        raw[i] = (uint8_t)(h >> (56 - 8 * i));
+    cb_hex_encode(out, raw, sizeof raw);
 }
 
 /* Owners, devices, extended attributes: what hardly ever changes. */
@@ -38,21 +48,27 @@ static unsigned rest_of(const struct cb_entry *e)
 static void what_of(char out[static WHAT_MAX], const struct cb_entry *e)
 {
     static const char types[] = "?wodfslcbp";
-    char hex[CB_DIGEST_TEXT_MAX] = "";
+    char hex[13] = "-";
     if (cb_digest_is_set(&e->digest))
-        cb_digest_hex(&e->digest, hex);
+        cb_hex_encode(hex, e->digest.raw, 6);
     else if (e->link)
-        snprintf(hex, sizeof hex, "%016llx", (unsigned long long)mix_text(MIX_BEGIN, e->link));
-    snprintf(out, WHAT_MAX, "%c%o %.12s %x", types[(size_t)e->type < sizeof types - 1 ? e->type : 0], e->mode,
-             *hex ? hex : "-", rest_of(e));
+        add_hash(hex, mix_text(MIX_BEGIN, e->link));
+    snprintf(out, WHAT_MAX, "%c%o %s %x", types[(size_t)e->type < sizeof types - 1 ? e->type : 0], e->mode, hex,
+             rest_of(e));
 }
 
 void cb_file_hash(char out[static CB_FILE_HASH + 1], const char *path, const char *what)
 {
-    char p[17], w[17];
-    snprintf(p, sizeof p, "%016llx", (unsigned long long)mix_text(MIX_BEGIN, path));
-    snprintf(w, sizeof w, "%016llx", (unsigned long long)mix_text(MIX_BEGIN, what));
-    snprintf(out, CB_FILE_HASH + 1, "%.12s%.12s", p, w);
+    add_hash(out, mix_text(MIX_BEGIN, path));
+    add_hash(out + CB_FILE_HASH / 2, mix_text(MIX_BEGIN, what));
+}
+
+/* What nearly every path is. */
+static bool is_plain(const char *text)
+{
+    while (*text >= ' ' && *text < 0x7f)
+        text++;
+    return !*text;
 }
 
 static void add_file(struct cb_step_inputs *to, const struct cb_item *it)
@@ -61,9 +77,12 @@ static void add_file(struct cb_step_inputs *to, const struct cb_item *it)
     char what[WHAT_MAX];
     const char *name = it->path && *it->path ? it->path : ".";
     what_of(what, &it->e);
-    cb_strbuf_add_sanitized(&path, name, strlen(name), false);
-    to->files_sum = mix_text(mix_text(to->files_sum ? to->files_sum : MIX_BEGIN, path.buf), what);
-    cb_strvec_push(&to->paths, path.buf);
+    if (!is_plain(name)) {
+        cb_strbuf_add_sanitized(&path, name, strlen(name), false);
+        name = path.buf;
+    }
+    to->files_sum = mix_text(mix_text(to->files_sum ? to->files_sum : MIX_BEGIN, name), what);
+    cb_strvec_push(&to->paths, name);
     cb_strvec_push(&to->whats, what);
     to->n_files++;
 }

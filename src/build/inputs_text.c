@@ -25,13 +25,22 @@ static const char *or_dash(const char *text)
     return *text ? text : "-";
 }
 
+static void add_file(struct cb_strbuf *out, const char *what, const char *path)
+{
+    cb_strbuf_adds(out, "file ");
+    cb_strbuf_adds(out, what);
+    cb_strbuf_addch(out, '\t');
+    cb_strbuf_adds(out, path);
+    cb_strbuf_addch(out, '\n');
+}
+
 static void print_files(struct cb_strbuf *out, const struct cb_step_inputs *s)
 {
     size_t most = s->n_files * CB_FILE_HASH + out->len;
     cb_strbuf_addf(out, "files %zu %llx\n", s->n_files, (unsigned long long)s->files_sum);
     if (s->paths.n && s->n_files <= NAMED_MAX && out->len < CB_INPUTS_MAX / 2) {
         for (size_t i = 0; i < s->paths.n; i++)
-            cb_strbuf_addf(out, "file %s\t%s\n", s->whats.v[i], s->paths.v[i]);
+            add_file(out, s->whats.v[i], s->paths.v[i]);
         return;
     }
     if (most > CB_INPUTS_MAX / 4 * 3 || (!s->paths.n && !s->hashes.len))

@@ -48,7 +48,7 @@ void cb_span_number(struct cb_span *s, const char *key, uint64_t n);
 /* Records and empties it; one that is empty is left alone. */
 void cb_span_end(struct cb_span *s);
 void cb_span_end_at(struct cb_span *s, int64_t monotonic);
-#define cb_cleanup_span CB_CLEANUP(cb_span_end)
+#define cb_cleanup_span CB_CLEANUP(cb_span_end) CB_UNUSED /* it is enough that it ends */
 
 /* A JSON string with its quotes; what is no UTF-8 becomes U+FFFD. */
 void cb_strbuf_add_json_string(struct cb_strbuf *sb, const char *p, size_t n);
