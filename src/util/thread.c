@@ -48,17 +48,33 @@ unsigned cb_cpu_count(void)
     return CB_MIN(n, MAX_THREADS);
 }
 
+struct start {
+    char name[16];
+    void *(*fn)(void *arg);
+    void *arg;
+};
+
+/* It has its name before it does anything: --trace shows it. */
+static void *thread_main(void *arg)
+{
+    struct start s = *(struct start *)arg;
+    free(arg);
+    (void)pthread_setname_np(pthread_self(), s.name);
+    return s.fn(s.arg);
+}
+
 int cb_thread_start(pthread_t *t, const char *name, void *(*fn)(void *), void *arg, struct cb_error *err)
 {
     sigset_t all, old;
+    struct start *s = CB_NEW(struct start);
+    *s = (struct start){ .fn = fn, .arg = arg };
+    snprintf(s->name, sizeof s->name, "%s", name);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(t, NULL, fn, arg);
+    int e = pthread_create(t, NULL, thread_main, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (e != 0)
-        return cb_error_sys(err, CB_ELOCAL, e, "start thread %s", name);
-    char cut[16];
-    snprintf(cut, sizeof cut, "%s", name);
-    (void)pthread_setname_np(*t, cut);
-    return 0;
+    if (e == 0)
+        return 0;
+    free(s);
+    return cb_error_sys(err, CB_ELOCAL, e, "start thread %s", name);
 }

@@ -44,7 +44,7 @@ END
     build --trace t.json
     timeline >/dev/null
     timeline_is 'one("resolve: resolve docker.io/library/busybox:latest").args["digest"][:7]' sha256:
-    timeline_is 'len(some("context: find noise")), len(some("context: hash")), len(some("cache: "))' '(1, 1, 1)'
+    timeline_is 'len(some("context: find noise")), len(some("context: hash")), len(some("cache: keys"))' '(1, 1, 1)'
     timeline_is 'sorted(s.args["outcome"] for s in some("^step: "))' "['run', 'run']"
     timeline_is 'one("layer: fetch").args["bytes"] > 0, {s.args["where"] for s in some("layer: unpack")}' "(True, {'in a process of its own'})"
     timeline_is 'one("run: process of .*more").args["exit_status"]' 0
