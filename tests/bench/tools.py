@@ -89,6 +89,7 @@ class Tool:
 class Cbpush(Tool):
     key = "cbpush"
     moves = True
+    options = ()
 
     def __init__(self, place, root):
         super().__init__(place, root)
@@ -99,8 +100,7 @@ class Cbpush(Tool):
         return first_line([self.program, "version"])
 
     def commands(self, context, name, push, cache):
-        options = ["--push"] if push else []
-        options += [] if cache else ["--no-cache"]
+        options = [*self.options, *(["--push"] if push else []), *([] if cache else ["--no-cache"])]
         return [[self.program, "build", "--progress", "plain", *options, "-t", name, context]]
 
     def copy(self, source, target):
@@ -111,6 +111,32 @@ class Cbpush(Tool):
         with open(spec, "w", encoding="ascii") as f:
             f.write(f"mirrors:\n  - source: {source}\n    target: {target}\n    referrers: false\n")
         return self.move([self.program, "mirror", "run", "--progress", "plain", spec])
+
+
+class CbpushFormat(Cbpush):
+    """The same with layers of another format, measured only when asked for: what a format costs, and what it saves."""
+
+    usual = moves = False
+
+
+class CbpushFast(CbpushFormat):
+    key = "cbpush-fast"
+    options = ("--compression-level", "fast")
+
+
+class CbpushEstargz(CbpushFormat):
+    key = "cbpush-estargz"
+    options = ("--compression-format", "estargz")
+
+
+class CbpushZstd(CbpushFormat):
+    key = "cbpush-zstd"
+    options = ("--compression-format", "zstd")
+
+
+class CbpushChunked(CbpushFormat):
+    key = "cbpush-zstd-chunked"
+    options = ("--compression-format", "zstd:chunked")
 
 
 class Buildah(Tool):
@@ -341,7 +367,7 @@ class Oras(Mover):
         return self.move(argv, own=False)
 
 
-ALL = (Cbpush, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah, Buildkit, Crane, Skopeo, Oras)
+ALL = (Cbpush, CbpushFast, CbpushEstargz, CbpushZstd, CbpushChunked, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah, Buildkit, Crane, Skopeo, Oras)
 
 
 class SidRoot:
