@@ -353,16 +353,34 @@ static int told_by_pusher(struct cb_build *b, int r, struct cb_error *err)
     return e < 0 ? e : r;
 }
 
+/* Nothing is there that could make all of the build needless, whatever the context holds. */
+static bool must_run(const struct cb_build *b)
+{
+    bool steps = b->plan.n_images > 0;
+    for (size_t i = 0; i < b->plan.n_images; i++)
+        steps = steps && b->plan.images[i].goal && b->plan.images[i].goal->kind != CB_VERTEX_SOURCE;
+    return steps && (b->o->no_cache || (!b->cache_in && cb_store_cache_is_empty(b->env->store)));
+}
+
+static void tell_pusher(struct cb_build *b)
+{
+    if (!b->pusher || b->o->squash || b->o->squash_all || cb_format_is_estargz(&b->format))
+        return;
+    b->solver.on_layer = cb_pusher_layer;
+    b->solver.on_step = cb_pusher_ahead;
+    b->solver.on_layer_arg = b->pusher;
+}
+
 static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
 {
     int64_t t = cb_time_monotonic();
-    int r = prepare(b, all_hit, err);
-    bool squash = b->o->squash || b->o->squash_all;
-    if (r == 0 && b->pusher && !*all_hit && !squash && !cb_format_is_estargz(&b->format)) {
-        b->solver.on_layer = cb_pusher_layer;
-        b->solver.on_step = cb_pusher_ahead;
-        b->solver.on_layer_arg = b->pusher;
+    if (must_run(b)) {
+        tell_pusher(b);
+        b->solver.early = b->solver.on_layer != NULL;
     }
+    int r = prepare(b, all_hit, err);
+    if (r == 0 && !*all_hit)
+        tell_pusher(b);
     if (r == 0)
         r = cb_foreign_check(&b->solver, err);
     if (r == 0 && b->pusher && !*all_hit)

@@ -75,6 +75,8 @@ struct cb_solver {
     struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
     struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
 
+    bool early; /* no record can serve: on_layer is told of a parent's layers before anything of the context is read */
+
     bool open;
     struct cb_pool *steps;          /* long jobs: one a running vertex */
     struct cb_pool *seals;          /* differences of RUNs being made into layers, in order */

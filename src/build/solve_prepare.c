@@ -15,6 +15,12 @@ static bool is_base(const struct cb_plan *p, const struct cb_plan_source *src)
     return false;
 }
 
+static void tell_early(struct cb_solver *s, const struct cb_vertex *v)
+{
+    for (size_t i = 0; i < v->state->n_layers; i++)
+        cb_slot_on_ready(v->state->layers[i], s->on_layer, s->on_layer_arg);
+}
+
 static int source_layers(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     const struct cb_plan_source *src = v->source;
@@ -50,7 +56,10 @@ static int make_key(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
     const struct cb_digest *from = NULL;
     if (v->kind == CB_VERTEX_SOURCE) {
         cb_key_source(&v->source->image.config, &v->source->image.manifest, &st->key);
-        return source_layers(s, v, err);
+        int r = source_layers(s, v, err);
+        if (r == 0 && s->early && is_base(s->plan, v->source))
+            tell_early(s, v);
+        return r;
     }
     if (v->run.n_mounts) {
         int r = cb_run_mounts_prepare(s, v, &selected, err);

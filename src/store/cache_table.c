@@ -150,3 +150,16 @@ int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct c
     rec = (struct cb_cache_record){ 0 };
     return 0;
 }
+
+static int stop_at_one(void *arg, int dirfd CB_UNUSED, const char *name CB_UNUSED, struct cb_error *err)
+{
+    *(bool *)arg = false;
+    return cb_error_set(err, CB_ECANCELED, "one is enough");
+}
+
+bool cb_store_cache_is_empty(struct cb_store *s)
+{
+    bool empty = true;
+    int r = cb_store_each(s, "cache", stop_at_one, &empty, NULL);
+    return r == 0 && empty;
+}

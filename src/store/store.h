@@ -171,6 +171,8 @@ int cb_store_cache_get(struct cb_store *s, const struct cb_digest *key, struct c
 int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const struct cb_cache_record *r,
                        struct cb_error *err) CB_WUR;
 
+bool cb_store_cache_is_empty(struct cb_store *s); /* there is not one record */
+
 /* ---- what the steps of a build were made from: one text a build of the same Dockerfile, context and target; derived,
  * not synced, so the text has to show by itself that it is whole. gc removes those that nobody asked for in 30 days */
 /* The first max bytes of it, or all; -CB_ENOTFOUND. */

@@ -5,6 +5,7 @@
 
 load helpers
 load build
+load uploads
 
 setup_file()
 {
@@ -150,6 +151,23 @@ store_has_no_parent()
     assert_equal "$(layer_gets reg base/parent 1)" '' # read by tables all the same
 }
 
+@test "a registry that lists referrers lists it; no tag is made there either" {
+    olareg_builds || skip 'no Go 1.21 to build olareg with'
+    local list
+    olareg_start olareg
+    onto parent:1 'COPY file /app/'
+    cbpush build --push "$(registry_addr olareg)/test/app:1" ctx 2>build.log
+    list=$(curl -sSf "$(registry_url olareg)/v2/test/app/referrers/$(digest_of_app olareg)")
+    assert_equal "$(jq -c '[.manifests[].artifactType]' <<<"$list")" '["application/vnd.cbpush.toc.v1"]'
+    assert_equal "$(curl -sS "$(registry_url olareg)/v2/test/app/tags/list" | jq -c .tags)" '["1"]'
+    # Who builds there finds them.
+    printf 'FROM %s/test/app:1\nCOPY file /again\n' "$(registry_addr olareg)" >ctx/Dockerfile
+    CBPUSH_ROOT=$PWD/second cbpush build --progress plain --push "$(registry_addr olareg)/test/child:1" ctx >build.log 2>&1
+    refute_contains "$(cat build.log)" 'cannot be had'
+    digest=$(raw_manifest olareg test/app 1 | jq -r '.layers[-1].digest')
+    [ ! -e "second/blobs/${digest/://}" ]
+}
+
 # ---- what is read
 
 @test "COPY, ADD, WORKDIR, USER: no byte of the parent's layers, nothing of it in the store" {
@@ -292,6 +310,13 @@ tail_of()
     log=$(registry_requests reg '"(POST /v2/test/early/.*mount=.* 201|PUT /v2/test/early/.* 201) ' | sed 's/ HTTP.*//; s/.*"//')
     refute_contains "$(sed -n '/digest=/,$p' <<<"$log" | grep -v base%2Fparent || :)" mount
     assert_equal "$(grep -c 'from=base%2Fparent' <<<"$log")" 10 # and their tables
+}
+
+@test "the first build on a machine mounts its parent's layers before it has read its context" {
+    truncate -s 400M ctx/hole
+    onto parent:1 'COPY hole /app/'
+    cbpush build --toc=false --push "$reg/test/zero:1" ctx 2>build.log
+    assert_equal "$(registry_requests reg '"POST /v2/test/zero/' | sed '/uploads\/ HTTP/,$d' | grep -c 'from=base%2Fparent')" 5
 }
 
 @test "a large one that is there all the same is not sent to its end" {
