@@ -223,7 +223,7 @@ static void begin(struct cb_cache_source *s)
     bool untagged = spec->type == CB_CACHE_REGISTRY && !spec->ref.tag && !cb_digest_is_set(&spec->ref.digest);
     s->begun = true;
     int r = read_run(s, s->place->run, &e);
-    if (r == -CB_ENOTFOUND && untagged && !strcmp(s->place->run, s->o.place.run)) {
+    if (r == -CB_ENOTFOUND && untagged) {
         cb_error_done(&e);
         r = read_run(s, "latest", &e);
         s->images = false;
@@ -435,6 +435,7 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
         return r;
     struct cb_cache_source *s = CB_NEW(struct cb_cache_source);
     s->o = *o;
+    s->o.place.run = NULL; /* the caller's; the place has it */
     s->place = place;
     s->key = CB_TAKE(key);
     s->entries = cb_hashmap_new();
