@@ -77,6 +77,8 @@ static int set_mode(struct cb_cache_spec *s, const char *v, struct cb_error *err
 static int set_compression(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
     int r = cb_format_parse(&s->format, v, err);
+    if (r == 0 && cb_format_is_estargz(&s->format))
+        r = cb_error_set(err, CB_EUSAGE, "compression=%s: a cache has the layers that steps work with", v);
     if (r < 0)
         cb_error_wrap(err, "--cache-to");
     s->compression_set = r == 0;

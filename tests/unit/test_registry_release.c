@@ -221,13 +221,15 @@ static void test_check(void **state)
     struct test t CB_CLEANUP(end);
     begin(&t, state);
     assert_int_equal(cb_push_check(t.p, &t.e), 0);
-    assert_int_equal(fake_count(&t.c->one, "DELETE "), 1); /* which this one does not know */
+    assert_int_equal(fake_count(&t.c->one, "DELETE "), 0); /* it is kept for a blob */
     t.c->one.hook = refuses_uploads;
     t.c->one.arg = (void *)(uintptr_t)403;
     assert_int_equal(cb_push_check(t.p, &t.e), -CB_EAUTH);
     assert_non_null(strstr(cb_error_text(&t.e), "not you"));
     t.c->one.arg = (void *)(uintptr_t)404; /* ECR: the repository is made by hand; the upload tells it better */
     assert_int_equal(cb_push_check(t.p, &t.e), 0);
+    cb_push_free(CB_TAKE(t.p));
+    assert_int_equal(fake_count(&t.c->one, "DELETE "), 1); /* none came */
 }
 
 #define CLIENT_TEST(f) cmocka_unit_test_setup_teardown(f, client_setup, client_teardown)
