@@ -120,7 +120,7 @@ struct cb_vertex {
     struct cb_platform platform; /* of what it works on: for which a RUN's programs are made */
     struct cb_df_span span;
     char *name;                  /* "[builder 2/4] RUN pip install …" */
-    char *note;                  /* the instruction: "RUN pip install …" */
+    char *note;                  /* the instruction: "RUN pip install …"; of URLs, what may be shown */
     char *stage;                 /* whose step it is: name or number; NULL: made for what a name stands for */
     unsigned position;           /* in its stage, from 1 */
     struct cb_vertex *base;      /* the file system it works on; NULL: empty */

@@ -55,12 +55,14 @@ static char *step_name(const struct plan_stage *st, const char *note)
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind)
 {
     struct cb_vertex *v = plan_vertex(st->p, kind);
+    struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_text_redacted(&shown, i->original);
     st->step++;
     v->stage = st->df->from.stage_name ? cb_strdup(st->df->from.stage_name) : cb_asprintf("%zu", st->index);
     v->position = st->step;
     v->span = i->span;
-    v->note = cb_strdup(i->original);
-    v->name = step_name(st, i->original);
+    v->name = step_name(st, shown.buf);
+    v->note = cb_strbuf_detach(&shown, NULL);
     v->base = st->top;
     v->no_cache = st->no_cache;
     cb_platform_copy(&v->platform, st->config.platform.arch ? &st->config.platform : &st->platform);

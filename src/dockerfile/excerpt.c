@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dockerfile/internal.h"
+#include "util/alloc.h"
 
 #define CONTEXT 2    /* lines above and below */
 #define MAX_MARKED 12 /* of the span; the rest is left out in its middle */
@@ -7,16 +8,19 @@
 
 static void add_line(struct cb_strbuf *out, unsigned number, bool marked, struct cb_slice s)
 {
+    struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
     while (s.len > 0 && cb_df_is_blank(s.ptr[s.len - 1]))
         s.len--;
-    size_t n = CB_MIN(s.len, (size_t)MAX_WIDTH);
-    while (n < s.len && n > 0 && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)
+    cb_autofree char *text = cb_strndup(s.ptr, s.len);
+    cb_strbuf_add_text_redacted(&shown, text);
+    size_t n = CB_MIN(shown.len, (size_t)MAX_WIDTH);
+    while (n < shown.len && n > 0 && ((unsigned char)shown.buf[n] & 0xc0) == 0x80)
         n--;
     cb_strbuf_addf(out, "%4u | %s", number, marked ? ">>>" : n > 0 ? "   " : "");
     if (n > 0)
         cb_strbuf_addch(out, ' ');
-    cb_strbuf_add_sanitized(out, s.ptr, n, false);
-    cb_strbuf_adds(out, n < s.len ? "…\n" : "\n");
+    cb_strbuf_add_sanitized(out, shown.buf, n, false);
+    cb_strbuf_adds(out, n < shown.len ? "…\n" : "\n");
 }
 
 static bool left_out(struct cb_df_span span, unsigned line)

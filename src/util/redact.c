@@ -52,10 +52,13 @@ void cb_strbuf_add_text_redacted(struct cb_strbuf *sb, const char *text)
         size_t gap = strspn(text, blanks), n = strcspn(text + gap, blanks);
         cb_autofree char *word = cb_strndup(text + gap, n);
         cb_strbuf_add(sb, text, gap);
-        if (strstr(word, "://"))
+        const char *fragment = strchr(word, '#'); /* a revision of a repository */
+        if (strstr(word, "://")) {
             cb_strbuf_add_url_redacted(sb, word);
-        else
+            cb_strbuf_add_sanitized(sb, fragment ? fragment : "", fragment ? strlen(fragment) : 0, false);
+        } else {
             cb_strbuf_add(sb, word, n);
+        }
         text += gap + n;
     }
 }

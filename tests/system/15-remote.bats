@@ -71,6 +71,22 @@ END
     assert_equal "$(web_requests)" 'GET /file/x 200'
 }
 
+@test "ADD of a URL: what is signed in it is shown nowhere" {
+    echo one >"$webroot/x"
+    dockerfile <<END
+FROM busybox
+ADD $web/file/x?signature=hush&part=1 /y
+END
+    built --trace trace.json
+    assert_equal "$(cat "$rootfs/y")" one
+    refute_contains "$log$(cat trace.json metadata.json)" hush
+    assert_contains "$log" 'x?signature=xxxxx&part=xxxxx /y'
+    sed -i 's,/file/x,/none/x,' ctx/Dockerfile
+    run cbpush build ctx
+    [ "$status" -ne 0 ]
+    refute_contains "$output" hush
+}
+
 @test "ADD of a URL: Last-Modified serves where there is no ETag; a server deaf to conditions is seen through" {
     echo one >"$webroot/x"
     dockerfile <<END

@@ -194,6 +194,18 @@ static void test_excerpt(void **state)
                                "--------------------\n");
 }
 
+static void test_secret_excerpt(void **state)
+{
+    (void)state;
+    static const char text[] = "FROM scratch\nADD --chmod=0644 https://me:hush@h.example/f?signature=hush /\n";
+    CB_AUTO(cb_dockerfile_free) struct cb_dockerfile *d = cb_dockerfile_parse("D", text, strlen(text), NULL);
+    assert_non_null(d);
+    cb_cleanup_strbuf struct cb_strbuf o = CB_STRBUF_INIT;
+    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span);
+    assert_null(strstr(o.buf, "hush"));
+    assert_non_null(strstr(o.buf, "@h.example/f?signature="));
+}
+
 static void test_long_excerpt(void **state)
 {
     (void)state;
@@ -232,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_cases), cmocka_unit_test(test_null_error), cmocka_unit_test(test_line_limit),
         cmocka_unit_test(test_size_limit), cmocka_unit_test(test_many), cmocka_unit_test(test_trigger),
         cmocka_unit_test(test_trigger_round_trip), cmocka_unit_test(test_original), cmocka_unit_test(test_excerpt),
+        cmocka_unit_test(test_secret_excerpt),
         cmocka_unit_test(test_long_excerpt),
         cmocka_unit_test(test_suggest),
     };
