@@ -181,7 +181,7 @@ static size_t track_of_thread(void)
 /* ---- spans ---- */
 
 /* A span that is on no track of a thread takes its own when it begins: it is not to be another's meanwhile. */
-static struct cb_span begin(const char *kind, bool apart, const char *fmt, va_list ap)
+static struct cb_span CB_PRINTF(3, 0) begin(const char *kind, bool apart, const char *fmt, va_list ap)
 {
     struct cb_span s = { .kind = kind, .args = CB_STRBUF_INIT };
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;

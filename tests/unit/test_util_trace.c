@@ -162,7 +162,7 @@ static void test_urls(void **state)
     cb_autofree char *deep = cb_asprintf("ADD %0*d https://user:canary@%0*d.example/", 270, 0, 40, 0);
     const char *const texts[] = {
         "ADD https://user:canary@h.example/a?sig=canary&x=canary /b", "RUN curl \"http://canary@h/?canary\"", deep,
-        "git clone ssh://u:canary@h/r\nline https://h/p?canary#canary",
+        "git clone ssh://u:canary@h/r\nline https://h/p?canary#v1",
     };
     FILE *f = begin();
     for (size_t i = 0; i < CB_COUNTOF(texts); i++) {
@@ -177,6 +177,7 @@ static void test_urls(void **state)
         assert_null(strstr(text_of(json_object_get(e, "args"), "text"), "canary"));
     }
     assert_string_equal(text_of(span_at(o, 0, NULL), "name"), "ADD https://xxxxx@h.example/a?sig=xxxxx&x=xxxxx /b");
+    assert_non_null(strstr(text_of(span_at(o, 3, NULL), "name"), "?xxxxx#v1")); /* a revision */
     json_decref(o);
 }
 
