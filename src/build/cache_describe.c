@@ -10,6 +10,7 @@ void cache_step_free(struct cache_step *x)
     for (size_t i = 0; x->tocs && i < x->set.n_layers; i++)
         cb_toc_unref(x->tocs[i]);
     free(x->tocs);
+    free(x->from);
     free(x->slots);
     free(x->own);
     cb_cache_set_done(&x->set);
@@ -26,23 +27,27 @@ static struct cb_toc *table_of(const struct cb_cache_out_options *o, struct cb_s
     return cb_store_toc_get(o->env->store, cb_slot_diff_id(s), &toc, NULL) < 0 ? NULL : toc;
 }
 
-static const struct cb_cache_layer *told_of(const struct cb_lookup *l, const struct cb_digest *diff_id)
+/* Of a layer of the parent, which has the blob, the table is what a cache can tell. */
+static bool tells(const struct cb_cache_layer *l, const struct cb_digest *diff_id, bool parents)
 {
-    for (size_t i = 0; l->used && i < l->hit.step->n_layers; i++) {
-        const struct cb_cache_layer *layer = &l->hit.set->layers[l->hit.step->layers[i]];
-        if (cb_digest_eq(&layer->diff_id, diff_id) && cb_digest_is_set(&layer->blob.digest))
-            return layer;
-    }
-    return NULL;
+    return cb_digest_eq(&l->diff_id, diff_id) && cb_digest_is_set(parents ? &l->toc : &l->blob.digest);
 }
 
 /* As a cache told of it, of this step or of one below, if one did. */
-static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct cb_digest *diff_id)
+static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct cb_digest *diff_id, bool parents,
+                                         struct cb_cache_place **from)
 {
-    const struct cb_cache_layer *layer = NULL;
-    for (; v && !layer; v = v->base)
-        layer = told_of(&v->state->lookup, diff_id);
-    return layer;
+    for (; v; v = v->base) {
+        const struct cb_lookup *l = &v->state->lookup;
+        for (size_t i = 0; l->used && i < l->hit.step->n_layers; i++) {
+            const struct cb_cache_layer *layer = &l->hit.set->layers[l->hit.step->layers[i]];
+            if (tells(layer, diff_id, parents)) {
+                *from = l->hit.place;
+                return layer;
+            }
+        }
+    }
+    return NULL;
 }
 
 static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)
@@ -55,7 +60,7 @@ static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)
     l->toc_size = text.len;
 }
 
-/* A layer of the parent is the parent's to keep, and to give; its table only where the parent's manifest names it. */
+/* A layer of the parent is the parent's to keep, and to give; its table unless the parent's manifest names it. */
 static struct cb_toc *table_to_keep(const struct cb_cache_out_options *o, struct cb_slot *s, bool parents)
 {
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
@@ -70,23 +75,29 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
 {
     struct cb_layer known cb_cleanup_layer = { 0 };
     struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
-    const struct cb_cache_layer *by_cache = parents ? NULL : told(x->v, cb_slot_diff_id(s));
+    struct cb_cache_place *from = NULL;
+    const struct cb_cache_layer *by_cache = told(x->v, cb_slot_diff_id(s), parents, &from);
     cb_slot_layer(s, &known);
     struct cb_cache_layer l = { .diff_id = known.diff_id, .size = parents ? UINT64_MAX : known.size };
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = by_cache ? NULL : table_to_keep(o, s, parents);
     int r = parents || by_cache ? 0 : cb_slot_encoding(s, &o->format, &e, err);
     if (r < 0)
         return r;
-    if (by_cache)
+    if (by_cache && !parents) {
         l = *by_cache;
-    else
+    } else if (by_cache) {
+        l.toc = by_cache->toc;
+        l.toc_size = by_cache->toc_size;
+    } else {
         l.blob = e;
+    }
     if (toc)
         print_table(toc, &l);
     size_t before = x->set.n_layers;
     uint32_t at = cb_cache_set_layer(&x->set, &l);
     if (x->set.n_layers > before) {
         x->slots[at] = s;
+        x->from[at] = from;
         x->tocs[at] = cb_digest_is_set(&l.toc) ? CB_TAKE(toc) : NULL;
     }
     cb_cache_step_add(&x->set.steps[0], at);
@@ -133,6 +144,7 @@ struct cache_step *cache_describe(const struct cb_cache_out_options *o, struct c
     x->v = v;
     x->slots = cb_calloc(st->n_layers + 1, sizeof(struct cb_slot *));
     x->tocs = cb_calloc(st->n_layers + 1, sizeof(struct cb_toc *));
+    x->from = cb_calloc(st->n_layers + 1, sizeof(struct cb_cache_place *));
     x->own = cb_calloc(st->n_layers + 1, sizeof *x->own);
     struct cb_cache_step *step = cb_cache_set_step(&x->set, &st->key);
     step->whole = true;

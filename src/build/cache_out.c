@@ -62,7 +62,6 @@ static void count(struct cb_cache_out *out, size_t *n)
 static int open_blob(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
 {
     const struct cache_step *x = arg;
-    const struct cb_lookup *l = &x->v->state->lookup;
     for (size_t i = 0; i < x->set.n_layers; i++) {
         const struct cb_cache_layer *layer = &x->set.layers[i];
         struct cb_descriptor toc = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = layer->toc,
@@ -71,7 +70,7 @@ static int open_blob(void *arg, const struct cb_digest *d, struct cb_blob_source
             return cb_slot_source(x->slots[i], d, out, err);
         if (!cb_digest_eq(&layer->toc, d))
             continue;
-        return x->tocs[i] ? cb_cache_toc_source(x->tocs[i], out) : l->used->ops->blob(l->hit.place, &toc, out, err);
+        return x->tocs[i] ? cb_cache_toc_source(x->tocs[i], out) : x->from[i]->ops->blob(x->from[i], &toc, out, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "a blob that the step does not have");
 }
@@ -114,7 +113,7 @@ static int add_layer(const struct cb_cache_out *out, const struct target *t, str
                      struct cb_error *err)
 {
     const struct cb_cache_layer *l = &x->set.layers[at];
-    const struct cb_cache_place *used = x->v->state->lookup.used;
+    const struct cb_cache_place *used = x->from[at];
     struct origins from = { 0 }, toc_from = { 0 };
     struct cb_layer known cb_cleanup_layer = { 0 };
     struct cb_descriptor d = { .media_type = l->blob.media_type, .digest = l->blob.digest, .size = l->blob.size };

@@ -15,6 +15,7 @@ struct cache_step {
     uint32_t *own;           /* positions of the layers that the step itself made */
     size_t n_own;
     struct cb_toc **tocs;    /* parallel to the set's layers; NULL where there is none, or a cache has it */
+    struct cb_cache_place **from; /* parallel to the set's layers: the cache that told of it, or NULL */
 };
 void cache_step_free(struct cache_step *x);
 /* Reads the vertex's state, which does not change any more. NULL where it cannot be told. */

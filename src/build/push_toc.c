@@ -7,6 +7,8 @@
 
 struct table {
     const struct cb_build_env *env;
+    bool stored;                  /* the store has it */
+    struct cb_cache_place *place; /* a cache that has it, or NULL */
     struct cb_digest diff_id;
     struct cb_toc_pin pin;
 };
@@ -43,7 +45,10 @@ static int open_table(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_
                       struct cb_error *err)
 {
     const struct table *x = arg;
-    return cb_store_toc_source(x->env->store, &x->diff_id, &x->pin, out, err);
+    struct cb_descriptor toc = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = x->pin.digest,
+                                 .size = x->pin.size };
+    return x->stored ? cb_store_toc_source(x->env->store, &x->diff_id, &x->pin, out, err)
+                     : x->place->ops->blob(x->place, &toc, out, err);
 }
 
 static const char nothing[] = "{}";
@@ -64,10 +69,10 @@ static void add_nothing(struct cb_push *push)
     cb_descriptor_done(&empty.desc);
 }
 
-static const struct table *keep(struct cb_toc_push *t, struct cb_slot *s, const struct cb_toc_pin *pin)
+static struct table *keep(struct cb_toc_push *t, struct cb_slot *s, const struct cb_toc_pin *pin)
 {
     struct table *x = CB_NEW(struct table);
-    *x = (struct table){ .env = t->env, .diff_id = *cb_slot_diff_id(s), .pin = *pin };
+    *x = (struct table){ .env = t->env, .place = cb_slot_pinned_by(s), .diff_id = *cb_slot_diff_id(s), .pin = *pin };
     pthread_mutex_lock(&t->mu);
     CB_GROW(t->v, t->n, t->cap);
     t->v[t->n++] = x;
@@ -75,26 +80,26 @@ static const struct table *keep(struct cb_toc_push *t, struct cb_slot *s, const 
     return x;
 }
 
-/* From the store where that has this very table, else from where the layer is. */
+/* From the store where that has this very table, else from the cache that does, else from where the layer is. */
 void cb_toc_push_add(struct cb_toc_push *t, struct cb_push *push, struct cb_slot *s, const struct cb_toc_pin *pin)
 {
     struct cb_layer layer cb_cleanup_layer = { 0 };
     struct cb_toc_pin stored;
-    const struct table *x = keep(t, s, pin);
+    struct table *x = keep(t, s, pin);
     cb_slot_layer(s, &layer);
-    const char **hosts = cb_calloc(layer.n_origins + 1, sizeof *hosts);
-    const char **repos = cb_calloc(layer.n_origins + 1, sizeof *repos);
-    for (size_t i = 0; i < layer.n_origins; i++) {
-        hosts[i] = layer.origins[i].host;
-        repos[i] = layer.origins[i].repo;
+    if (cb_store_toc_pin(t->env->store, &x->diff_id, &stored, NULL) == 0 && cb_toc_pin_eq(&stored, pin))
+        x->stored = true;
+    size_t n = x->place ? x->place->host != NULL : layer.n_origins;
+    const char **hosts = cb_calloc(n + 1, sizeof *hosts), **repos = cb_calloc(n + 1, sizeof *repos);
+    for (size_t i = 0; i < n; i++) {
+        hosts[i] = x->place ? x->place->host : layer.origins[i].host;
+        repos[i] = x->place ? x->place->repo : layer.origins[i].repo;
     }
     struct cb_push_blob b = { .desc = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = pin->digest,
                                         .size = pin->size },
-                              .origin_hosts = hosts, .origin_repos = repos, .n_origins = layer.n_origins,
-                              .arg = (void *)(uintptr_t)x, .optional = true };
-    if (cb_store_toc_pin(t->env->store, &x->diff_id, &stored, NULL) == 0 && cb_toc_pin_eq(&stored, pin))
-        b.open = open_table;
-    if (b.open || b.n_origins) {
+                              .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
+                              .open = x->stored || x->place ? open_table : NULL, .arg = x, .optional = true };
+    if (b.open || n) {
         (void)!cb_push_add(push, &b, NULL);
         add_nothing(push);
     }

@@ -197,6 +197,14 @@ void cb_slot_parent_cached(struct cb_slot *s, const struct cb_slot_cached *c)
     pthread_mutex_unlock(&s->mu);
 }
 
+struct cb_cache_place *cb_slot_pinned_by(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    struct cb_cache_place *p = s->pinned_by_cache && !s->unpinned ? s->place : NULL;
+    pthread_mutex_unlock(&s->mu);
+    return p;
+}
+
 /* Under s->mu. What the store has seen unpack comes first, as long as it can be had. */
 static void learn_cached(struct cb_slot *s, const struct cb_slot_cached *c)
 {

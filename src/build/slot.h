@@ -38,6 +38,8 @@ int cb_slots_cached(struct cb_slots *t, const struct cb_slot_cached *c, struct c
                     struct cb_error *err) CB_WUR;
 /* A parent's layer, which the parent has: the cache's word for its table, where no manifest pins that. */
 void cb_slot_parent_cached(struct cb_slot *s, const struct cb_slot_cached *c);
+/* The cache by whose word it is pinned, and which has that table; or NULL. */
+struct cb_cache_place *cb_slot_pinned_by(struct cb_slot *s);
 /* Whether nobody but a cache says what its blob unpacks to. */
 bool cb_slot_is_hearsay(struct cb_slot *s);
 /* A new layer that is complete. Takes nothing; copies. One of the same diff id may be returned instead. */

@@ -179,7 +179,9 @@ upload_status()
     push_busybox plain
     oci=$(judge_skopeo plain library/busybox:latest)
     blob=$(judge_manifest "$oci" judged | jq -r '.layers[0].digest')
-    printf x | dd of="$oci/blobs/${blob/://}" bs=1 seek=1000 conv=notrunc status=none
+    blob=$oci/blobs/${blob/://}
+    head -c 1001 "$blob" | tail -c 1 | tr '\000-\377' '\001-\377\000' |
+        dd of="$blob" bs=1 seek=1000 conv=notrunc status=none
     run ! judge_umoci "$oci"
 }
 

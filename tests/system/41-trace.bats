@@ -41,7 +41,7 @@ FROM busybox
 COPY noise /
 RUN head -c 100000 /dev/urandom >/more
 END
-    build --trace t.json
+    build --trace t.json --toc=false
     timeline >/dev/null
     timeline_is 'one("resolve: resolve docker.io/library/busybox:latest").args["digest"][:7]' sha256:
     timeline_is 'len(some("context: find noise")), len(some("context: hash")), len(some("cache: keys"))' '(1, 1, 1)'
