@@ -130,7 +130,7 @@ configs()
     machine one
     built "${both[@]}"
     local layers
-    layers=$(manifest -r '.layers[1:][].digest')
+    layers=$(manifest -r '.layers[].digest')
     machine two
     echo changed >ctx/b.txt
     registry_forget reg
@@ -139,7 +139,7 @@ configs()
     assert_contains "$(metadata '[.["cbpush.timings"][] | select(.cached | not) | .name]')" 'COPY b.txt /'
     assert_equal "$(metadata '[.["cbpush.timings"][] | select(.cached | not)] | length')" 2
     for digest in $layers; do
-        assert_equal "$(registry_requests reg "\"GET /v2/$cache_repo/blobs/$digest")" ''
+        assert_equal "$(registry_requests reg "\"GET /v2/[^ ]*/blobs/$digest.*cbpush/")" ''
     done
     assert_equal "$(cat "$rootfs/b.txt")" changed
     assert_equal "$(cat "$rootfs/linked/b.txt")" changed
