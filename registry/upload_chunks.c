@@ -89,7 +89,8 @@ static int send_chunk(struct upload *u, struct cb_error *err)
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    uint64_t n = CB_MIN(upload_chunk_size(u), b->desc.size - u->offset);
+    uint64_t chunk = upload_chunk_size(u); /* once: other uploads change it */
+    uint64_t n = CB_MIN(chunk, b->desc.size - u->offset);
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "PATCH", .url = u->at.url, .scopes = &scope, .n_scopes = 1,
                              .headers = &headers, .no_retry = true, .keep_401 = true };

@@ -101,7 +101,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 static size_t on_read(char *p, size_t size, size_t n, void *arg)
 {
     struct cb_http_transfer *t = arg;
-    size_t room = CB_MIN(size * n, cb_http_rate_allows(t->h, &t->h->up));
+    size_t allowed = cb_http_rate_allows(t->h, &t->h->up); /* once: it grows */
+    size_t room = CB_MIN(size * n, allowed);
     pthread_mutex_lock(&t->lock);
     size_t got = room ? cb_http_ring_pop(&t->out, p, room) : 0;
     bool refused = t->header_done && t->status >= 300;

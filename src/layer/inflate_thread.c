@@ -110,7 +110,8 @@ static void give_back(struct cb_plain *p)
 size_t cb_plain_next(struct cb_plain *p, const void **at)
 {
     give_back(p);
-    p->lent = CB_MIN(cb_ring_peek(p->ring, at), CHUNK);
+    size_t there = cb_ring_peek(p->ring, at);
+    p->lent = CB_MIN(there, CHUNK);
     return p->lent;
 }
 
