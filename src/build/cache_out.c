@@ -359,7 +359,8 @@ int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, st
 
 static int check_spec(const struct cb_cache_out_options *o, const struct cb_cache_spec *spec, struct cb_error *err)
 {
-    if (spec->compression_set && spec->format.compression != o->format.compression)
+    bool other = spec->format.compression != o->format.compression || spec->format.chunked != o->format.chunked;
+    if (spec->compression_set && other)
         return cb_error_set(err, CB_EUSAGE, "--cache-to %s: the cache has layers as the image has them: say "
                             "--output …,compression=… instead", spec->text);
     if (spec->format.level != CB_LEVEL_DEFAULT && spec->format.level != o->format.level)

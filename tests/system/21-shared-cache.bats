@@ -576,6 +576,22 @@ END
     refused 2 --cache-ttl soon
 }
 
+@test "a cache has layers as the image has them" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+END
+    echo a >ctx/a
+    local to="type=registry,ref=$cache"
+    refused 2 --cache-to "$to,compression=zstd"
+    refused 2 --cache-to "$to,compression-level=9"
+    refused 2 --compression-format zstd --cache-to "$to,compression=zstd:chunked"
+    refused 2 --compression-format estargz --cache-to "$to,compression=estargz"
+    machine one
+    quick --compression-format zstd --cache-to "$to,compression=zstd"
+    assert_equal "$(cbpush manifest get "$reg/test/app:1" | jq -r '.layers[-1].mediaType')" application/vnd.oci.image.layer.v1.tar+zstd
+}
+
 @test "an image holds the records of its own steps" {
     busy_dockerfile
     machine one
