@@ -98,7 +98,7 @@ static void add_rlimit(json_t *list, const char *type, uint64_t soft, uint64_t h
 static uint64_t no_core(void)
 {
     struct rlimit core;
-    return getrlimit(RLIMIT_CORE, &core) == 0 ? CB_MIN(core.rlim_max, CB_NO_CORE) : CB_NO_CORE;
+    return getrlimit(RLIMIT_CORE, &core) == 0 ? CB_MIN(core.rlim_max, (rlim_t)CB_NO_CORE) : CB_NO_CORE;
 }
 
 /* What native sets; said once more, because runtimes raise theirs. */
@@ -120,7 +120,7 @@ static json_t *rlimits(const struct cb_limits *limits)
     if (!core)
         add_rlimit(list, "RLIMIT_CORE", no_core(), no_core());
     if (!nofile && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max <= INT64_MAX)
-        add_rlimit(list, "RLIMIT_NOFILE", CB_MIN(files.rlim_max, SOFT_OPEN_FILES), files.rlim_max);
+        add_rlimit(list, "RLIMIT_NOFILE", CB_MIN(files.rlim_max, (rlim_t)SOFT_OPEN_FILES), files.rlim_max);
     return list;
 }
 

@@ -12,8 +12,17 @@
 #define CB_NORETURN __attribute__((noreturn))
 
 #define CB_COUNTOF(a) (sizeof(a) / sizeof((a)[0]))
-#define CB_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define CB_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* The lesser and the greater of two. Each is evaluated once: it may be a call, or what other threads change. */
+#define CB_MIN(a, b) CB_CHOOSE_(a, <, b, __COUNTER__)
+#define CB_MAX(a, b) CB_CHOOSE_(a, >, b, __COUNTER__)
+#define CB_CHOOSE_(a, op, b, n) CB_CHOOSE_N_(a, op, b, n)
+#define CB_CHOOSE_N_(a, op, b, n)                                                                                      \
+    ({                                                                                                                 \
+        __auto_type cb_left_##n = (a);                                                                                 \
+        __auto_type cb_right_##n = (b);                                                                                \
+        cb_left_##n op cb_right_##n ? cb_left_##n : cb_right_##n;                                                      \
+    })
 
 /* Hands a pointer over: yields it and leaves NULL behind, so that its cleanup frees nothing. */
 #define CB_TAKE(p) ({ __typeof__(p) cb_take_ = (p); (p) = NULL; cb_take_; })

@@ -90,6 +90,6 @@ int cb_secret_no_core(void)
     struct rlimit core = { 0 };
     if (getrlimit(RLIMIT_CORE, &core) < 0)
         return -errno;
-    core.rlim_cur = core.rlim_max = CB_MIN(core.rlim_max, CB_NO_CORE);
+    core.rlim_cur = core.rlim_max = CB_MIN(core.rlim_max, (rlim_t)CB_NO_CORE);
     return setrlimit(RLIMIT_CORE, &core) < 0 ? -errno : 0;
 }
