@@ -64,15 +64,27 @@ static int place_all(struct copy_run *c, struct cb_error *err)
     return r;
 }
 
-/* What the layer will hold, but for times. Equal ones are interchangeable whatever is below. */
+/* A server's and a commit's time are content as much as the bytes are; a context's are not. */
+static bool times_count(const struct cb_vertex *v)
+{
+    return v->kind == CB_VERTEX_HTTP || (v->kind == CB_VERTEX_GIT && !v->remote.git.mtime_checkout) ||
+           (v->from && v->kind == CB_VERTEX_COPY && times_count(v->from));
+}
+
+/* What the layer will hold, but for times that say nothing. Equal ones are interchangeable whatever is below. */
 static void content_key(struct copy_run *c, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    cb_hasher_field(h, "cbpush-copy-content/1");
+    cb_hasher_field(h, "cbpush-copy-content/2");
     cb_hasher_field_u64(h, (uint64_t)c->s->kb.clamp_mtime);
     cb_hasher_field_u64(h, c->s->kb.exact_mtime);
-    for (size_t i = 0; i < cb_placer_count(c->placer); i++)
-        cb_hash_entry(h, &cb_placer_at(c->placer, i)->e);
+    cb_hasher_field_u64(h, times_count(c->v));
+    for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
+        const struct cb_placed *x = cb_placer_at(c->placer, i);
+        cb_hash_entry(h, &x->e);
+        if (times_count(c->v) && x->kind == CB_DATA_ITEM)
+            cb_hasher_field_u64(h, (uint64_t)x->e.mtime);
+    }
     cb_hasher_finish(h, out);
 }
 

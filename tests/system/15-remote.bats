@@ -50,6 +50,19 @@ END
     refute_contains "$(web_requests)" Authorization
 }
 
+@test "ADD of a URL: the same bytes with another time are another file" {
+    echo hello >"$webroot/x"
+    touch -d '2021-03-04T05:06:07Z' "$webroot/x"
+    local kind
+    for kind in file bare dated; do
+        dockerfile <<<"FROM busybox
+ADD $web/$kind/x /x"
+        built
+        stat -c %Y "$rootfs/x"
+    done >times
+    assert_equal "$(paste -s -d ' ' times)" '1614834367 0 1614834367'
+}
+
 @test "ADD of a URL: an unchanged file costs one conditional request and hits; a changed one is taken" {
     echo one >"$webroot/x"
     dockerfile <<END
