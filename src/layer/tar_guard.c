@@ -179,8 +179,9 @@ static int pax_record(struct cb_tar_guard *g, struct cb_slice key, struct cb_sli
 {
     /* A global record changes what follows for some readers and not for others. `git archive` writes a comment. */
     if (g->ext_type == 'g')
-        return cb_slice_eq(key, "comment") ? 0
-                                           : bad(g, err, "global PAX record %.*s", (int)CB_MIN(key.len, (size_t)64), key.ptr);
+        return cb_slice_eq(key, "comment")
+                   ? 0
+                   : bad(g, err, "global PAX record %.*s", (int)CB_MIN(key.len, (size_t)64), key.ptr);
     if (cb_slice_eq(key, "size"))
         return pax_size(g, v, err);
     if (cb_slice_eq(key, "linkpath"))
