@@ -143,6 +143,33 @@ tagged()
     done
 }
 
+@test "mirror from a registry that lists referrers: those of the parts of an index too, when they come later" {
+    local part theirs ours
+    printf 'a: b\n' >sbom.yaml
+    part=$(jq -r '.manifests[1].digest' "$things/blobs/$(digest_of multi | tr : /)")
+    cbpush copy -q "oci:$things:multi" "$olareg/mirror/source:1"
+    printf 'mirrors:\n  - source: %s/mirror/source\n    target: %s/mirror/target\n' "$olareg" "$three" >spec.yaml
+    cbpush mirror run -q spec.yaml
+    oras attach --no-tty "$olareg/mirror/source@$part" --artifact-type application/vnd.example.part sbom.yaml >oras.log
+    theirs=$(sed -n 's/^Digest: //p' oras.log)
+    oras attach --no-tty "$olareg/mirror/source@$theirs" --artifact-type application/vnd.example.counter sbom.yaml >oras.log
+    ours=$(sed -n 's/^Digest: //p' oras.log)
+    { cat spec.yaml; echo '    referrers: top'; } >top.yaml
+    cbpush mirror run -q top.yaml >done
+    assert_equal "$(cat done)" ''
+    cbpush mirror run -q spec.yaml >done
+    assert_equal "$(cat done)" "referrers $(digest_of multi) $three/mirror/target:1"
+    # oras finds them where nothing but tags lists them.
+    assert_equal "$(oras discover --format json "$three/mirror/target@$part" | jq -r '.referrers[].digest')" "$theirs"
+    assert_equal "$(oras discover --format json "$three/mirror/target@$theirs" | jq -r '.referrers[].digest')" "$ours"
+    cbpush mirror run -q spec.yaml >done
+    assert_equal "$(cat done)" ''
+    # And back, to one that lists them by itself.
+    cbpush copy -q --referrers "$three/mirror/target:1" "$olareg/mirror/back:1"
+    assert_equal "$(oras discover --format json "$olareg/mirror/back@$part" | jq -r '.referrers[].digest')" "$theirs"
+    refute_contains "$(cbpush tags "$olareg/mirror/back")" sha256-
+}
+
 @test "Distribution 3 with tokens: login, build and push, pull, copy, tags, delete" {
     registry_start --v3 --tls --auth-token --user up:secret tokens
     local addr
