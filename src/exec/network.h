@@ -25,6 +25,7 @@ int cb_network_texts(const struct cb_exec_spec *spec, struct cb_strbuf *hosts, s
 /* pasta, serving one network namespace until it is stopped. */
 struct cb_pasta {
     pid_t pid;   /* 0: none */
+    int status;  /* of the one that ended by itself, as wait has it */
     int errors;  /* a memory file with its standard error */
 };
 #define CB_PASTA_INIT { .errors = -1 }

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,14 +63,29 @@ static void make_argv(struct cb_strvec *argv, const char *program, const struct 
 
 /* pasta drops what it would need to open another process's /proc/PID/ns: it gets the namespace as a file, in a mount
  * namespace that is its own. */
-static bool bind_netns(const char *source)
+static const char *bind_netns(const char *source)
 {
-    int fd;
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0755") < 0)
-        return false;
-    fd = open(NETNS_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    return fd >= 0 && close(fd) == 0 && mount(source, NETNS_FILE, NULL, MS_BIND, NULL) == 0;
+    if (unshare(CLONE_NEWNS) < 0)
+        return "make a mount namespace for it";
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return "make the mounts private for it";
+    if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0755") < 0)
+        return "mount a /tmp for it";
+    int fd = open(NETNS_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || close(fd) < 0)
+        return "make a file in its /tmp";
+    return mount(source, NETNS_FILE, NULL, MS_BIND, NULL) < 0 ? "bind the network namespace" : NULL;
+}
+
+/* In the child of vfork, which may not allocate: where the parent looks for what pasta says. */
+static CB_NORETURN void could_not(const char *what, int errors)
+{
+    const char *why = strerrordesc_np(errno);
+    struct iovec said[] = { { (char *)(uintptr_t)what, strlen(what) },
+                            { (char *)(uintptr_t) ": ", 2 },
+                            { (char *)(uintptr_t)(why ? why : "?"), strlen(why ? why : "?") } };
+    (void)!writev(errors, said, (int)CB_COUNTOF(said));
+    _exit(127);
 }
 
 /* In the child of vfork. */
@@ -82,14 +98,17 @@ static CB_NORETURN void become_pasta(const struct cb_strvec *argv, const char *n
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpgid(0, 0);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0 || !bind_netns(netns))
-        _exit(127);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0)
+        could_not("open /dev/null", errors);
+    const char *failed = bind_netns(netns);
+    if (failed)
+        could_not(failed, errors);
     syscall(SYS_close_range, 3, ~0U, 0);
     sigaction(SIGPIPE, &dfl, NULL); /* pasta gives up where it finds it ignored */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execve(argv->v[0], argv->v, env);
-    _exit(127);
+    could_not(argv->v[0], 2);
 }
 
 static int launch(struct cb_pasta *p, const struct cb_strvec *argv, pid_t tid, struct cb_error *err)
@@ -153,7 +172,7 @@ static bool has_route(pid_t tid)
 
 static bool reaped(struct cb_pasta *p)
 {
-    if (p->pid > 0 && waitpid(p->pid, NULL, WNOHANG) == p->pid)
+    if (p->pid > 0 && waitpid(p->pid, &p->status, WNOHANG) == p->pid)
         p->pid = 0;
     return p->pid == 0;
 }
@@ -180,6 +199,9 @@ static int failure(struct cb_pasta *p, const char *what, struct cb_error *err)
     ssize_t n = pread(p->errors, buf, sizeof buf - 1, 0);
     buf[n > 0 ? n : 0] = '\0';
     add_said(buf, &said);
+    if (!said.len && p->pid == 0)
+        cb_strbuf_addf(&said, WIFSIGNALED(p->status) ? " by signal %d" : " with status %d",
+                       WIFSIGNALED(p->status) ? WTERMSIG(p->status) : WEXITSTATUS(p->status));
     return cb_error_set(err, CB_ELOCAL, "private network: pasta %s%s (--network=host or none need no pasta)", what,
                         said.buf);
 }

@@ -21,6 +21,12 @@ setup()
     image=$reg/library/busybox
 }
 
+teardown()
+{
+    rm -rf "${other_bin-}"
+    rig_teardown
+}
+
 run_image()
 {
     cbpush run "$@"
@@ -206,6 +212,30 @@ needs_pasta()
     run run_image -p "${reg##*:}:80" "$image" true
     assert_status 6
     assert_contains "$output" "${reg##*:}"
+}
+
+@test "a pasta that ends in silence, cannot be started, or complains: why" {
+    needs_pasta
+    local real
+    real=$(command -v pasta)
+    # Not below /tmp, which it has for itself.
+    other_bin=$(mktemp -d /var/tmp/cbpush-test.XXXXXX)
+    ln -s "$other_bin" bin
+    printf '#!/bin/sh\nexit 3\n' >bin/pasta
+    chmod 0755 bin/pasta
+    PATH=$other_bin:$PATH run run_image --network private "$image" true
+    assert_status 6
+    assert_contains "$output" 'pasta ended with status 3'
+    printf '#!/bin/sh\nkill -9 $$\n' >bin/pasta
+    PATH=$other_bin:$PATH run run_image --network private "$image" true
+    assert_contains "$output" 'pasta ended by signal 9'
+    echo 'no program' >bin/pasta
+    PATH=$other_bin:$PATH run run_image --network private "$image" true
+    assert_status 6
+    assert_contains "$output" 'Exec format error'
+    printf '#!/bin/sh\n"%s" --no-such-option\n' "$real" >bin/pasta
+    PATH=$other_bin:$PATH run run_image --network private "$image" true
+    assert_contains "$output" 'no-such-option'
 }
 
 @test "the flask example serves its page" {
