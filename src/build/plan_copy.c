@@ -149,10 +149,11 @@ static struct cb_vertex *link_to_base(struct plan_stage *st, struct cb_vertex *c
 static int copy_history(struct plan_stage *st, const struct cb_df_instruction *i, struct cb_vertex *v,
                         struct cb_error *err)
 {
-    struct cb_strbuf note cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strbuf note cb_cleanup_strbuf = CB_STRBUF_INIT, shown cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_strbuf_adds(&note, cb_df_kind_name(i->kind));
     int r = plan_note_copy(st, i, &note, err);
-    plan_history(st, note.buf, v);
+    cb_strbuf_add_text_redacted(&shown, note.buf); /* whoever has the image reads it */
+    plan_history(st, shown.buf, v);
     return r;
 }
 

@@ -92,7 +92,8 @@ ADD $web/file/x?signature=hush&part=1 /y
 END
     built --trace trace.json
     assert_equal "$(cat "$rootfs/y")" one
-    refute_contains "$log$(cat trace.json metadata.json)" hush
+    refute_contains "$log$(cat trace.json metadata.json)$(config .)" hush
+    assert_contains "$(config -r '.history[-1].created_by')" 'x?signature=xxxxx&part=xxxxx /y'
     assert_contains "$log" 'x?signature=xxxxx&part=xxxxx /y'
     sed -i 's,/file/x,/none/x,' ctx/Dockerfile
     run cbpush build ctx
