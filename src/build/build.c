@@ -485,6 +485,8 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
         r = cb_build_set_names(b, err);
     if (r == 0)
         r = cb_build_export(b, err);
+    if (r == 0 && b->cache_out) /* the last layers are recorded first */
+        cb_solve_stop(&b->solver);
     return r < 0 ? r : cb_cache_out_finish(b->cache_out, &b->plan, err);
 }
 

@@ -112,6 +112,16 @@ static bool in_base(const struct cb_vertex *v, const struct cb_slot *s)
     return false;
 }
 
+/* Of this build, or as the cache told of it that has the step. */
+static void tell_content(struct cache_step *x)
+{
+    const struct cb_solve_state *st = x->v->state;
+    const struct cb_lookup *l = &st->lookup;
+    struct cb_cache_step *step = &x->set.steps[0];
+    step->content = cb_digest_is_set(&st->content) ? st->content : l->used ? l->hit.step->content : step->content;
+    step->added = cb_digest_is_set(&step->content) && x->n_own > 0;
+}
+
 static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_error *err)
 {
     const struct cb_solve_state *st = x->v->state;
@@ -132,6 +142,7 @@ static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o
         if (!in_base(x->v, st->layers[i]))
             x->own[x->n_own++] = x->set.steps[0].layers[x->set.steps[0].n_layers - 1];
     }
+    tell_content(x);
     for (size_t i = 0; i < parents && i < x->set.steps[0].n_layers; i++) /* their tables, if anything */
         x->own[x->n_own++] = x->set.steps[0].layers[i];
     return 0;

@@ -86,6 +86,25 @@ bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struc
     return false;
 }
 
+bool cb_cache_in_has_content(struct cb_cache_in *in, const char *note)
+{
+    bool has = false;
+    for (size_t i = 0; !has && i < in->n; i++)
+        has = cb_cache_source_has_content(in->v[i], note);
+    return has;
+}
+
+bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *content, struct cb_cache_hit *out)
+{
+    struct cb_cache_found found;
+    for (size_t i = 0; i < in->n; i++)
+        if (cb_cache_source_find_content(in->v[i], content, &found)) {
+            *out = (struct cb_cache_hit){ found.set, found.step, cb_cache_source_place(in->v[i]) };
+            return true;
+        }
+    return false;
+}
+
 enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
                                       const struct cb_digest *key)
 {

@@ -21,6 +21,9 @@ CB_DEFINE_CLEANUP(struct cb_cache_in *, cb_cache_in_free)
 /* Asks all of them, the next one for what those before do not have. */
 void cb_cache_in_fetch(struct cb_cache_in *in, const struct cb_digest *keys, size_t n);
 bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struct cb_cache_hit *out);
+/* Of what was read: a record of a step that got the same. Its last layer is the step's own, if it added one. */
+bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *content, struct cb_cache_hit *out);
+bool cb_cache_in_has_content(struct cb_cache_in *in, const char *note); /* of any step of this note */
 /* What a place that is also written to has of this key, as far as it was read. in may be NULL. */
 enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
                                       const struct cb_digest *key);

@@ -167,10 +167,7 @@ static int copy(struct copy_run *c, struct cb_error *err)
     if (r < 0)
         return r;
     content_key(c, &content);
-    if (!cb_solver_recall(c->s, c->v, &content))
-        return write_new(c, &content, err);
-    cb_solver_record(c->s, c->v, NULL);
-    return 0;
+    return cb_solver_recall(c->s, c->v, &content) ? 0 : write_new(c, &content, err);
 }
 
 static int execute_copy(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)

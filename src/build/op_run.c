@@ -289,8 +289,11 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     struct cb_digest hint, content;
     struct cb_cache_record mark cb_cleanup_cache_record = { 0 };
     struct cb_solve_state *st = v->state;
+    if (s->o->no_cache || v->no_cache)
+        return false;
     cb_key_run_hint(&s->kb, v, &hint);
-    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0)
+    if (cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0 &&
+        !(s->cache_in && v->note && cb_cache_in_has_content(s->cache_in, v->note)))
         return false;
     if (content_key(s, v, st->layers, st->n_layers, &content, NULL) < 0)
         return false;
@@ -301,10 +304,8 @@ static int execute_run(struct cb_solver *s, struct cb_vertex *v, struct cb_error
 {
     struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
     struct cb_solve_state *st = v->state;
-    if (recall(s, v)) {
-        cb_solver_record(s, v, NULL);
+    if (recall(s, v))
         return 0;
-    }
     int r = cb_run_root_open(&root, s->slots, st->layers, st->n_layers, v->step, err);
     if (r == 0)
         r = cb_foreign_check_root(&root, &v->platform, v->run.interpreter, err);

@@ -37,6 +37,7 @@ struct cb_solve_state {
     struct cb_http_file *file;      /* HTTP: what was downloaded to know its digest; or NULL */
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
     size_t n_layers, cap_layers;
+    struct cb_digest content;       /* its content key, once it was asked for (of a RUN: when it is recorded) */
     int64_t created;                /* ns: when the step was really run */
     int64_t ns;                     /* how long that took */
     struct cb_digest lost;          /* a record says what it is, but this layer of it can be had nowhere; or NONE */
@@ -109,6 +110,8 @@ bool cb_solver_added_layer(const struct cb_vertex *v);
 void cb_look_up_ahead(struct cb_solver *s);
 /* Whether v and everything it stands on have records that agree; then v has its layers. */
 bool cb_look_up(struct cb_solver *s, struct cb_vertex *v);
+/* A record of a cache whose step got the same as v, which has its base's layers: what it added is put onto them. */
+bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
 void cb_lookup_done(struct cb_lookup *l);
 
 /* ---- the kinds of vertex ---- */
@@ -141,7 +144,8 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
 /* Writes records for what v made: the whole by its key and, where content is set, the difference by that. Waits for all
  * layers. What cannot be recorded is a warning. */
 void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
-/* A difference recorded under a content key, put onto v's result. False: none, or it is gone. */
+/* A difference recorded under a content key by the store or a cache, put onto v's result, and recorded under v's own
+ * key. False: none, or it is gone. */
 bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
 
 /* A layer out of placed entries, onto v's result; nothing where there are none. */

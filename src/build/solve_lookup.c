@@ -70,20 +70,26 @@ static void tell_parent(const struct cb_solve_state *st, enum cb_lookup_from fro
         cb_slot_parent_cached(slot, &(struct cb_slot_cached){ &hit->set->layers[hit->step->layers[i]], hit->place });
 }
 
+static struct cb_slot *cached_layer(struct cb_solver *s, const struct cb_cache_hit *hit, const struct cb_cache_layer *l)
+{
+    struct cb_slot *slot = NULL;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (cb_slots_cached(s->slots, &(struct cb_slot_cached){ l, hit->place }, &slot, &e) == 0)
+        return slot;
+    cb_progress_note(s->env->progress, true, "warning: a layer in %s is not used: %s", hit->place->text,
+                     cb_error_text(&e));
+    return NULL;
+}
+
 static struct cb_slot *layer_of(struct cb_solver *s, const struct cb_solve_state *st, enum cb_lookup_from from,
                                 size_t i)
 {
     const struct cb_cache_hit *hit = &st->lookup.hit;
     const struct cb_cache_layer *l = from == CB_LOOKUP_CACHE ? &hit->set->layers[hit->step->layers[i]] : NULL;
     struct cb_slot *slot = NULL;
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!l || !cb_digest_is_set(&l->blob.digest))
-        return cb_slots_stored(s->slots, &st->lookup.record[from].layers[i], &slot, NULL) < 0 ? NULL : slot;
-    if (cb_slots_cached(s->slots, &(struct cb_slot_cached){ l, hit->place }, &slot, &e) == 0)
-        return slot;
-    cb_progress_note(s->env->progress, true, "warning: a layer in %s is not used: %s", hit->place->text,
-                     cb_error_text(&e));
-    return NULL;
+    if (l && cb_digest_is_set(&l->blob.digest))
+        return cached_layer(s, hit, l);
+    return cb_slots_stored(s->slots, &st->lookup.record[from].layers[i], &slot, NULL) < 0 ? NULL : slot;
 }
 
 /* It counts only if every layer of it can still be had. */
@@ -157,6 +163,30 @@ bool cb_look_up(struct cb_solver *s, struct cb_vertex *v)
         cb_progress_debug(s->env->progress, "cache: no record of %.12s: %s", cb_digest_hex(&v->state->key, hex),
                           v->note);
     return hit;
+}
+
+/* ---- by content ---- */
+
+/* Only what the step itself added is taken: below it is what this build has. */
+static bool take_added(struct cb_solver *s, struct cb_solve_state *st, const struct cb_cache_hit *hit)
+{
+    const struct cb_cache_step *step = hit->step;
+    struct cb_slot *slot = NULL;
+    if (step->added && !(slot = cached_layer(s, hit, &hit->set->layers[step->layers[step->n_layers - 1]])))
+        return false;
+    if (slot)
+        cb_state_push_layer(st, slot);
+    st->lookup.hit = *hit;
+    st->lookup.used = hit->place;
+    st->created = step->created;
+    st->hit = true;
+    return true;
+}
+
+bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
+{
+    struct cb_cache_hit hit;
+    return s->cache_in && cb_cache_in_find_content(s->cache_in, content, &hit) && take_added(s, v->state, &hit);
 }
 
 /* ---- all at once ---- */

@@ -90,6 +90,8 @@ static int put_difference(struct cb_solver *s, struct cb_vertex *v, const struct
 void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (content)
+        v->state->content = *content;
     int r = put_whole(s, v, &e);
     if (r == 0 && s->cache_out)
         cb_cache_out_step(s->cache_out, v);
@@ -99,11 +101,11 @@ void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_
         cb_step_warn(v->step, "not recorded in the build cache: %s", cb_error_text(&e));
 }
 
-bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
+static bool recall_stored(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
     struct cb_slot *slot = NULL;
-    if (s->o->no_cache || v->no_cache || cb_store_cache_get(s->env->store, content, &rec, NULL) < 0)
+    if (cb_store_cache_get(s->env->store, content, &rec, NULL) < 0)
         return false;
     if (rec.whole || rec.n_layers > 1 || rec.created < s->newer_than)
         return false;
@@ -114,4 +116,20 @@ bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_
     v->state->created = rec.created;
     v->state->hit = true;
     return true;
+}
+
+/* What a cache says does not get into the store. */
+bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
+{
+    if (s->o->no_cache || v->no_cache)
+        return false;
+    v->state->content = *content;
+    if (recall_stored(s, v, content)) {
+        cb_solver_record(s, v, NULL);
+        return true;
+    }
+    bool hit = cb_look_up_content(s, v, content);
+    if (hit && s->cache_out)
+        cb_cache_out_step(s->cache_out, v);
+    return hit;
 }

@@ -35,6 +35,8 @@ struct cb_cache_step {
     char *note;                    /* for people: "RUN make"; or NULL */
     uint32_t *layers;              /* positions in the set's, lowest first */
     size_t n_layers;
+    struct cb_digest content;      /* sha256 of what the step got, whatever the times (key.h); NONE: not told */
+    bool added;                    /* with content: the last layer is the step's own; else it made none */
     bool is_signed;
     uint8_t signature[CB_CACHE_SIGNATURE];
 };
@@ -184,6 +186,12 @@ struct cb_cache_found {
     const struct cb_cache_step *step;
 };
 bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key, struct cb_cache_found *out);
+/* Of the records that were read, whatever they were asked for by: one whose step got the same (content), and whose own
+ * layer is there, which is asked at most once. */
+bool cb_cache_source_find_content(struct cb_cache_source *s, const struct cb_digest *content,
+                                  struct cb_cache_found *out);
+/* Whether one tells the content of a step of this note: else nobody need know the content of anything. */
+bool cb_cache_source_has_content(struct cb_cache_source *s, const char *note);
 /* What the place has under the key, as far as that was asked: nothing that is known, a record that counts, or one that
  * does not (damaged, of another step, without its blobs), which had better be replaced. */
 enum cb_cache_state { CB_CACHE_UNKNOWN, CB_CACHE_GOOD, CB_CACHE_BAD };

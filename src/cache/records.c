@@ -145,6 +145,10 @@ static json_t *step_json(const struct cb_cache_step *s)
     for (size_t i = 0; i < s->n_layers; i++)
         json_array_append_new(layers, json_integer(s->layers[i]));
     cb_json_put(o, "layers", layers);
+    if (cb_digest_is_set(&s->content)) {
+        put_digest(o, "content", &s->content);
+        cb_json_put(o, "added", json_boolean(s->added));
+    }
     if (s->is_signed) {
         cb_strbuf_reset(&text);
         cb_base64_encode(&text, s->signature, sizeof s->signature);
@@ -298,9 +302,22 @@ static int read_times(struct cb_cache_step *s, const json_t *o, struct cb_error 
     return signature ? read_signature(s, signature, err) : 0;
 }
 
+static int read_content(struct cb_cache_step *s, const json_t *o, struct cb_error *err)
+{
+    if (!json_object_get(o, "content"))
+        return 0;
+    int r = get_digest(o, "content", &s->content, err);
+    if (r == 0)
+        r = cb_json_get_bool(o, "added", &s->added, err);
+    if (r == 0 && (s->content.alg != CB_DIGEST_SHA256 || (s->added && s->n_layers == 0)))
+        r = cb_error_set(err, CB_EVERIFY, "its \"content\" is that of no step");
+    return r;
+}
+
 static int read_step(struct cb_cache_step *s, const json_t *o, size_t n_layers, struct cb_error *err)
 {
-    static const char *const known[] = { "key", "whole", "created", "note", "layers", "signature", NULL };
+    static const char *const known[] = { "key", "whole", "created", "note", "layers", "content", "added",
+                                         "signature", NULL };
     if (!json_is_object(o))
         return cb_error_set(err, CB_EVERIFY, "it is no object");
     int r = cb_json_check_keys(o, known, err);
@@ -312,7 +329,9 @@ static int read_step(struct cb_cache_step *s, const json_t *o, size_t n_layers, 
         r = cb_json_get_bool(o, "whole", &s->whole, err);
     if (r == 0)
         r = read_times(s, o, err);
-    return r < 0 ? r : read_positions(s, o, n_layers, err);
+    if (r == 0)
+        r = read_positions(s, o, n_layers, err);
+    return r < 0 ? r : read_content(s, o, err);
 }
 
 static int read_layers(struct cb_cache_set *s, const json_t *a, struct cb_error *err)

@@ -71,13 +71,18 @@ static void digest_layer(struct cb_hasher *h, const struct cb_cache_layer *l)
 static void digest_step(const struct cb_cache_set *set, const struct cb_cache_step *step, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    cb_hasher_field(h, "cbpush-cache-record/1");
+    bool told = cb_digest_is_set(&step->content);
+    cb_hasher_field(h, told ? "cbpush-cache-record/2" : "cbpush-cache-record/1");
     cb_hasher_field_digest(h, &step->key);
     cb_hasher_field_u64(h, step->whole);
     cb_hasher_field_u64(h, (uint64_t)step->created);
     cb_hasher_field_u64(h, step->n_layers);
     for (size_t i = 0; i < step->n_layers; i++)
         digest_layer(h, &set->layers[step->layers[i]]);
+    if (told) {
+        cb_hasher_field_digest(h, &step->content);
+        cb_hasher_field_u64(h, step->added);
+    }
     cb_hasher_finish(h, out);
 }
 

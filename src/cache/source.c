@@ -29,6 +29,7 @@ struct cb_cache_source {
     size_t strange;             /* records without a signature of the key, that nobody was told of yet */
     struct kept *kept;
     struct cb_hashmap *entries; /* key → entry */
+    struct cb_hashmap *contents; /* content → one of those */
     struct cb_hashmap *bad;     /* key → the place: what stands there is no record of it */
     struct cb_hashmap *blobs;   /* digest → the place: it is there */
     bool begun;                 /* the run index was asked for */
@@ -98,6 +99,8 @@ static void take_step(struct cb_cache_source *s, const struct cb_cache_set *set,
     struct entry *e = CB_NEW(struct entry);
     e->found = (struct cb_cache_found){ set, step };
     cb_hashmap_put(s->entries, key_text(&step->key, hex), e);
+    if (cb_digest_is_set(&step->content) && !cb_hashmap_get(s->contents, key_text(&step->content, hex)))
+        cb_hashmap_put(s->contents, hex, e);
 }
 
 /* Takes the set: all steps, or that of a key (NULL: all). */
@@ -352,16 +355,21 @@ static void ask_blobs(struct cb_cache_source *s, const struct cb_digest *keys, s
     cb_hashmap_free(a.seen);
 }
 
+/* Under mu. A parent's, too: the parent has it. */
+static bool has_blob(const struct cb_cache_source *s, const struct cb_cache_layer *l)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    const struct cb_digest *d = &l->blob.digest;
+    return !cb_digest_is_set(d) || cb_hashmap_get(s->blobs, cb_digest_text(d, text));
+}
+
 /* Under mu. */
 static bool has_all(const struct cb_cache_source *s, const struct entry *e)
 {
-    char text[CB_DIGEST_TEXT_MAX];
-    for (size_t i = 0; i < e->found.step->n_layers; i++) {
-        const struct cb_digest *d = &e->found.set->layers[e->found.step->layers[i]].blob.digest;
-        if (cb_digest_is_set(d) && !cb_hashmap_get(s->blobs, cb_digest_text(d, text)))
-            return false;
-    }
-    return true;
+    bool all = true;
+    for (size_t i = 0; all && i < e->found.step->n_layers; i++)
+        all = has_blob(s, &e->found.set->layers[e->found.step->layers[i]]);
+    return all;
 }
 
 static void judge(struct cb_cache_source *s, const struct cb_digest *key)
@@ -410,6 +418,46 @@ bool cb_cache_source_find(struct cb_cache_source *s, const struct cb_digest *key
     return found;
 }
 
+/* ---- by content ---- */
+
+bool cb_cache_source_has_content(struct cb_cache_source *s, const char *note)
+{
+    size_t it = 0;
+    const char *key;
+    void *entry;
+    bool found = false;
+    pthread_mutex_lock(&s->mu);
+    while (!found && !s->dead && cb_hashmap_next(s->contents, &it, &key, &entry))
+        found = cb_streq(((const struct entry *)entry)->found.step->note, note);
+    pthread_mutex_unlock(&s->mu);
+    return found;
+}
+
+/* The layers below are the asking step's own. */
+bool cb_cache_source_find_content(struct cb_cache_source *s, const struct cb_digest *content,
+                                  struct cb_cache_found *out)
+{
+    char hex[CB_DIGEST_TEXT_MAX];
+    struct asking a = { .seen = cb_hashmap_new() };
+    pthread_mutex_lock(&s->mu);
+    const struct entry *e = s->dead ? NULL : cb_hashmap_get(s->contents, key_text(content, hex));
+    const struct cb_cache_step *step = e ? e->found.step : NULL;
+    const struct cb_cache_layer *own = step && step->added ? &e->found.set->layers[step->layers[step->n_layers - 1]]
+                                                           : NULL;
+    if (own && !e->good)
+        ask_for(s, &a, &own->blob);
+    pthread_mutex_unlock(&s->mu);
+    run_jobs(a.v, a.n, ask_blob);
+    free(a.v);
+    cb_hashmap_free(a.seen);
+    pthread_mutex_lock(&s->mu);
+    bool there = e && !s->dead && (!own || has_blob(s, own));
+    pthread_mutex_unlock(&s->mu);
+    if (there)
+        *out = e->found;
+    return there;
+}
+
 enum cb_cache_state cb_cache_source_state(struct cb_cache_source *s, const struct cb_digest *key)
 {
     char hex[CB_DIGEST_TEXT_MAX];
@@ -439,6 +487,7 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
     s->place = place;
     s->key = CB_TAKE(key);
     s->entries = cb_hashmap_new();
+    s->contents = cb_hashmap_new();
     s->blobs = cb_hashmap_new();
     s->bad = cb_hashmap_new();
     pthread_mutex_init(&s->mu, NULL);
@@ -462,6 +511,7 @@ void cb_cache_source_close(struct cb_cache_source *s)
         free(k);
     }
     cb_hashmap_free(s->entries);
+    cb_hashmap_free(s->contents);
     cb_hashmap_free(s->blobs);
     cb_hashmap_free(s->bad);
     cb_cache_place_close(s->place);

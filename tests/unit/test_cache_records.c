@@ -26,6 +26,10 @@
 #define STEP_OF_NOTHING "{\"key\":\"" D3 "\",\"whole\":true,\"created\":\"2026-01-02T03:04:05Z\",\"layers\":[0]}"
 static const char full[] = SET(PARENT "," OWN, STEP);
 
+#define SAME "{\"key\":\"" D1 "\",\"whole\":true,\"created\":\"2026-01-02T03:04:05Z\",\"layers\":[0,1]," \
+             "\"content\":\"" D2 "\",\"added\":true}"
+static const char with_content[] = SET(PARENT "," OWN, STEP "," SAME);
+
 static struct cb_digest digest(const char *text)
 {
     struct cb_digest d;
@@ -50,6 +54,22 @@ static void records_are_printed_as_they_are_read(void **state)
     assert_int_equal(step->created % 1000, 6);
     cb_cache_set_print(&again, &s);
     assert_string_equal(again.buf, full);
+}
+
+static void the_content_of_a_step_is_kept(void **state)
+{
+    (void)state;
+    struct cb_cache_set s cb_cleanup_cache_set = { 0 }, copy cb_cleanup_cache_set = { 0 };
+    struct cb_strbuf again cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest content = digest(D2);
+    assert_int_equal(cb_cache_set_parse(&s, with_content, strlen(with_content), NULL), 0);
+    assert_false(cb_digest_is_set(&s.steps[0].content));
+    for (size_t i = 0; i < s.n_steps; i++)
+        assert_non_null(cb_cache_set_copy(&copy, &s, &s.steps[i]));
+    assert_true(cb_digest_eq(&copy.steps[1].content, &content));
+    assert_true(copy.steps[1].added);
+    cb_cache_set_print(&again, &copy);
+    assert_string_equal(again.buf, with_content);
 }
 
 static void what_is_wrong_is_refused(void **state)
@@ -79,6 +99,9 @@ static void what_is_wrong_is_refused(void **state)
         SET(PARENT, "{" KEY ",\"layers\":[]}"),
         SET(PARENT, "{" WHEN ",\"layers\":[]}"),
         SET(PARENT, "{" KEY "," WHEN ",\"layers\":[],\"signature\":\"AAAA\"}"),
+        SET(PARENT, "{" KEY "," WHEN ",\"layers\":[],\"content\":\"x\"}"),
+        SET(PARENT, "{" KEY "," WHEN ",\"layers\":[],\"content\":1}"),
+        SET(PARENT, "{" KEY "," WHEN ",\"layers\":[],\"content\":\"" D3 "\",\"added\":true}"),
     };
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
         struct cb_cache_set s cb_cleanup_cache_set = { 0 };
@@ -222,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_are_printed_as_they_are_read),
+        cmocka_unit_test(the_content_of_a_step_is_kept),
         cmocka_unit_test(what_is_wrong_is_refused),
         cmocka_unit_test(too_many_layers_of_a_step_are_refused),
         cmocka_unit_test(a_layer_stands_once),

@@ -76,6 +76,16 @@ static void a_signature_is_of_all_that_counts(void **state)
     CHANGED(l->toc.raw[0]);
     CHANGED(l->toc_size);
     assert_true(cb_cache_verify(verify, &s, step));
+    /* Who does not know of contents must not be given one, nor take one away. */
+    struct cb_digest none = { 0 };
+    cb_digest_of(&step->content, "z", 1);
+    assert_false(cb_cache_verify(verify, &s, step));
+    assert_int_equal(cb_cache_sign(sign, &s, step, NULL), 0);
+    assert_true(cb_cache_verify(verify, &s, step));
+    CHANGED(step->content.raw[0]);
+    CHANGED(step->added);
+    step->content = none;
+    assert_false(cb_cache_verify(verify, &s, step));
 }
 
 static void it_holds_in_another_set(void **state)
