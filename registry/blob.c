@@ -273,3 +273,33 @@ int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, 
     return desc->size < REG_RANGES_FROM ? reg_blob_open(r, &at, desc, out, err)
                                         : reg_ranges_open(r, &at, desc, out, err);
 }
+
+static int read_exactly(struct cb_blob_source *src, uint64_t len, struct cb_strbuf *out, struct cb_error *err)
+{
+    char buf[16384];
+    for (size_t got = 1; len; len -= got) {
+        int s = cb_blob_read(src, buf, CB_MIN(sizeof buf, len), &got, err);
+        if (s < 0)
+            return s;
+        if (!got)
+            return cb_error_set(err, CB_ENET, "a part of a blob ended early");
+        cb_strbuf_add(out, buf, got);
+    }
+    return 0;
+}
+
+int cb_registry_blob_part(struct cb_registry *r, const struct cb_blob_part *part, struct cb_strbuf *out,
+                          struct cb_error *err)
+{
+    struct reg_blob_place at = { .host = part->host, .repo = part->repo, .offset = part->from,
+                                 .end = part->from + part->len };
+    struct remote *x = NULL;
+    if (!part->from || !part->len || part->len > part->desc->size || part->from > part->desc->size - part->len)
+        return cb_error_set(err, CB_EINTERNAL, "no part of a blob");
+    int s = reg_remote_open(r, &at, part->desc, &x, err);
+    if (s == 0) {
+        s = read_exactly(&x->base, part->len, out, err);
+        remote_close(&x->base);
+    }
+    return s;
+}

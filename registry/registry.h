@@ -110,6 +110,15 @@ int cb_registry_resolve(struct cb_registry *r, const struct cb_reference *ref, c
  * breaks. */
 int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
                      struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* len bytes of a blob from `from` on, which is not 0; nothing verifies them: the caller knows another digest.
+ * -CB_EVERIFY where nobody knows ranges: the whole blob is not read in their stead. */
+struct cb_blob_part {
+    const char *host, *repo;
+    const struct cb_descriptor *desc;
+    uint64_t from, len;
+};
+int cb_registry_blob_part(struct cb_registry *r, const struct cb_blob_part *part, struct cb_strbuf *out,
+                          struct cb_error *err) CB_WUR;
 /* After reading one has failed with -CB_EVERIFY: whether it is worth opening again. Every place is asked once, those
  * that served wrong bytes last, and one of them once more: what garbled them on their way may be gone. */
 bool cb_registry_blob_again(struct cb_registry *r, const struct cb_digest *d);

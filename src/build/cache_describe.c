@@ -67,7 +67,8 @@ static struct cb_toc *table_to_keep(const struct cb_cache_out_options *o, struct
     struct cb_toc_pin pin;
     if (parents)
         cb_slot_annotations(s, &annotations);
-    return cb_toc_pin_read(&pin, &annotations) ? NULL : table_of(o, s);
+    cb_autofree char *foreign = cb_foreign_pin(&annotations);
+    return foreign || cb_toc_pin_read(&pin, &annotations) ? NULL : table_of(o, s);
 }
 
 static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_slot *s, bool parents,

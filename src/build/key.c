@@ -133,11 +133,17 @@ void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, 
 static void hash_pins(struct cb_hasher *h, const struct cb_manifest *m)
 {
     struct cb_toc_pin pin;
-    for (size_t i = 0; i < m->n_layers; i++)
+    for (size_t i = 0; i < m->n_layers; i++) {
+        cb_autofree char *foreign = cb_foreign_pin(&m->layers[i].annotations);
         if (cb_toc_pin_read(&pin, &m->layers[i].annotations)) {
             cb_hasher_field_u64(h, i);
             cb_hasher_field_digest(h, &pin.digest);
         }
+        if (foreign) {
+            cb_hasher_field_u64(h, i);
+            cb_hasher_field(h, foreign);
+        }
+    }
 }
 
 void cb_key_source(const struct cb_image_config *config, const struct cb_manifest *manifest, struct cb_digest *out)

@@ -19,6 +19,13 @@ static bool is_pinned(const struct cb_strmap *annotations)
     return cb_toc_pin_read(&pin, annotations);
 }
 
+/* Its manifest names it already, and whoever builds on that may know no other. */
+static bool carries_table(const struct cb_strmap *annotations)
+{
+    cb_autofree char *pin = cb_foreign_pin(annotations);
+    return pin != NULL;
+}
+
 static void unpin(struct cb_strmap *annotations)
 {
     (void)cb_strmap_remove(annotations, CB_ANN_TOC_DIGEST);
@@ -49,7 +56,8 @@ int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, s
         cb_slot_annotations(made->layers[i], &v[i]);
         if (b->o->no_tables)
             unpin(&v[i]);
-        if (b->o->no_tables || is_pinned(&v[i]) || (cb_slot_is_parent(made->layers[i]) && !parents))
+        if (b->o->no_tables || is_pinned(&v[i]) ||
+            (cb_slot_is_parent(made->layers[i]) && (!parents || carries_table(&v[i]))))
             continue;
         of[n] = i;
         pinned[n++] = made->layers[i];

@@ -30,6 +30,7 @@ static void slot_free(struct cb_slot *s)
     cb_layer_done(&s->layer);
     cb_strmap_done(&s->annotations);
     cb_toc_unref(s->toc);
+    cb_toc_unref(s->told);
     cb_error_done(&s->error);
     cb_error_done(&s->unpublished);
     cb_close_p(&s->tree_fd);
@@ -121,6 +122,7 @@ static void learn_parent(struct cb_slot *s, const struct cb_slot_parent *p)
                                    .compression = c < 0 ? CB_COMPRESSION_NONE : (enum cb_compression)c,
                                    .engine = (char *)(uintptr_t) "" };
     learn_pin(s, &d->annotations);
+    cb_slot_learn_foreign(s, d);
     s->parent = true;
     cb_layer_encoding_annotate(&e, &d->annotations);
     cb_layer_add_encoding(&s->layer, &e);

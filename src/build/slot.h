@@ -5,7 +5,7 @@
  * table, tree, blob — is brought when somebody needs it, once, however many ask. Thread-safe.
  *
  * A table alone may come without its layer: where the manifest of every parent that has the layer pins the same table,
- * that is asked for by its digest. It is the word of who made the parent: it serves this build, is never put into the
+ * that is asked for by its digest, or read out of the layer by ranges where it carries one. It is the word of who made the parent: it serves this build, is never put into the
  * store, and is compared with what the layer holds as soon as somebody reads that. */
 
 #include "build/build.h"
@@ -72,6 +72,8 @@ int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsign
 int cb_slots_settle(struct cb_slots *t, struct cb_error *err) CB_WUR;
 /* Somebody will need this later: whoever brings something of the slot first brings it too, in the same pass. */
 void cb_slot_expect(struct cb_slot *s, unsigned needs);
+/* Somebody will look up users or groups: a table that is told without them is of no use. */
+void cb_slot_expect_names(struct cb_slot *s);
 /* Somebody may need this later: whoever has to read the layer anyway brings it too. */
 void cb_slot_suppose(struct cb_slot *s, unsigned needs);
 struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC; NULL: empty */

@@ -420,6 +420,13 @@ void cb_slot_expect(struct cb_slot *s, unsigned needs)
     pthread_mutex_unlock(&s->mu);
 }
 
+void cb_slot_expect_names(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    s->names = true;
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* False where nothing is missing. For whoever needs more than a table one that was only told is none. */
 static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
 {

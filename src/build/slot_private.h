@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking), slot_table.c
- * (tables without their layers) and slot_encode.c (other encodings) share. */
+ * and slot_foreign.c (tables without their layers) and slot_encode.c (other encodings) share. */
 
 #include <pthread.h>
 
@@ -26,7 +26,7 @@ struct cb_slot_ready {
     void *arg;
 };
 
-/* layer.diff_id and toc do not change once they are set; all else is read and written under mu. */
+/* layer.diff_id does not change once it is set, nor does toc but for told; all else is read and written under mu. */
 struct cb_slot {
     struct cb_slots *owner;
     size_t seq;                /* in the order of making: who brings a slot may wait for earlier ones only */
@@ -57,6 +57,12 @@ struct cb_slot {
     bool pinned_by_cache;      /* pin is its word */
     struct cb_digest content;  /* once it was asked for */
     struct cb_toc *toc;
+    bool foreign;              /* all parents name the same table in the blob (layer/foreign.h), and it may be had */
+    bool by_foreign;           /* toc was made of that */
+    enum cb_foreign_toc_kind foreign_kind;
+    struct cb_digest foreign_digest;
+    struct cb_toc *told;       /* what toc was until the layer was read, or NULL */
+    bool names;                /* somebody will look up users or groups */
     int tree_fd;               /* of a tree that is not (yet) in trees/, or -1; from the beginning to the end */
     struct cb_slot_ready *ready;
     size_t n_ready, cap_ready;
@@ -84,11 +90,25 @@ int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo
 /* ---- slot_table.c: a table without its layer ---- */
 /* Whether there is somebody to ask. Under s->mu. */
 bool cb_slot_is_told(const struct cb_slot *s);
+uint64_t cb_slot_blob_size(const struct cb_slot *s); /* of what the manifest names; under s->mu */
 /* *out NULL: nobody told one that can be used. Only a cancellation is an error. */
 int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *step, struct cb_toc **out,
                  struct cb_error *err) CB_WUR;
 /* The layer was read: whether a table that was told is its own. -CB_EVERIFY with both. */
 int cb_slot_prove(struct cb_slot *s, struct cb_error *err) CB_WUR;
+
+/* ---- slot_foreign.c: one that the layer carries with it ---- */
+struct cb_slot_foreign {
+    struct cb_toc *toc;
+    enum cb_foreign_toc_kind kind;
+    struct cb_digest digest;
+};
+/* Under s->mu, both. */
+bool cb_slot_has_foreign(const struct cb_slot *s);
+void cb_slot_learn_foreign(struct cb_slot *s, const struct cb_descriptor *d);
+int cb_slot_told_foreign(struct cb_slot *s, const struct cb_layer *l, struct cb_slot_foreign *out,
+                         struct cb_error *err) CB_WUR;
+int cb_slot_prove_foreign(struct cb_slot *s, struct cb_error *err) CB_WUR;
 
 /* "sha256:0123456789ab": what people are shown of a digest. */
 void cb_slot_short_digest(char out[32], const struct cb_digest *d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of layers that nobody has read here: what others say of them. Each way gives a table that serves this build
- * alone, and only as long as nothing else of the layer is needed. A way that brings tables of another form needs an
- * answer to the question that cb_slot_prove asks. */
+ * alone, and only as long as nothing else of the layer is needed. A way that brings tables of another form
+ * (slot_foreign.c) needs an answer of its own to the question that cb_slot_prove asks. */
 #include "build/slot_private.h"
 #include "util/alloc.h"
 #include "util/limits.h"
@@ -55,7 +55,7 @@ static int by_place(const struct asked *a, struct cb_toc **out, struct cb_error 
 
 /* ---- who is asked ---- */
 
-static uint64_t blob_size(const struct cb_slot *s)
+uint64_t cb_slot_blob_size(const struct cb_slot *s)
 {
     for (size_t i = 0; i < s->layer.n_encodings; i++)
         if (!s->parent || cb_digest_eq(&s->layer.encodings[i].digest, &s->manifest_digest))
@@ -63,33 +63,67 @@ static uint64_t blob_size(const struct cb_slot *s)
     return 0;
 }
 
-bool cb_slot_is_told(const struct cb_slot *s)
+/* Under s->mu. */
+static bool is_named(const struct cb_slot *s)
 {
     bool somewhere = s->pinned_by_cache ? s->place != NULL : s->parent && s->layer.n_origins > 0;
     return somewhere && !s->unpinned && cb_digest_is_set(&s->pin.digest) &&
-           s->pin.size <= CB_MAX(blob_size(s), PIN_ALWAYS);
+           s->pin.size <= CB_MAX(cb_slot_blob_size(s), PIN_ALWAYS);
 }
 
-int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *step, struct cb_toc **out,
-                 struct cb_error *err)
+bool cb_slot_is_told(const struct cb_slot *s)
+{
+    return is_named(s) || cb_slot_has_foreign(s);
+}
+
+static int ask_named(struct cb_slot *s, const struct cb_layer *l, struct cb_toc **out, struct cb_error *err)
 {
     struct asked a = { .slot = s, .layer = l };
-    char id[32];
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     pthread_mutex_lock(&s->mu);
     a.pin = s->pin;
     a.encoding = s->manifest_digest;
     bool by_cache = s->pinned_by_cache;
     pthread_mutex_unlock(&s->mu);
-    int r = by_cache ? by_place(&a, out, &e) : by_pin(&a, out, &e);
-    if (r == -CB_ECANCELED)
-        return cb_error_move(err, &e);
-    cb_slot_short_digest(id, s->hearsay ? &l->diff_id : &a.encoding);
-    if (r < 0)
-        cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
+    int r = by_cache ? by_place(&a, out, err) : by_pin(&a, out, err);
     pthread_mutex_lock(&s->mu);
     s->unpinned = r < 0;
     pthread_mutex_unlock(&s->mu);
+    return r;
+}
+
+static int ask_foreign(struct cb_slot *s, const struct cb_layer *l, struct cb_toc **out, struct cb_error *err)
+{
+    struct cb_slot_foreign f = { 0 };
+    int r = cb_slot_told_foreign(s, l, &f, err);
+    pthread_mutex_lock(&s->mu);
+    s->foreign = s->by_foreign = r == 0;
+    s->foreign_kind = f.kind;
+    s->foreign_digest = f.digest;
+    pthread_mutex_unlock(&s->mu);
+    *out = f.toc;
+    return r;
+}
+
+/* The tables that are told, the best first. */
+int cb_slot_told(struct cb_slot *s, const struct cb_layer *l, struct cb_step *step, struct cb_toc **out,
+                 struct cb_error *err)
+{
+    char id[32];
+    pthread_mutex_lock(&s->mu);
+    bool ask[] = { is_named(s), cb_slot_has_foreign(s) };
+    cb_slot_short_digest(id, s->hearsay ? &l->diff_id : &s->manifest_digest);
+    pthread_mutex_unlock(&s->mu);
+    for (size_t i = 0; i < CB_COUNTOF(ask); i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        if (!ask[i])
+            continue;
+        int r = i == 0 ? ask_named(s, l, out, &e) : ask_foreign(s, l, out, &e);
+        if (r == 0)
+            return 0;
+        if (r == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        cb_step_logf(step, "%s is read, as its table cannot be had: %s", id, cb_error_text(&e));
+    }
     return 0;
 }
 
@@ -101,6 +135,8 @@ int cb_slot_prove(struct cb_slot *s, struct cb_error *err)
     bool proven = !s->unproven, by_cache = s->pinned_by_cache;
     pin = s->pin;
     pthread_mutex_unlock(&s->mu);
+    if (!proven && s->by_foreign)
+        return cb_slot_prove_foreign(s, err);
     int r = proven ? 0 : cb_store_toc_pin(s->env->store, &s->layer.diff_id, &real, err);
     if (r < 0 || proven)
         return r;

@@ -44,6 +44,23 @@ static void expect_trees(const struct cb_solver *s)
     }
 }
 
+/* Whose files of users are read: tables that layers carry with them are without them. */
+static void expect_names(const struct cb_solver *s)
+{
+    for (size_t i = 0; i < s->plan->n; i++) {
+        const struct cb_vertex *v = s->plan->vertices[i];
+        const char *owner = NULL;
+        if (v->kind == CB_VERTEX_COPY)
+            owner = v->copy.chown;
+        else if (v->kind == CB_VERTEX_MKDIR)
+            owner = v->mkdir.user;
+        const struct cb_vertex *below = owner && v->state->needed ? known_below(v->base) : NULL;
+        for (size_t k = 0; below && k < below->state->n_layers; k++)
+            if (!cb_streq(owner, "root") && owner[strspn(owner, "0123456789:")])
+                cb_slot_expect_names(below->state->layers[k]);
+    }
+}
+
 /* Which layers of another result a COPY takes files from is known when it has looked at their tables. */
 static void suppose_data(const struct cb_solver *s)
 {
@@ -72,6 +89,7 @@ void cb_solve_expect(const struct cb_solver *s)
 {
     unsigned needs = needs_of_outputs(s->o);
     expect_trees(s);
+    expect_names(s);
     suppose_data(s);
     for (size_t i = 0; needs && i < s->plan->n_images; i++)
         expect(known_below(s->plan->images[i].goal), needs);

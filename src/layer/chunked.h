@@ -5,14 +5,13 @@
 
 #include "layer/block_pipe.h"
 #include "layer/crc64.h"
-#include "layer/foreign_toc.h"
+#include "layer/foreign.h"
 #include "layer/format.h"
 #include "util/strbuf.h"
 
 #define CB_CHUNK ((size_t)4 << 20)
 /* What a block of the pipe has to hold: a chunk, its padding, and some of the headers that follow. */
 #define CB_CHUNKED_BLOCK (CB_CHUNK + ((size_t)64 << 10))
-#define CB_ESTARGZ_TOC "stargz.index.json"
 #define CB_ESTARGZ_LANDMARK ".no.prefetch.landmark" /* a file of one byte: nothing is to be fetched ahead */
 #define CB_ESTARGZ_LANDMARK_BYTE "\x0f"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "layer/foreign_toc.h"
+#include "layer/foreign.h"
 
+#include "util/alloc.h"
 #include "util/encode.h"
 
 /* "1:2:3": n numbers. */
@@ -90,4 +91,16 @@ int cb_foreign_place_find(const struct cb_strmap *annotations, uint64_t blob_siz
         return cb_error_set(err, CB_ENOTFOUND, "the layer has no table of contents");
     *needs_footer = !footer;
     return find_estargz(estargz, blob_size, footer, out, err);
+}
+
+char *cb_foreign_pin(const struct cb_strmap *annotations)
+{
+    static const char *const names[] = { CB_ANNOTATION_ESTARGZ_TOC, CB_ANNOTATION_CHUNKED_TOC,
+                                         CB_ANNOTATION_CHUNKED_AT };
+    const char *v[CB_COUNTOF(names)];
+    for (size_t i = 0; i < CB_COUNTOF(names); i++)
+        v[i] = cb_strmap_get(annotations, names[i]);
+    if (!v[0] && !v[1])
+        return NULL;
+    return cb_asprintf("estargz=%s chunked=%s at %s", v[0] ? v[0] : "", v[1] ? v[1] : "", v[2] ? v[2] : "");
 }

@@ -307,12 +307,21 @@ static int read_rows(struct parser *p, const json_t *root, struct cb_error *err)
     return r < 0 || p->place->kind != CB_FOREIGN_ESTARGZ ? r : find_ends(p, err);
 }
 
+/* The last file of an eStargz layer. */
+static int add_itself(struct parser *p, const char *text, size_t len, struct cb_error *err)
+{
+    struct cb_entry e = { .path = CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE, .size = len, .offset = UINT64_MAX };
+    cb_digest_of(&e.digest, text, len);
+    return cb_toc_builder_add(p->builder, &e, err);
+}
+
 static int parse(struct parser *p, const char *text, size_t len, struct cb_error *err)
 {
     if (len > CB_MAX_FOREIGN_TOC)
         return cb_error_set(err, CB_EVERIFY, "more than %u bytes", CB_MAX_FOREIGN_TOC);
     cb_autojson json_t *root = cb_json_parse(text, len, err);
-    return root ? read_rows(p, root, err) : -CB_EVERIFY;
+    int r = root ? read_rows(p, root, err) : -CB_EVERIFY;
+    return r < 0 || p->place->kind != CB_FOREIGN_ESTARGZ ? r : add_itself(p, text, len, err);
 }
 
 int cb_foreign_toc_parse(const struct cb_foreign_place *place, const char *text, size_t len,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/layer.h"
 
-#include "layer/foreign_toc.h"
 #include "util/alloc.h"
 
 void cb_layer_encoding_done(struct cb_layer_encoding *e)

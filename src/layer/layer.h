@@ -7,6 +7,7 @@
  * chunked.h. Incompressible blocks are stored. Headers are ustar, PAX where ustar cannot say it; times are whole
  * seconds; user and group names are never written. */
 
+#include "layer/foreign.h"
 #include "layer/format.h"
 #include "layer/stack.h"
 #include "layer/toc.h"
@@ -23,7 +24,7 @@ struct cb_layer_encoding {
     enum cb_compression compression;
     char *media_type;                 /* as it was named by its manifest, or the OCI type of ours */
     char *engine;                     /* "libdeflate-1.14/6", "" for foreign ones */
-    struct cb_strmap annotations;     /* of its descriptor: those that tell of a table in it (foreign_toc.h) */
+    struct cb_strmap annotations;     /* of its descriptor: those that tell of a table in it (foreign.h) */
 };
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
 #define cb_cleanup_layer_encoding CB_CLEANUP(cb_layer_encoding_done)

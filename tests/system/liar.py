@@ -4,12 +4,20 @@
 
 usage: liar.py REGISTRY-URL REPO TAG NEW-TAG CASE [LAYER]
 
+Cases carried-*: of tables that eStargz and zstd:chunked layers carry with them; carried-lie is a layer with a table that
+says that /short is a link to /elsewhere. layer=BLOB,ANNOTATIONS,gzip|zstd: that layer in place of the one that is there.
+
 What REPO:TAG is pushed again as REPO:NEW-TAG, with annotations of layer LAYER (0: the lowest) by the case; layers and
-config are the same. Standard library only.
+config are the same where the case is none of a layer. Standard library only.
 """
+import gzip
 import hashlib
+import io
 import json
+import struct
+import subprocess
 import sys
+import tarfile
 import urllib.parse
 import urllib.request
 
@@ -54,6 +62,60 @@ def table(*entries):
 DIR, SYMLINK = 3, 5
 
 
+ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
+CHUNKED, AT = ("io.github.containers.zstd-chunked.manifest-" + x for x in ("checksum", "position"))
+
+
+def plain_of(blob):
+    if blob[:2] == b"\x1f\x8b":
+        return gzip.decompress(blob)
+    return subprocess.run(["zstd", "-dcq"], input=blob, stdout=subprocess.PIPE, check=True).stdout
+
+
+def lie(text):
+    """/short leads elsewhere."""
+    toc = json.loads(text)
+    for e in toc["entries"]:
+        if e["name"].rstrip("/") == "short":
+            e["linkName"] = "/elsewhere"
+    return json.dumps(toc).encode()
+
+
+def lying_estargz(blob):
+    offset = int(blob[-51 + 16:-51 + 32], 16)
+    text = lie(tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob[offset:]))).extractfile("stargz.index.json").read())
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as t:
+        entry = tarfile.TarInfo("stargz.index.json")
+        entry.size, entry.mode = len(text), 0
+        t.addfile(entry, io.BytesIO(text))
+    table = gzip.compress(tar.getvalue())
+    footer = blob[-51:-51 + 16] + b"%016x" % offset + blob[-51 + 32:]
+    return blob[:offset] + table + footer, {ESTARGZ: digest_of(text)}
+
+
+def lying_chunked(blob, notes):
+    offset, length = (int(x) for x in notes[AT].split(":")[:2])
+    text = lie(plain_of(blob[offset:offset + length]))
+    table = subprocess.run(["zstd", "-cq"], input=text, stdout=subprocess.PIPE, check=True).stdout
+    where = f"{len(blob) + 8}:{len(table)}:{len(text)}:1"
+    return blob + struct.pack("<II", 0x184D2A50, len(table)) + table, {CHUNKED: digest_of(table), AT: where}
+
+
+def other_word(case, have):
+    """The annotations of a layer with a table, and one thing wrong."""
+    key = ESTARGZ if ESTARGZ in have else CHUNKED
+    if case == "carried-digest":
+        return {**have, key: "sha256:" + "1" * 64}
+    if case == "carried-words":
+        return {**have, key: "sha256:../../x"}
+    if case == "carried-both":
+        return {**have, ESTARGZ: "sha256:" + "1" * 64, CHUNKED: "sha256:" + "1" * 64, AT: "1:2:3:1"}
+    if case == "carried-place":
+        return {**have, AT: "18446744073709551600:99:99:1"}
+    sys.exit(f"liar.py: no case {case}")
+
+
 class Liar:
     def __init__(self, base, repo):
         self.base = f"{base}/v2/{repo}"
@@ -64,8 +126,34 @@ class Liar:
         ask("PUT", where, data, **{"Content-Type": "application/octet-stream"})
         return {DIGEST: digest_of(data), SIZE: str(len(data))}
 
+    def read(self, digest):
+        return ask("GET", f"{self.base}/blobs/{digest}").read()
+
+    def replace(self, manifest, at, blob, notes):
+        """Another layer, and a config that knows it."""
+        config = json.loads(self.read(manifest["config"]["digest"]))
+        config["rootfs"]["diff_ids"][at] = digest_of(plain_of(blob))
+        text = json.dumps(config).encode()
+        for data in (blob, text):
+            self.blob(data)
+        manifest["config"].update(digest=digest_of(text), size=len(text))
+        manifest["layers"][at].update(digest=digest_of(blob), size=len(blob), annotations=notes)
+
+    def replace_by(self, manifest, at, case):
+        layer = manifest["layers"][at]
+        if case == "carried-lie":
+            blob, notes = self.read(layer["digest"]), layer["annotations"]
+            self.replace(manifest, at, *(lying_estargz(blob) if ESTARGZ in notes else lying_chunked(blob, notes)))
+            return
+        blob, notes, kind = case.split("=")[1].split(",")
+        layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar+" + kind
+        with open(blob, "rb") as b, open(notes, encoding="utf-8") as n:
+            self.replace(manifest, at, b.read(), json.load(n))
+
     def pin(self, case, layers, at):
         have = layers[at].get("annotations", {})
+        if case.startswith("carried-"):
+            return other_word(case, have)
         if case == "none":
             return {}
         if case == "gone":
@@ -101,7 +189,10 @@ def main():
     liar = Liar(base, repo)
     manifest = json.load(ask("GET", f"{liar.base}/manifests/{tag}", Accept=OCI))
     layers = manifest["layers"]
-    layers[at]["annotations"] = liar.pin(case, layers, at)
+    if case == "carried-lie" or case.startswith("layer="):
+        liar.replace_by(manifest, at, case)
+    else:
+        layers[at]["annotations"] = liar.pin(case, layers, at)
     body = json.dumps(manifest).encode()
     ask("PUT", f"{liar.base}/manifests/{new}", body, **{"Content-Type": OCI})
 

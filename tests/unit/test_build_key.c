@@ -281,7 +281,7 @@ static void test_source_pins(void **state)
 {
     (void)state;
     struct cb_image_config c cb_cleanup_image_config = { 0 };
-    struct cb_digest one = digest("1"), two = digest("2"), none, plain, first, second, other;
+    struct cb_digest one = digest("1"), two = digest("2"), none, plain, first, second, other, carried, moved;
     struct cb_manifest m cb_cleanup_manifest = { .layers = cb_calloc(2, sizeof *m.layers), .n_layers = 2 };
     struct cb_toc_pin pin = { digest("table"), 10 };
     cb_image_config_add_diff_id(&c, &one);
@@ -300,6 +300,13 @@ static void test_source_pins(void **state)
     assert_false(cb_digest_eq(&plain, &first));
     assert_false(cb_digest_eq(&first, &second));
     assert_false(cb_digest_eq(&second, &other));
+    /* Those that layers carry count as much. */
+    cb_strmap_set(&m.layers[1].annotations, CB_ANNOTATION_ESTARGZ_TOC, "sha256:1");
+    cb_key_source(&c, &m, &carried);
+    cb_strmap_set(&m.layers[1].annotations, CB_ANNOTATION_ESTARGZ_TOC, "sha256:2");
+    cb_key_source(&c, &m, &moved);
+    assert_false(cb_digest_eq(&other, &carried));
+    assert_false(cb_digest_eq(&carried, &moved));
 }
 
 /* ---- entries ---- */

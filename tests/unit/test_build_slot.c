@@ -439,6 +439,35 @@ static void test_parents_must_agree(void **state)
         made_layer_done(&v[i]);
 }
 
+/* The same for tables that layers carry; one that is small is read itself. */
+static void test_carried_tables(void **state)
+{
+    struct build_fixture *b = *state;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "f", "1", CB_COMPRESSION_ZSTD);
+    struct { const char *first, *then, *other; uint64_t size; bool told; } cases[] = {
+        { "sha256:1", NULL, NULL, 1 << 20, true },           { "sha256:1", NULL, NULL, 1 << 10, false },
+        { "sha256:1", "sha256:1", NULL, 1 << 20, true },     { "sha256:1", "sha256:2", "sha256:1", 1 << 20, false },
+        { "sha256:1", "", NULL, 1 << 20, false },            { "", "sha256:1", NULL, 1 << 20, false },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        const char *say[] = { cases[i].first, cases[i].then, cases[i].other };
+        struct cb_digest id;
+        struct cb_slot *s = NULL;
+        cb_digest_of(&id, &i, sizeof i);
+        for (size_t k = 0; k < CB_COUNTOF(say) && say[k]; k++) {
+            struct cb_descriptor d = layer_desc(&m);
+            d.size = cases[i].size;
+            if (*say[k])
+                cb_strmap_set(&d.annotations, CB_ANNOTATION_CHUNKED_TOC, say[k]);
+            s = cb_slots_parent(t, &id, &(struct cb_slot_parent){ .desc = &d, .host = "h", .repo = "r" });
+            cb_strmap_done(&d.annotations);
+        }
+        assert_int_equal(cb_slot_is_told(s), cases[i].told);
+    }
+    made_layer_done(&m);
+}
+
 /* With the layer here nobody is asked; a table that is larger than its layer is worth no request. */
 static void test_what_is_here_is_read(void **state)
 {
@@ -468,7 +497,7 @@ int main(void)
         T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
         T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
         T(test_empty_ones_do_not_count), T(test_a_layer_has_one_table), T(test_parents_must_agree),
-        T(test_what_is_here_is_read),
+        T(test_what_is_here_is_read), T(test_carried_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

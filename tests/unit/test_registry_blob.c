@@ -212,6 +212,59 @@ static void test_token_expires(void **state)
     assert_int_equal(fetch(c, c->one.host, &d, NULL), 0);
 }
 
+/* ---- a part of one ---- */
+
+struct part_fault {
+    const char *kind;
+    atomic_int outcome; /* 0: not yet; 1: all was taken; -1: it was not */
+};
+
+static bool serve_part(struct fake *f, struct server_request *r, bool *keep)
+{
+    struct part_fault *x = f->arg;
+    const struct fake_thing *t = the_blob(f, r);
+    cb_autofree char *range = server_header(r, "Range");
+    if (!t || !range)
+        return false;
+    size_t from = strtoul(range + 6, NULL, 10), to = strtoul(strchr(range, '-') + 1, NULL, 10) + 1;
+    bool ignores = !strcmp(x->kind, "ignores");
+    cb_autofree char *head = ignores ? cb_asprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", t->body.len)
+                                     : cb_asprintf("HTTP/1.1 206 P\r\nContent-Range: bytes %zu-%zu/%zu\r\n"
+                                                   "Content-Length: %zu\r\n\r\n", from, to - 1, t->body.len, to - from);
+    *keep = false;
+    bool taken = server_puts(r, head) &&
+                 server_send(r, t->body.buf + (ignores ? 0 : from), ignores ? t->body.len : to - from);
+    atomic_store(&x->outcome, taken ? 1 : -1);
+    return true;
+}
+
+/* Who ignores ranges is not read to the end for a piece; where the bytes are past the end nobody is asked. */
+static void test_part(void **state)
+{
+    struct client *c = *state;
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct part_fault x = { .kind = "knows" };
+    struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    size_t size = 64u << 20;
+    cb_autofree char *want = pattern(size);
+    client_open(c, NULL, NULL);
+    put_pattern(&c->one, "a/b", size, &d);
+    c->one.hook = serve_part;
+    c->one.arg = &x;
+    struct cb_blob_part part = { c->one.host, "a/b", &d, 12345678, 4321 };
+    assert_int_equal(cb_registry_blob_part(c->r, &part, &got, NULL), 0);
+    assert_int_equal(got.len, 4321);
+    assert_memory_equal(got.buf, want + 12345678, 4321);
+    x.kind = "ignores";
+    atomic_store(&x.outcome, 0);
+    assert_int_equal(cb_registry_blob_part(c->r, &part, &got, NULL), -CB_EVERIFY);
+    while (!atomic_load(&x.outcome))
+        usleep(1000);
+    assert_int_equal(atomic_load(&x.outcome), -1);
+    part.from = size - 4320;
+    assert_int_equal(cb_registry_blob_part(c->r, &part, &got, NULL), -CB_EINTERNAL);
+}
+
 /* ---- large ones, in ranges ---- */
 
 static char *mirror_conf(const struct client *c)
@@ -691,7 +744,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_faults),        CLIENT_TEST(test_range),         CLIENT_TEST(test_sizes),
-        CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies), CLIENT_TEST(test_ranges_are_bounded),
+        CLIENT_TEST(test_part),          CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies), CLIENT_TEST(test_ranges_are_bounded),
         CLIENT_TEST(test_ranges_lie),    CLIENT_TEST(test_ranges_mixed),
         CLIENT_TEST(test_missing),       CLIENT_TEST(test_token_expires), CLIENT_TEST(test_redirect),
         CLIENT_TEST(test_mirror),        CLIENT_TEST(test_mirror_dies),   CLIENT_TEST(test_foreign),
