@@ -5,8 +5,9 @@
  * table, tree, blob — is brought when somebody needs it, once, however many ask. Thread-safe.
  *
  * A table alone may come without its layer: where the manifest of every parent that has the layer pins the same table,
- * that is asked for by its digest, or read out of the layer by ranges where it carries one. It is the word of who made the parent: it serves this build, is never put into the
- * store, and is compared with what the layer holds as soon as somebody reads that. */
+ * that is asked for by its digest, or read out of the layer by ranges where it carries one. It is the word of who made
+ * the parent: it serves this build, is never put into the store, and is compared with what the layer holds as soon as
+ * somebody reads that. */
 
 #include "build/build.h"
 

@@ -330,7 +330,7 @@ static void same_as_zlib(const struct cb_strbuf *s)
     int r = unsqueeze(s->buf, s->len, 1 + s->len % 900, false, &ours, NULL);
     int z = by_zlib(s->buf, s->len, &theirs);
     if (r != z) {
-        for (size_t i = 0; i < CB_MIN(s->len, 64); i++)
+        for (size_t i = 0; i < CB_MIN(s->len, (size_t)64); i++)
             print_message("%02x", (unsigned char)s->buf[i]);
         fail_msg(" of %zu bytes: %d, but by zlib %d", s->len, r, z);
     }

@@ -744,7 +744,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_faults),        CLIENT_TEST(test_range),         CLIENT_TEST(test_sizes),
-        CLIENT_TEST(test_part),          CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies), CLIENT_TEST(test_ranges_are_bounded),
+        CLIENT_TEST(test_part),          CLIENT_TEST(test_ranges),        CLIENT_TEST(test_ranges_mirror_dies),
+        CLIENT_TEST(test_ranges_are_bounded),
         CLIENT_TEST(test_ranges_lie),    CLIENT_TEST(test_ranges_mixed),
         CLIENT_TEST(test_missing),       CLIENT_TEST(test_token_expires), CLIENT_TEST(test_redirect),
         CLIENT_TEST(test_mirror),        CLIENT_TEST(test_mirror_dies),   CLIENT_TEST(test_foreign),
