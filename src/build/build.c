@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "build/cache_out.h"
+#include "build/mount_cache.h"
 #include "build/check.h"
 #include "build/failed.h"
 #include "build/foreign.h"
@@ -263,6 +264,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->newer_than = cb_build_cache_limit(b->o);
     s->cache_in = b->cache_in;
     s->cache_out = b->cache_out;
+    s->mount_cache = b->mount_cache;
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
     if (b->plan.needs_context) {
@@ -457,7 +459,9 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
     int r = cb_cache_in_open(b->env, b->o, run, &b->cache_in, err);
     struct cb_cache_out_options co = { .env = b->env, .o = b->o, .in = b->cache_in, .run = run,
                                        .pusher = squash ? NULL : b->pusher, .format = b->solver.format };
-    return r < 0 ? r : cb_cache_out_open(&co, &b->cache_out, err);
+    if (r == 0)
+        r = cb_cache_out_open(&co, &b->cache_out, err);
+    return r < 0 ? r : cb_mount_cache_open(b->env, b->o, &b->mount_cache, err);
 }
 
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
@@ -476,6 +480,8 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
     if (r == 0)
         r = solve(b, &all_hit, err);
     if (r == 0)
+        cb_mount_cache_begin(b->mount_cache);
+    if (r == 0)
         r = cb_build_commit(b, err);
     if (r == 0)
         r = push(b, all_hit, err);
@@ -487,7 +493,9 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
         r = cb_build_export(b, err);
     if (r == 0 && b->cache_out) /* the last layers are recorded first */
         cb_solve_stop(&b->solver);
-    return r < 0 ? r : cb_cache_out_finish(b->cache_out, &b->plan, err);
+    if (r == 0)
+        r = cb_cache_out_finish(b->cache_out, &b->plan, err);
+    return r < 0 ? r : cb_mount_cache_finish(b->mount_cache, err);
 }
 
 /* ---- failure ---- */
@@ -522,6 +530,7 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
 /* What still runs tells the pusher of layers, so it ends first. */
 static void clean_up(struct cb_build *b)
 {
+    cb_mount_cache_free(b->mount_cache);
     cb_cache_out_free(b->cache_out);
     cb_pusher_free(b->pusher);
     cb_tags_ahead_free(b->ahead);

@@ -124,6 +124,8 @@ struct cb_build_options {
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     const struct cb_cache_spec *cache_from, *cache_to;
     size_t n_cache_from, n_cache_to;
+    const struct cb_cache_spec *mount_from, *mount_to; /* of what cache mounts hold */
+    size_t n_mount_from, n_mount_to;
     int64_t cache_ttl;                 /* ns: records that are older do not count; 0: all do */
     enum cb_pull_policy pull;
     const struct cb_platform *platforms; /* each once; several make an index */

@@ -7,6 +7,7 @@
 #include "util/limits.h"
 
 struct cb_cache_out;
+struct cb_mount_cache;
 struct cb_tags_ahead;
 
 /* One build under way. */
@@ -26,6 +27,7 @@ struct cb_build {
     struct cb_reference *meetings; /* theirs; borrow their text */
     struct cb_cache_in *cache_in;  /* NULL: there is no cache but the store */
     struct cb_cache_out *cache_out; /* NULL: nothing is written but to the store */
+    struct cb_mount_cache *mount_cache; /* NULL: cache mounts stay on this machine */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */

@@ -253,7 +253,11 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
     r = cb_exec_run(&spec, &status, err);
     cb_span_number(&span, "exit_status", (uint64_t)status);
-    return r < 0 ? r : judge(s, v, status, err);
+    if (r == 0)
+        r = judge(s, v, status, err);
+    if (r == 0)
+        cb_run_mounts_used(&p.mounts);
+    return r;
 }
 
 static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)

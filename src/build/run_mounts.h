@@ -33,6 +33,8 @@ struct cb_run_mounts {
 /* Brings what they need, waits for caches. env gets the variables of secrets and agents, so it is to be wiped. A
  * secret or agent that is required and was not given: -CB_EUSAGE with the flag that gives it. */
 int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct cb_error *err) CB_WUR;
+/* The step succeeded: what it left in caches may go to other machines. */
+void cb_run_mounts_used(struct cb_run_mounts *rm);
 /* The step is over: what was written to binds is gone, caches are free for others. */
 void cb_run_mounts_done(struct cb_run_mounts *rm);
 #define cb_cleanup_run_mounts CB_CLEANUP(cb_run_mounts_done)

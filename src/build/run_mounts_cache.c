@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "build/materialize.h"
+#include "build/mount_cache.h"
 #include "build/run_mounts.h"
 #include "util/alloc.h"
 #include "util/path.h"
@@ -14,6 +15,7 @@
 struct fill {
     struct cb_run_mounts *rm;
     const struct cb_run_mount *m;
+    const struct cb_digest *key;
     int *trees;       /* by layer of the view */
     size_t n_trees;
 };
@@ -89,6 +91,11 @@ static int set_owner(const struct cb_run_mount *m, int fs, struct cb_error *err)
 static int fill_new(void *arg, int fs, struct cb_error *err)
 {
     struct fill *f = arg;
+    struct cb_mount_use use = { f->rm->v, f->m, f->key };
+    struct cb_mount_cache *shared = f->rm->s->mount_cache;
+    int r = cb_mount_cache_reads(shared) ? cb_mount_cache_restore(shared, &use, fs, err) : 0;
+    if (r != 0)
+        return CB_MIN(r, 0);
     if (f->m->fresh)
         return set_owner(f->m, fs, err);
     return f->m->from_kind == CB_MOUNT_FROM_VERTEX ? fill_from(f, fs, err) : 0;
@@ -144,10 +151,14 @@ static int take(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_err
     const struct cb_open_mount *same = find_same(rm, o);
     int dir = same ? same->cache.fd : -1;
     if (!same) {
-        struct fill f CB_CLEANUP(fill_done) = { .rm = rm, .m = o->m };
+        struct fill f CB_CLEANUP(fill_done) = { .rm = rm, .m = o->m, .key = &o->key };
         struct cb_store_mount_spec spec = { .key = o->key, .sharing = o->m->sharing, .fill = fill_new, .arg = &f,
                                             .waiting = tell_waiting, .cancel = rm->s->cancel };
-        int r = cb_store_mount_take(rm->s->env->store, &spec, &o->cache, err);
+        int r = cb_mount_cache_reads(rm->s->mount_cache) ?
+                    cb_store_mount_drop_empty(rm->s->env->store, &o->key, err) : 0;
+        if (r < 0)
+            return r;
+        r = cb_store_mount_take(rm->s->env->store, &spec, &o->cache, err);
         if (r < 0)
             return r;
         dir = o->cache.fd;
@@ -183,4 +194,14 @@ int cb_run_mounts_caches(struct cb_run_mounts *rm, struct cb_error *err)
     }
     free(v);
     return r;
+}
+
+void cb_run_mounts_used(struct cb_run_mounts *rm)
+{
+    for (size_t i = 0; rm->open && i < rm->v->run.n_mounts; i++) {
+        const struct cb_open_mount *o = &rm->open[i];
+        struct cb_mount_use use = { rm->v, o->m, &o->key };
+        if (o->cache.fd >= 0 && !o->m->readonly)
+            cb_mount_cache_used(rm->s->mount_cache, &use, o->cache.name);
+    }
 }

@@ -16,6 +16,7 @@
 
 struct cb_solver;
 struct cb_cache_out;
+struct cb_mount_cache;
 
 /* What is recorded of a step: by the store, and by a cache. */
 enum cb_lookup_from { CB_LOOKUP_STORE, CB_LOOKUP_CACHE, CB_LOOKUP_N };
@@ -75,6 +76,7 @@ struct cb_solver {
     void (*on_step)(void *arg); /* a step begins that may make one; may be NULL, and has the same arg */
     struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
     struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
+    struct cb_mount_cache *mount_cache; /* what new cache mounts begin with; or NULL */
 
     bool early; /* no record can serve: on_layer is told of a parent's layers before anything of the context is read */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image-spec manifest.md, "Guidelines for Artifact Usage". The records are the config, and stand also in the manifest
  * itself (descriptor.md, "Embedded Content"), so that one GET brings both. */
-#include "cache/cache.h"
+#include "cache/private.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -58,17 +58,17 @@ static void add_blobs(struct cb_manifest *m, const struct cb_cache_artifact_opti
     }
 }
 
-static int embed(struct cb_cache_artifact *a, struct cb_error *err)
+void cache_artifact_embed(struct cb_cache_artifact *a)
 {
     struct cb_strbuf data cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_autojson json_t *o = cb_json_parse(a->body.buf, a->body.len, err);
-    if (!o)
-        return -CB_EVERIFY;
-    cb_base64_encode(&data, a->config.buf, a->config.len);
-    cb_json_put_string(json_object_get(o, "config"), "data", data.buf);
-    cb_strbuf_reset(&a->body);
-    cb_json_print(&a->body, o);
-    return 0;
+    cb_autojson json_t *o = a->config.len <= EMBED_MAX ? cb_json_parse(a->body.buf, a->body.len, NULL) : NULL;
+    if (o) {
+        cb_base64_encode(&data, a->config.buf, a->config.len);
+        cb_json_put_string(json_object_get(o, "config"), "data", data.buf);
+        cb_strbuf_reset(&a->body);
+        cb_json_print(&a->body, o);
+    }
+    cb_descriptor_of(&a->desc, CB_MT_OCI_MANIFEST, a->body.buf, a->body.len);
 }
 
 int cb_cache_artifact_make(struct cb_cache_artifact *out, const struct cb_cache_artifact_options *o,
@@ -85,9 +85,8 @@ int cb_cache_artifact_make(struct cb_cache_artifact *out, const struct cb_cache_
     cb_time_format(&when, o->created);
     cb_strmap_set(&m->annotations, "org.opencontainers.image.created", when.buf);
     cb_manifest_print(&out->body, m);
-    int r = out->config.len <= EMBED_MAX ? embed(out, err) : 0;
-    cb_descriptor_of(&out->desc, CB_MT_OCI_MANIFEST, out->body.buf, out->body.len);
-    return r;
+    cache_artifact_embed(out);
+    return 0;
 }
 
 /* ---- reading ---- */
@@ -114,9 +113,11 @@ int cb_cache_artifact_parse(struct cb_cache_artifact *out, const char *body, siz
     if (r < 0)
         return r;
     const char *type = out->manifest.artifact_type;
-    if (!cb_streq(type, CB_MT_CACHE_STEP) && !cb_streq(type, CB_MT_CACHE_RUN))
+    bool mount = cb_streq(type, CB_MT_CACHE_MOUNT);
+    if (!mount && !cb_streq(type, CB_MT_CACHE_STEP) && !cb_streq(type, CB_MT_CACHE_RUN))
         return cb_error_set(err, CB_EVERIFY, "it is no artifact of a build cache");
-    if (strcmp(out->manifest.config.media_type, CB_MT_CACHE_RECORDS) || out->manifest.config.size > CB_MAX_MANIFEST)
+    if (strcmp(out->manifest.config.media_type, mount ? CB_MT_CACHE_MOUNT_CONFIG : CB_MT_CACHE_RECORDS) ||
+        out->manifest.config.size > CB_MAX_MANIFEST)
         return cb_error_set(err, CB_EVERIFY, "its config holds no cache records");
     cb_strbuf_add(&out->body, body, len);
     cb_descriptor_of(&out->desc, CB_MT_OCI_MANIFEST, body, len);

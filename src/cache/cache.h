@@ -101,6 +101,7 @@ enum cb_cache_type { CB_CACHE_REGISTRY, CB_CACHE_LOCAL, CB_CACHE_INLINE };
 struct cb_cache_spec {
     enum cb_cache_type type;
     bool to;                       /* of --cache-to */
+    bool mount;                    /* of --cache-mount-to, --cache-mount-from: no tag, no steps */
     char *text;                    /* as written */
     struct cb_reference ref;       /* REGISTRY: its tag is that of the run index; none: it is made up */
     char *path, *tag;              /* LOCAL */
@@ -112,6 +113,8 @@ struct cb_cache_spec {
 };
 /* "type=registry,ref=…", "type=local,dest=…|src=…", "type=inline", or the name of a repository or image. -CB_EUSAGE. */
 int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err) CB_WUR;
+/* The same of --cache-mount-to and --cache-mount-from: REGISTRY or LOCAL. */
+int cb_cache_mount_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err) CB_WUR;
 void cb_cache_spec_done(struct cb_cache_spec *s);
 
 /* ---- places ---- */
@@ -200,9 +203,9 @@ enum cb_cache_state cb_cache_source_state(struct cb_cache_source *s, const struc
 /* ---- what is in a place ---- */
 struct cb_cache_item {
     char *name;
-    bool run;                      /* a run index; else a step, whose name is its key */
-    bool broken;                   /* the name of a step, but none */
-    int64_t created;               /* ns; of a run index, when it was last used, to a day */
+    bool run, mount;               /* a run index, a cache mount; else a step, whose name is its key */
+    bool broken;                   /* the name of one of them, but none */
+    int64_t created;               /* ns; of a run index or a mount, when it was last used, to a day */
     uint64_t size;                 /* of the blobs that it keeps */
     char *note;                    /* or NULL */
     struct cb_strvec keys;         /* of a run index: the names of its steps */
@@ -222,3 +225,5 @@ struct cb_cache_prune_options {
     void *arg;
 };
 int cb_cache_prune(struct cb_cache_place *p, const struct cb_cache_prune_options *o, struct cb_error *err) CB_WUR;
+
+#include "cache/mount.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a place has, and what of it can go. Steps are never written again, so their age says nothing of their use: a run
  * index that is used is, and names its steps. */
-#include "cache/private.h"
+#include "cache/mount_parts.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/hashmap.h"
@@ -57,19 +57,39 @@ static void describe(struct cb_cache_item *item, const struct cb_cache_artifact 
         cb_strvec_push(&item->keys, cb_digest_hex(&set->steps[i].key, hex));
 }
 
+static int describe_mount(struct cb_cache_item *item, const struct cb_cache_artifact *a, struct cb_error *err)
+{
+    struct cache_mount_head h cb_cleanup_mount_head = { 0 };
+    struct cb_cache_set none = { 0 };
+    int r = cache_mount_head_parse(&h, a->config.buf, a->config.len, err);
+    describe(item, a, &none);
+    item->mount = true;
+    item->note = r == 0 ? cb_asprintf("cache mount %s", h.id) : NULL;
+    return r;
+}
+
+static int describe_any(struct cb_cache_item *item, const struct cb_cache_artifact *a, struct cb_error *err)
+{
+    struct cb_cache_set set cb_cleanup_cache_set = { 0 };
+    if (cb_streq(a->manifest.artifact_type, CB_MT_CACHE_MOUNT))
+        return describe_mount(item, a, err);
+    int r = cb_cache_set_parse(&set, a->config.buf, a->config.len, err);
+    if (r == 0)
+        describe(item, a, &set);
+    return r;
+}
+
 static void look(void *arg)
 {
     struct look *l = arg;
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
-    struct cb_cache_set set cb_cleanup_cache_set = { 0 };
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     bool key = is_key(l->name);
     int r = cache_get(l->place, l->name, &a, &body, &l->error);
     if (r == 0)
-        r = cb_cache_set_parse(&set, a.config.buf, a.config.len, &l->error);
-    if (r == 0)
-        describe(&l->item, &a, &set);
-    bool broken = r == -CB_EVERIFY && (key || cb_streq(a.manifest.artifact_type, CB_MT_CACHE_RUN));
+        r = describe_any(&l->item, &a, &l->error);
+    bool broken = r == -CB_EVERIFY && (key || cb_streq(a.manifest.artifact_type, CB_MT_CACHE_RUN) ||
+                                       cb_streq(a.manifest.artifact_type, CB_MT_CACHE_MOUNT));
     /* Somebody may have removed it meanwhile; another thing is not for us to judge. */
     if (r == -CB_ENOTFOUND || r == -CB_EVERIFY)
         cb_error_done(&l->error);
@@ -137,7 +157,7 @@ int cb_cache_prune(struct cb_cache_place *p, const struct cb_cache_prune_options
     keep_used(&items, o->older_than, kept);
     for (size_t i = 0; r == 0 && i < items.n; i++) {
         const struct cb_cache_item *item = &items.v[i];
-        bool newest = !item->run && !item->broken && steps++ < o->keep;
+        bool newest = !item->run && !item->mount && !item->broken && steps++ < o->keep;
         if (!item->broken && (newest || item->created >= o->older_than || cb_hashmap_get(kept, item->name)))
             continue;
         if (o->each)

@@ -17,3 +17,8 @@ int cache_get(struct cb_cache_place *p, const char *name, struct cb_cache_artifa
 /* All of a blob of the place that is no larger than max. */
 int cache_slurp(struct cb_cache_place *p, const struct cb_descriptor *d, uint64_t max, struct cb_strbuf *out,
                 struct cb_error *err) CB_WUR;
+/* Puts the config into the manifest, unless it is large, and describes that. body and config are there. */
+void cache_artifact_embed(struct cb_cache_artifact *a);
+bool cache_sign_digest(const struct cb_cache_key *k, const struct cb_digest *d, uint8_t out[static CB_CACHE_SIGNATURE]);
+bool cache_verify_digest(const struct cb_cache_key *k, const struct cb_digest *d,
+                         const uint8_t signature[static CB_CACHE_SIGNATURE]);

@@ -86,27 +86,38 @@ static void digest_step(const struct cb_cache_set *set, const struct cb_cache_st
     cb_hasher_finish(h, out);
 }
 
+bool cache_sign_digest(const struct cb_cache_key *k, const struct cb_digest *d, uint8_t out[static CB_CACHE_SIGNATURE])
+{
+    size_t n = CB_CACHE_SIGNATURE;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool done = ctx && EVP_DigestSignInit(ctx, NULL, NULL, NULL, k->pkey) == 1 &&
+                EVP_DigestSign(ctx, out, &n, d->raw, cb_digest_len(d->alg)) == 1 && n == CB_CACHE_SIGNATURE;
+    EVP_MD_CTX_free(ctx);
+    return done;
+}
+
+bool cache_verify_digest(const struct cb_cache_key *k, const struct cb_digest *d,
+                         const uint8_t signature[static CB_CACHE_SIGNATURE])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool good = ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, k->pkey) == 1 &&
+                EVP_DigestVerify(ctx, signature, CB_CACHE_SIGNATURE, d->raw, cb_digest_len(d->alg)) == 1;
+    EVP_MD_CTX_free(ctx);
+    return good;
+}
+
 int cb_cache_sign(const struct cb_cache_key *k, const struct cb_cache_set *set, struct cb_cache_step *step,
                   struct cb_error *err)
 {
     struct cb_digest d;
-    size_t n = sizeof step->signature;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     digest_step(set, step, &d);
-    step->is_signed = ctx && EVP_DigestSignInit(ctx, NULL, NULL, NULL, k->pkey) == 1 &&
-                      EVP_DigestSign(ctx, step->signature, &n, d.raw, cb_digest_len(d.alg)) == 1 &&
-                      n == sizeof step->signature;
-    EVP_MD_CTX_free(ctx);
+    step->is_signed = cache_sign_digest(k, &d, step->signature);
     return step->is_signed ? 0 : cb_error_set(err, CB_ELOCAL, "a cache record cannot be signed");
 }
 
 bool cb_cache_verify(const struct cb_cache_key *k, const struct cb_cache_set *set, const struct cb_cache_step *step)
 {
     struct cb_digest d;
-    EVP_MD_CTX *ctx = step->is_signed ? EVP_MD_CTX_new() : NULL;
     digest_step(set, step, &d);
-    bool good = ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, k->pkey) == 1 &&
-                EVP_DigestVerify(ctx, step->signature, sizeof step->signature, d.raw, cb_digest_len(d.alg)) == 1;
-    EVP_MD_CTX_free(ctx);
-    return good;
+    return step->is_signed && cache_verify_digest(k, &d, step->signature);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --cache-to and --cache-from, as buildx and podman write them. */
+/* --cache-to and --cache-from, as buildx and podman write them, and --cache-mount-to and --cache-mount-from after
+ * them. */
 #include <limits.h>
 
 #include "cache/cache.h"
@@ -18,6 +19,8 @@ void cb_cache_spec_done(struct cb_cache_spec *s)
 
 static const char *flag_of(const struct cb_cache_spec *s)
 {
+    if (s->mount)
+        return s->to ? "--cache-mount-to" : "--cache-mount-from";
     return s->to ? "--cache-to" : "--cache-from";
 }
 
@@ -40,10 +43,11 @@ static int set_type(struct cb_cache_spec *s, const char *v, struct cb_error *err
     for (size_t i = 0; i < CB_COUNTOF(types); i++)
         if (!strcmp(v, types[i].name)) {
             s->type = types[i].type;
-            return 0;
+            if (!s->mount || s->type != CB_CACHE_INLINE)
+                return 0;
         }
     return cb_error_set(err, CB_EUSAGE, "%s: type=%s is not supported: registry, local%s", flag_of(s), v,
-                        s->to ? ", inline" : "");
+                        s->to && !s->mount ? ", inline" : "");
 }
 
 static int set_ref(struct cb_cache_spec *s, const char *v, struct cb_error *err)
@@ -56,6 +60,9 @@ static int set_ref(struct cb_cache_spec *s, const char *v, struct cb_error *err)
     }
     if (cb_digest_is_set(&s->ref.digest) && s->to)
         return cb_error_set(err, CB_EUSAGE, "%s %s: nothing can be written under a digest", flag_of(s), v);
+    if (s->mount && (s->ref.tag || cb_digest_is_set(&s->ref.digest)))
+        return cb_error_set(err, CB_EUSAGE, "%s %s: name the repository alone: each cache mount has a tag of its own",
+                            flag_of(s), v);
     return 0;
 }
 
@@ -114,7 +121,7 @@ static int set_fixed(const struct cb_cache_spec *s, const char *key, const char 
 static int set_ignore(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
     if (parse_bool(v, &s->ignore_error) < 0)
-        return cb_error_set(err, CB_EUSAGE, "--cache-to: ignore-error=%s is neither true nor false", v);
+        return cb_error_set(err, CB_EUSAGE, "%s: ignore-error=%s is neither true nor false", flag_of(s), v);
     return 0;
 }
 
@@ -127,10 +134,12 @@ static int set_directed(struct cb_cache_spec *s, const char *key, const char *v,
         return set_text(&s->path, v);
     if (!strcmp(key, "sign-key"))
         return set_text(&s->key_file, v);
-    if (!strcmp(key, "mode"))
-        return set_mode(s, v, err);
     if (!strcmp(key, "ignore-error"))
         return set_ignore(s, v, err);
+    if (s->mount)
+        return 1;
+    if (!strcmp(key, "mode"))
+        return set_mode(s, v, err);
     if (!strcmp(key, "compression"))
         return set_compression(s, v, err);
     return !strcmp(key, "compression-level") ? set_level(s, v, err) : 1;
@@ -142,9 +151,12 @@ static int set_field(struct cb_cache_spec *s, const char *key, const char *v, st
         return set_type(s, v, err);
     if (!strcmp(key, "ref"))
         return set_ref(s, v, err);
-    if (!strcmp(key, "tag"))
+    if (!strcmp(key, "tag") && !s->mount)
         return set_text(&s->tag, v);
     int r = set_directed(s, key, v, err);
+    if (r == 1 && s->mount)
+        return cb_error_set(err, CB_EUSAGE, "%s: \"%s\" is not supported: type, %s", flag_of(s), key,
+                            s->to ? "ref or dest, sign-key, ignore-error" : "ref or src, verify-key");
     return r == 1 ? set_fixed(s, key, v, err) : r;
 }
 
@@ -191,14 +203,27 @@ static int check(const struct cb_cache_spec *s, const struct cb_strvec *seen, st
     return 0;
 }
 
-int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err)
+static int parse(struct cb_cache_spec *out, const char *text, struct cb_error *err)
 {
     struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
-    *out = (struct cb_cache_spec){ .to = to, .text = cb_strdup(text), .format.level = CB_LEVEL_DEFAULT };
+    out->text = cb_strdup(text);
+    out->format.level = CB_LEVEL_DEFAULT;
     if (!*text)
         return cb_error_set(err, CB_EUSAGE, "%s is empty", flag_of(out));
     if (!strchr(text, '='))
         return set_ref(out, text, err);
     int r = take_fields(out, &seen, err);
     return r < 0 ? r : check(out, &seen, err);
+}
+
+int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err)
+{
+    *out = (struct cb_cache_spec){ .to = to };
+    return parse(out, text, err);
+}
+
+int cb_cache_mount_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err)
+{
+    *out = (struct cb_cache_spec){ .to = to, .mount = true };
+    return parse(out, text, err);
 }

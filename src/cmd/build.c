@@ -37,6 +37,10 @@ static int open_session(struct cb_session *s, const struct build_input *in, cons
         r = name_caches(s, in->cache.from, in->cache.n_from, err);
     if (r == 0)
         r = name_caches(s, in->cache.to, in->cache.n_to, err);
+    if (r == 0)
+        r = name_caches(s, in->cache.mount_from, in->cache.n_mount_from, err);
+    if (r == 0)
+        r = name_caches(s, in->cache.mount_to, in->cache.n_mount_to, err);
     return r;
 }
 

@@ -12,6 +12,10 @@ const struct cb_opt cache_opts[] = {
       "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR, type=inline; [,mode=max][,sign-key=FILE]",
       NULL },
     { "cache-ttl", 0, CB_OPT_STRING, AT(ttl), "DURATION", "what is recorded longer ago does not count (168h)", NULL },
+    { "cache-mount-from", 0, CB_OPT_LIST, AT(mount_from), "SPEC",
+      "fill new cache mounts of RUN: REPOSITORY, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL },
+    { "cache-mount-to", 0, CB_OPT_LIST, AT(mount_to), "SPEC",
+      "keep what they hold: REPOSITORY, type=registry,ref=…, type=local,dest=DIR; [,sign-key=FILE]", NULL },
     CB_OPT_END,
 };
 
@@ -19,6 +23,8 @@ void cache_options_done(struct cache_options *o)
 {
     cb_strvec_done(&o->from);
     cb_strvec_done(&o->to);
+    cb_strvec_done(&o->mount_from);
+    cb_strvec_done(&o->mount_to);
 }
 
 static void specs_done(struct cb_cache_spec *v, size_t n)
@@ -32,6 +38,8 @@ void cache_values_done(struct cache_values *v)
 {
     specs_done(v->from, v->n_from);
     specs_done(v->to, v->n_to);
+    specs_done(v->mount_from, v->n_mount_from);
+    specs_done(v->mount_to, v->n_mount_to);
     *v = (struct cache_values){ 0 };
 }
 
@@ -52,16 +60,24 @@ static void split(const struct cb_strvec *from, struct cb_strvec *to)
     }
 }
 
-static int take_specs(const struct cb_strvec *texts, bool to, struct cb_cache_spec **out, size_t *n,
-                      struct cb_error *err)
+typedef int parse_fn(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err);
+
+struct specs {
+    parse_fn *parse;
+    bool to;
+    struct cb_cache_spec **v;
+    size_t *n;
+};
+
+static int take_specs(const struct cb_strvec *texts, const struct specs *x, struct cb_error *err)
 {
     struct cb_strvec all cb_cleanup_strvec = CB_STRVEC_INIT;
     int r = 0;
     split(texts, &all);
-    *out = cb_calloc(all.n + 1, sizeof **out);
+    *x->v = cb_calloc(all.n + 1, sizeof **x->v);
     for (size_t i = 0; r == 0 && i < all.n; i++) {
-        ++*n;
-        r = cb_cache_spec_parse(&(*out)[i], all.v[i], to, err);
+        ++*x->n;
+        r = x->parse(&(*x->v)[i], all.v[i], x->to, err);
     }
     return r;
 }
@@ -82,12 +98,22 @@ int cache_options_take(const struct cache_options *cli, struct cache_values *v, 
 {
     int r = take_ttl(cli->ttl, o, err);
     if (r == 0)
-        r = take_specs(&cli->from, false, &v->from, &v->n_from, err);
+        r = take_specs(&cli->from, &(struct specs){ cb_cache_spec_parse, false, &v->from, &v->n_from }, err);
     if (r == 0)
-        r = take_specs(&cli->to, true, &v->to, &v->n_to, err);
+        r = take_specs(&cli->to, &(struct specs){ cb_cache_spec_parse, true, &v->to, &v->n_to }, err);
+    if (r == 0)
+        r = take_specs(&cli->mount_from,
+                       &(struct specs){ cb_cache_mount_spec_parse, false, &v->mount_from, &v->n_mount_from }, err);
+    if (r == 0)
+        r = take_specs(&cli->mount_to,
+                       &(struct specs){ cb_cache_mount_spec_parse, true, &v->mount_to, &v->n_mount_to }, err);
     o->cache_from = v->from;
     o->n_cache_from = v->n_from;
     o->cache_to = v->to;
     o->n_cache_to = v->n_to;
+    o->mount_from = v->mount_from;
+    o->n_mount_from = v->n_mount_from;
+    o->mount_to = v->mount_to;
+    o->n_mount_to = v->n_mount_to;
     return r;
 }

@@ -71,13 +71,20 @@ static int call(const struct call *c, struct cb_error *err)
 
 /* ---- ls ---- */
 
+static const char *kind_of(const struct cb_cache_item *item)
+{
+    if (item->broken)
+        return "broken";
+    return item->run ? "run" : item->mount ? "mount" : "step";
+}
+
 static json_t *item_json(const struct cb_cache_item *item)
 {
     struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
     json_t *o = json_object();
     cb_time_format(&when, item->created);
     cb_json_put_string(o, "name", item->name);
-    cb_json_put_string(o, "kind", item->broken ? "broken" : item->run ? "run" : "step");
+    cb_json_put_string(o, "kind", kind_of(item));
     cb_json_put_string(o, "created", item->broken ? NULL : when.buf);
     cb_json_put(o, "size", json_integer((json_int_t)item->size));
     if (item->note)
@@ -97,8 +104,8 @@ static void print_item(const struct cb_cache_item *item, int64_t now)
         cb_strbuf_add_sanitized(&note, item->note, strlen(item->note), false);
     if (!item->broken)
         cb_time_format_ago(&age, item->created, now);
-    printf("%-*.*s  %-16s  %-9s  %s\n", 36, item->run ? 128 : 12, item->name, item->broken ? "broken" : age.buf, size,
-           note.buf);
+    printf("%-*.*s  %-16s  %-9s  %s\n", 36, item->run ? 128 : item->mount ? 18 : 12, item->name,
+           item->broken ? "broken" : age.buf, size, note.buf);
 }
 
 static int list(struct cb_cache_place *p, struct cache_cmd *o, struct cb_error *err)
@@ -137,7 +144,7 @@ static const struct cb_opt ls_table[] = {
 
 static const struct cb_verb verb_ls = {
     .name = "cache ls",
-    .summary = "list its steps and run indexes, the newest first",
+    .summary = "list its steps, run indexes and cache mounts, the newest first",
     .operands = "[OPTIONS] REPOSITORY|DIR",
     .options = ls_table,
     .run = run_ls,
@@ -193,7 +200,8 @@ static const struct cb_verb verb_prune = {
     .name = "cache prune",
     .summary = "remove what no build has used for a while",
     .operands = "[OPTIONS] REPOSITORY|DIR",
-    .details = "A step was used when a run index names it: builds with --cache-to write one, and renew it once a day.\n"
+    .details = "A step was used when a run index names it: builds with --cache-to write one, and renew it once a day,\n"
+               "as builds with --cache-mount-to do with cache mounts.\n"
                "A registry frees the blobs when its own garbage collection runs.",
     .options = prune_table,
     .run = run_prune,

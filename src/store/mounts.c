@@ -87,6 +87,7 @@ static int open_fs(struct cb_store *s, const char *dir, const char *name, struct
 {
     char path[CB_STORE_PATH_MAX];
     snprintf(path, sizeof path, "%.180s/%.60s/fs", dir, name);
+    snprintf(out->name, sizeof out->name, "%s", name);
     out->fd = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     return out->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path) : 0;
 }
@@ -213,16 +214,41 @@ static int take(struct taking *t, struct cb_store_mount *out, struct cb_error *e
     return r < 0 ? r : 0;
 }
 
+static void dir_of(const struct cb_store *s, const struct cb_digest *key, char dir[static CB_STORE_PATH_MAX])
+{
+    char hex[CB_DIGEST_TEXT_MAX];
+    snprintf(dir, CB_STORE_PATH_MAX, "mounts/%s%s%s", cb_digest_hex(key, hex), s->tree_form[0] ? "-" : "",
+             s->tree_form);
+}
+
 int cb_store_mount_take(struct cb_store *s, const struct cb_store_mount_spec *spec, struct cb_store_mount *out,
                         struct cb_error *err)
 {
     struct taking t = { .s = s, .spec = spec, .tmp = CB_STORE_TMP_INIT };
-    char hex[CB_DIGEST_TEXT_MAX];
-    snprintf(t.dir, sizeof t.dir, "mounts/%s%s%s", cb_digest_hex(&spec->key, hex), s->tree_form[0] ? "-" : "",
-             s->tree_form);
+    dir_of(s, &spec->key, t.dir);
     *out = (struct cb_store_mount)CB_STORE_MOUNT_INIT;
     int r = take(&t, out, err);
     cb_store_tmp_done(&t.tmp);
+    if (r < 0)
+        cb_store_mount_done(out);
+    return r;
+}
+
+int cb_store_mount_again(struct cb_store *s, const struct cb_digest *key, const char *name, struct cb_store_mount *out,
+                         struct cb_error *err)
+{
+    cb_autoclose int lock = -1;
+    char dir[CB_STORE_PATH_MAX];
+    dir_of(s, key, dir);
+    *out = (struct cb_store_mount)CB_STORE_MOUNT_INIT;
+    int r = selection_lock(s, &lock, err);
+    if (r < 0)
+        return r;
+    int fd = lock_idle(s, dir, name);
+    if (fd < 0)
+        return cb_error_sys(err, fd == -ENOENT ? CB_ENOTFOUND : CB_ELOCAL, -fd, "take a cache directory");
+    out->lock = fd;
+    r = open_fs(s, dir, name, out, err);
     if (r < 0)
         cb_store_mount_done(out);
     return r;
@@ -314,6 +340,47 @@ static int empty_trash(struct prune *p, struct cb_error *err)
             r = cb_fs_remove_tree(trash, p->trash.v[i], err);
     }
     return r;
+}
+
+/* Its lock, held, where the directory is empty and nobody has it; else -1. */
+static int lock_empty(struct cb_store *s, const char *dir, const char *name)
+{
+    struct cb_store_mount m = CB_STORE_MOUNT_INIT;
+    struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
+    char path[CB_STORE_PATH_MAX];
+    cb_autoclose int lock = open_lock(s, dir, name);
+    snprintf(path, sizeof path, "%.180s/%.60s/fs", dir, name);
+    bool empty = lock >= 0 && try_lock(lock, LOCK_EX) == 0 && open_fs(s, dir, name, &m, NULL) == 0 &&
+                 list(s, path, &names, NULL) == 0 && names.n == 0;
+    cb_close_p(&m.fd);
+    return empty ? CB_TAKE_FD(lock) : -1;
+}
+
+int cb_store_mount_drop_empty(struct cb_store *s, const struct cb_digest *key, struct cb_error *err)
+{
+    struct cb_store_mounts res = { 0 };
+    struct prune p = { .s = s, .res = &res };
+    struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
+    cb_autoclose int lock = -1;
+    char dir[CB_STORE_PATH_MAX], path[CB_STORE_PATH_MAX], trashed[CB_STORE_TRASH_NAME];
+    dir_of(s, key, dir);
+    int r = selection_lock(s, &lock, err);
+    if (r == 0)
+        r = list(s, dir, &names, err);
+    for (size_t i = 0; r == 0 && i < names.n; i++) {
+        cb_autoclose int held = lock_empty(s, dir, names.v[i]);
+        if (held < 0)
+            continue;
+        snprintf(path, sizeof path, "%.180s/%.60s", dir, names.v[i]);
+        r = cb_store_trash(s, path, trashed, err);
+        if (r == 0 && trashed[0])
+            cb_strvec_push(&p.trash, trashed);
+    }
+    cb_close_p(&lock);
+    lock = -1;
+    int e = empty_trash(&p, r < 0 ? NULL : err);
+    cb_strvec_done(&p.trash);
+    return r < 0 ? r : e;
 }
 
 int cb_store_mounts_prune(struct cb_store *s, bool dry_run, struct cb_store_mounts *res, struct cb_error *err)

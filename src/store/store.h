@@ -117,10 +117,17 @@ struct cb_store_mount_spec {
 struct cb_store_mount {
     int fd;   /* the directory, O_RDONLY|O_DIRECTORY */
     int lock;
+    char name[24]; /* which one of its key */
 };
 #define CB_STORE_MOUNT_INIT { .fd = -1, .lock = -1 }
 int cb_store_mount_take(struct cb_store *s, const struct cb_store_mount_spec *spec, struct cb_store_mount *out,
                         struct cb_error *err) CB_WUR;
+/* One that was had before, to be read, beside others that read or share it. Never waits: -CB_ENOTFOUND where it has
+ * been removed, -CB_ELOCAL (sys_errno EWOULDBLOCK) where somebody has it alone. */
+int cb_store_mount_again(struct cb_store *s, const struct cb_digest *key, const char *name, struct cb_store_mount *out,
+                         struct cb_error *err) CB_WUR;
+/* Removes those of the key that are empty and that nobody uses: the next that is taken is a new one. */
+int cb_store_mount_drop_empty(struct cb_store *s, const struct cb_digest *key, struct cb_error *err) CB_WUR;
 void cb_store_mount_done(struct cb_store_mount *m);
 struct cb_store_mounts {
     uint64_t n, bytes; /* removed, or to be removed */

@@ -31,3 +31,4 @@
 #define CB_MAX_ZSTD_WINDOWLOG 27        /* 128 MiB */
 #define CB_MAX_LOG_LINE (16u << 10)     /* longer lines of a step's output are split */
 #define CB_MAX_DOWNLOAD (UINT64_C(64) << 30) /* one file by http */
+#define CB_MAX_CACHE_MOUNT (UINT64_C(64) << 30) /* bytes of files in a directory that is kept in a cache */
