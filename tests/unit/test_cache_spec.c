@@ -67,11 +67,40 @@ static void what_means_something_else_is_refused(void **state)
     }
 }
 
+static void those_of_cache_mounts_name_a_repository_or_a_directory(void **state)
+{
+    (void)state;
+    static const struct { const char *text; bool to; int r; } t[] = {
+        { "h:5000/a/b", true, 0 }, { "h:5000/a/b", false, 0 },
+        { "type=registry,ref=h:1/a,sign-key=k,ignore-error=true", true, 0 },
+        { "type=registry,ref=h:1/a,verify-key=k", false, 0 },
+        { "type=local,dest=d", true, 0 }, { "type=local,src=d", false, 0 },
+        { "", true, -CB_EUSAGE }, { "h:5000/a/b:tag", true, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a:x", false, -CB_EUSAGE }, { "type=inline", true, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a,mode=max", true, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a,compression=zstd", true, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a,image-manifest=true", true, -CB_EUSAGE },
+        { "type=local,dest=d,tag=x", true, -CB_EUSAGE }, { "type=local,src=d", true, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a,sign-key=k", false, -CB_EUSAGE },
+        { "type=registry,ref=h:1/a,ignore-error=true", false, -CB_EUSAGE },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(t); i++) {
+        struct cb_cache_spec s = { 0 };
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        if (cb_cache_mount_spec_parse(&s, t[i].text, t[i].to, &e) != t[i].r)
+            fail_msg("%s: %s", t[i].text, cb_error_text(&e));
+        if (t[i].r && !strstr(cb_error_text(&e), t[i].to ? "--cache-mount-to" : "--cache-mount-from"))
+            fail_msg("%s: which flag? %s", t[i].text, cb_error_text(&e));
+        cb_cache_spec_done(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(specs_are_read_as_others_write_them),
         cmocka_unit_test(what_means_something_else_is_refused),
+        cmocka_unit_test(those_of_cache_mounts_name_a_repository_or_a_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

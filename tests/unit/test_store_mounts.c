@@ -218,6 +218,54 @@ static void test_prune(void **state)
     assert_int_equal(count_in(f, "mounts"), 1);
 }
 
+/* One that was had is read again beside who shares it, but not beside who has it alone, nor once it was removed. */
+static void test_again(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_store_mount m = take(f, "k", CB_SHARING_LOCKED), again;
+    struct cb_digest key = digest_of("k");
+    ino_t here = inode(&m);
+    char name[sizeof m.name];
+    memcpy(name, m.name, sizeof name);
+    fails(cb_store_mount_again(f->s, &key, name, &again, &f->err), CB_ELOCAL);
+    assert_int_equal(f->err.sys_errno, EWOULDBLOCK);
+    cb_store_mount_done(&m);
+    m = take(f, "k", CB_SHARING_SHARED);
+    ok(cb_store_mount_again(f->s, &key, name, &again, &f->err));
+    assert_int_equal(inode(&again), here);
+    cb_store_mount_done(&m);
+    /* While it is read, nobody gets it alone, and it is not removed. */
+    struct cb_store_mount p = take(f, "k", CB_SHARING_PRIVATE);
+    assert_int_not_equal(inode(&p), here);
+    cb_store_mount_done(&p);
+    struct cb_store_mounts res;
+    ok(cb_store_mounts_prune(f->s, false, &res, &f->err));
+    assert_int_equal(res.in_use, 1);
+    cb_store_mount_done(&again);
+    ok(cb_store_mounts_prune(f->s, false, &res, &f->err));
+    fails(cb_store_mount_again(f->s, &key, name, &again, &f->err), CB_ENOTFOUND);
+}
+
+static void test_drop_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest key = digest_of("k"), other = digest_of("other");
+    struct cb_store_mount m = take(f, "k", CB_SHARING_SHARED);
+    ok(cb_store_mount_drop_empty(f->s, &other, &f->err));
+    ok(cb_store_mount_drop_empty(f->s, &key, &f->err)); /* somebody has it */
+    assert_int_equal(count_in(f, "mounts"), 2);
+    struct cb_store_mount full = take(f, "k", CB_SHARING_PRIVATE);
+    assert_int_equal(mkdirat(full.fd, "x", 0755), 0);
+    ino_t kept = inode(&full);
+    cb_store_mount_done(&full);
+    cb_store_mount_done(&m);
+    ok(cb_store_mount_drop_empty(f->s, &key, &f->err));
+    assert_int_equal(count_in(f, "trash"), 0);
+    m = take(f, "k", CB_SHARING_LOCKED);
+    assert_int_equal(inode(&m), kept);
+    cb_store_mount_done(&m);
+}
+
 /* Whoever runs under another mapping of ids has directories of its own. */
 static void test_forms(void **state)
 {
@@ -240,7 +288,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_kept), T(test_sharing), T(test_locked_waits), T(test_waiting_is_canceled), T(test_dead_holder),
-        T(test_fill), T(test_prune),   T(test_forms),
+        T(test_fill), T(test_prune),   T(test_forms), T(test_again), T(test_drop_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
