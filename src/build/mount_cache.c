@@ -122,15 +122,26 @@ static void tell_restored(struct cb_step *step, const struct used *u, const stru
                  (unsigned long long)stats->files, size.buf, side->place->text, moved.buf);
 }
 
+static bool is_dead(struct cb_mount_cache *c, const struct side *side)
+{
+    pthread_mutex_lock(&c->mu);
+    bool dead = side->dead;
+    pthread_mutex_unlock(&c->mu);
+    return dead;
+}
+
 /* What does not answer is not asked for the next mount; what is wrong is told, and the directory is as it was. */
-static int give_up(struct side *side, struct used *u, struct cb_step *step, struct cb_error *e)
+static int give_up(struct cb_mount_cache *c, struct side *side, struct used *u, struct cb_step *step,
+                   struct cb_error *e)
 {
     if (e->code == CB_ECANCELED)
         return -CB_ECANCELED;
     if (e->code == CB_ENOTFOUND)
         return 0;
-    side->dead = e->code == CB_ENET || e->code == CB_EAUTH;
+    pthread_mutex_lock(&c->mu);
+    side->dead = side->dead || e->code == CB_ENET || e->code == CB_EAUTH;
     u->damaged = u->damaged || e->code == CB_EVERIFY;
+    pthread_mutex_unlock(&c->mu);
     cb_step_warn(step, "cache mount %s cannot be had from %s: %s", u->id, side->place->text, cb_error_text(e));
     return 0;
 }
@@ -160,7 +171,7 @@ int cb_mount_cache_restore(struct cb_mount_cache *c, const struct cb_mount_use *
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         struct cb_cache_mount_stats stats = { 0 };
         struct side *side = &c->from[i];
-        if (side->dead)
+        if (is_dead(c, side))
             continue;
         struct cb_cache_mount from = mount_of(c, u, side);
         int r = restore_from(c, &from, fs_fd, &stats, &e);
@@ -168,7 +179,7 @@ int cb_mount_cache_restore(struct cb_mount_cache *c, const struct cb_mount_use *
             tell_restored(use->v->step, u, side, &stats);
             return 1;
         }
-        r = give_up(side, u, use->v->step, &e);
+        r = give_up(c, side, u, use->v->step, &e);
         if (r < 0)
             return cb_error_move(err, &e);
         r = cb_fs_remove_contents(fs_fd, err);

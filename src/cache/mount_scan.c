@@ -60,7 +60,6 @@ static const char *first_name(struct scan *s, const struct node *n)
     return first;
 }
 
-/* Those that layers may have, but no capabilities: they are worth nothing on a mount of a step (nosuid). */
 static int read_xattrs(const struct node *n, struct cb_xattrs *x, struct cb_error *err)
 {
     bool dir = S_ISDIR(n->st.st_mode);
@@ -105,8 +104,11 @@ static int add_entry(struct scan *s, const struct node *n, const char *text, str
         return cb_error_set(err, CB_ELOCAL, "it holds more than %llu GiB",
                             (unsigned long long)(CB_MAX_CACHE_MOUNT >> 30));
     int r = e.type == CB_ENTRY_HARDLINK ? 0 : read_xattrs(n, &x, err);
-    e.xattrs = x.v;
-    e.n_xattrs = x.n;
+    size_t first = 0; /* of user.*: security.capability is worth nothing on a mount of a step (nosuid) */
+    while (first < x.n && !cb_starts_with(x.v[first].name, "user."))
+        first++;
+    e.xattrs = x.v + first;
+    e.n_xattrs = x.n - first;
     return r < 0 ? r : cb_toc_builder_add(s->toc, &e, err);
 }
 

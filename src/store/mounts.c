@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mounts/<hex of key>[-form]/<n>/{fs,lock}: who uses fs has the flock of `lock`. mounts/lock is held while one is
+/* mounts/<hex of key>[-form]/<n>/{fs,lock}: who uses fs has the flock of `lock`; what else stands there is the user's
+ * of fs, and goes with it. mounts/lock is held while one is
  * looked for, made visible or removed, and never for longer. */
 #include <errno.h>
 #include <fcntl.h>
