@@ -101,12 +101,31 @@ int cb_push_tag(struct cb_push *p, const struct cb_descriptor *desc, struct cb_s
     return s;
 }
 
+/* At the target. */
+static void name_tag(const struct cb_push *p, const char *tag, struct cb_reference *ref)
+{
+    cb_reference_copy(ref, p->o.target);
+    ref->digest.alg = CB_DIGEST_NONE;
+    free(ref->tag);
+    ref->tag = cb_strdup(tag);
+}
+
 int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
-    cb_reference_copy(&ref, p->o.target);
-    ref.digest.alg = CB_DIGEST_NONE;
-    free(ref.tag);
-    ref.tag = cb_strdup(tag);
+    name_tag(p, tag, &ref);
     return reg_head(p->r, &p->e, &ref, out, err);
+}
+
+int cb_push_tag_get(struct cb_push *p, const char *tag, struct cb_fetched *out, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    name_tag(p, tag, &ref);
+    return reg_manifest_fetch(p->r, &p->e, &ref, out, err);
+}
+
+int cb_push_manifest_remove(struct cb_push *p, const struct cb_digest *d, struct cb_error *err)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    return reg_manifest_remove(p->r, &p->e, cb_digest_text(d, text), err);
 }

@@ -187,6 +187,9 @@ int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct c
     CB_WUR;
 /* What a tag stands for at the target (never at a mirror). -CB_ENOTFOUND. */
 int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err) CB_WUR;
+int cb_push_tag_get(struct cb_push *p, const char *tag, struct cb_fetched *out, struct cb_error *err) CB_WUR;
+/* Removes a manifest without a subject from there, with all its tags: one request. -CB_ENOTFOUND. */
+int cb_push_manifest_remove(struct cb_push *p, const struct cb_digest *d, struct cb_error *err) CB_WUR;
 /* PUT by digest; skipped when HEAD says it is there. */
 int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const void *body, size_t len,
                      struct cb_error *err) CB_WUR;

@@ -7,6 +7,7 @@
 #include "build/cache_out.h"
 #include "build/mount_cache.h"
 #include "build/check.h"
+#include "build/claims.h"
 #include "build/failed.h"
 #include "build/foreign.h"
 #include "build/internal.h"
@@ -252,6 +253,11 @@ static int lint(struct cb_build *b, const struct inputs *in, struct cb_error *er
     return cb_check_lint(&c, err);
 }
 
+static void step_written(void *claims, struct cb_vertex *v)
+{
+    cb_claims_written(claims, v);
+}
+
 static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     struct cb_solver *s = &b->solver;
@@ -265,6 +271,12 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->cache_in = b->cache_in;
     s->cache_out = b->cache_out;
     s->mount_cache = b->mount_cache;
+    if (!b->o->no_cache)
+        s->claims = b->claims = cb_claims_new(&(struct cb_claims_options){
+            .env = b->env, .in = b->cache_in, .out = b->cache_out, .place_of = cb_cache_out_claims,
+            .newer_than = s->newer_than, .cancel = b->cancel });
+    if (b->cache_out && b->claims)
+        cb_cache_out_on_written(b->cache_out, step_written, b->claims);
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
     if (b->plan.needs_context) {
@@ -589,6 +601,8 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     if (r < 0)
         cb_cancel_trigger(b.cancel, 0);
     cb_solve_stop(&b.solver);
+    cb_cache_out_drain(b.cache_out);
+    cb_claims_free(b.claims);
     if (b.prepared)
         cb_build_explain(&b, in.context.fd, r < 0);
     cb_solve_done(&b.solver);

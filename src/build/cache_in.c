@@ -11,6 +11,11 @@ struct cb_cache_in {
     size_t n;
 };
 
+static bool is_of(const struct cb_cache_source *s, const struct cb_cache_place *place)
+{
+    return !place || !strcmp(cb_cache_source_place(s)->text, place->text);
+}
+
 static bool in_store(void *arg, const struct cb_digest *blob)
 {
     const struct cb_build_env *env = arg;
@@ -105,12 +110,32 @@ bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *co
     return false;
 }
 
+bool cb_cache_in_again(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key)
+{
+    struct cb_cache_found found;
+    bool has = false;
+    for (size_t i = 0; !has && i < in->n; i++)
+        if (is_of(in->v[i], place)) {
+            cb_cache_source_fetch(in->v[i], key, 1);
+            has = cb_cache_source_find(in->v[i], key, &found);
+        }
+    return has;
+}
+
+bool cb_cache_in_reads(const struct cb_cache_in *in, const struct cb_cache_place *place)
+{
+    bool reads = false;
+    for (size_t i = 0; in && !reads && i < in->n; i++)
+        reads = is_of(in->v[i], place);
+    return reads;
+}
+
 enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
                                       const struct cb_digest *key)
 {
     enum cb_cache_state state = CB_CACHE_UNKNOWN;
     for (size_t i = 0; in && state == CB_CACHE_UNKNOWN && i < in->n; i++)
-        if (!strcmp(cb_cache_source_place(in->v[i])->text, place->text))
+        if (is_of(in->v[i], place))
             state = cb_cache_source_state(in->v[i], key);
     return state;
 }

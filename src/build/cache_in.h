@@ -24,6 +24,9 @@ bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struc
 /* Of what was read: a record of a step that got the same. Its last layer is the step's own, if it added one. */
 bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *content, struct cb_cache_hit *out);
 bool cb_cache_in_has_content(struct cb_cache_in *in, const char *note); /* of any step of this note */
+/* Asks the place for a record that it had not; whether it has it now, or any has (place NULL). From any thread. */
+bool cb_cache_in_again(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key);
+bool cb_cache_in_reads(const struct cb_cache_in *in, const struct cb_cache_place *place); /* in may be NULL */
 /* What a place that is also written to has of this key, as far as it was read. in may be NULL. */
 enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
                                       const struct cb_digest *key);

@@ -35,6 +35,8 @@ struct cb_cache_out {
     struct target *v;
     size_t n;
     struct cb_pool *pool;
+    void (*on_written)(void *arg, struct cb_vertex *v);
+    void *on_written_arg;
     pthread_mutex_t mu;
     struct job *jobs;
 };
@@ -205,15 +207,40 @@ static void run_job(void *arg)
     struct cb_cache_out *out = j->out;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     j->step = cache_describe(&out->o, j->v, &e);
-    if (j->step) {
+    if (j->step)
         put_everywhere(out, j);
-        return;
-    }
-    for (size_t i = 0; i < out->n; i++) {
+    for (size_t i = 0; !j->step && i < out->n; i++) {
         struct cb_error copy cb_cleanup_error = CB_ERROR_INIT;
         cb_error_copy(&copy, &e);
         fail(out, &out->v[i], &copy);
     }
+    if (out->on_written)
+        out->on_written(out->on_written_arg, j->v);
+}
+
+struct cb_cache_place *cb_cache_out_claims(struct cb_cache_out *out, const struct cb_vertex *v,
+                                           const struct cb_cache_spec **spec)
+{
+    for (size_t i = 0; i < out->n; i++) {
+        const struct target *t = &out->v[i];
+        if (t->spec->no_claim || !wants(t, v) || !cb_cache_in_reads(out->o.in, t->place))
+            continue;
+        *spec = t->spec;
+        return t->place;
+    }
+    return NULL;
+}
+
+void cb_cache_out_on_written(struct cb_cache_out *out, void (*fn)(void *arg, struct cb_vertex *v), void *arg)
+{
+    out->on_written = fn;
+    out->on_written_arg = arg;
+}
+
+void cb_cache_out_drain(struct cb_cache_out *out)
+{
+    if (out)
+        cb_pool_free(CB_TAKE(out->pool));
 }
 
 void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v)

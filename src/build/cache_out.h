@@ -21,6 +21,13 @@ struct cb_cache_out_options {
 int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out **out, struct cb_error *err) CB_WUR;
 /* v is made, its layers too. From any thread; returns at once. */
 void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v);
+/* Where a step that is missing is claimed before it is run, so that builds at the same time wait for it: a place that
+ * it will be written to, and that is read. NULL: nowhere. *spec is borrowed, as the place is. */
+struct cb_cache_place *cb_cache_out_claims(struct cb_cache_out *out, const struct cb_vertex *v,
+                                           const struct cb_cache_spec **spec);
+/* fn is called when a step was written to all places, or was not: from any thread, until drain returns. */
+void cb_cache_out_on_written(struct cb_cache_out *out, void (*fn)(void *arg, struct cb_vertex *v), void *arg);
+void cb_cache_out_drain(struct cb_cache_out *out); /* waits for what is under way; nothing more may come */
 /* The build is done: the rest, and what came of it all. */
 int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, struct cb_error *err) CB_WUR;
 void cb_cache_out_free(struct cb_cache_out *out); /* waits for what is under way */

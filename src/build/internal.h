@@ -28,6 +28,7 @@ struct cb_build {
     struct cb_cache_in *cache_in;  /* NULL: there is no cache but the store */
     struct cb_cache_out *cache_out; /* NULL: nothing is written but to the store */
     struct cb_mount_cache *mount_cache; /* NULL: cache mounts stay on this machine */
+    struct cb_claims *claims;      /* NULL: nobody is waited for */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */

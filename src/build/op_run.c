@@ -116,6 +116,8 @@ static void record(struct cb_seal *x)
     cb_key_run_hint(&s->kb, x->v, &hint);
     if (cb_store_cache_put(s->env->store, &hint, &mark, &e) < 0 && !cb_canceled(s->cancel))
         cb_step_warn(x->v->step, "not recorded in the build cache: %s", cb_error_text(&e));
+    if (s->claims)
+        cb_claims_stored(s->claims, x->v);
 }
 
 static int make_layer(struct cb_seal *x)
@@ -304,19 +306,44 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     return cb_solver_recall(s, v, &content);
 }
 
+/* What another build made of it meanwhile. Its layers below may have other times than ours. */
+static bool served(struct cb_solver *s, struct cb_vertex *v, enum cb_claims_answer answer)
+{
+    const struct cb_solve_state *st = v->state;
+    struct cb_digest content;
+    bool got = answer == CB_CLAIMS_STORED && recall(s, v);
+    if (answer == CB_CLAIMS_RECORDED)
+        got = cb_look_up_again(s, v) || (content_key(s, v, st->layers, st->n_layers, &content, NULL) == 0 &&
+                                         cb_look_up_content(s, v, &content));
+    if (got)
+        cb_solve_disclaim(s, v);
+    return got;
+}
+
 static int execute_run(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     struct cb_run_root root cb_cleanup_run_root = CB_RUN_ROOT_INIT;
     struct cb_solve_state *st = v->state;
-    if (recall(s, v))
+    if (recall(s, v)) {
+        cb_solve_disclaim(s, v);
         return 0;
+    }
+    enum cb_claims_answer answer = cb_solve_claim(s, v, false);
+    if (answer == CB_CLAIMS_WAIT || served(s, v, answer))
+        return answer == CB_CLAIMS_WAIT ? CB_OP_WAITS : 0;
     int r = cb_run_root_open(&root, s->slots, st->layers, st->n_layers, v->step, err);
     if (r == 0)
         r = cb_foreign_check_root(&root, &v->platform, v->run.interpreter, err);
     if (r < 0)
         return r;
+    if (answer == CB_CLAIMS_ASKING) {
+        answer = cb_solve_claim(s, v, true);
+        if (answer == CB_CLAIMS_WAIT || served(s, v, answer))
+            return answer == CB_CLAIMS_WAIT ? CB_OP_WAITS : 0;
+    }
     st->created = cb_time_now();
     st->executed = true;
+    cb_solve_claim_ahead(s);
     r = run_process(s, v, &root, err);
     return r < 0 ? r : start_seal(s, v, &root, err);
 }

@@ -96,8 +96,11 @@ static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
     struct cb_span span cb_cleanup_span = cb_span_begin("step", "%s", v->name);
     cb_step_begin(v->step);
     r = run_op(s, v, e);
-    cb_span_text(&span, "outcome", r < 0 ? "failed" : v->state->hit ? "cached" : "run");
-    v->state->ns = cb_time_monotonic() - begin;
+    const char *done = r == CB_OP_WAITS ? "waits" : v->state->hit ? "cached" : "run";
+    cb_span_text(&span, "outcome", r < 0 ? "failed" : done);
+    v->state->ns += cb_time_monotonic() - begin;
+    if (r == CB_OP_WAITS)
+        return r;
     if (r == -CB_ECANCELED)
         cb_step_canceled(v->step);
     else if (r < 0)
@@ -109,6 +112,12 @@ static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
     return r;
 }
 
+static void resume(void *arg)
+{
+    struct cb_vertex *v = arg;
+    cb_pool_submit(v->state->solver->steps, vertex_job, v);
+}
+
 static void vertex_job(void *arg)
 {
     struct cb_vertex *v = arg;
@@ -117,6 +126,10 @@ static void vertex_job(void *arg)
     if (s->on_step)
         s->on_step(s->on_layer_arg);
     int r = execute(s, v, &e);
+    if (r == CB_OP_WAITS) { /* from here on it may be another thread's */
+        cb_claims_wait(s->claims, v, resume, v);
+        return;
+    }
     if (r < 0)
         cb_solver_fail(s, v, &e);
     else if (v->state->on_goal_chain)
@@ -205,6 +218,7 @@ int cb_solve(struct cb_solver *s, struct cb_error *err)
     for (size_t i = 0; i < s->plan->n_images; i++)
         tell_known(s, &s->plan->images[i]);
     cb_solve_expect(s);
+    cb_solve_claim_ahead(s);
     run_all(s);
     int r = first_failure(s, err);
     if (r == 0 && (r = settle_all(s, err)) < 0) {

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "build/cache_in.h"
+#include "build/claims.h"
 #include "build/graph.h"
 #include "build/key.h"
 #include "build/select.h"
@@ -77,6 +78,7 @@ struct cb_solver {
     struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
     struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
     struct cb_mount_cache *mount_cache; /* what new cache mounts begin with; or NULL */
+    struct cb_claims *claims;       /* RUNs that miss are claimed; NULL: nobody is waited for */
 
     bool early; /* no record can serve: on_layer is told of a parent's layers before anything of the context is read */
 
@@ -112,11 +114,23 @@ bool cb_solver_added_layer(const struct cb_vertex *v);
 void cb_look_up_ahead(struct cb_solver *s);
 /* Whether v and everything it stands on have records that agree; then v has its layers. */
 bool cb_look_up(struct cb_solver *s, struct cb_vertex *v);
+/* A record of a cache that has come since: what it added is put onto v's result, which has its base's layers, if those
+ * are what it stands on. */
+bool cb_look_up_again(struct cb_solver *s, struct cb_vertex *v);
 /* A record of a cache whose step got the same as v, which has its base's layers: what it added is put onto them. */
 bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
 void cb_lookup_done(struct cb_lookup *l);
 
+/* ---- solve_claims.c: RUNs that other builds run, too ---- */
+/* Claims those that will have to run next, as far as that can be told. */
+void cb_solve_claim_ahead(struct cb_solver *s);
+/* v's claim, which is asked for if it was not yet; wait: until that is known. RUN: go on; WAIT: return CB_OP_WAITS. */
+enum cb_claims_answer cb_solve_claim(struct cb_solver *s, struct cb_vertex *v, bool wait);
+/* v is not run. */
+void cb_solve_disclaim(struct cb_solver *s, const struct cb_vertex *v);
+
 /* ---- the kinds of vertex ---- */
+#define CB_OP_WAITS 1 /* another build runs it: it is executed again when that is over */
 /* Runs v with its inputs done; fills v->state->layers and created. In a thread of its own. */
 struct cb_op {
     int (*execute)(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err);

@@ -168,11 +168,11 @@ bool cb_look_up(struct cb_solver *s, struct cb_vertex *v)
 /* ---- by content ---- */
 
 /* Only what the step itself added is taken: below it is what this build has. */
-static bool take_added(struct cb_solver *s, struct cb_solve_state *st, const struct cb_cache_hit *hit)
+static bool take_added(struct cb_solver *s, struct cb_solve_state *st, const struct cb_cache_hit *hit, bool added)
 {
     const struct cb_cache_step *step = hit->step;
     struct cb_slot *slot = NULL;
-    if (step->added && !(slot = cached_layer(s, hit, &hit->set->layers[step->layers[step->n_layers - 1]])))
+    if (added && !(slot = cached_layer(s, hit, &hit->set->layers[step->layers[step->n_layers - 1]])))
         return false;
     if (slot)
         cb_state_push_layer(st, slot);
@@ -183,10 +183,30 @@ static bool take_added(struct cb_solver *s, struct cb_solve_state *st, const str
     return true;
 }
 
+bool cb_look_up_again(struct cb_solver *s, struct cb_vertex *v)
+{
+    struct cb_solve_state *st = v->state;
+    struct cb_cache_hit hit;
+    size_t n = 0;
+    if (!s->cache_in || !cb_cache_in_find(s->cache_in, &st->key, &hit) || !hit.step->whole)
+        return false;
+    bool fits = true;
+    for (size_t i = 0; fits && i < st->n_layers; i++) {
+        bool empty = false;
+        if (cb_slot_wait(st->layers[i], &empty, NULL) < 0)
+            return false;
+        if (!empty)
+            fits = n < hit.step->n_layers && cb_digest_eq(cb_slot_diff_id(st->layers[i]),
+                                                          &hit.set->layers[hit.step->layers[n++]].diff_id);
+    }
+    return fits && hit.step->n_layers - n <= 1 && take_added(s, st, &hit, hit.step->n_layers > n);
+}
+
 bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_cache_hit hit;
-    return s->cache_in && cb_cache_in_find_content(s->cache_in, content, &hit) && take_added(s, v->state, &hit);
+    return s->cache_in && cb_cache_in_find_content(s->cache_in, content, &hit) &&
+           take_added(s, v->state, &hit, hit.step->added);
 }
 
 /* ---- all at once ---- */

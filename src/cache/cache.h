@@ -110,7 +110,10 @@ struct cb_cache_spec {
     bool compression_set;          /* must be that of the image */
     struct cb_format format;
     char *key_file;                /* sign-key, verify-key; or NULL */
+    bool no_claim;                 /* claim=false: nobody is waited for */
+    int64_t claim_wait;            /* ns: so long at most */
 };
+#define CB_CACHE_CLAIM_WAIT (INT64_C(3600) * 1000000000)
 /* "type=registry,ref=…", "type=local,dest=…|src=…", "type=inline", or the name of a repository or image. -CB_EUSAGE. */
 int cb_cache_spec_parse(struct cb_cache_spec *out, const char *text, bool to, struct cb_error *err) CB_WUR;
 /* The same of --cache-mount-to and --cache-mount-from: REGISTRY or LOCAL. */
@@ -142,6 +145,15 @@ struct cb_cache_place_ops {
      * something else, which else is left alone. */
     int (*put)(struct cb_cache_place *p, const char *name, const struct cb_cache_artifact *a, bool replace,
                struct cb_error *err);
+    /* Claims are either locks: 1 with *fd, 0: another process has it; … */
+    int (*lock)(struct cb_cache_place *p, const char *name, int *fd, struct cb_error *err);
+    void (*unlock)(struct cb_cache_place *p, const char *name, int *fd);
+    /* … or (lock NULL) manifests without blobs, which anybody puts in the place of another's. peek never asks a mirror;
+     * unmark removes one, with every name that it has. */
+    int (*peek)(struct cb_cache_place *p, const char *name, struct cb_strbuf *out, struct cb_error *err);
+    int (*mark)(struct cb_cache_place *p, const char *name, const struct cb_descriptor *d, struct cb_slice body,
+                struct cb_error *err);
+    int (*unmark)(struct cb_cache_place *p, const struct cb_digest *d, struct cb_error *err);
     void (*close)(struct cb_cache_place *p);
 };
 struct cb_cache_place {
@@ -200,10 +212,45 @@ bool cb_cache_source_has_content(struct cb_cache_source *s, const char *note);
 enum cb_cache_state { CB_CACHE_UNKNOWN, CB_CACHE_GOOD, CB_CACHE_BAD };
 enum cb_cache_state cb_cache_source_state(struct cb_cache_source *s, const struct cb_digest *key);
 
+/* ---- claims: of builds that would run the same step at once, one does. claim.c says how.
+ * A claim is only ever a reason to wait a while: nothing depends on its being right. ---- */
+#define CB_MT_CACHE_CLAIM "application/vnd.cbpush.cache.claim.v1"
+#define CB_CACHE_CLAIM_BEAT (INT64_C(5) * 1000000000)  /* ns: who has one says so at least so often */
+#define CB_CACHE_CLAIM_DEAD (INT64_C(20) * 1000000000) /* ns: who has not for so long is dead */
+#define CB_CACHE_CLAIM_TURNS 2 /* so many builds one after the other; where those leave no record, everybody runs it */
+enum cb_cache_claim_state {
+    CB_CLAIM_ASKING,   /* it takes a few round trips to know */
+    CB_CLAIM_OURS,     /* run it, and end the claim when the record is there */
+    CB_CLAIM_OTHERS,   /* another build runs it */
+    CB_CLAIM_RECORDED, /* the record is there */
+    CB_CLAIM_NONE      /* run it, whoever else does: the place takes no claims, or it was waited for long enough */
+};
+struct cb_cache_claim_options {
+    struct cb_cache_place *place;     /* that is written */
+    struct cb_digest key;
+    int64_t max_wait;                 /* ns */
+    int64_t (*now)(void *arg);        /* ns, monotonic */
+    bool (*recorded)(void *arg);      /* looks again whether there is a record: a round trip */
+    void *arg;
+};
+struct cb_cache_claim;
+struct cb_cache_claim *cb_cache_claim_new(const struct cb_cache_claim_options *o);
+/* Does what is due, one request or two, and tells when to be called again (INT64_MAX: never). By one thread at a
+ * time. */
+int64_t cb_cache_claim_go(struct cb_cache_claim *c, enum cb_cache_claim_state *state);
+/* Takes it from the place, if anything of it is there. */
+void cb_cache_claim_free(struct cb_cache_claim *c);
+/* A manifest of a place that is one. *created: ns; *live: it is not what is left of one that could not be deleted. */
+bool cb_cache_claim_read(const char *body, size_t len, int64_t *created, bool *live);
+/* Its name in a place; the caller's. */
+char *cb_cache_claim_name(const struct cb_digest *key);
+bool cb_cache_claim_is_name(const char *name);
+
 /* ---- what is in a place ---- */
 struct cb_cache_item {
     char *name;
     bool run, mount;               /* a run index, a cache mount; else a step, whose name is its key */
+    bool claim, ended;             /* … or the claim of a build that runs one, or what is left of that */
     bool broken;                   /* the name of one of them, but none */
     int64_t created;               /* ns; of a run index or a mount, when it was last used, to a day */
     uint64_t size;                 /* of the blobs that it keeps */

@@ -77,11 +77,28 @@ static int describe_any(struct cb_cache_item *item, const struct cb_cache_artifa
     if (r == 0)
         describe(item, a, &set);
     return r;
+/* Old ones are of builds that were killed, or of a registry that does not delete for builds. */
+static void look_at_claim(struct look *l)
+{
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    bool live = false;
+    int r = l->place->ops->get(l->place, l->name, &body, &l->error);
+    if (r == -CB_ENOTFOUND)
+        cb_error_done(&l->error);
+    if (r < 0 || !cb_cache_claim_read(body.buf, body.len, &l->item.created, &live))
+        return;
+    l->item.name = cb_strdup(l->name);
+    l->item.claim = true;
+    l->item.ended = !live;
 }
 
 static void look(void *arg)
 {
     struct look *l = arg;
+    if (cb_cache_claim_is_name(l->name)) {
+        look_at_claim(l);
+        return;
+    }
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     bool key = is_key(l->name);
@@ -157,8 +174,9 @@ int cb_cache_prune(struct cb_cache_place *p, const struct cb_cache_prune_options
     keep_used(&items, o->older_than, kept);
     for (size_t i = 0; r == 0 && i < items.n; i++) {
         const struct cb_cache_item *item = &items.v[i];
-        bool newest = !item->run && !item->mount && !item->broken && steps++ < o->keep;
-        if (!item->broken && (newest || item->created >= o->older_than || cb_hashmap_get(kept, item->name)))
+        bool newest = !item->run && !item->mount && !item->claim && !item->broken && steps++ < o->keep;
+        if (!item->broken && !item->ended &&
+            (newest || item->created >= o->older_than || cb_hashmap_get(kept, item->name)))
             continue;
         if (o->each)
             o->each(o->arg, item);

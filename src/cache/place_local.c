@@ -23,6 +23,7 @@ struct local {
     struct cb_layout_out out; /* where it is written */
     pthread_mutex_t mu;
     bool read;                /* index holds what was there when it was asked for, and what we put there since */
+    struct stat seen;         /* index.json then: each change makes another file */
     struct cb_index index;
 };
 
@@ -44,7 +45,9 @@ static int read_index(struct local *l, struct cb_error *err)
         return 0;
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open index.json");
-    int r = cb_fd_slurp(fd, 4 * CB_MAX_MANIFEST, &text, err);
+    int r = fstat(fd, &l->seen) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "stat index.json") : 0;
+    if (r == 0)
+        r = cb_fd_slurp(fd, 4 * CB_MAX_MANIFEST, &text, err);
     if (r == 0)
         r = cb_index_parse(&l->index, text.buf, text.len, CB_MT_OCI_INDEX, err);
     l->read = r == 0;
@@ -59,11 +62,32 @@ static const struct cb_descriptor *find(const struct cb_index *index, const char
     return NULL;
 }
 
+/* Under mu. */
+static bool is_changed(const struct local *l)
+{
+    struct stat st;
+    return l->read && fstatat(l->root, "index.json", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           (st.st_ino != l->seen.st_ino || st.st_mtim.tv_sec != l->seen.st_mtim.tv_sec ||
+            st.st_mtim.tv_nsec != l->seen.st_mtim.tv_nsec);
+}
+
+/* Under mu. */
+static void forget_index(struct local *l)
+{
+    cb_index_done(&l->index);
+    l->read = false;
+}
+
 static int look(struct local *l, const char *name, struct cb_descriptor *out, struct cb_error *err)
 {
     pthread_mutex_lock(&l->mu);
     int r = read_index(l, err);
     const struct cb_descriptor *d = r == 0 ? find(&l->index, name) : NULL;
+    if (r == 0 && !d && is_changed(l)) { /* somebody else may have put it there since */
+        forget_index(l);
+        r = read_index(l, err);
+        d = r == 0 ? find(&l->index, name) : NULL;
+    }
     if (d)
         cb_descriptor_copy(out, d);
     else if (r == 0)
@@ -185,8 +209,7 @@ static int change_index(struct local *l, struct change *c, struct cb_error *err)
     struct cb_layout_index index = { apply, c };
     int r = cb_layout_out_index(&l->out, &index, err);
     pthread_mutex_lock(&l->mu);
-    cb_index_done(&l->index);
-    l->read = false;
+    forget_index(l);
     pthread_mutex_unlock(&l->mu);
     return r;
 }
@@ -210,6 +233,21 @@ static int put(struct cb_cache_place *p, const char *name, const struct cb_cache
 static int remove_name(struct cb_cache_place *p, const char *name, bool ours CB_UNUSED, struct cb_error *err)
 {
     return change_index((struct local *)p, &(struct change){ .name = name }, err);
+}
+
+/* ---- claims ---- */
+
+static int lock(struct cb_cache_place *p, const char *name, int *fd, struct cb_error *err)
+{
+    cb_autofree char *file = cb_asprintf(".%s", name);
+    return cb_fs_lock_file(((struct local *)p)->root, file, O_RDWR | O_CREAT, fd, err);
+}
+
+static void unlock(struct cb_cache_place *p, const char *name, int *fd)
+{
+    cb_autofree char *file = cb_asprintf(".%s", name);
+    unlinkat(((struct local *)p)->root, file, 0);
+    close(CB_TAKE_FD(*fd));
 }
 
 /* ---- what nothing names ---- */
@@ -291,7 +329,7 @@ static void close_it(struct cb_cache_place *p)
 
 static const struct cb_cache_place_ops ops = {
     .get = get, .blob = open_blob, .has = has, .list = list, .remove = remove_name, .sweep = sweep, .exists = exists,
-    .add = add, .put = put, .close = close_it,
+    .add = add, .put = put, .lock = lock, .unlock = unlock, .close = close_it,
 };
 
 int cache_local_open(const struct cb_cache_place_options *o, struct cb_cache_place **out, struct cb_error *err)

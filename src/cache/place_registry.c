@@ -129,6 +129,28 @@ static int put(struct cb_cache_place *p, const char *name, const struct cb_cache
     return cb_push_manifest_blind(x->push, &a->desc, (struct cb_slice){ a->body.buf, a->body.len }, name, err);
 }
 
+/* ---- claims ---- */
+
+static int peek(struct cb_cache_place *p, const char *name, struct cb_strbuf *out, struct cb_error *err)
+{
+    struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    int r = cb_push_tag_get(((struct remote *)p)->push, name, &f, err);
+    if (r == 0)
+        cb_strbuf_add(out, f.body.buf, f.body.len);
+    return r;
+}
+
+static int mark(struct cb_cache_place *p, const char *name, const struct cb_descriptor *d, struct cb_slice body,
+                struct cb_error *err)
+{
+    return cb_push_manifest_blind(((struct remote *)p)->push, d, body, name, err);
+}
+
+static int unmark(struct cb_cache_place *p, const struct cb_digest *d, struct cb_error *err)
+{
+    return cb_push_manifest_remove(((struct remote *)p)->push, d, err);
+}
+
 /* ---- opening ---- */
 
 static void close_it(struct cb_cache_place *p)
@@ -148,7 +170,7 @@ static void close_it(struct cb_cache_place *p)
 
 static const struct cb_cache_place_ops ops = {
     .get = get, .blob = blob, .has = has, .list = list, .remove = remove_name, .exists = exists, .add = add,
-    .put = put, .close = close_it,
+    .put = put, .peek = peek, .mark = mark, .unmark = unmark, .close = close_it,
 };
 
 int cache_registry_open(const struct cb_cache_place_options *o, struct cb_cache_place **out, struct cb_error *err)

@@ -25,6 +25,7 @@ struct cb_cache_source {
     struct cb_cache_source_options o;
     struct cb_cache_place *place;
     struct cb_cache_key *key;   /* or NULL */
+    pthread_mutex_t begin_mu;   /* taken before mu */
     pthread_mutex_t mu;
     size_t strange;             /* records without a signature of the key, that nobody was told of yet */
     struct kept *kept;
@@ -390,8 +391,10 @@ static void judge(struct cb_cache_source *s, const struct cb_digest *key)
 
 void cb_cache_source_fetch(struct cb_cache_source *s, const struct cb_digest *keys, size_t n)
 {
+    pthread_mutex_lock(&s->begin_mu);
     if (!s->begun)
         begin(s);
+    pthread_mutex_unlock(&s->begin_mu);
     if (!is_dead(s))
         get_records(s, keys, n);
     if (!is_dead(s))
@@ -490,6 +493,7 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
     s->contents = cb_hashmap_new();
     s->blobs = cb_hashmap_new();
     s->bad = cb_hashmap_new();
+    pthread_mutex_init(&s->begin_mu, NULL);
     pthread_mutex_init(&s->mu, NULL);
     *out = s;
     return 0;
@@ -517,5 +521,6 @@ void cb_cache_source_close(struct cb_cache_source *s)
     cb_cache_place_close(s->place);
     cb_cache_key_free(s->key);
     pthread_mutex_destroy(&s->mu);
+    pthread_mutex_destroy(&s->begin_mu);
     free(s);
 }

@@ -6,6 +6,7 @@
 #include "cache/cache.h"
 #include "util/alloc.h"
 #include "util/encode.h"
+#include "util/timeutil.h"
 
 void cb_cache_spec_done(struct cb_cache_spec *s)
 {
@@ -125,6 +126,22 @@ static int set_ignore(struct cb_cache_spec *s, const char *v, struct cb_error *e
     return 0;
 }
 
+static int set_claim(struct cb_cache_spec *s, const char *v, struct cb_error *err)
+{
+    bool claim = true;
+    if (parse_bool(v, &claim) < 0)
+        return cb_error_set(err, CB_EUSAGE, "--cache-to: claim=%s is neither true nor false", v);
+    s->no_claim = !claim;
+    return 0;
+}
+
+static int set_claim_wait(struct cb_cache_spec *s, const char *v, struct cb_error *err)
+{
+    if (!cb_duration_parse(v, &s->claim_wait) || s->claim_wait < 0)
+        return cb_error_set(err, CB_EUSAGE, "--cache-to: claim-wait=%s is no duration: 30m, 0s", v);
+    return 0;
+}
+
 /* Those of one direction only. 1: it is none of them. */
 static int set_directed(struct cb_cache_spec *s, const char *key, const char *v, struct cb_error *err)
 {
@@ -140,6 +157,10 @@ static int set_directed(struct cb_cache_spec *s, const char *key, const char *v,
         return 1;
     if (!strcmp(key, "mode"))
         return set_mode(s, v, err);
+    if (!strcmp(key, "claim"))
+        return set_claim(s, v, err);
+    if (!strcmp(key, "claim-wait"))
+        return set_claim_wait(s, v, err);
     if (!strcmp(key, "compression"))
         return set_compression(s, v, err);
     return !strcmp(key, "compression-level") ? set_level(s, v, err) : 1;
@@ -208,6 +229,7 @@ static int parse(struct cb_cache_spec *out, const char *text, struct cb_error *e
     struct cb_strvec seen cb_cleanup_strvec = CB_STRVEC_INIT;
     out->text = cb_strdup(text);
     out->format.level = CB_LEVEL_DEFAULT;
+    out->claim_wait = CB_CACHE_CLAIM_WAIT;
     if (!*text)
         return cb_error_set(err, CB_EUSAGE, "%s is empty", flag_of(out));
     if (!strchr(text, '='))

@@ -9,7 +9,8 @@ const struct cb_opt cache_opts[] = {
     { "cache-from", 0, CB_OPT_LIST, AT(from), "SPEC",
       "read it: REPOSITORY, IMAGE, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL },
     { "cache-to", 0, CB_OPT_LIST, AT(to), "SPEC",
-      "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR, type=inline; [,mode=max][,sign-key=FILE]",
+      "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR, type=inline; [,mode=max][,sign-key=FILE]"
+      "[,claim=false]",
       NULL },
     { "cache-ttl", 0, CB_OPT_STRING, AT(ttl), "DURATION", "what is recorded longer ago does not count (168h)", NULL },
     { "cache-mount-from", 0, CB_OPT_LIST, AT(mount_from), "SPEC",

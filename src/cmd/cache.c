@@ -75,6 +75,8 @@ static const char *kind_of(const struct cb_cache_item *item)
 {
     if (item->broken)
         return "broken";
+    if (item->claim)
+        return "claim";
     return item->run ? "run" : item->mount ? "mount" : "step";
 }
 
@@ -100,11 +102,13 @@ static void print_item(const struct cb_cache_item *item, int64_t now)
     cb_autofree char *size = cb_size_text(item->size);
     if (item->run)
         cb_strbuf_addf(&note, "run index of %zu steps", item->keys.n);
+    else if (item->claim)
+        cb_strbuf_adds(&note, item->ended ? "a claim that has ended" : "claimed by a build that runs it");
     else if (item->note)
         cb_strbuf_add_sanitized(&note, item->note, strlen(item->note), false);
     if (!item->broken)
         cb_time_format_ago(&age, item->created, now);
-    printf("%-*.*s  %-16s  %-9s  %s\n", 36, item->run ? 128 : item->mount ? 18 : 12, item->name,
+    printf("%-*.*s  %-16s  %-9s  %s\n", 36, item->run ? 128 : item->mount || item->claim ? 18 : 12, item->name,
            item->broken ? "broken" : age.buf, size, note.buf);
 }
 
@@ -157,7 +161,7 @@ static void removed(void *arg, const struct cb_cache_item *item)
     struct cache_cmd *o = arg;
     printf("%s %s\n", o->dry_run ? "would remove" : "removed", item->name);
     o->n++;
-    if (!item->run)
+    if (!item->run && !item->claim)
         o->bytes += item->size;
 }
 

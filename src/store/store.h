@@ -10,6 +10,7 @@
  *   inputs/<hex>                              what the steps of builds were made from, for --explain (30 days)
  *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
  *   stats/<hex of key>                        digests of files in build contexts (src/build/stat_cache.h)
+ *   steps/<hex of key>                        steps that are being run; flock'd by who does, and gone with the step
  *   uploads/<hex>                             uploads that were begun: where they go on (secret; one day)
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
  *   leases/ tmp/ trash/ lock index.lock
@@ -223,6 +224,11 @@ int cb_store_upload_note(struct cb_store_upload *u, const char *location, uint64
 void cb_store_upload_close(struct cb_store_upload *u, bool done); /* done: it is forgotten */
 /* Removes those that nobody has; *n: how many. */
 int cb_store_uploads_prune(struct cb_store *s, bool dry_run, uint64_t *n, struct cb_error *err) CB_WUR;
+
+/* ---- steps that are being run, so that two builds of one store do not run the same ---- */
+/* 1: it is ours until it is dropped, or this process ends; 0: another build has it. */
+int cb_store_step_take(struct cb_store *s, const struct cb_digest *key, int *fd, struct cb_error *err) CB_WUR;
+void cb_store_step_drop(struct cb_store *s, const struct cb_digest *key, int *fd); /* *fd -1: nothing to drop */
 
 /* ---- keeping house ---- */
 struct cb_store_gc_options {

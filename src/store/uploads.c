@@ -4,7 +4,6 @@
  * place and not synced: what is torn is as good as none. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
+#include "util/fs.h"
 #include "util/timeutil.h"
 
 #define MAX_FILE (32u << 10)
@@ -39,30 +39,6 @@ static void name_file(char path[static CB_STORE_PATH_MAX], const char *what)
     char hex[CB_DIGEST_TEXT_MAX];
     cb_digest_of(&d, what, strlen(what));
     snprintf(path, CB_STORE_PATH_MAX, "uploads/%s", cb_digest_hex(&d, hex));
-}
-
-/* Whether the file that is locked still has the name: it may have been removed between open and lock. */
-static bool is_still(struct cb_store *s, const char *path, int fd)
-{
-    struct stat a, b;
-    return fstat(fd, &a) == 0 && fstatat(s->root_fd, path, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_ino == b.st_ino &&
-           a.st_dev == b.st_dev;
-}
-
-/* 1: locked, 0: somebody else has it. */
-static int lock_file(struct cb_store *s, const char *path, int flags, int *fd, struct cb_error *err)
-{
-    for (;;) {
-        cb_autoclose int f = openat(s->root_fd, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-        if (f < 0)
-            return cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
-        if (flock(f, LOCK_EX | LOCK_NB) < 0)
-            return errno == EWOULDBLOCK ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "lock %s/%s", s->root, path);
-        if (is_still(s, path, f)) {
-            *fd = CB_TAKE_FD(f);
-            return 1;
-        }
-    }
 }
 
 /* ---- what stands in it ---- */
@@ -136,7 +112,7 @@ int cb_store_upload_take(struct cb_store *s, const struct cb_store_upload_id *id
     name_file(path, what);
     if (mkdirat(s->root_fd, "uploads", 0700) < 0 && errno != EEXIST)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/uploads", s->root);
-    int r = lock_file(s, path, O_RDWR | O_CREAT, &fd, err);
+    int r = cb_fs_lock_file(s->root_fd, path, O_RDWR | O_CREAT, &fd, err);
     if (r <= 0)
         return r;
     struct cb_store_upload *u = CB_NEW(struct cb_store_upload);
@@ -200,7 +176,7 @@ static int sweep_one(void *arg, int dirfd, const char *name, struct cb_error *er
     snprintf(path, sizeof path, "uploads/%.180s", name);
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mtim.tv_sec >= w->older_than / 1000000000)
         return 0;
-    int r = lock_file(w->s, path, O_RDONLY, &fd, err);
+    int r = cb_fs_lock_file(w->s->root_fd, path, O_RDONLY, &fd, err);
     if (r < 0 && err && err->sys_errno == ENOENT) {
         cb_error_done(err);
         return 0;

@@ -121,6 +121,29 @@ int cb_fs_write_file(int dirfd, const char *name, const void *buf, size_t n, mod
     return r;
 }
 
+/* Whether the file that is locked still has the name: it may have been removed between open and lock. */
+static bool is_still(int dirfd, const char *path, int fd)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && fstatat(dirfd, path, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
+}
+
+int cb_fs_lock_file(int dirfd, const char *path, int flags, int *fd, struct cb_error *err)
+{
+    for (;;) {
+        cb_autoclose int f = openat(dirfd, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        if (f < 0)
+            return cb_error_sys(err, errno == ENOENT ? CB_ENOTFOUND : CB_ELOCAL, errno, "open %s", path);
+        if (flock(f, LOCK_EX | LOCK_NB) < 0)
+            return errno == EWOULDBLOCK ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "lock %s", path);
+        if (is_still(dirfd, path, f)) {
+            *fd = CB_TAKE_FD(f);
+            return 1;
+        }
+    }
+}
+
 int cb_fs_lock(int fd, bool exclusive, bool wait, struct cb_error *err)
 {
     int r;

@@ -42,5 +42,8 @@ int cb_fs_write_file(int dirfd, const char *name, const void *buf, size_t n, mod
 /* flock(2) held by an open descriptor; exclusive or shared, optionally without waiting (-CB_ELOCAL, sys_errno
  * EWOULDBLOCK). */
 int cb_fs_lock(int fd, bool exclusive, bool wait, struct cb_error *err) CB_WUR;
+/* A lock that is a file, which who has it may remove before closing *fd: 1 with *fd (flock'd, exclusive), 0: somebody
+ * else has it. flags: O_RDWR | O_CREAT, or without O_CREAT (-CB_ENOTFOUND). */
+int cb_fs_lock_file(int dirfd, const char *path, int flags, int *fd, struct cb_error *err) CB_WUR;
 /* Sum of st_blocks*512 below name, hard links once. */
 int cb_fs_disk_usage(int dirfd, const char *name, uint64_t *bytes, struct cb_error *err) CB_WUR;

@@ -10,6 +10,7 @@
 #       --anonymous GLOB            repositories that all may pull (--auth-token; repeatable)
 #       --client-certs              https, and only for clients with a certificate of the same CA (rig_client)
 #       --tls                       https by a certificate of the run's own CA (rig_ca)
+#       --no-delete                 it refuses DELETE
 #       --relative                  Locations without scheme and host
 #       --v3                        Distribution 3 instead of Debian's 2.8 (peers.bash)
 #       --storage DIR               keeps its data there, instead of in an empty directory of its own
@@ -116,7 +117,7 @@ registry_config()
     cat <<END
 version: 0.1
 log: {level: info, accesslog: {disabled: false}}
-storage: {filesystem: {rootdirectory: "$storage"}, delete: {enabled: true}}
+storage: {filesystem: {rootdirectory: "$storage"}, delete: {enabled: $delete}}
 http:
   addr: 127.0.0.1:$port
   secret: cbpush-test
@@ -146,12 +147,13 @@ htpasswd_line()
 
 registry_start()
 {
-    local auth='' tls='' clients='' relative='' program=docker-registry scheme=http storage='' users=() rest=() name dir port user
+    local auth='' tls='' clients='' relative='' delete=true program=docker-registry scheme=http storage='' users=() rest=() name dir port user
     while [ $# -gt 1 ]; do
         case $1 in
             --auth-token) auth=token ;;
             --htpasswd) auth=htpasswd ;;
             --v3) program=$PEERS_DIR/registry ;;
+            --no-delete) delete=false ;;
             --relative) relative=1 ;;
             --tls) tls=1 scheme=https ;;
             --client-certs) tls=1 scheme=https clients=1 ;;

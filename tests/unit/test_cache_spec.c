@@ -27,6 +27,8 @@ static void specs_are_read_as_others_write_them(void **state)
           false, false },
         { "type=local,dest=some/dir,mode=max", true, CB_CACHE_LOCAL, NULL, NULL, "some/dir", true, false },
         { "type=local,\"src=some,dir\",tag=x", false, CB_CACHE_LOCAL, NULL, NULL, "some,dir", false, false },
+        { "type=registry,ref=h:1/a/b,claim=false,claim-wait=10m", true, CB_CACHE_REGISTRY, "a/b", NULL, NULL, false,
+          false },
         { "type=inline", true, CB_CACHE_INLINE, NULL, NULL, NULL, false, false },
     };
     for (size_t i = 0; i < CB_COUNTOF(t); i++) {
@@ -40,6 +42,8 @@ static void specs_are_read_as_others_write_them(void **state)
         assert_true(cb_streq(s.path, t[i].path));
         assert_int_equal(s.all_steps, t[i].max);
         assert_int_equal(s.ignore_error, t[i].ignore);
+        assert_int_equal(s.no_claim, strstr(t[i].text, "claim=false") != NULL);
+        assert_true(s.claim_wait == (s.no_claim ? INT64_C(600000000000) : CB_CACHE_CLAIM_WAIT));
         cb_cache_spec_done(&s);
     }
 }
@@ -57,6 +61,8 @@ static void what_means_something_else_is_refused(void **state)
         { "type=registry,ref=h/x,compression=estargz", true }, { "type=registry,ref=h/x,ref=h/y", true },
         { "type=registry,ref=h/x,ignore-error=maybe", true }, { "type=registry,ref=h/x,sign-key=", true },
         { "type=registry,ref=H/:x", true }, { "type=local,dest=x,tag=a/b", true }, { "type=registry,\"ref=h/x", true },
+        { "type=registry,ref=h/x,claim=perhaps", true }, { "type=registry,ref=h/x,claim-wait=-1s", true },
+        { "type=registry,ref=h/x,claim-wait=10", true }, { "type=registry,ref=h/x,claim=false", false },
     };
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
         struct cb_cache_spec s = { 0 };

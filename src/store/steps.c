@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* steps/<hex of key>: a step that a build runs, whose process has the flock of the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/private.h"
+#include "util/fd.h"
+#include "util/fs.h"
+
+static const char *step_path(char *buf, const struct cb_digest *key)
+{
+    char hex[CB_DIGEST_TEXT_MAX];
+    snprintf(buf, CB_STORE_PATH_MAX, "steps/%s", cb_digest_hex(key, hex));
+    return buf;
+}
+
+int cb_store_step_take(struct cb_store *s, const struct cb_digest *key, int *fd, struct cb_error *err)
+{
+    char path[CB_STORE_PATH_MAX];
+    step_path(path, key);
+    int r = cb_fs_lock_file(s->root_fd, path, O_RDWR | O_CREAT, fd, err);
+    if (r != -CB_ENOTFOUND)
+        return r;
+    if (err)
+        cb_error_done(err);
+    if (mkdirat(s->root_fd, "steps", 0700) < 0 && errno != EEXIST)
+        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/steps", s->root);
+    return cb_fs_lock_file(s->root_fd, path, O_RDWR | O_CREAT, fd, err);
+}
+
+void cb_store_step_drop(struct cb_store *s, const struct cb_digest *key, int *fd)
+{
+    char path[CB_STORE_PATH_MAX];
+    if (*fd < 0)
+        return;
+    unlinkat(s->root_fd, step_path(path, key), 0);
+    close(CB_TAKE_FD(*fd));
+}
