@@ -12,13 +12,14 @@ import time
 
 import cases
 import report
+import shared
 import tools
 import transfers
 from disks import Disk, NoDisk, run
 from measure import Failed, spawn, timed
 
 
-ALL = cases.ALL + transfers.ALL
+ALL = cases.ALL + shared.ALL + transfers.ALL
 
 
 class Registry:
@@ -84,6 +85,7 @@ class Bench:
         self.work, self.top = self.place.work, os.environ["CB_TOP"]
         self.runs, self.megabytes = number("BENCH_RUNS", 3), number("BENCH_MB", 500)
         self.blob_megabytes = number("BENCH_BLOB_MB", 4096)
+        self.stampede = number("BENCH_STAMPEDE", 200)
         self.registries, self.reg, self.wheels = {}, "", None
         os.mkdir(os.path.join(self.work, "home"))
         self.root = tools.SidRoot(self.place)

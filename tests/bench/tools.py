@@ -20,19 +20,28 @@ def clean_environment(home):
     return env
 
 
+def registry_cache(repository):
+    """As buildx is told of it; nothing for None."""
+    kind = f"type=registry,ref={repository}:cache"
+    return ["--cache-from", kind, "--cache-to", kind + ",mode=max"] if repository else []
+
+
 def first_line(argv):
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
 class Tool:
     """What is common. key: the name in BENCH_TOOLS and in the table. builds: images from Dockerfiles. moves: images from
-    one registry to another. caches: knows unchanged steps again. inside: works in sid's root file system. usual: measured
-    unless BENCH_TOOLS says otherwise."""
+    one registry to another. caches: knows unchanged steps again. shares: keeps them in a registry as well, in the
+    repository `shared` where a case sets one. inside: works in sid's root file system. usual: measured unless BENCH_TOOLS
+    says otherwise."""
 
     key = ""
     builds = True
     moves = False
     caches = True
+    shares = False
+    shared = None
     inside = False
     usual = True
 
@@ -89,6 +98,7 @@ class Tool:
 class Cbpush(Tool):
     key = "cbpush"
     moves = True
+    shares = True
     options = ()
 
     def __init__(self, place, root):
@@ -100,7 +110,8 @@ class Cbpush(Tool):
         return first_line([self.program, "version"])
 
     def commands(self, context, name, push, cache):
-        options = [*self.options, *(["--push"] if push else []), *([] if cache else ["--no-cache"])]
+        options = [*self.options, *(["--push"] if push else []), *([] if cache else ["--no-cache"]),
+                   *registry_cache(self.shared)]
         return [[self.program, "build", "--progress", "plain", *options, "-t", name, context]]
 
     def copy(self, source, target):
@@ -116,7 +127,7 @@ class Cbpush(Tool):
 class CbpushFormat(Cbpush):
     """The same with layers of another format, measured only when asked for: what a format costs, and what it saves."""
 
-    usual = moves = False
+    usual = moves = shares = False
 
 
 class CbpushFast(CbpushFormat):
@@ -145,6 +156,7 @@ class Buildah(Tool):
 
     key = "buildah-layers"
     layers = "true"
+    shares = True
 
     def __init__(self, place, root):
         super().__init__(place, root)
@@ -172,6 +184,7 @@ class Buildah(Tool):
         options = ["--isolation", os.environ.get("BENCH_BUILDAH_ISOLATION", "oci"), "--network", "host",
                    "--cgroup-parent", os.environ["BENCH_CGROUP"], f"--layers={self.layers}"]
         options += [] if cache else ["--no-cache"]
+        options += ["--cache-from", self.shared, "--cache-to", self.shared] if self.shared else []
         out = [[*self.program(), "bud", *own, *options, "-t", name, context]]
         if push:
             out.append([*self.program(), "push", *own, name])
@@ -181,7 +194,7 @@ class Buildah(Tool):
 class BuildahPlain(Buildah):
     key = "buildah"
     layers = "false"
-    caches = False
+    caches = shares = False
 
 
 class SidBuildah(Buildah):
@@ -216,7 +229,7 @@ class SidBuildah(Buildah):
 class SidBuildahPlain(SidBuildah):
     key = "buildah-sid"
     layers = "false"
-    caches = False
+    caches = shares = False
 
 
 class Buildkit(Tool):
@@ -224,6 +237,7 @@ class Buildkit(Tool):
 
     key = "buildkit"
     inside = True
+    daemon_options = ("--storage-driver", "overlay2")
 
     def __init__(self, place, root):
         super().__init__(place, root)
@@ -241,7 +255,7 @@ class Buildkit(Tool):
     def start(self):
         argv = ["chroot", self.root.path, "dockerd", "-H", f"unix://{self.socket}", "--data-root", self.store,
                 "--exec-root", f"{self.work}/exec", "--pidfile", f"{self.work}/pid", "--cgroup-parent",
-                os.environ["BENCH_CGROUP"], "--storage-driver", "overlay2", "--iptables=false", "--ip6tables=false",
+                os.environ["BENCH_CGROUP"], *self.daemon_options, "--iptables=false", "--ip6tables=false",
                 "--ip-forward=false", "--ip-masq=false", "--bridge=none", "--log-level", "error"]
         log = os.path.join(self.work, "dockerd.log")
         self.daemon = spawn(argv, log, self.env)
@@ -278,7 +292,7 @@ class Buildkit(Tool):
     def commands(self, context, name, push, cache):
         options = ["--push"] if push else []
         options += [] if cache else ["--no-cache"]
-        options += ["--progress", "plain", "--network", "host"]
+        options += ["--progress", "plain", "--network", "host", *registry_cache(self.shared)]
         return [[*self.docker, "buildx", "build", *options, "-t", name, context]]
 
     def build(self, context, name, push=True, cache=True):
@@ -288,6 +302,16 @@ class Buildkit(Tool):
         sample.cpu += cpu_seconds(self.daemon) - before
         sample.peak += status_field(self.daemon, "VmHWM")
         return sample
+
+
+class BuildkitCache(Buildkit):
+    """The same with containerd's image store, without which buildx cannot write a cache into a registry. Only for the
+    cases of that."""
+
+    key = "buildkit-cache"
+    builds = False
+    shares = True
+    daemon_options = ("--feature", "containerd-snapshotter=true")
 
 
 class Mover(Tool):
@@ -367,7 +391,8 @@ class Oras(Mover):
         return self.move(argv, own=False)
 
 
-ALL = (Cbpush, CbpushFast, CbpushEstargz, CbpushZstd, CbpushChunked, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah, Buildkit, Crane, Skopeo, Oras)
+ALL = (Cbpush, CbpushFast, CbpushEstargz, CbpushZstd, CbpushChunked, BuildahPlain, Buildah, SidBuildahPlain, SidBuildah,
+       Buildkit, BuildkitCache, Crane, Skopeo, Oras)
 
 
 class SidRoot:
