@@ -77,6 +77,8 @@ static int describe_any(struct cb_cache_item *item, const struct cb_cache_artifa
     if (r == 0)
         describe(item, a, &set);
     return r;
+}
+
 /* Old ones are of builds that were killed, or of a registry that does not delete for builds. */
 static void look_at_claim(struct look *l)
 {
