@@ -126,7 +126,7 @@ bool cb_cache_in_reads(const struct cb_cache_in *in, const struct cb_cache_place
 {
     bool reads = false;
     for (size_t i = 0; in && !reads && i < in->n; i++)
-        reads = is_of(in->v[i], place);
+        reads = is_of(in->v[i], place) && cb_cache_source_answers(in->v[i]);
     return reads;
 }
 

@@ -26,7 +26,8 @@ bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *co
 bool cb_cache_in_has_content(struct cb_cache_in *in, const char *note); /* of any step of this note */
 /* Asks the place for a record that it had not; whether it has it now, or any has (place NULL). From any thread. */
 bool cb_cache_in_again(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key);
-bool cb_cache_in_reads(const struct cb_cache_in *in, const struct cb_cache_place *place); /* in may be NULL */
+/* Whether it is one of them, and has answered so far. in may be NULL. */
+bool cb_cache_in_reads(const struct cb_cache_in *in, const struct cb_cache_place *place);
 /* What a place that is also written to has of this key, as far as it was read. in may be NULL. */
 enum cb_cache_state cb_cache_in_state(struct cb_cache_in *in, const struct cb_cache_place *place,
                                       const struct cb_digest *key);

@@ -31,6 +31,7 @@ struct guard {
     bool busy;                    /* a thread works on it: stage, found, locks and claim are that thread's */
     enum stage stage;
     enum cb_claims_answer found;
+    bool refused;                 /* it was not even known whether somebody has it */
     bool stored, written;         /* what it is for is done */
     int64_t due, since;           /* monotonic */
     int store_fd, place_fd;
@@ -49,6 +50,7 @@ struct cb_claims {
     struct cb_pool *pool;
     pthread_t thread;
     bool started, stop;
+    bool refused; /* a place takes no claims, or does not answer: the next steps are run at once */
     int wake; /* eventfd */
 };
 
@@ -132,7 +134,9 @@ static int64_t go_claim(struct guard *g)
                                             .max_wait = g->spec->claim_wait, .recorded = recorded, .arg = g };
         g->claim = cb_cache_claim_new(&o);
     }
+    bool asking = g->found == CB_CLAIMS_ASKING;
     int64_t due = cb_cache_claim_go(g->claim, &state);
+    g->refused = g->refused || (asking && state == CB_CLAIM_NONE);
     g->found = means[state];
     if (g->found == CB_CLAIMS_RUN || g->found == CB_CLAIMS_RECORDED)
         g->stage = HELD;
@@ -219,6 +223,7 @@ static void work_on(void *arg)
     pthread_mutex_lock(&c->mu);
     g->busy = false;
     g->answer = g->found;
+    c->refused = c->refused || g->refused;
     g->due = stored != g->stored || written != g->written ? 0 : due;
     tell(c, g);
     wake(c);
@@ -291,11 +296,12 @@ static struct guard *find(struct cb_claims *c, const struct cb_vertex *v)
     return g;
 }
 
+/* Under mu. */
 static struct guard *guard_new(struct cb_claims *c, const struct cb_claims_step *step)
 {
     struct guard *g = CB_NEW(struct guard);
     *g = (struct guard){ .c = c, .step = *step, .store_fd = -1, .place_fd = -1, .busy = true };
-    g->place = c->o.out ? c->o.place_of(c->o.out, step->v, &g->spec) : NULL;
+    g->place = c->o.out && !c->refused ? c->o.place_of(c->o.out, step->v, &g->spec) : NULL;
     g->written = !g->place;
     return g;
 }

@@ -64,6 +64,11 @@ static bool is_dead(struct cb_cache_source *s)
     return dead;
 }
 
+bool cb_cache_source_answers(struct cb_cache_source *s)
+{
+    return !is_dead(s);
+}
+
 /* A record that is wrong is none; a place that does not answer is none at all. */
 static void tell(struct cb_cache_source *s, const char *name, const struct cb_error *e)
 {
