@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "exec/child_step.h"
-#include "exec/mnt.h"
+#include "util/mnt.h"
 
 /* ---- PID 1: what needs to be in the new pid namespace ---- */
 

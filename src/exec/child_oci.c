@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "exec/child_step.h"
-#include "exec/mnt.h"
+#include "util/mnt.h"
 
 /* The runtime looks for its own processes there. */
 CB_AFTER_CLONE static void own_proc(const struct cb_child *c)

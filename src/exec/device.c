@@ -7,7 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/sandbox.h"
 #include "util/alloc.h"
 

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/sandbox.h"
 #include "util/alloc.h"
 #include "util/fd.h"

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/sandbox.h"
 #include "util/alloc.h"
 #include "util/fd.h"

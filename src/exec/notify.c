@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/notify_private.h"
 #include "exec/sandbox.h"
 #include "util/alloc.h"

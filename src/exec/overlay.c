@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "util/alloc.h"
 #include "util/limits.h"
 #include "util/strbuf.h"

@@ -15,7 +15,7 @@
 #include "exec/cgroup.h"
 #include "exec/exec.h"
 #include "exec/foreign.h"
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/overlay.h"
 #include "exec/subid.h"
 #include "exec/trial.h"

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/sandbox.h"
 #include "exec/userns.h"
 #include "util/alloc.h"

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/userns.h"
 #include "util/alloc.h"
 #include "util/thread.h"

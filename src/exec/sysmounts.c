@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/sandbox.h"
 
 #define TTY_GROUP "5"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "util/alloc.h"
 #include "util/limits.h"
 #include "util/path.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "exec/exec.h"
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/subid.h"
 #include "exec/userns.h"
 #include "util/alloc.h"

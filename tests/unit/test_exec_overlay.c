@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "exec/mnt.h"
+#include "util/mnt.h"
 #include "exec/overlay.h"
 
 enum { LAYERS = 40 };

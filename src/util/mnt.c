@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "exec/mnt.h"
+#include "util/mnt.h"
 
 #include <errno.h>
 #include <fcntl.h>
