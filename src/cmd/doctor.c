@@ -93,6 +93,18 @@ static int probe_layers(struct cb_store *s, struct cb_probes *out, struct cb_err
     return 0;
 }
 
+static void probe_images(struct cb_store *s, struct cb_probes *out)
+{
+    const char *why = cb_store_images_refused(s);
+    struct cb_probe p = { .name = cb_strdup("layers as images"), .state = why ? CB_PROBE_MISSING : CB_PROBE_OK };
+    p.detail = why ? cb_asprintf("layers are unpacked to directories: %s", why)
+                   : cb_strdup("EROFS: no file of a layer has to be made");
+    if (why)
+        p.remedy = cb_strdup("CBPUSH_TREES=images, root, Linux 6.15 or newer with CONFIG_EROFS_FS_BACKED_BY_FILE");
+    CB_GROW(out->v, out->n, out->cap);
+    out->v[out->n++] = p;
+}
+
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
@@ -109,6 +121,8 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
         r = cb_exec_probe(cb_store_root_fd(s.store), (enum cb_id_mode)p->id_mode, &probes, err);
     if (r == 0)
         r = probe_layers(s.store, &probes, err);
+    if (r == 0)
+        probe_images(s.store, &probes);
     if (r == 0 && o.json)
         print_json(&probes);
     else if (r == 0)

@@ -118,8 +118,9 @@ static int start(struct helper *h, int server, const struct cb_helper_job *job, 
     if (r == 0)
         r = make_sockets(h, theirs, err);
     if (r == 0) {
-        const int fds[CB_HELPER_FDS] = { theirs[0], theirs[1], h->memory, h->filled, h->freed, h->job->root_fd };
-        r = send_job(server, job, fds, h->job->root_fd < 0 ? CB_HELPER_TREE : CB_HELPER_FDS, err);
+        int tree = job->plain ? h->job->plain_fd : h->job->root_fd;
+        const int fds[CB_HELPER_FDS] = { theirs[0], theirs[1], h->memory, h->filled, h->freed, tree };
+        r = send_job(server, job, fds, tree < 0 ? CB_HELPER_TREE : CB_HELPER_FDS, err);
     }
     cb_close_p(&theirs[0]);
     cb_close_p(&theirs[1]);
@@ -410,7 +411,8 @@ int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, 
     struct helper h CB_CLEANUP(helper_done) = { .job = j, .res = res, .sock = -1, .life = -1, .memory = -1,
                                                 .filled = -1, .freed = -1, .toc = CB_STRBUF_INIT };
     struct cb_helper_job job = { .single_id = j->single_id, .raw = j->raw, .progress = j->on_progress != NULL,
-                                 .lower = j->lower != NULL, .diff_id = j->diff_id, .max_size = j->max_size };
+                                 .lower = j->lower != NULL, .plain = j->plain_fd > 0,
+                                 .diff_id = j->diff_id, .max_size = j->max_size };
     h.m = cb_malloc(sizeof *h.m);
     cb_unpack_marks_init(&res->marks);
     int r = run(&h, &job, err);

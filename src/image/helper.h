@@ -68,6 +68,7 @@ struct cb_helper_job {
     bool single_id, raw, progress;
     bool lower; /* there are layers below that may be asked about */
     bool trial; /* it says READY and ends */
+    bool plain; /* what stands in the place of the tree is the file that gets the tar */
     struct cb_digest diff_id;
     uint64_t max_size;
 };

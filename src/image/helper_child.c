@@ -12,7 +12,7 @@
 
 struct helper {
     const struct cb_helper_job *job;
-    int sock, filled, freed, root;
+    int sock, filled, freed, root, plain;
     const struct cb_helper_ring *ring;
     const uint8_t *bytes;
     /* The answer about lower layers that is in use. */
@@ -240,7 +240,8 @@ static int serve(struct helper *h, const struct cb_helper_options *o, struct cb_
     struct lower l = { .base = { &ops }, .h = h };
     const struct cb_helper_job *job = h->job;
     struct cb_unpack_job j = {
-        .source = ring_source(h), .root_fd = h->root, .single_id = job->single_id, .raw = job->raw,
+        .source = ring_source(h), .root_fd = h->root, .plain_fd = h->plain,
+        .single_id = job->single_id, .raw = job->raw,
         .diff_id = job->diff_id, .max_size = job->max_size, .lower = job->lower ? &l.base : NULL,
         .on_progress = job->progress ? on_progress : NULL, .arg = h,
     };
@@ -288,7 +289,8 @@ void cb_helper_main(const struct cb_helper_job *job, const int fds[CB_HELPER_FDS
 {
     struct cb_error err = CB_ERROR_INIT;
     struct helper h = { .job = job, .sock = fds[CB_HELPER_SOCK], .filled = fds[CB_HELPER_FILLED],
-                        .freed = fds[CB_HELPER_FREED], .root = fds[CB_HELPER_TREE] };
+                        .freed = fds[CB_HELPER_FREED], .root = job->plain ? -1 : fds[CB_HELPER_TREE],
+                        .plain = job->plain ? fds[CB_HELPER_TREE] : 0 };
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "cbpush-layer");
     signal(SIGXFSZ, SIG_IGN);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "image/helper.h"
 #include "util/path.h"
@@ -38,7 +40,7 @@ int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb
                    struct cb_error *err)
 {
     struct cb_layer_read_options ro = { .source = j->source, .raw_tar_ok = j->raw, .max_size = j->max_size,
-                                        .cancel = j->cancel };
+                                        .plain_fd = j->plain_fd, .cancel = j->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
     return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;
 }
@@ -66,7 +68,8 @@ static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res
 
 int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err)
 {
-    struct cb_span span cb_cleanup_span = cb_span_begin("layer", j->root_fd < 0 ? "inflate layer" : "unpack layer");
+    bool kept = j->root_fd >= 0 || j->plain_fd > 0;
+    struct cb_span span cb_cleanup_span = cb_span_begin("layer", kept ? "unpack layer" : "inflate layer");
     bool apart = cb_helper_is_there();
     cb_span_digest(&span, "diff_id", &j->diff_id);
     cb_span_text(&span, "where", apart ? "in a process of its own" : "here");
@@ -77,14 +80,21 @@ int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, s
 
 /* ---- the intake ---- */
 
-static int read_layer(const struct cb_layer_intake *o, int root_fd, struct cb_unpack_result *res, struct cb_error *err)
+/* Where the layer goes besides its table: to one of them or to none. */
+struct target {
+    int root_fd;  /* a directory, or -1 */
+    int plain_fd; /* an image to be, or 0 */
+};
+
+static int read_layer(const struct cb_layer_intake *o, struct target to, struct cb_unpack_result *res,
+                      struct cb_error *err)
 {
     struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
     cb_lower_store_init(&lower, o);
     struct cb_unpack_job j = {
-        .source = o->source, .root_fd = root_fd, .single_id = o->single_id, .diff_id = o->diff_id,
-        .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel, .on_progress = o->on_progress,
-        .arg = o->arg,
+        .source = o->source, .root_fd = to.root_fd, .plain_fd = to.plain_fd, .single_id = o->single_id,
+        .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel,
+        .on_progress = o->on_progress, .arg = o->arg,
     };
     return cb_unpack_run(&j, res, err);
 }
@@ -99,8 +109,62 @@ static int fill_tree(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, 
     }
     struct cb_unpack_marks_options mo = { root, o->userxattr, o->single_id };
     /* Nothing gets its name before all bytes are known to be the right ones (R5). */
-    int r = read_layer(o, root, res, err);
+    int r = read_layer(o, (struct target){ .root_fd = root }, res, err);
     return r < 0 ? r : cb_unpack_marks_apply(&res->marks, &mo, err);
+}
+
+/* ---- as an image: layer/erofs.h ---- */
+
+static const struct cb_entry *inherit(void *arg, const char *path)
+{
+    struct cb_lower *l = arg;
+    return l->ops->dir(l, path);
+}
+
+/* 1: this layer cannot be one. */
+static int fill_image(const struct cb_layer_intake *o, int fd, struct cb_unpack_result *res, struct cb_error *err)
+{
+    if (lseek(fd, CB_EROFS_TAR, SEEK_SET) < 0) {
+        o->source->ops->close(o->source);
+        return cb_error_sys(err, CB_ELOCAL, errno, "seek in an image");
+    }
+    int r = read_layer(o, (struct target){ .root_fd = -1, .plain_fd = fd }, res, err);
+    if (r < 0)
+        return r;
+    struct cb_span span cb_cleanup_span = cb_span_begin("layer", "write EROFS metadata");
+    struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
+    cb_lower_store_init(&lower, o);
+    struct cb_erofs_options eo = { .toc = res->toc, .tar_size = res->size, .inherit = inherit, .arg = &lower.base };
+    return cb_erofs_write(fd, &eo, err);
+}
+
+/* The tar is there: what cannot be an image is unpacked from it. */
+static int unpack_again(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, int image,
+                        struct cb_unpack_result *res, struct cb_error *err)
+{
+    struct cb_layer_intake again = *o;
+    int fd = fcntl(image, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "hold an image");
+    again.source = cb_blob_source_from_fd(fd, CB_EROFS_TAR, res->size);
+    again.diff_id = res->diff_id;
+    cb_unpack_result_done(res);
+    return fill_tree(&again, tmp, res, err);
+}
+
+static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, struct cb_unpack_result *res,
+                      struct cb_error *err)
+{
+    cb_autoclose int fd = openat(tmp->fd, "image", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        o->source->ops->close(o->source);
+        return cb_error_sys(err, CB_ELOCAL, errno, "create an image");
+    }
+    int r = fill_image(o, fd, res, err);
+    if (r < 1)
+        return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "image", &res->diff_id, err);
+    r = unpack_again(o, tmp, fd, res, err);
+    return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "fs", &res->diff_id, err);
 }
 
 static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)
@@ -111,6 +175,8 @@ static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *r
         o->source->ops->close(o->source);
         return r;
     }
+    if (cb_store_wants_images(o->store))
+        return with_image(o, &tmp, res, err);
     r = fill_tree(o, &tmp, res, err);
     return r < 0 ? r : cb_store_tree_publish(o->store, &tmp, "fs", &res->diff_id, err);
 }
@@ -123,7 +189,8 @@ static bool has_tree(const struct cb_layer_intake *o)
 
 static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)
 {
-    int r = o->want_tree && !has_tree(o) ? with_tree(o, res, err) : read_layer(o, -1, res, err);
+    int r = o->want_tree && !has_tree(o) ? with_tree(o, res, err)
+                                       : read_layer(o, (struct target){ .root_fd = -1 }, res, err);
     return r < 0 ? r : cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
 }
 

@@ -83,6 +83,7 @@ int cb_unpack_finish(struct cb_unpack *u, struct cb_error *err) CB_WUR;
 struct cb_unpack_job {
     struct cb_blob_source *source; /* taken */
     int root_fd;                   /* an empty directory, borrowed; -1: only the table is made */
+    int plain_fd;                  /* without root_fd: a file that gets the tar as it is, borrowed; 0: none */
     bool single_id;
     bool raw; /* an archive, no layer: names have no whiteout meaning, and no table is made */
     struct cb_digest diff_id; /* expected, or NONE */

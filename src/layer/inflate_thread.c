@@ -2,6 +2,7 @@
 #include "layer/inflate.h"
 #include "layer/reader_priv.h"
 #include "util/alloc.h"
+#include "util/fd.h"
 
 #define CHUNK ((size_t)256 << 10)
 #define RING ((size_t)1 << 20)
@@ -15,6 +16,8 @@ struct cb_plain {
     pthread_t thread;
     bool running;
     size_t lent; /* bytes in the ring that the reader looks at */
+    int copied;  /* what came of writing them to copy_fd */
+    struct cb_error copy_err;
     /* Written by the thread before it ends. */
     int result;
     struct cb_error err;
@@ -96,6 +99,7 @@ void cb_plain_free(struct cb_plain *p)
     cb_tar_guard_free(p->guard);
     p->o.source->ops->close(p->o.source);
     cb_error_done(&p->err);
+    cb_error_done(&p->copy_err);
     free(p);
 }
 
@@ -112,7 +116,14 @@ size_t cb_plain_next(struct cb_plain *p, const void **at)
     give_back(p);
     size_t there = cb_ring_peek(p->ring, at);
     p->lent = CB_MIN(there, CHUNK);
-    return p->lent;
+    if (p->o.copy_fd <= 0 || !p->lent || p->copied < 0)
+        return p->lent;
+    p->copied = cb_fd_write_all(p->o.copy_fd, *at, p->lent, &p->copy_err);
+    if (p->copied == 0)
+        return p->lent;
+    give_back(p);
+    cb_ring_close_read(p->ring);
+    return 0;
 }
 
 bool cb_plain_member(struct cb_plain *p, struct cb_tar_member *out)
@@ -126,6 +137,8 @@ int cb_plain_finish(struct cb_plain *p, struct cb_plain_result *out, struct cb_e
     while (p->running && cb_plain_next(p, &at))
         ;
     join(p);
+    if (p->copied < 0)
+        return cb_error_copy(err, &p->copy_err);
     if (p->result < 0)
         return cb_error_copy(err, &p->err);
     if (!p->whole)
@@ -139,5 +152,7 @@ int cb_plain_blame(struct cb_plain *p, struct cb_error *err)
 {
     cb_ring_close_read(p->ring);
     join(p);
+    if (p->copied < 0)
+        return cb_error_copy(err, &p->copy_err);
     return p->result < 0 ? cb_error_copy(err, &p->err) : 0;
 }

@@ -7,6 +7,7 @@
  * chunked.h. Incompressible blocks are stored. Headers are ustar, PAX where ustar cannot say it; times are whole
  * seconds; user and group names are never written. */
 
+#include "layer/erofs.h"
 #include "layer/foreign.h"
 #include "layer/format.h"
 #include "layer/stack.h"
@@ -96,6 +97,7 @@ struct cb_layer_read_options {
     bool raw_tar_ok;
     uint64_t max_size;                /* uncompressed budget; 0: none */
     uint64_t max_entries;             /* 0: CB_MAX_LAYER_ENTRIES */
+    int plain_fd;                     /* the uncompressed bytes are written there too; borrowed; 0: nowhere */
     const struct cb_cancel *cancel;
 };
 struct cb_layer_reader;

@@ -74,7 +74,8 @@ struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *
         .raw = o->raw_tar_ok, .path = CB_STRBUF_INIT, .link = CB_STRBUF_INIT, .scratch = CB_STRBUF_INIT };
     prepare_archive(r);
     r->plain = cb_plain_start(&(struct cb_plain_options){ .source = o->source, .foreign = o->raw_tar_ok,
-                                                          .max_size = o->max_size, .cancel = o->cancel }, err);
+                                                          .max_size = o->max_size, .copy_fd = o->plain_fd,
+                                                          .cancel = o->cancel }, err);
     if (r->plain)
         return r;
     cb_layer_reader_free(r);

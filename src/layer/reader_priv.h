@@ -14,6 +14,7 @@ struct cb_plain_options {
     struct cb_blob_source *source; /* owned */
     bool foreign;                  /* bzip2 and xz too */
     uint64_t max_size;             /* 0: none */
+    int copy_fd;                   /* what the reader was given is written there; borrowed; 0: nowhere */
     const struct cb_cancel *cancel;
 };
 struct cb_plain_result {

@@ -33,6 +33,9 @@ struct cb_store {
     int root_fd;
     char tree_form[CB_STORE_TREE_FORM_MAX];
     char boot[64];  /* "" where unknown */
+    pthread_mutex_t images_mutex;
+    enum { CB_IMAGES_UNTRIED, CB_IMAGES_NO, CB_IMAGES_YES } images;
+    char *images_why; /* NO: the reason */
     char lease[64]; /* file name in leases/; starts our names in tmp/ and trash/ */
     int lease_fd;
     pthread_mutex_t dir_mutex;  /* tmp_fd, trash_fd */
@@ -149,6 +152,10 @@ int cb_marks_expand(struct cb_marks *m, int64_t keep_newer, struct cb_error *err
 bool cb_marks_blob(const struct cb_marks *m, const struct cb_digest *d);
 bool cb_marks_layer(const struct cb_marks *m, const struct cb_digest *diff_id);
 void cb_marks_done(struct cb_marks *m);
+
+/* ---- tree_image.c ---- */
+/* The root of the image, O_PATH, of a mount that is nowhere; a negative errno. */
+int cb_tree_image_mount(int dirfd, const char *name) CB_WUR;
 
 /* ---- trees.c ---- */
 /* Syncs the file system once, so that the trees of this boot outlive it. */

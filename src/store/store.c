@@ -211,6 +211,7 @@ static struct cb_store *store_new(char *root)
     s->held = cb_hashmap_new();
     pthread_mutex_init(&s->dir_mutex, NULL);
     pthread_mutex_init(&s->hold_mutex, NULL);
+    pthread_mutex_init(&s->images_mutex, NULL);
     pthread_mutex_init(&s->db.mutex, NULL);
     return s;
 }
@@ -224,6 +225,10 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
         return o->root ? -CB_ELOCAL : -CB_EUSAGE;
     CB_AUTO(cb_store_close) struct cb_store *s = store_new(root);
     read_boot_id(s);
+    if (!o->images || o->tree_form) {
+        s->images = CB_IMAGES_NO;
+        s->images_why = cb_strdup("they need root of this machine");
+    }
     int r;
     if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 ||
         (r = check_layout(s, err)) < 0 || (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
@@ -244,6 +249,8 @@ void cb_store_close(struct cb_store *s)
     cb_hashmap_free(s->held);
     pthread_mutex_destroy(&s->dir_mutex);
     pthread_mutex_destroy(&s->hold_mutex);
+    pthread_mutex_destroy(&s->images_mutex);
+    free(s->images_why);
     pthread_mutex_destroy(&s->db.mutex);
     free(s->root);
     free(s);

@@ -39,6 +39,9 @@ struct cb_store_options {
     /* NULL or [a-z0-9]{1,31}: trees of different forms (owners set or not, user.* or trusted.* overlay marks) stand
      * side by side under trees/<hex>-<form> and are never taken for one another */
     const char *tree_form;
+    /* Layers may be EROFS images (layer/erofs.h) instead of directories, where the kernel and our rights allow it:
+     * only trees without a form. CBPUSH_TREES=images asks for it. */
+    bool images;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
 void cb_store_close(struct cb_store *s);
@@ -80,7 +83,12 @@ int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, con
                         struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 
 /* ---- trees ---- */
-/* O_PATH descriptor of trees/<diffid>/fs; -CB_ENOTFOUND. */
+/* Whether a new one is better an image: tried once. */
+bool cb_store_wants_images(struct cb_store *s);
+/* The same, and why not: a text of ours, or NULL; owned by s. */
+const char *cb_store_images_refused(struct cb_store *s);
+/* O_PATH descriptor of trees/<diffid>/fs, or of the root of trees/<diffid>/image, which is mounted nowhere, and only
+ * as long as the descriptor is open; -CB_ENOTFOUND. */
 int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int *fd, struct cb_error *err) CB_WUR;
 /* A private directory below tmp/ with an empty "fs" in it (mode 0755), under this process's lease. */
 struct cb_store_tmp {
@@ -93,7 +101,8 @@ struct cb_store_tmp {
         .fd = -1                                                                                                     \
     }
 int cb_store_tmp_new(struct cb_store *s, const char *prefix, struct cb_store_tmp *out, struct cb_error *err) CB_WUR;
-/* Moves its directory `sub` ("fs", "upper") to trees/<diffid>/fs. One that exists wins and is no error. */
+/* Moves its directory `sub` ("fs", "upper") to trees/<diffid>/fs, or a file, which is an image, to
+ * trees/<diffid>/image. One that exists wins and is no error. */
 int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
                           const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */

@@ -23,6 +23,13 @@ static bool state_good(const struct cb_store *s, int tree_fd)
     return strcmp(buf, "synced\n") == 0 || (s->boot[0] && strcmp(buf, want) == 0);
 }
 
+/* An image is as good as none where nobody can mount it: the layer is unpacked anew, in the form that we can use. */
+static bool usable(struct cb_store *s, int tree_fd)
+{
+    struct stat st;
+    return fstatat(tree_fd, "image", &st, AT_SYMLINK_NOFOLLOW) < 0 || cb_store_wants_images(s);
+}
+
 /* 0: *fd is the directory of a tree to be trusted. */
 static int open_good(struct cb_store *s, const char *path, int *fd, bool *bad, struct cb_error *err)
 {
@@ -30,7 +37,7 @@ static int open_good(struct cb_store *s, const char *path, int *fd, bool *bad, s
     cb_autoclose int f = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (f < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
-    if (f >= 0 && state_good(s, f)) {
+    if (f >= 0 && state_good(s, f) && usable(s, f)) {
         *fd = CB_TAKE_FD(f);
         return 0;
     }
@@ -61,6 +68,15 @@ static int drop_bad(struct cb_store *s, const char *path, struct cb_error *err)
     return (r = cb_store_trash_dir(s, &trash, err)) < 0 ? r : cb_fs_remove_tree(trash, name, err);
 }
 
+static int open_image(struct cb_store *s, int tree, const char *path, int *fd, struct cb_error *err)
+{
+    *fd = cb_tree_image_mount(tree, "image");
+    if (*fd >= 0)
+        return 0;
+    return cb_error_sys(err, CB_ELOCAL, -*fd, "mount %s/%s/image (CBPUSH_TREES=directories does without)", s->root,
+                        path);
+}
+
 int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int *fd, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
@@ -70,11 +86,14 @@ int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int 
     int r = open_good(s, path, &probe, &bad, err);
     if (bad) {
         int d = drop_bad(s, path, err);
-        return d < 0 ? d : cb_error_set(err, CB_ENOTFOUND, "%s was not finished before the last boot", path);
+        return d < 0 ? d
+                     : cb_error_set(err, CB_ENOTFOUND, "%s is of before the last boot, or cannot be mounted", path);
     }
     if (r < 0 || (r = cb_store_hold(s, diff_id, err)) < 0 || (r = open_good(s, path, &tree, &bad, err)) < 0)
         return r;
     *fd = openat(tree, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (*fd < 0 && errno == ENOENT)
+        return open_image(s, tree, path, fd, err);
     return *fd >= 0 ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s/fs", s->root, path);
 }
 
@@ -140,11 +159,11 @@ static int wrap_up(struct cb_store_tmp *t, const char *sub, struct cb_error *err
     struct stat st;
     if (fstatat(t->fd, sub, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "%s/%s", t->name, sub);
-    if (!S_ISDIR(st.st_mode))
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
         return cb_error_set(err, CB_EINTERNAL, "%s/%s is no directory", t->name, sub);
     if (mkdirat(t->fd, "publish", 0700) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/publish", t->name);
-    if (move_dir(t->fd, sub, "publish/fs") < 0)
+    if (move_dir(t->fd, sub, S_ISDIR(st.st_mode) ? "publish/fs" : "publish/image") < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "move %s/%s", t->name, sub);
     char state[STATE_MAX];
     if (s->boot[0])

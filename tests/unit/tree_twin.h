@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* A layer taken in twice: to a directory, and to an image in a store of its own, where the kernel mounts one. Whoever
+ * looks at the two must not be able to tell them apart. */
+#include "store_fixture.h"
+#include "layer_support.h"
+
+#include <sys/xattr.h>
+
+#include "image/image.h"
+
+struct take {
+    struct cb_digest diff_id;
+    uint64_t size;
+    const struct cb_digest *lower;
+    size_t n_lower;
+    bool single_id;
+};
+
+static inline int twin_intake(struct cb_store *s, const struct cb_strbuf *tar, struct take *t, struct cb_error *err)
+{
+    struct cb_layer_intake o = {
+        .store = s,
+        .source = sup_source(tar->buf, tar->len, 7000),
+        .want_tree = true,
+        .userxattr = geteuid() != 0,
+        .single_id = geteuid() != 0 || t->single_id,
+        .lower = t->lower,
+        .n_lower = t->n_lower,
+    };
+    return cb_image_intake(&o, &t->diff_id, &t->size, err);
+}
+
+static inline int twin_by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static inline bool twin_counts(const char *name)
+{
+    return cb_xattr_allowed(name) || strstr(name, "overlay.") != NULL;
+}
+
+/* The attributes as text, sorted by name. */
+static inline void twin_xattrs(const char *path, struct cb_strbuf *out)
+{
+    char names[8192], value[65536];
+    struct cb_strvec v cb_cleanup_strvec = CB_STRVEC_INIT;
+    ssize_t n = llistxattr(path, names, sizeof names);
+    for (ssize_t i = 0; i < n; i += (ssize_t)strlen(names + i) + 1)
+        if (twin_counts(names + i))
+            cb_strvec_push(&v, names + i);
+    for (size_t i = 1; i < v.n; i++)
+        for (size_t k = i; k > 0 && strcmp(v.v[k - 1], v.v[k]) > 0; k--) {
+            char *x = v.v[k];
+            v.v[k] = v.v[k - 1];
+            v.v[k - 1] = x;
+        }
+    for (size_t i = 0; i < v.n; i++) {
+        ssize_t len = lgetxattr(path, v.v[i], value, sizeof value);
+        assert_true(len >= 0);
+        cb_strbuf_addf(out, " %s=", v.v[i]);
+        for (ssize_t k = 0; k < len; k++)
+            cb_strbuf_addf(out, "%02x", (unsigned char)value[k]);
+    }
+}
+
+/* All that stat, readlink, read and the attributes tell. Directories' sizes and counts of links are the file system's
+ * own, and so is the time of whiteouts and
+ * of a root, which layers do not list. */
+static inline void twin_describe(const char *path, bool root, struct cb_strbuf *out)
+{
+    struct stat st;
+    char link[8192] = "";
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest d = { 0 };
+    char hex[CB_DIGEST_TEXT_MAX] = "";
+    assert_int_equal(lstat(path, &st), 0);
+    bool dir = S_ISDIR(st.st_mode), timeless = root || (S_ISCHR(st.st_mode) && st.st_rdev == 0);
+    if (S_ISLNK(st.st_mode))
+        assert_true(readlink(path, link, sizeof link - 1) >= 0);
+    if (S_ISREG(st.st_mode)) {
+        assert_int_equal(cb_file_slurp(path, 1 << 26, &text, NULL), 0);
+        cb_digest_of(&d, text.buf, text.len);
+        cb_digest_hex(&d, hex);
+    }
+    cb_strbuf_addf(out, "%o %u:%u dev %llx size %lld links %lu time %lld.%09ld '%s' %s", st.st_mode, st.st_uid,
+                   st.st_gid,
+                   S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? (unsigned long long)st.st_rdev : 0,
+                   dir ? 0LL : (long long)st.st_size, dir ? 0UL : (unsigned long)st.st_nlink,
+                   timeless ? 0LL : (long long)st.st_mtim.tv_sec, timeless ? 0L : st.st_mtim.tv_nsec, link, hex);
+    twin_xattrs(path, out);
+}
+
+static inline void twin_list(const char *top, const char *rel, struct cb_strbuf *out)
+{
+    cb_autofree char *path = *rel ? cb_asprintf("%s/%s", top, rel) : cb_asprintf("%s/.", top);
+    cb_strbuf_addf(out, "/%s ", rel);
+    twin_describe(path, !*rel, out);
+    cb_strbuf_addch(out, '\n');
+    struct dirent **v = NULL;
+    struct stat st;
+    int n = lstat(path, &st) == 0 && S_ISDIR(st.st_mode) ? scandir(path, &v, NULL, twin_by_name) : 0;
+    for (int i = 0; i < n; i++) {
+        cb_autofree char *below = *rel ? cb_asprintf("%s/%s", rel, v[i]->d_name) : cb_strdup(v[i]->d_name);
+        if (strcmp(v[i]->d_name, ".") != 0 && strcmp(v[i]->d_name, "..") != 0)
+            twin_list(top, below, out);
+        free(v[i]);
+    }
+    free(v);
+}
+
+static inline void twin_of_tree(struct cb_store *s, const struct cb_digest *diff_id, struct cb_strbuf *out)
+{
+    cb_autoclose int fd = -1;
+    assert_int_equal(cb_store_tree_open(s, diff_id, &fd, NULL), 0);
+    cb_autofree char *top = cb_asprintf("/proc/self/fd/%d", fd);
+    twin_list(top, "", out);
+}
+
+/* How many layers became images in this process. */
+static CB_UNUSED size_t twin_images;
+static CB_UNUSED char *twin_refused; /* why there can be none */
+
+static inline void twin_compare(struct fixture *f, struct cb_store *twin, const struct take *t)
+{
+    struct cb_strbuf a cb_cleanup_strbuf = CB_STRBUF_INIT, b cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char hex[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *image = cb_asprintf("%s/twin/trees/%s/image", f->root, cb_digest_hex(&t->diff_id, hex));
+    twin_images += exists(image);
+    twin_of_tree(f->s, &t->diff_id, &a);
+    twin_of_tree(twin, &t->diff_id, &b);
+    assert_string_equal(a.buf, b.buf);
+}
+
+static inline int take_in(struct fixture *f, const struct cb_strbuf *tar, struct take *t)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct take other = *t;
+    int r = twin_intake(f->s, tar, t, &f->err);
+    if (geteuid() != 0 || t->single_id)
+        return r;
+    cb_autofree char *root = cb_asprintf("%s/twin", f->root);
+    CB_AUTO(cb_store_close) struct cb_store *twin = NULL;
+    assert_int_equal(cb_store_open(&(struct cb_store_options){ .root = root, .images = true }, &twin, NULL), 0);
+    const char *why = cb_store_images_refused(twin);
+    if (why) {
+        free(twin_refused);
+        twin_refused = cb_strdup(why);
+        return r;
+    }
+    assert_int_equal(twin_intake(twin, tar, &other, &e), r);
+    if (r < 0)
+        assert_string_equal(cb_error_text(&e), cb_error_text(&f->err));
+    else
+        twin_compare(f, twin, t);
+    return r;
+}
