@@ -99,8 +99,7 @@ static void probe_images(struct cb_store *s, struct cb_probes *out)
     struct cb_probe p = { .name = cb_strdup("layers as images"), .state = why ? CB_PROBE_MISSING : CB_PROBE_OK };
     p.detail = why ? cb_asprintf("layers are unpacked to directories: %s", why)
                    : cb_strdup("EROFS: no file of a layer has to be made");
-    if (why)
-        p.remedy = cb_strdup("CBPUSH_TREES=images, root, Linux 6.15 or newer with CONFIG_EROFS_FS_BACKED_BY_FILE");
+    p.remedy = why ? cb_strdup("root, Linux 6.15 or newer with CONFIG_EROFS_FS_BACKED_BY_FILE") : NULL;
     CB_GROW(out->v, out->n, out->cap);
     out->v[out->n++] = p;
 }

@@ -40,7 +40,7 @@ struct cb_store_options {
      * side by side under trees/<hex>-<form> and are never taken for one another */
     const char *tree_form;
     /* Layers may be EROFS images (layer/erofs.h) instead of directories, where the kernel and our rights allow it:
-     * only trees without a form. CBPUSH_TREES=images asks for it. */
+     * only trees without a form. CBPUSH_TREES=directories says no. */
     bool images;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;

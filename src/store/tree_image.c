@@ -62,8 +62,8 @@ static void decide(struct cb_store *s)
 {
     const char *wish = getenv("CBPUSH_TREES");
     struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
-    if (!cb_streq(wish, "images")) {
-        s->images_why = cb_strdup("CBPUSH_TREES=images is not set");
+    if (cb_streq(wish, "directories")) {
+        s->images_why = cb_strdup("CBPUSH_TREES says so");
     } else if (try_all(s, &err) < 0) {
         s->images_why = cb_strdup(cb_error_text(&err));
     }

@@ -20,7 +20,6 @@ setup()
     rig_setup
     build_setup
     image=$reg/library/python:3.9-slim
-    export CBPUSH_TREES=images
     cbpush doctor | grep -q '^ok  *layers as images ' || skip 'this kernel, or our rights, do not allow it'
 }
 
@@ -73,7 +72,7 @@ END
     assert_status 0
     assert_contains "$output" 'it works'
     assert_equal "$(form_of "$CBPUSH_ROOT")" fs 'the form then'
-    export CBPUSH_TREES=images
+    unset CBPUSH_TREES
     run cbpush run "$image" true
     assert_status 0
     assert_equal "$(form_of "$CBPUSH_ROOT")" fs 'a directory that serves is kept: the form'

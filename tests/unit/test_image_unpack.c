@@ -767,7 +767,6 @@ int main(void)
         T(links_stay_inside), T(endless_links_fail), T(wrong_promises_publish_nothing),
         T(large_layers_report_progress),
     };
-    setenv("CBPUSH_TREES", "images", 1);
     int failed = cmocka_run_group_tests_name("in this process", tests, NULL, NULL);
     cb_helpers_start(&(struct cb_helper_options){ 0 }); /* nothing that comes out may differ, errors included */
     failed += cmocka_run_group_tests_name("in helpers", tests, NULL, NULL);
