@@ -51,12 +51,10 @@ static int open_table(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_
                      : x->place->ops->blob(x->place, &toc, out, err);
 }
 
-static const char nothing[] = "{}";
-
 static int open_nothing(void *arg CB_UNUSED, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out,
                         struct cb_error *err CB_UNUSED)
 {
-    *out = cb_blob_source_from_mem(nothing, strlen(nothing));
+    *out = cb_blob_source_from_mem(cb_image_tables_config, strlen(cb_image_tables_config));
     return 0;
 }
 
@@ -64,7 +62,7 @@ static int open_nothing(void *arg CB_UNUSED, const struct cb_digest *d CB_UNUSED
 static void add_nothing(struct cb_push *push)
 {
     struct cb_push_blob empty = { .open = open_nothing, .optional = true };
-    cb_descriptor_of(&empty.desc, CB_MT_OCI_EMPTY, nothing, strlen(nothing));
+    cb_descriptor_of(&empty.desc, CB_MT_OCI_EMPTY, cb_image_tables_config, strlen(cb_image_tables_config));
     (void)!cb_push_add(push, &empty, NULL);
     cb_descriptor_done(&empty.desc);
 }
@@ -109,59 +107,36 @@ void cb_toc_push_add(struct cb_toc_push *t, struct cb_push *push, struct cb_slot
 
 /* ---- what keeps them ---- */
 
-static bool lists(const struct cb_manifest *m, const struct cb_digest *d)
+struct keeping {
+    struct cb_push *push;
+    struct cb_step *step;
+};
+
+static bool arrived(void *arg, const struct cb_toc_pin *pin)
 {
-    for (size_t i = 0; i < m->n_layers; i++)
-        if (cb_digest_eq(&m->layers[i].digest, d))
-            return true;
+    struct keeping *k = arg;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (cb_push_wait_blob(k->push, &pin->digest, &e) == 0)
+        return true;
+    cb_step_logf(k->step, "a layer's table of contents is left out: %s", cb_error_text(&e));
     return false;
-}
-
-/* The tables that are there, each once. */
-static void list_tables(struct cb_push *push, const struct cb_manifest *image, struct cb_manifest *out,
-                        struct cb_step *step)
-{
-    out->layers = cb_calloc(image->n_layers + 1, sizeof *out->layers);
-    for (size_t i = 0; i < image->n_layers; i++) {
-        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        struct cb_toc_pin pin;
-        if (!cb_toc_pin_read(&pin, &image->layers[i].annotations) || lists(out, &pin.digest))
-            continue;
-        if (cb_push_wait_blob(push, &pin.digest, &e) < 0) {
-            cb_step_logf(step, "a layer's table of contents is left out: %s", cb_error_text(&e));
-            continue;
-        }
-        out->layers[out->n_layers++] = (struct cb_descriptor){ .media_type = cb_strdup(CB_MT_TOC),
-                                                               .digest = pin.digest, .size = pin.size };
-    }
-}
-
-static int put_artifact(struct cb_push *push, struct cb_manifest *m, struct cb_error *err)
-{
-    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    m->media_type = cb_strdup(CB_MT_OCI_MANIFEST);
-    m->artifact_type = cb_strdup(CB_MT_TOC);
-    cb_descriptor_of(&m->config, CB_MT_OCI_EMPTY, nothing, strlen(nothing));
-    int r = cb_push_wait_blob(push, &m->config.digest, err);
-    if (r < 0)
-        return r;
-    cb_manifest_print(&body, m);
-    cb_descriptor_of(&desc, m->media_type, body.buf, body.len);
-    return cb_push_beside(push, &desc, (struct cb_slice){ body.buf, body.len }, err);
 }
 
 void cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
                       struct cb_step *step)
 {
-    struct cb_manifest artifact cb_cleanup_manifest = { 0 };
+    struct keeping k = { push, step };
+    struct cb_image_tables t = { image, m, arrived, &k };
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    list_tables(push, m, &artifact, step);
-    if (!artifact.n_layers)
+    struct cb_digest config;
+    if (!cb_image_tables_artifact(&t, &desc, &body))
         return;
-    artifact.subject = CB_NEW(struct cb_descriptor);
-    *artifact.subject = (struct cb_descriptor){ .media_type = cb_strdup(image->media_type), .digest = image->digest,
-                                                .size = image->size };
-    if (put_artifact(push, &artifact, &e) < 0)
+    cb_digest_of(&config, cb_image_tables_config, strlen(cb_image_tables_config));
+    int r = cb_push_wait_blob(push, &config, &e);
+    if (r == 0)
+        r = cb_push_beside(push, &desc, (struct cb_slice){ body.buf, body.len }, &e);
+    if (r < 0)
         cb_step_logf(step, "the tables of contents are not kept: %s", cb_error_text(&e));
 }

@@ -170,13 +170,18 @@ static int transfer(struct image *x, bool current, struct cb_error *err)
                                              x->o->to_tag, err);
     int r = copy_tree_load(x->from, &x->desc, &x->body, &tree, err);
     if (r == 0 && !here)
+        copy_tables_begin(x->from, x->to, &tree);
+    if (r == 0 && !here)
         r = copy_put_tree(x->from, x->to, &tree, x->o->referrers, err);
     if (r == 0 && x->o->referrers && !same_place(x))
         r = copy_referrers(x->from, x->to, &tree, x->o->tags, &x->res->referrers, err);
     if (r < 0 || current)
         return r;
     const struct copy_node *top = copy_tree_top(&tree);
-    return x->to->ops->tag(x->to, &top->desc, (struct cb_slice){ top->body.buf, top->body.len }, x->o->to_tag, err);
+    r = x->to->ops->tag(x->to, &top->desc, (struct cb_slice){ top->body.buf, top->body.len }, x->o->to_tag, err);
+    if (r == 0 && !here)
+        copy_tables_end(x->to, &tree, &x->res->referrers);
+    return r;
 }
 
 static int copy_it(struct image *x, struct cb_error *err)

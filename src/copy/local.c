@@ -89,6 +89,13 @@ static int bring_once(struct copy_local_blob *b, struct cb_error *err)
     int r = b->from->ops->blob(b->from, &b->desc, &src, err);
     if (r < 0)
         return r;
+    if (b->extra && b->t->once) { /* what is wrong with it must not be wrong with the archive */
+        r = cb_blob_read_all(src, CB_MAX_TOC_BLOB, &b->body, err);
+        if (r < 0)
+            return r;
+        src->ops->close(src);
+        src = cb_blob_source_from_mem(b->body.buf ? b->body.buf : "", b->body.len);
+    }
     src = count(b->t, &b->desc, CB_TAKE(src));
     return b->t->put(b->t, &b->desc, src, err);
 }
@@ -133,7 +140,7 @@ static void blob_job(void *arg)
     if (r == 0 && t->base.o.landed)
         t->base.o.landed(t->base.o.arg, &b->desc.digest);
     pthread_mutex_lock(&t->mu);
-    t->failed = t->failed || r < 0;
+    t->failed = t->failed || (r < 0 && !b->extra);
     b->done = true;
     cb_error_move(&b->error, &e);
     pthread_cond_broadcast(&t->cond);
@@ -141,7 +148,7 @@ static void blob_job(void *arg)
 }
 
 static void submit(struct copy_local *l, struct cb_copy_source *from, const struct cb_descriptor *d,
-                   struct cb_slice body)
+                   struct cb_slice body, bool extra)
 {
     char text[CB_DIGEST_TEXT_MAX];
     cb_digest_text(&d->digest, text);
@@ -151,7 +158,7 @@ static void submit(struct copy_local *l, struct cb_copy_source *from, const stru
         return;
     }
     struct copy_local_blob *b = CB_NEW(struct copy_local_blob);
-    *b = (struct copy_local_blob){ .t = l, .from = from, .body = CB_STRBUF_INIT,
+    *b = (struct copy_local_blob){ .t = l, .from = from, .body = CB_STRBUF_INIT, .extra = extra,
                                    .result = { .digest = d->digest, .size = d->size } };
     cb_descriptor_copy(&b->desc, d);
     cb_strbuf_add(&b->body, body.ptr, body.len);
@@ -167,8 +174,15 @@ static void submit(struct copy_local *l, struct cb_copy_source *from, const stru
 int copy_local_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
                     struct cb_error *err CB_UNUSED)
 {
-    submit((struct copy_local *)t, from, d, CB_SLICE(""));
+    submit((struct copy_local *)t, from, d, CB_SLICE(""), false);
     return 0;
+}
+
+void copy_local_extra(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                      const char *text)
+{
+    struct cb_slice body = { text ? text : "", text ? strlen(text) : 0 };
+    submit((struct copy_local *)t, text ? NULL : from, d, body, true);
 }
 
 int copy_local_wait(struct cb_copy_target *t, const struct cb_digest *d, struct cb_error *err)
@@ -201,7 +215,7 @@ int copy_local_manifest(struct cb_copy_target *t, const struct cb_descriptor *d,
                         struct cb_error *err)
 {
     struct copy_local *l = (struct copy_local *)t;
-    submit(l, NULL, d, body);
+    submit(l, NULL, d, body, false);
     int r = copy_local_wait(t, &d->digest, err);
     if (r == 0 && subject)
         add_name(l, d, NULL, true);
@@ -225,7 +239,7 @@ size_t copy_local_blobs(struct cb_copy_target *t, const struct cb_push_result **
     free(l->results);
     l->results = cb_calloc(l->n + 1, sizeof *l->results);
     for (size_t i = 0; i < l->n; i++)
-        if (l->v[i]->done && !l->v[i]->error.code && l->v[i]->from)
+        if (l->v[i]->done && !l->v[i]->error.code && l->v[i]->from && !l->v[i]->extra)
             l->results[n++] = l->v[i]->result;
     *out = l->results;
     pthread_mutex_unlock(&l->mu);

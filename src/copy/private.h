@@ -58,6 +58,12 @@ struct cb_copy_target_ops {
     /* tag NULL: it is what the place names by itself. */
     int (*tag)(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, const char *tag,
                struct cb_error *err);
+    /* Begins to bring what may be missing: of the source, or (text, static) these bytes. Only wait_blob tells of a
+     * failure. NULL: there is no room for such. */
+    void (*extra)(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                  const char *text);
+    /* A manifest that refers to an image and that nobody has to find by it. Or NULL. */
+    int (*beside)(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, struct cb_error *err);
     int (*finish)(struct cb_copy_target *t, struct cb_error *err);
     size_t (*blobs)(struct cb_copy_target *t, const struct cb_push_result **out);
     bool one_image; /* takes neither an index nor what refers to an image */
@@ -88,7 +94,7 @@ struct copy_local_blob {
     struct cb_strbuf body;
     struct cb_push_result result;
     struct cb_error error;
-    bool done;
+    bool done, extra;
 };
 struct copy_local_name {
     struct cb_descriptor desc;
@@ -116,6 +122,8 @@ void copy_local_init(struct copy_local *l, unsigned workers);
 void copy_local_done(struct copy_local *l); /* cancels, waits */
 int copy_local_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
                     struct cb_error *err) CB_WUR;
+void copy_local_extra(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                      const char *text);
 int copy_local_wait(struct cb_copy_target *t, const struct cb_digest *d, struct cb_error *err) CB_WUR;
 int copy_local_manifest(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body, bool subject,
                         struct cb_error *err) CB_WUR;
@@ -184,3 +192,8 @@ int copy_referrers(struct cb_copy_source *from, struct cb_copy_target *to, const
 /* Blobs, then manifests by digest; without the top where last is false. */
 int copy_put_tree(struct cb_copy_source *from, struct cb_copy_target *to, const struct copy_tree *tree, bool last,
                   struct cb_error *err) CB_WUR;
+
+/* ---- tables.c: tables of contents that manifests pin ---- */
+void copy_tables_begin(struct cb_copy_source *from, struct cb_copy_target *to, const struct copy_tree *tree);
+/* Waits for them. done: digests of referrers that came along. */
+void copy_tables_end(struct cb_copy_target *to, const struct copy_tree *tree, const struct cb_strvec *done);

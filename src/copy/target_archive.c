@@ -107,7 +107,8 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops oci_ops = {
     .head = head, .blob = copy_local_blob, .wait_blob = copy_local_wait, .manifest = copy_local_manifest,
-    .tag = put_tag, .finish = finish, .blobs = copy_local_blobs, .close = close_it,
+    .tag = put_tag, .finish = finish, .blobs = copy_local_blobs,
+    .extra = copy_local_extra, .close = close_it,
 };
 static const struct cb_copy_target_ops docker_ops = {
     .head = head, .blob = copy_local_blob, .wait_blob = copy_local_wait, .manifest = copy_local_manifest,

@@ -60,7 +60,7 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops ops = {
     .head = head, .blob = copy_local_blob, .wait_blob = copy_local_wait, .manifest = copy_local_manifest,
-    .tag = copy_local_tag, .finish = finish, .blobs = copy_local_blobs, .close = close_it,
+    .tag = copy_local_tag, .finish = finish, .blobs = copy_local_blobs, .extra = copy_local_extra, .close = close_it,
 };
 
 int copy_target_layout(const struct cb_copy_env *env, const struct cb_copy_target_options *o,

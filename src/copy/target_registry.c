@@ -6,6 +6,7 @@
 struct opening {
     struct cb_copy_source *from;
     struct cb_descriptor desc;
+    const char *text; /* instead of what the source has, or NULL */
     struct opening *next;
 };
 
@@ -45,6 +46,10 @@ static int head(struct cb_copy_target *t, const char *tag, struct cb_descriptor 
 static int open_blob(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out, struct cb_error *err)
 {
     struct opening *o = arg;
+    if (o->text) {
+        *out = cb_blob_source_from_mem(o->text, strlen(o->text));
+        return 0;
+    }
     return o->from->ops->blob(o->from, &o->desc, out, err);
 }
 
@@ -60,8 +65,8 @@ static struct opening *keep_opening(struct pushing *p, struct cb_copy_source *fr
     return o;
 }
 
-static int add_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
-                    struct cb_error *err)
+static int add(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d, bool extra,
+               struct cb_error *err)
 {
     struct cb_strvec hosts cb_cleanup_strvec = CB_STRVEC_INIT, repos cb_cleanup_strvec = CB_STRVEC_INIT;
     struct pushing *p = (struct pushing *)t;
@@ -73,10 +78,36 @@ static int add_blob(struct cb_copy_target *t, struct cb_copy_source *from, const
                               .origin_hosts = (const char *const *)hosts.v,
                               .origin_repos = (const char *const *)repos.v,
                               .n_origins = hosts.n,
-                              .open = from->ops->remote ? NULL : open_blob };
+                              .open = from->ops->remote ? NULL : open_blob, .optional = extra };
     if (b.open)
         b.arg = keep_opening(p, from, d);
     return cb_push_add(p->push, &b, err);
+}
+
+static int add_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                    struct cb_error *err)
+{
+    return add(t, from, d, false, err);
+}
+
+static void add_extra(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
+                      const char *text)
+{
+    struct pushing *p = (struct pushing *)t;
+    if (!text) {
+        (void)!add(t, from, d, true, NULL);
+        return;
+    }
+    struct opening *o = keep_opening(p, from, d);
+    o->text = text;
+    (void)!cb_push_add(p->push, &(struct cb_push_blob){ .desc = *d, .open = open_blob, .arg = o, .optional = true },
+                       NULL);
+}
+
+static int put_beside(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body,
+                      struct cb_error *err)
+{
+    return cb_push_beside(((struct pushing *)t)->push, d, body, err);
 }
 
 static int wait_blob(struct cb_copy_target *t, const struct cb_digest *d, struct cb_error *err)
@@ -128,7 +159,7 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops ops = {
     .head = head, .blob = add_blob, .wait_blob = wait_blob, .manifest = put_manifest, .tag = put_tag,
-    .blobs = blobs, .close = close_it,
+    .blobs = blobs, .extra = add_extra, .beside = put_beside, .close = close_it,
 };
 
 int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_target_options *o,

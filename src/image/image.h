@@ -214,3 +214,14 @@ struct cb_import_result {
 void cb_import_result_done(struct cb_import_result *r);
 int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, struct cb_import_result *out,
                     struct cb_error *err) CB_WUR;
+
+/* The artifact that keeps the tables of an image's layers in a registry (doc/toc.md). */
+struct cb_image_tables {
+    const struct cb_descriptor *image;
+    const struct cb_manifest *manifest;
+    bool (*has)(void *arg, const struct cb_toc_pin *pin); /* whether a table that is pinned is there */
+    void *arg;
+};
+extern const char cb_image_tables_config[]; /* the bytes of its config */
+/* False where no table is there. */
+bool cb_image_tables_artifact(const struct cb_image_tables *t, struct cb_descriptor *desc, struct cb_strbuf *body);

@@ -279,6 +279,72 @@ store_has_no_parent()
     assert_equal "$(raw_manifest reg test/later "$(artifacts reg test/later)" | jq '.layers | length')" 6
 }
 
+# ---- copies
+
+# builds_there REPO:TAG: no byte of the layers of that image at `two` moves, and its tables do.
+builds_there()
+{
+    registry_forget two
+    printf 'FROM %s/%s\nCOPY --chown=alice file /short/\n' "$two" "$1" >ctx/Dockerfile
+    CBPUSH_ROOT=$(mktemp -d "$PWD/store.XXXXXX") cbpush build --progress plain --push "$two/test/child:1" ctx >build.log 2>&1 ||
+        rig_fail "$(cat build.log)" || return
+    assert_equal "$(layer_gets two "${1%:*}" "${1#*:}")" '' "$1"
+    assert_equal "$(table_gets two | count)" 5 "$1"
+}
+
+@test "copy takes the tables along, and what keeps them; again, it asks for the tag alone" {
+    local before
+    cbpush copy -q "$reg/base/parent:1" "$two/copied/parent:1"
+    builds_there copied/parent:1
+    before=$(artifacts reg base/parent)
+    registry_forget two
+    cbpush copy -q "$reg/base/parent:1" "$two/copied/parent:1"
+    assert_equal "$(registry_requests two ' /v2/copied/.*cbpush/' | sed 's/.*"\(HEAD\|GET\|PUT\|POST\|PATCH\) .*/\1/')" HEAD
+    # Another tag of it elsewhere: the artifact is the same one.
+    cbpush copy -q "$reg/base/parent:1" "$two/copied/other:1"
+    raw_manifest two copied/other "$(artifacts two copied/other)" >artifact
+    assert_equal "$(jq -c '[.artifactType, .subject.digest]' artifact)" \
+        "[\"application/vnd.cbpush.toc.v1\",\"$(digest_of_app reg base/parent:1)\"]"
+    assert_equal "$(jq '.layers | length' artifact)" 5
+    assert_equal "$(curl -sS "$(registry_url two)/v2/copied/other/tags/list" | jq -c .tags)" '["1"]'
+}
+
+@test "copy of an image that pins nothing asks for nothing more; of one whose tables are gone, too, is one" {
+    cbpush copy -q "$reg/base/plain:1" "$two/copied/plain:1"
+    assert_equal "$(artifacts two copied/plain)" ''
+    assert_equal "$(registry_requests two '"POST /v2/copied/plain/blobs/uploads/' | count)" 6
+    registry_skopeo reg copy -q --src-tls-verify=false "docker://$reg/base/parent:1" "docker://$reg/bare/parent:1"
+    cbpush copy -q "$reg/bare/parent:1" "$two/copied/bare:1"
+    assert_equal "$(artifacts two copied/bare)" ''
+    assert_equal "$(digest_of_app two copied/bare:1)" "$(digest_of_app reg base/parent:1)"
+}
+
+@test "by way of a layout or an archive: the tables are in it, and nothing that other tools would take for an image" {
+    local place
+    for place in oci:layout oci-archive:archive.tar; do
+        cbpush copy -q "$reg/base/parent:1" "$place"
+        skopeo inspect "$place" >/dev/null
+        skopeo copy -q "$place" dir:judged
+        cbpush copy -q "$place" "$two/via/${place%%:*}:1"
+        builds_there "via/${place%%:*}:1"
+    done
+    # One that lost them, as an archive does not mind either.
+    find layout/blobs -size -20k -exec grep -l '^cbtoc' {} + | xargs rm
+    cbpush copy -q oci:layout "$two/via/lost:1"
+    cbpush copy -q oci:layout oci-archive:lost.tar
+    skopeo inspect oci-archive:lost.tar >/dev/null
+    assert_equal "$(artifacts two via/lost)" ''
+}
+
+@test "mirror takes the tables along" {
+    printf 'mirrors:\n  - source: %s/base/parent\n    target: %s/mirrored/parent\n    tags: ["1"]\n' "$reg" "$two" >spec.yaml
+    cbpush mirror run spec.yaml >/dev/null 2>mirror.log || rig_fail "$(cat mirror.log)"
+    builds_there mirrored/parent:1
+    registry_forget two
+    cbpush mirror run spec.yaml >/dev/null 2>mirror.log
+    assert_equal "$(registry_requests two ' /v2/mirrored/.*cbpush/' | grep -cv '"HEAD ' || :)" 0
+}
+
 # ---- what is sent
 
 # The requests for one repository, from the one that matches on.
