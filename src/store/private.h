@@ -28,6 +28,7 @@ struct cb_store_db {
     struct sqlite3_stmt *stmt[CB_DB_STATEMENTS];
 };
 
+struct cb_image_mount;
 struct cb_store {
     char *root; /* absolute */
     int root_fd;
@@ -36,6 +37,7 @@ struct cb_store {
     pthread_mutex_t images_mutex;
     enum { CB_IMAGES_UNTRIED, CB_IMAGES_NO, CB_IMAGES_YES } images;
     char *images_why; /* NO: the reason */
+    struct cb_image_mount *mounts;
     char lease[64]; /* file name in leases/; starts our names in tmp/ and trash/ */
     int lease_fd;
     pthread_mutex_t dir_mutex;  /* tmp_fd, trash_fd */
@@ -154,8 +156,14 @@ bool cb_marks_layer(const struct cb_marks *m, const struct cb_digest *diff_id);
 void cb_marks_done(struct cb_marks *m);
 
 /* ---- tree_image.c ---- */
-/* The root of the image, O_PATH, of a mount that is nowhere; a negative errno. */
-int cb_tree_image_mount(int dirfd, const char *name) CB_WUR;
+struct cb_image_mount {
+    struct cb_image_mount *next;
+    char *path;
+    int fd;
+};
+/* The root of the image in a tree's directory, O_PATH, of a mount that is nowhere; a negative errno. */
+int cb_tree_image_open(struct cb_store *s, int tree, const char *path) CB_WUR;
+void cb_tree_images_done(struct cb_store *s);
 
 /* ---- trees.c ---- */
 /* Syncs the file system once, so that the trees of this boot outlive it. */

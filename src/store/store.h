@@ -88,7 +88,7 @@ bool cb_store_wants_images(struct cb_store *s);
 /* The same, and why not: a text of ours, or NULL; owned by s. */
 const char *cb_store_images_refused(struct cb_store *s);
 /* O_PATH descriptor of trees/<diffid>/fs, or of the root of trees/<diffid>/image, which is mounted nowhere, and only
- * as long as the descriptor is open; -CB_ENOTFOUND. */
+ * as long as the store or the descriptor is open; -CB_ENOTFOUND. */
 int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int *fd, struct cb_error *err) CB_WUR;
 /* A private directory below tmp/ with an empty "fs" in it (mode 0755), under this process's lease. */
 struct cb_store_tmp {

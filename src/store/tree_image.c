@@ -10,7 +10,7 @@
 #include "util/alloc.h"
 #include "util/mnt.h"
 
-int cb_tree_image_mount(int dirfd, const char *name)
+static int mount_image(int dirfd, const char *name)
 {
     char source[40];
     cb_autoclose int file = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -21,6 +21,43 @@ int cb_tree_image_mount(int dirfd, const char *name)
     int r = fs < 0 ? fs : cb_mnt_option(fs, "source", source);
     /* Set-user-id programs are for steps, which see the layer through an overlay. */
     return r < 0 ? r : cb_mnt_create(fs, MOUNT_ATTR_RDONLY | CB_MNT_SAFE);
+}
+
+/* Mounting costs more than the rest of a short step, so a mount is kept. Under images_mutex. */
+static int keep_mounted(struct cb_store *s, int tree, const char *path)
+{
+    int fd = mount_image(tree, "image");
+    if (fd < 0)
+        return fd;
+    struct cb_image_mount *m = CB_NEW(struct cb_image_mount);
+    *m = (struct cb_image_mount){ s->mounts, cb_strdup(path), fd };
+    s->mounts = m;
+    return fd;
+}
+
+int cb_tree_image_open(struct cb_store *s, int tree, const char *path)
+{
+    pthread_mutex_lock(&s->images_mutex);
+    const struct cb_image_mount *m = s->mounts;
+    while (m && strcmp(m->path, path) != 0)
+        m = m->next;
+    int fd = m ? m->fd : keep_mounted(s, tree, path);
+    int own = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0 && own < 0)
+        own = -errno;
+    pthread_mutex_unlock(&s->images_mutex);
+    return own;
+}
+
+void cb_tree_images_done(struct cb_store *s)
+{
+    while (s->mounts) {
+        struct cb_image_mount *m = s->mounts;
+        s->mounts = m->next;
+        close(m->fd);
+        free(m->path);
+        free(m);
+    }
 }
 
 static int try_overlay(int image, int dir)
@@ -50,7 +87,7 @@ static int try_all(struct cb_store *s, struct cb_error *err)
     int r = cb_store_tmp_new(s, "image", &tmp, err);
     if (r < 0 || (r = write_empty(tmp.fd, err)) != 0)
         return r;
-    cb_autoclose int image = cb_tree_image_mount(tmp.fd, "image");
+    cb_autoclose int image = mount_image(tmp.fd, "image");
     cb_autoclose int dir = openat(tmp.fd, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (image < 0)
         return cb_error_sys(err, CB_ELOCAL, -image, "mount an EROFS file");

@@ -70,7 +70,7 @@ static int drop_bad(struct cb_store *s, const char *path, struct cb_error *err)
 
 static int open_image(struct cb_store *s, int tree, const char *path, int *fd, struct cb_error *err)
 {
-    *fd = cb_tree_image_mount(tree, "image");
+    *fd = cb_tree_image_open(s, tree, path);
     if (*fd >= 0)
         return 0;
     return cb_error_sys(err, CB_ELOCAL, -*fd, "mount %s/%s/image (CBPUSH_TREES=directories does without)", s->root,
