@@ -42,7 +42,8 @@ int cb_session_store(struct cb_session *s, const struct cb_process *p, const str
         [CB_ID_CONTAINER_ROOT] = "container",
     };
     struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root, .tree_form = forms[p->id_mode],
-                                  .images = p->id_mode == CB_ID_REAL_ROOT };
+                                  .images = p->id_mode == CB_ID_REAL_ROOT ? CB_STORE_IMAGES_LARGE
+                                                                    : CB_STORE_IMAGES_NONE };
     s->process = p;
     s->common = c;
     return cb_store_open(&o, &s->store, err);

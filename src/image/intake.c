@@ -121,7 +121,7 @@ static const struct cb_entry *inherit(void *arg, const char *path)
     return l->ops->dir(l, path);
 }
 
-/* 1: this layer cannot be one. */
+/* 1: this layer cannot be one, or should not. */
 static int fill_image(const struct cb_layer_intake *o, int fd, struct cb_unpack_result *res, struct cb_error *err)
 {
     if (lseek(fd, CB_EROFS_TAR, SEEK_SET) < 0) {
@@ -131,6 +131,8 @@ static int fill_image(const struct cb_layer_intake *o, int fd, struct cb_unpack_
     int r = read_layer(o, (struct target){ .root_fd = -1, .plain_fd = fd }, res, err);
     if (r < 0)
         return r;
+    if (!cb_store_wants_image_of(o->store, cb_toc_count(res->toc), res->size))
+        return 1;
     struct cb_span span cb_cleanup_span = cb_span_begin("layer", "write EROFS metadata");
     struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
     cb_lower_store_init(&lower, o);

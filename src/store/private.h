@@ -37,6 +37,7 @@ struct cb_store {
     pthread_mutex_t images_mutex;
     enum { CB_IMAGES_UNTRIED, CB_IMAGES_NO, CB_IMAGES_YES } images;
     char *images_why; /* NO: the reason */
+    bool images_of_all;
     struct cb_image_mount *mounts;
     char lease[64]; /* file name in leases/; starts our names in tmp/ and trash/ */
     int lease_fd;

@@ -225,6 +225,7 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
         return o->root ? -CB_ELOCAL : -CB_EUSAGE;
     CB_AUTO(cb_store_close) struct cb_store *s = store_new(root);
     read_boot_id(s);
+    s->images_of_all = o->images == CB_STORE_IMAGES_ALL;
     if (!o->images || o->tree_form) {
         s->images = CB_IMAGES_NO;
         s->images_why = cb_strdup("they need root of this machine");

@@ -32,6 +32,11 @@
 #include "util/cancel.h"
 
 struct cb_store;
+enum cb_store_images {
+    CB_STORE_IMAGES_NONE,
+    CB_STORE_IMAGES_LARGE, /* a few files are sooner made than mounted, and cheaper to run from */
+    CB_STORE_IMAGES_ALL
+};
 struct cb_store_options {
     /* NULL: CBPUSH_ROOT, else /var/lib/cbpush for root, else $XDG_DATA_HOME/cbpush (~/.local/share/cbpush) */
     const char *root;
@@ -40,8 +45,8 @@ struct cb_store_options {
      * side by side under trees/<hex>-<form> and are never taken for one another */
     const char *tree_form;
     /* Layers may be EROFS images (layer/erofs.h) instead of directories, where the kernel and our rights allow it:
-     * only trees without a form. CBPUSH_TREES=directories says no. */
-    bool images;
+     * only trees without a form. CBPUSH_TREES=directories says no, =images says ALL. */
+    enum cb_store_images images;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
 void cb_store_close(struct cb_store *s);
@@ -83,8 +88,10 @@ int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, con
                         struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 
 /* ---- trees ---- */
-/* Whether a new one is better an image: tried once. */
+/* Whether a new one may be an image: tried once. */
 bool cb_store_wants_images(struct cb_store *s);
+/* Whether it should be, with so many entries and bytes. */
+bool cb_store_wants_image_of(struct cb_store *s, size_t entries, uint64_t size);
 /* The same, and why not: a text of ours, or NULL; owned by s. */
 const char *cb_store_images_refused(struct cb_store *s);
 /* O_PATH descriptor of trees/<diffid>/fs, or of the root of trees/<diffid>/image, which is mounted nowhere, and only

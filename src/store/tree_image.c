@@ -10,6 +10,9 @@
 #include "util/alloc.h"
 #include "util/mnt.h"
 
+#define FEW 64
+#define SMALL (UINT64_C(4) << 20)
+
 static int mount_image(int dirfd, const char *name)
 {
     char source[40];
@@ -104,6 +107,7 @@ static void decide(struct cb_store *s)
     } else if (try_all(s, &err) < 0) {
         s->images_why = cb_strdup(cb_error_text(&err));
     }
+    s->images_of_all = s->images_of_all || cb_streq(wish, "images");
     s->images = s->images_why ? CB_IMAGES_NO : CB_IMAGES_YES;
 }
 
@@ -115,6 +119,11 @@ bool cb_store_wants_images(struct cb_store *s)
     bool yes = s->images == CB_IMAGES_YES;
     pthread_mutex_unlock(&s->images_mutex);
     return yes;
+}
+
+bool cb_store_wants_image_of(struct cb_store *s, size_t entries, uint64_t size)
+{
+    return cb_store_wants_images(s) && (s->images_of_all || entries > FEW || size > SMALL);
 }
 
 const char *cb_store_images_refused(struct cb_store *s)
