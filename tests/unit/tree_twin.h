@@ -142,7 +142,8 @@ static inline int take_in(struct fixture *f, const struct cb_strbuf *tar, struct
         return r;
     cb_autofree char *root = cb_asprintf("%s/twin", f->root);
     CB_AUTO(cb_store_close) struct cb_store *twin = NULL;
-    assert_int_equal(cb_store_open(&(struct cb_store_options){ .root = root, .images = CB_STORE_IMAGES_ALL }, &twin, NULL), 0);
+    const struct cb_store_options o = { .root = root, .images = CB_STORE_IMAGES_ALL };
+    assert_int_equal(cb_store_open(&o, &twin, NULL), 0);
     const char *why = cb_store_images_refused(twin);
     if (why) {
         free(twin_refused);
