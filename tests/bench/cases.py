@@ -102,7 +102,7 @@ class FlaskCold(Flask):
 class FlaskSame(Flask):
     key = "flask-same"
     title = "unchanged rebuild and push of the flask example"
-    aim = 10
+    aim = 20
     rebuild = True
 
     def target(self, tool, turn):
@@ -116,7 +116,7 @@ class FlaskSame(Flask):
 class FlaskEdit(FlaskSame):
     key = "flask-edit"
     title = "rebuild and push after one line of app.py changed"
-    aim = None
+    aim = 10
 
     def before(self, tool, turn):
         super().before(tool, turn)
@@ -161,6 +161,7 @@ class ContextSame(Case):
 class FiftyRuns(Case):
     key = "fifty-runs"
     title = "fifty times RUN true on busybox, no cache, parent there, no push"
+    aim = 15
     pushes = cache = False
 
     def setup(self):
@@ -217,12 +218,15 @@ class CopyOnto(Case):
     made = set()
 
     def setup(self):
-        registry = self.bench.registries["mem"]
-        name = "parent" if self.toc else "parent-plain"
         paths = mix_of_usr()
         take_files(paths, 150, f"{self.context}/app")
+        self.make(paths, "WORKDIR /srv\nCOPY app .\nUSER nobody\n")
+
+    def make(self, paths, steps):
+        registry = self.bench.registries["mem"]
+        name = "parent" if self.toc else "parent-plain"
         parent = f"FROM {self.bench.far('mem', self.delay)}/{name}:1\n"
-        write(f"{self.context}/Dockerfile", parent + "WORKDIR /srv\nCOPY app .\nUSER nobody\n")
+        write(f"{self.context}/Dockerfile", parent + steps)
         if name not in self.made:
             self.push_parent(paths, f"{registry.address}/{name}:1")
             self.made.add(name)
@@ -233,6 +237,8 @@ class CopyOnto(Case):
         for i in range(self.layers):
             take_files(paths, 100, f"{context}/{i}")
             lines.append(f"COPY {i} /")
+        os.makedirs(f"{context}/0/bin", exist_ok=True)
+        shutil.copy(shutil.which("busybox"), f"{context}/0/bin/sh")
         write(f"{context}/Dockerfile", "\n".join(lines) + "\n")
         os.makedirs(tool.store, exist_ok=True)
         tool.wipe()
@@ -257,6 +263,21 @@ class CopyOntoFar(CopyOnto):
     key = "copy-onto@20"
     title = "the same, the registry 20 ms away"
     delay = 20
+
+
+class RunOnto(CopyOnto):
+    """All of the parent is fetched and made ready."""
+
+    key = "run-onto"
+    title = "RUN true on a parent of 1 GB in ten layers, empty store, no push"
+    aim = 5
+    pushes = False
+
+    def setup(self):
+        self.make(mix_of_usr(), "RUN true\n")
+
+    def verify(self, tool, turn):
+        return 0
 
 
 class Memory(Case):
@@ -297,4 +318,4 @@ RUN i=0; while [ $i -lt {self.blocks} ]; do cat /block; echo $i; i=$((i+1)); don
 
 
 ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto, CopyOntoPlain,
-       CopyOntoFar, MemoryCopy, MemoryRun)
+       CopyOntoFar, RunOnto, MemoryCopy, MemoryRun)

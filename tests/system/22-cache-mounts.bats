@@ -118,7 +118,7 @@ blob_file()
     assert_equal "$(registry_requests reg "/v2/$repo/")" ''
 }
 
-@test "a small change of a large directory sends little: by the bytes of the access log" {
+@test "a small change of a large directory sends little: by what the registry keeps" {
     local before after
     machine one
     step 'for i in 1 2 3 4 5 6 7 8; do head -c 3000000 /dev/urandom >/c/$i; done'

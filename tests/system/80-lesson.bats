@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # "Building Custom Container Images" (2.4), row by row: every command of the lesson, with cbpush in place of docker, and
 # every Dockerfile and fragment as it is printed there. What a fragment leaves out (a FROM, the files) is put around it.
+# On the disk: as users have it; layers of a real parent are mounted there. (run.sh puts what the other files make into memory.)
 
 load helpers
 load build
