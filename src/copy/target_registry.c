@@ -65,43 +65,44 @@ static struct opening *keep_opening(struct pushing *p, struct cb_copy_source *fr
     return o;
 }
 
-static int add(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d, bool extra,
-               struct cb_error *err)
+/* extra: the copy does without it where it cannot be had. text: its bytes, where they are known. */
+struct what {
+    const struct cb_descriptor *desc;
+    const char *text;
+    bool extra;
+};
+
+static int add(struct cb_copy_target *t, struct cb_copy_source *from, const struct what *what, struct cb_error *err)
 {
     struct cb_strvec hosts cb_cleanup_strvec = CB_STRVEC_INIT, repos cb_cleanup_strvec = CB_STRVEC_INIT;
     struct pushing *p = (struct pushing *)t;
     if (t->o.known)
-        t->o.known(t->o.arg, &d->digest, &hosts, &repos);
+        t->o.known(t->o.arg, &what->desc->digest, &hosts, &repos);
     if (from->ops->origins)
-        from->ops->origins(from, &d->digest, &hosts, &repos);
-    struct cb_push_blob b = { .desc = *d,
+        from->ops->origins(from, &what->desc->digest, &hosts, &repos);
+    struct cb_push_blob b = { .desc = *what->desc,
                               .origin_hosts = (const char *const *)hosts.v,
                               .origin_repos = (const char *const *)repos.v,
                               .n_origins = hosts.n,
-                              .open = from->ops->remote ? NULL : open_blob, .optional = extra };
-    if (b.open)
-        b.arg = keep_opening(p, from, d);
+                              .open = what->text || !from->ops->remote ? open_blob : NULL, .optional = what->extra };
+    if (b.open) {
+        struct opening *o = keep_opening(p, from, what->desc);
+        o->text = what->text;
+        b.arg = o;
+    }
     return cb_push_add(p->push, &b, err);
 }
 
 static int add_blob(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
                     struct cb_error *err)
 {
-    return add(t, from, d, false, err);
+    return add(t, from, &(struct what){ .desc = d }, err);
 }
 
 static void add_extra(struct cb_copy_target *t, struct cb_copy_source *from, const struct cb_descriptor *d,
                       const char *text)
 {
-    struct pushing *p = (struct pushing *)t;
-    if (!text) {
-        (void)!add(t, from, d, true, NULL);
-        return;
-    }
-    struct opening *o = keep_opening(p, from, d);
-    o->text = text;
-    (void)!cb_push_add(p->push, &(struct cb_push_blob){ .desc = *d, .open = open_blob, .arg = o, .optional = true },
-                       NULL);
+    (void)!add(t, from, &(struct what){ d, text, true }, NULL);
 }
 
 static int put_beside(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body,

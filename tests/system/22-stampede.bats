@@ -123,7 +123,9 @@ END
         cat "$rootfs/one" >>ones
         stat -c %Y "$rootfs/a.txt" >>times
     done
-    assert_equal "$(sort -u ones | wc -l) $(sort -u times | wc -l)" '1 4'
+    # Who comes late may take the file of another, too, which is the same but for its time.
+    assert_equal "$(sort -u ones | wc -l)" 1
+    [ "$(sort -u times | wc -l)" -gt 1 ] || rig_fail 'all files are one build'"'"'s: there was nothing to see'
 }
 
 @test "builds of one store run a step once, without any cache" {
