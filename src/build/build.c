@@ -209,13 +209,6 @@ static bool wants_push(const struct cb_build_options *o)
     return push;
 }
 
-/* An unchanged build has been built before. */
-static void ask_ahead(struct cb_build *b)
-{
-    if (wants_push(b->o) && b->n_pushed && !b->o->join && !b->o->no_cache && !cb_store_cache_is_empty(b->env->store))
-        b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
-}
-
 /* ---- the phases ---- */
 
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
@@ -341,7 +334,7 @@ static int push(struct cb_build *b, bool all_hit, struct cb_error *err)
     if (b->pusher)
         span = cb_span_begin("push", "push what is left");
     if (b->pusher && all_hit)
-        r = cb_pusher_current(b->pusher, b->ahead, &b->res->desc, &b->res->was_current, err);
+        r = cb_pusher_current(b->pusher, &b->res->desc, &b->res->was_current, err);
     if (r == 0 && b->pusher && !b->res->was_current)
         r = push_rest(b, err);
     b->res->t_push = cb_time_monotonic() - t;
@@ -479,7 +472,6 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     bool all_hit = false;
-    ask_ahead(b);
     int r = make_plan(b, err);
     int v = lint(b, in, r < 0 ? NULL : err);
     r = r < 0 ? r : v;
@@ -545,7 +537,6 @@ static void clean_up(struct cb_build *b)
     cb_mount_cache_free(b->mount_cache);
     cb_cache_out_free(b->cache_out);
     cb_pusher_free(b->pusher);
-    cb_tags_ahead_free(b->ahead);
     cb_context_free(b->solver.context);
     cb_slots_free(b->slots);
     cb_cache_in_free(b->cache_in);

@@ -104,22 +104,6 @@ HEAD /v2/test/app/manifests/1 200
 HEAD /v2/test/app/manifests/2 200'
 }
 
-@test "an unchanged build asks for parents and tags in one round" {
-    local dir proxy
-    dir=$(rig_dir)/both
-    mkdir -p "$dir"
-    rig_spawn "$dir" python3 -B "$RIG_HERE/both_proxy.py" "$reg" "$dir/port" "$dir/armed"
-    until [ -s "$dir/port" ]; do sleep 0.05; done
-    proxy=localhost:$(cat "$dir/port")
-    flask "$proxy/library/busybox"
-    cb_quietly 'the first build' cbpush build --push -t "$reg/test/both:1" -t "$reg/test/both:2" ctx
-    : >"$dir/armed"
-    cbpush build --push -t "$proxy/test/both:1" -t "$proxy/test/both:2" --retry 0 ctx >build.log 2>&1 || { cat build.log; false; }
-    # Where a registry is out of reach, what is in the store will do: so the proxy is asked.
-    assert_equal "$(cat "$dir/out")" ''
-    assert_contains "$(cat build.log)" 'nothing to do'
-}
-
 @test "an unchanged build and push with tokens is ten requests at most, tokens included" {
     local all
     docker_config "$tokens" alice:s3cret:with:colons
