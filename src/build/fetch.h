@@ -65,6 +65,7 @@ struct cb_http_fetched {
     struct cb_digest digest;
     uint64_t size;
     char *etag, *last_modified;   /* headers, or NULL */
+    bool young;                   /* they do not tell this file from the next one: no condition for later */
 };
 void cb_http_fetched_done(struct cb_http_fetched *f);
 #define cb_cleanup_http_fetched CB_CLEANUP(cb_http_fetched_done)

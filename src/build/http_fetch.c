@@ -38,6 +38,16 @@ static char *plain_header(const struct cb_http_reply *reply, const char *name)
     return cb_strdup(v);
 }
 
+/* RFC 9110 8.8.2.2: a file may change again in the second that it was last changed in: a time as young as the answer says
+ * nothing. Neither does a tag then: common servers make it of time and size. */
+static bool is_young(const struct cb_http_reply *reply)
+{
+    const char *date = cb_http_header(reply, "Date"), *modified = cb_http_header(reply, "Last-Modified");
+    int64_t answered, changed;
+    return modified && !(date && cb_time_parse_http(date, &answered) && cb_time_parse_http(modified, &changed) &&
+                         changed < answered);
+}
+
 static void conditions(const struct cb_http_fetch *o, struct cb_strvec *headers)
 {
     cb_strvec_push(headers, "Accept: */*");
@@ -121,6 +131,7 @@ static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch
         return r;
     out->etag = plain_header(reply, "ETag");
     out->last_modified = plain_header(reply, "Last-Modified");
+    out->young = is_young(reply);
     cb_step_status(o->step, "download", out->size, out->size);
     cb_step_status_done(o->step, "download");
     return 0;

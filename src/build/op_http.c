@@ -89,8 +89,9 @@ static void write_fact(struct cb_solver *s, const char *url, const struct cb_htt
 {
     char key[CB_DIGEST_TEXT_MAX], digest[CB_DIGEST_TEXT_MAX];
     fact_key(url, key);
-    cb_autofree char *value = cb_asprintf("%s\n%s\n%s\n", cb_digest_text(&got->digest, digest),
-                                          got->etag ? got->etag : "", got->last_modified ? got->last_modified : "");
+    const char *etag = got->etag && !got->young ? got->etag : "";
+    const char *modified = got->last_modified && !got->young ? got->last_modified : "";
+    cb_autofree char *value = cb_asprintf("%s\n%s\n%s\n", cb_digest_text(&got->digest, digest), etag, modified);
     /* Without it the next build downloads again. */
     (void)!cb_store_fact_put(s->env->store, FACT, key, value, NULL);
 }

@@ -65,6 +65,7 @@ ADD $web/$kind/x /x"
 
 @test "ADD of a URL: an unchanged file costs one conditional request and hits; a changed one is taken" {
     echo one >"$webroot/x"
+    web_old x
     dockerfile <<END
 FROM busybox
 ADD $web/file/x /x
@@ -82,6 +83,30 @@ END
     web_forget
     built --no-cache
     assert_equal "$(web_requests)" 'GET /file/x 200'
+}
+
+@test "ADD of a URL: a time that is as young as the answer is no validator" {
+    local kind
+    dockerfile <<END
+FROM busybox
+ADD $web/file/x /x
+ADD $web/dated/x /y
+END
+    # Written twice in one second, which is not over yet however slow this machine is.
+    touch -d '+1 hour' then
+    for kind in one two; do
+        echo $kind >"$webroot/x"
+        touch -r then "$webroot/x"
+        web_forget
+        built
+        assert_equal "$(cat "$rootfs/x" "$rootfs/y" | paste -s -d ' ')" "$kind $kind"
+        refute_contains "$(web_requests)" 'If-'
+    done
+    web_old x
+    built
+    web_forget
+    built
+    assert_equal "$(web_requests ' 304 ' | wc -l)" 2
 }
 
 @test "ADD of a URL: what is signed in it is shown nowhere" {
@@ -103,6 +128,7 @@ END
 
 @test "ADD of a URL: Last-Modified serves where there is no ETag; a server deaf to conditions is seen through" {
     echo one >"$webroot/x"
+    web_old x
     dockerfile <<END
 FROM busybox
 ADD $web/dated/x /x
@@ -366,6 +392,7 @@ END
 
 @test "a layer that is gone is downloaded again, though the server says that nothing changed" {
     echo one >"$webroot/x"
+    web_old x
     printf 'FROM busybox\nADD %s/file/x /x\n' "$web" >ctx/Dockerfile
     built
     find "$CBPUSH_ROOT/cache" "$CBPUSH_ROOT/toc" -type f -delete

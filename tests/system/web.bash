@@ -5,6 +5,7 @@
 #
 #   web_start                 starts it; then $web is http://127.0.0.1:PORT and $webroot the directory that it serves
 #   web_requests [ERE]        its log, the lines that match; web_forget empties it
+#   web_old NAME              a file of $webroot is an hour old, so that its Last-Modified and ETag count as conditions
 #   git_make NAME             a repository $webroot/NAME.git with a work tree ./NAME: two commits, branch dev, tag v1
 #   git_in NAME ARG…          git in its work tree; git_publish NAME pushes all of it
 
@@ -32,6 +33,11 @@ web_requests()
 web_forget()
 {
     : >"$(rig_find web)/log"
+}
+
+web_old()
+{
+    touch -d '-1 hour' "$webroot/$1"
 }
 
 git_in()
