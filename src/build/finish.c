@@ -206,7 +206,7 @@ static int set_name(struct cb_build *b, const char *name, struct cb_error *err)
 int cb_build_set_names(struct cb_build *b, struct cb_error *err)
 {
     size_t told = b->res->n_tags;
-    int r = 0;
+    int r = cb_store_settle(b->env->store, err);
     b->res->tags = cb_reallocarray(b->res->tags, told + b->n_tags + 1, sizeof *b->res->tags);
     for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
         cb_autofree char *name = cb_reference_text(&b->tags[i]);

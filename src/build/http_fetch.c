@@ -38,8 +38,8 @@ static char *plain_header(const struct cb_http_reply *reply, const char *name)
     return cb_strdup(v);
 }
 
-/* RFC 9110 8.8.2.2: a file may change again in the second that it was last changed in: a time as young as the answer says
- * nothing. Neither does a tag then: common servers make it of time and size. */
+/* RFC 9110 8.8.2.2: a file may change again in the second that it was last changed in, so a time as young as the answer
+ * says nothing. Neither does a tag then: common servers make it of time and size. */
 static bool is_young(const struct cb_http_reply *reply)
 {
     const char *date = cb_http_header(reply, "Date"), *modified = cb_http_header(reply, "Last-Modified");

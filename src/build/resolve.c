@@ -129,7 +129,7 @@ int cb_build_fetch_layers(const struct cb_build_env *env, const struct cb_found_
     struct cb_slot **v = cb_build_slots(slots, f, err);
     int r = v ? cb_slots_need(slots, v, f->image.manifest.n_layers, needs, step, err) : -CB_EVERIFY;
     if (r == 0)
-        r = cb_slots_settle(slots, err);
+        r = cb_store_settle(env->store, err);
     free(v);
     return r;
 }

@@ -10,7 +10,6 @@
 
 #define ASKERS 16
 #define FETCHERS 4
-#define PUBLISHERS 2
 
 struct cb_slots *cb_slots_new(const struct cb_build_env *env)
 {
@@ -20,7 +19,6 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     t->by_diff_id = cb_hashmap_new();
     t->askers = cb_pool_new("ask", ASKERS);
     t->fetchers = cb_pool_new("fetch", FETCHERS);
-    t->publishers = cb_pool_new("publish", PUBLISHERS);
     t->views = cb_stack_cache_new();
     return t;
 }
@@ -32,7 +30,6 @@ static void slot_free(struct cb_slot *s)
     cb_toc_unref(s->toc);
     cb_toc_unref(s->told);
     cb_error_done(&s->error);
-    cb_error_done(&s->unpublished);
     cb_close_p(&s->tree_fd);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->mu);
@@ -46,7 +43,6 @@ void cb_slots_free(struct cb_slots *t)
         return;
     cb_pool_free(t->askers);
     cb_pool_free(t->fetchers);
-    cb_pool_free(t->publishers);
     cb_stack_cache_free(t->views);
     for (size_t i = 0; i < t->n; i++)
         slot_free(t->all[i]);

@@ -68,9 +68,6 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
  * waited for, but a tree alone is there from the start. */
 int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,
                   struct cb_error *err) CB_WUR;
-/* Blobs that were only read on the way to a table or tree get their names behind; this waits for it. 0, or why one did
- * not. */
-int cb_slots_settle(struct cb_slots *t, struct cb_error *err) CB_WUR;
 /* Somebody will need this later: whoever brings something of the slot first brings it too, in the same pass. */
 void cb_slot_expect(struct cb_slot *s, unsigned needs);
 /* Somebody will look up users or groups: a table that is told without them is of no use. */

@@ -146,7 +146,6 @@ struct bring {
     bool remote;
     unsigned missing;
     const struct cb_slot_want *want;
-    struct cb_blob_sink *sink;                /* all of the blob is in it, and nobody waits for its name */
     struct cb_toc *toc;
     bool told;                                /* toc is somebody's word */
 };
@@ -218,12 +217,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
         r = cb_error_set(err, CB_EVERIFY, "there is more of it than a layer");
     if (r < 0 || !sink)
         return r;
-    bool waited_for = b->want->needs & CB_NEED_BLOB ||
-                      (b->want->needs & CB_NEED_DATA && !(b->missing & CB_NEED_TREE));
-    if (waited_for)
-        return sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
-    b->sink = CB_TAKE(sink);
-    return 0;
+    return sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
 }
 
 static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
@@ -280,78 +274,14 @@ static int fetch(struct bring *b, struct cb_error *err)
 
 /* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would
  * let one image plant a blob in another. */
-static int record_verified(const struct cb_slot *s, const struct cb_layer *layer, const struct cb_layer_encoding *e,
-                           struct cb_error *err)
+static int record_verified(const struct bring *b, struct cb_error *err)
 {
-    struct cb_layer v cb_cleanup_layer = { .diff_id = layer->diff_id, .size = layer->size };
-    cb_layer_add_encoding(&v, e);
-    for (size_t i = 0; i < layer->n_origins; i++)
-        cb_layer_add_origin(&v, &layer->origins[i].digest, layer->origins[i].host, layer->origins[i].repo);
-    return cb_store_layer_put(s->env->store, &v, err);
-}
-
-/* ---- the blob's name, while others work with the tree already ---- */
-
-/* The disk has to take in all of the blob first. What the tree holds was verified by its diff id. */
-struct publication {
-    struct cb_slot *slot;
-    struct cb_blob_sink *sink;
-    struct cb_layer layer;
-    const struct cb_layer_encoding *encoding; /* in layer */
-};
-
-static void publish(void *arg)
-{
-    struct publication *p = arg;
-    struct cb_slot *s = p->slot;
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    char id[32];
-    int r = p->sink->ops->commit(p->sink, &p->encoding->digest, p->encoding->size, &e);
-    p->sink->ops->close(p->sink);
-    if (r == 0)
-        r = record_verified(s, &p->layer, p->encoding, &e);
-    cb_slot_short_digest(id, &p->encoding->digest);
-    if (r < 0)
-        cb_error_wrap(&e, "layer %s", id);
-    pthread_mutex_lock(&s->mu);
-    s->publishing = false;
-    if (r < 0)
-        cb_error_move(&s->unpublished, &e);
-    pthread_cond_broadcast(&s->cond);
-    pthread_mutex_unlock(&s->mu);
-    cb_layer_done(&p->layer);
-    free(p);
-}
-
-static void publish_later(struct bring *b)
-{
-    struct publication *p = CB_NEW(struct publication);
-    struct cb_slot *s = b->slot;
-    size_t at = (size_t)(b->encoding - b->layer.encodings);
-    p->slot = s;
-    p->sink = CB_TAKE(b->sink);
-    cb_layer_copy(&p->layer, &b->layer);
-    p->encoding = &p->layer.encodings[at];
-    pthread_mutex_lock(&s->mu);
-    s->publishing = true;
-    pthread_mutex_unlock(&s->mu);
-    cb_pool_submit(s->owner->publishers, publish, p);
-}
-
-/* No slot is made any more when this is called. */
-int cb_slots_settle(struct cb_slots *t, struct cb_error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        struct cb_slot *s = t->all[i];
-        pthread_mutex_lock(&s->mu);
-        while (s->publishing)
-            pthread_cond_wait(&s->cond, &s->mu);
-        if (r == 0 && s->unpublished.code)
-            r = cb_error_copy(err, &s->unpublished);
-        pthread_mutex_unlock(&s->mu);
-    }
-    return r;
+    const struct cb_layer *l = &b->layer;
+    struct cb_layer v cb_cleanup_layer = { .diff_id = l->diff_id, .size = l->size };
+    cb_layer_add_encoding(&v, b->encoding);
+    for (size_t i = 0; i < l->n_origins; i++)
+        cb_layer_add_origin(&v, &l->origins[i].digest, l->origins[i].host, l->origins[i].repo);
+    return cb_store_layer_put(b->slot->env->store, &v, err);
 }
 
 /* A table that is told serves only where nothing else of the layer is here or will be needed: else it is read from
@@ -384,11 +314,7 @@ static int bring_missing(struct bring *b, struct cb_error *err)
         cb_error_wrap(err, "layer %s", id);
         return r;
     }
-    if (b->sink)
-        publish_later(b);
-    else if (b->missing & (CB_NEED_TOC | CB_NEED_TREE))
-        return record_verified(b->slot, &b->layer, b->encoding, err);
-    return 0;
+    return b->missing & (CB_NEED_TOC | CB_NEED_TREE) ? record_verified(b, err) : 0;
 }
 
 static int bring_all(struct bring *b, struct cb_error *err)
@@ -431,7 +357,7 @@ void cb_slot_expect_names(struct cb_slot *s)
 static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
 {
     pthread_mutex_lock(&s->mu);
-    while (s->busy || (s->publishing && (s->have & needs) != needs))
+    while (s->busy)
         pthread_cond_wait(&s->cond, &s->mu);
     if ((s->have & needs) != needs)
         s->have |= check_have(s);

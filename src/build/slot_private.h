@@ -17,7 +17,6 @@ struct cb_slots {
     size_t n, cap;
     struct cb_pool *askers;          /* for tables that are told: small, so that what they cost is round trips */
     struct cb_pool *fetchers;        /* never wait for a slot in the making: what makes it may need them */
-    struct cb_pool *publishers;      /* give blobs their names */
     struct cb_stack_cache *views;
 };
 
@@ -35,8 +34,6 @@ struct cb_slot {
     pthread_cond_t cond;
     bool pending;              /* in the making */
     bool busy;                 /* somebody is bringing something */
-    bool publishing;           /* its blob is whole and gets its name; table and tree are there */
-    struct cb_error unpublished; /* why it did not */
     bool empty;                /* made, and nothing */
     bool fresh;                /* made by this build */
     bool parent;               /* of a parent image: identity is its diff id, encoding that of its manifest */

@@ -199,7 +199,7 @@ static int settle_all(struct cb_solver *s, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < p->n_images; i++)
         if (p->images[i].goal)
             r = settle(s, p->images[i].goal->state, &s->images[i], err);
-    return r < 0 ? r : cb_slots_settle(s->slots, err);
+    return r;
 }
 
 bool cb_solver_added_layer(const struct cb_vertex *v)

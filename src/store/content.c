@@ -38,7 +38,7 @@ static int sink_write(struct cb_blob_sink *base, const void *buf, size_t n, stru
     return 0;
 }
 
-static int hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, struct cb_error *err)
+int cb_store_hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, struct cb_error *err)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(alg);
     cb_autofree char *buf = cb_malloc(READ_CHUNK);
@@ -57,36 +57,6 @@ static int hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, stru
     return 0;
 }
 
-/* Who lost the race looks whether the winner is sound (R10); a file that a power cut or the disk damaged is
- * replaced. */
-static int check_winner(struct store_sink *k, int dir, const char *hex, const struct cb_digest *want,
-                        struct cb_error *err)
-{
-    cb_autoclose int fd = openat(dir, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat st;
-    struct cb_digest have = { 0 };
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == k->written &&
-        hash_file(fd, want->alg, &have, NULL) == 0 && cb_digest_eq(&have, want))
-        return cb_fs_sync_dir(dir, err);
-    return cb_tmpfile_replace(&k->tmp, dir, hex, err);
-}
-
-static int open_alg_dir(struct cb_store *s, const struct cb_digest *d, int *fd, struct cb_error *err)
-{
-    char path[CB_STORE_PATH_MAX];
-    snprintf(path, sizeof path, "blobs/%s", cb_digest_alg_name(d->alg));
-    *fd = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (*fd >= 0)
-        return 0;
-    if (errno == ENOENT && (mkdirat(s->root_fd, path, 0700) == 0 || errno == EEXIST)) {
-        int r = cb_store_sync_parent(s, path, err);
-        if (r < 0)
-            return r;
-        *fd = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    }
-    return *fd >= 0 ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s", s->root, path);
-}
-
 static int check_written(struct store_sink *k, const struct cb_digest *want, uint64_t size, struct cb_error *err)
 {
     char a[CB_DIGEST_TEXT_MAX], b[CB_DIGEST_TEXT_MAX];
@@ -100,29 +70,13 @@ static int check_written(struct store_sink *k, const struct cb_digest *want, uin
     if (want->alg == CB_DIGEST_SHA256)
         cb_hasher_finish(k->sha256, &have);
     else
-        r = hash_file(k->tmp.fd, want->alg, &have, err);
+        r = cb_store_hash_file(k->tmp.fd, want->alg, &have, err);
     if (r < 0)
         return r;
     if (!cb_digest_eq(&have, want))
         return cb_error_set(err, CB_EVERIFY, "blob %s: the bytes have the digest %s", cb_digest_text(want, a),
                             cb_digest_text(&have, b));
     return 0;
-}
-
-static int sink_publish(struct store_sink *k, const struct cb_digest *digest, struct cb_error *err)
-{
-    cb_autoclose int dir = -1;
-    int r = open_alg_dir(k->store, digest, &dir, err);
-    if (r < 0 || (r = cb_store_hold(k->store, digest, err)) < 0)
-        return r;
-    char hex[CB_DIGEST_TEXT_MAX];
-    cb_digest_hex(digest, hex);
-    bool existed = false;
-    if ((r = cb_tmpfile_publish(&k->tmp, dir, hex, &existed, err)) == 0 && existed)
-        r = check_winner(k, dir, hex, digest, err);
-    if (r < 0)
-        cb_error_wrap(err, "publish %s/blobs/%s/%s", k->store->root, cb_digest_alg_name(digest->alg), hex);
-    return r;
 }
 
 static int sink_commit(struct cb_blob_sink *base, const struct cb_digest *digest, uint64_t size, struct cb_error *err)
@@ -135,7 +89,11 @@ static int sink_commit(struct cb_blob_sink *base, const struct cb_digest *digest
     cb_span_digest(&span, "digest", digest);
     cb_span_number(&span, "bytes", k->written);
     int r = check_written(k, digest, size, err);
-    return r < 0 ? r : sink_publish(k, digest, err);
+    if (r == 0)
+        r = cb_store_hold(k->store, digest, err);
+    if (r == 0)
+        cb_publish_later(k->store, &k->tmp, digest, k->written);
+    return r;
 }
 
 static void sink_close(struct cb_blob_sink *base)
@@ -173,8 +131,10 @@ int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, u
     if (!cb_digest_is_set(d))
         return cb_error_set(err, CB_EINTERNAL, "a blob without a digest");
     char path[CB_STORE_PATH_MAX], text[CB_DIGEST_TEXT_MAX];
-    cb_autoclose int f =
-        openat(s->root_fd, cb_store_blob_path(path, d), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const char *where = cb_store_blob_path(path, d);
+    cb_autoclose int f = cb_publish_peek(s, d);
+    if (f < 0)
+        f = openat(s->root_fd, where, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (f < 0 && errno == ENOENT)
         return cb_error_set(err, CB_ENOTFOUND, "blob %s is not in the store", cb_digest_text(d, text));
     struct stat st;
@@ -228,9 +188,8 @@ static bool is_there(struct cb_store *s, const struct cb_digest *d, const void *
     if (cb_store_blob_open(s, d, &fd, &size, NULL) < 0 || size != n || cb_fd_slurp(fd, n, &have, NULL) < 0 ||
         have.len != n || memcmp(have.buf, buf, n) != 0)
         return false;
-    /* Who published it may not have come so far. */
-    char path[CB_STORE_PATH_MAX];
-    return cb_store_sync_parent(s, cb_store_blob_path(path, d), NULL) == 0;
+    atomic_store(&s->publishing.met, true);
+    return true;
 }
 
 static int put_anew(struct cb_store *s, const struct cb_digest *d, const void *buf, size_t n, struct cb_error *err)

@@ -274,7 +274,9 @@ int cb_store_gc(struct cb_store *s, const struct cb_store_gc_options *o, struct 
     *res = (struct cb_store_gc_result){ 0 };
     struct sweep w = { .s = s, .o = o, .res = res, .trees = CB_STRVEC_INIT, .trash = CB_STRVEC_INIT };
     w.keep_newer = o->keep_newer_ns < 0 ? DEFAULT_GRACE : o->keep_newer_ns;
-    int r = run_gc(&w, err);
+    int r = cb_store_settle(s, err);
+    if (r == 0)
+        r = run_gc(&w, err);
     free(w.forget);
     if (r < 0)
         cb_error_wrap(err, "clean the store");

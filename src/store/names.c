@@ -124,6 +124,8 @@ int cb_store_name_set(struct cb_store *s, const char *canonical, const struct cb
         return cb_error_set(err, CB_EINTERNAL, "neither a name nor an image");
     int r = desc ? check_target(s, desc, err) : 0;
     if (r == 0)
+        r = cb_publish_settle(s, err);
+    if (r == 0)
         r = change_index(s, canonical, desc, err);
     if (r < 0)
         cb_error_wrap(err, desc ? "name %s" : "remove the name %s", canonical ? canonical : "an image");

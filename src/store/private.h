@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* Inside of the store. Locks, in the order in which they may be taken: the flock of `lock`, then db.mutex, then
- * hold_mutex or dir_mutex (neither of which is ever held while another is taken, but for hold_mutex around a shared
- * flock of `lock`: so who has `lock` exclusively never calls cb_store_hold). */
+ * hold_mutex, dir_mutex or publishing.mutex (none of which is ever held while another is taken, but for hold_mutex
+ * around a shared flock of `lock`: so who has `lock` exclusively never calls cb_store_hold). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,7 +10,9 @@
 
 #include "oci/manifest.h"
 #include "store/store.h"
+#include "util/fs.h"
 #include "util/hashmap.h"
+#include "util/thread.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -26,6 +28,18 @@ struct cb_store_db {
     pid_t pid;              /* that opened it: SQLite handles do not survive a fork */
     bool corrupt;           /* a statement said so; the runner repairs and tries once more */
     struct sqlite3_stmt *stmt[CB_DB_STATEMENTS];
+};
+
+/* Blobs that have no name yet. */
+struct cb_unpublished;
+struct cb_publishing {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct cb_unpublished *list;
+    size_t n_waiting;       /* of the list: the rest failed */
+    struct cb_pool *pool;   /* NULL until first use */
+    atomic_bool met;        /* there is a blob whose name another process may not have synced yet */
+    struct cb_error error;  /* of the first that failed */
 };
 
 struct cb_image_mount;
@@ -46,6 +60,7 @@ struct cb_store {
     pthread_mutex_t hold_mutex; /* held */
     struct cb_hashmap *held;    /* digests that stand in the lease file */
     atomic_uint serial;         /* for names in tmp and trash */
+    struct cb_publishing publishing;
     struct cb_store_db db;
 };
 
@@ -95,7 +110,18 @@ int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_diges
 /* Removes those that are older than a day. */
 int cb_store_uploads_expire(struct cb_store *s, struct cb_error *err) CB_WUR;
 
+/* ---- publish.c ---- */
+void cb_publishing_init(struct cb_publishing *p);
+void cb_publishing_done(struct cb_publishing *p); /* waits */
+/* Takes what is in *tmp, whose bytes were seen to have this digest and size, unless the same is on its way. */
+void cb_publish_later(struct cb_store *s, struct cb_tmpfile *tmp, const struct cb_digest *d, uint64_t size);
+/* cb_store_settle, and the names of what was found are on the disk too: before something else names blobs. */
+int cb_publish_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
+/* A descriptor of one that is on its way, or -1. */
+int cb_publish_peek(struct cb_store *s, const struct cb_digest *d);
+
 /* ---- content.c ---- */
+int cb_store_hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, struct cb_error *err) CB_WUR;
 /* cb_store_blob_open and cb_store_blob_get that leave no trace in the lease. */
 int cb_store_blob_peek(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
     CB_WUR;

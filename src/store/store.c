@@ -213,6 +213,7 @@ static struct cb_store *store_new(char *root)
     pthread_mutex_init(&s->hold_mutex, NULL);
     pthread_mutex_init(&s->images_mutex, NULL);
     pthread_mutex_init(&s->db.mutex, NULL);
+    cb_publishing_init(&s->publishing);
     return s;
 }
 
@@ -244,6 +245,7 @@ void cb_store_close(struct cb_store *s)
 {
     if (!s)
         return;
+    cb_publishing_done(&s->publishing);
     cb_db_close(s);
     cb_lease_drop(s);
     cb_close_p(&s->root_fd);

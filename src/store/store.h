@@ -15,7 +15,7 @@
  *   index.sqlite                              layers, encodings, origins, last use; can be rebuilt from the files
  *   leases/ tmp/ trash/ lock index.lock
  *
- * Nothing is visible under its digest before digest and size hold and it is on the disk (R5, R6). Trees, tables and
+ * Nothing has a name in blobs/ before digest and size hold and it is on the disk (R5, R6). Trees, tables and
  * records are derived: they are not synced. `state` holds the boot id of the system that finished a tree, and a tree
  * of another boot that was never synced (gc does that) is dropped when it is met; the others have checksums. kill -9
  * at any moment leaves a store that needs no cleaning: what is in tmp/ under no live lease goes at the next open.
@@ -55,6 +55,8 @@ const char *cb_store_root(const struct cb_store *s);
 int cb_store_root_fd(const struct cb_store *s); /* borrowed */
 
 /* ---- blobs ---- */
+/* A blob that was committed is there for this handle at once, and for others as soon as the disk has it: R6 is kept
+ * beside the work. A name waits for that; who tells of blobs in another way settles first. */
 int cb_store_blob_sink(struct cb_store *s, struct cb_blob_sink **out, struct cb_error *err) CB_WUR;
 /* -CB_ENOTFOUND */
 int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
@@ -64,6 +66,8 @@ int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct c
 bool cb_store_blob_has(struct cb_store *s, const struct cb_digest *d, uint64_t *size /* may be NULL */);
 int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_digest *out, struct cb_error *err)
     CB_WUR;
+/* All that was committed is on the disk, or why something is not. */
+int cb_store_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
 /* Whole, re-hashed; -CB_EVERIFY where the file is damaged. For manifests and configs. */
 int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
                       struct cb_error *err) CB_WUR;

@@ -79,6 +79,7 @@ static inline CB_UNUSED struct cb_digest put_text(struct fixture *f, const char 
 {
     struct cb_digest d;
     ok(cb_store_blob_put(f->s, text, strlen(text), &d, &f->err));
+    ok(cb_store_settle(f->s, &f->err));
     return d;
 }
 
@@ -174,6 +175,7 @@ static inline CB_UNUSED struct cb_layer make_layer(struct fixture *f, const stru
         ok(cb_layer_writer_add(w, &e, src, &f->err));
     }
     ok(cb_layer_writer_finish(w, &l, &toc, &f->err));
+    ok(cb_store_settle(f->s, &f->err));
     ok(cb_store_toc_put(f->s, &l.diff_id, toc, &f->err));
     return l;
 }
@@ -205,6 +207,7 @@ static inline CB_UNUSED struct cb_descriptor make_image(struct fixture *f, const
     cb_manifest_print(&body, &m);
     cb_descriptor_of(&d, CB_MT_OCI_MANIFEST, body.buf, body.len);
     ok(cb_store_blob_put(f->s, body.buf, body.len, NULL, &f->err));
+    ok(cb_store_settle(f->s, &f->err));
     return d;
 }
 

@@ -164,7 +164,8 @@ static int sink_of(struct fixture *f, const char *text, const struct cb_digest *
     ok(cb_store_blob_sink(f->s, &k, &f->err));
     for (const char *p = text; *p; p++)
         ok(k->ops->write(k, p, 1, &f->err));
-    return k->ops->commit(k, d, size, &f->err);
+    int r = k->ops->commit(k, d, size, &f->err);
+    return r < 0 ? r : cb_store_settle(f->s, &f->err);
 }
 
 static void wrong_bytes_are_never_visible(void **state)
@@ -363,6 +364,44 @@ static void what_is_there_is_not_written_again(void **state)
     ok(cb_store_blob_put(f->s, "", 0, NULL, &f->err));
 }
 
+/* The name cannot be given: the directory of the names is a file. */
+static void what_was_committed_can_be_read_before_it_has_a_name(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest d = digest_of("early");
+    cb_autofree char *names = cb_asprintf("%s/blobs/sha256", f->root);
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
+    uint64_t size = 0;
+    assert_int_equal(rmdir(names), 0);
+    write_at(names, "in the way");
+    for (int i = 0; i < 2; i++) /* again is the same blob, not another error */
+        ok(cb_store_blob_put(f->s, "early", 5, NULL, &f->err));
+    assert_true(cb_store_blob_has(f->s, &d, &size));
+    assert_int_equal(size, 5);
+    ok(cb_store_blob_get(f->s, &d, 100, &sb, &f->err));
+    assert_string_equal(sb.buf, "early");
+    fails(cb_store_settle(f->s, &f->err), CB_ELOCAL);
+    fails(cb_store_settle(f->s, &f->err), CB_ELOCAL);
+    cb_descriptor_of(&desc, CB_MT_OCI_INDEX, "early", 5);
+    fails(cb_store_name_set(f->s, "docker.io/library/x:1", &desc, &f->err), CB_ELOCAL);
+    assert_non_null(strstr(f->err.msg, "blobs/sha256"));
+}
+
+static void closing_waits_for_names(void **state)
+{
+    struct fixture *f = *state;
+    char text[16];
+    for (int i = 0; i < 100; i++) { /* more than may wait */
+        snprintf(text, sizeof text, "blob %d", i);
+        ok(cb_store_blob_put(f->s, text, strlen(text), NULL, &f->err));
+    }
+    cb_store_close(CB_TAKE(f->s));
+    assert_int_equal(count_in(f, "blobs/sha256"), 100);
+    assert_int_equal(count_in(f, "tmp"), 0);
+    reopen(f);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -384,6 +423,8 @@ int main(void)
         T(big_blob),
         T(full_disk_names_the_path),
         T(what_is_there_is_not_written_again),
+        T(what_was_committed_can_be_read_before_it_has_a_name),
+        T(closing_waits_for_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
