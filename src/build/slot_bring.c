@@ -146,6 +146,7 @@ struct bring {
     bool remote;
     unsigned missing;
     const struct cb_slot_want *want;
+    const struct cb_toc *guess;               /* the slot's, before */
     struct cb_toc *toc;
     bool told;                                /* toc is somebody's word */
 };
@@ -208,6 +209,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
     cb_autofree struct cb_digest *lower = cb_calloc(b->want->n_below + 1, sizeof *lower);
     struct cb_layer_intake in = {
         .store = env->store, .source = sink ? cb_blob_source_tee(src, sink) : src, .diff_id = b->layer.diff_id,
+        .guess = b->guess, .guess_size = b->layer.size,
         .want_tree = (b->missing & CB_NEED_TREE) != 0, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
         .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
         .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
@@ -328,6 +330,7 @@ static int bring_all(struct bring *b, struct cb_error *err)
         return 1;
     pthread_mutex_lock(&s->mu);
     b->missing |= s->supposed & ~s->have;
+    b->guess = s->toc;
     pthread_mutex_unlock(&s->mu);
     return bring_missing(b, err);
 }

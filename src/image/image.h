@@ -44,6 +44,8 @@ struct cb_layer_intake {
     struct cb_store *store;
     struct cb_blob_source *source; /* compressed bytes, already verified by its own end; owned */
     struct cb_digest diff_id;      /* expected; NONE: whatever it is */
+    const struct cb_toc *guess;    /* its table, as far as is known: what its tree should be; or NULL */
+    uint64_t guess_size;           /* and how much it unpacks to */
     bool want_tree;                /* unpack to trees/<diffid> */
     bool userxattr;                /* overlay form for an unprivileged mount */
     bool single_id;                /* do not chown: ownership stays in the table */

@@ -177,7 +177,9 @@ static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *r
         o->source->ops->close(o->source);
         return r;
     }
-    if (cb_store_wants_images(o->store))
+    bool image = o->guess ? cb_store_wants_image_of(o->store, cb_toc_count(o->guess), o->guess_size)
+                          : cb_store_wants_images(o->store);
+    if (image)
         return with_image(o, &tmp, res, err);
     r = fill_tree(o, &tmp, res, err);
     return r < 0 ? r : cb_store_tree_publish(o->store, &tmp, "fs", &res->diff_id, err);

@@ -79,3 +79,16 @@ END
     cbpush prune --all --keep 0s
     assert_equal "$(ls "$CBPUSH_ROOT/trees")" '' 'what is left'
 }
+
+@test "what is known to be small is a directory at once: it is unpacked once" {
+    dockerfile <<'DONE'
+FROM busybox
+WORKDIR /app
+COPY small .
+RUN cat small
+DONE
+    echo small >ctx/small
+    cb_quietly 'the build' cbpush build --trace t.json ctx
+    assert_equal "$(jq '[.traceEvents[] | select(.name == "unpack layer" and .args.bytes < 20000)] | length' t.json)" 2
+    assert_equal "$(find "$CBPUSH_ROOT/trees" -mindepth 2 -maxdepth 2 -name fs | wc -l)" 2
+}
