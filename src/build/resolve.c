@@ -70,6 +70,15 @@ void cb_found_image_done(struct cb_found_image *f)
     *f = (struct cb_found_image){ 0 };
 }
 
+/* What is built on may be old, or another platform's: nobody should learn that from the result. */
+static int as_stored(const struct cb_build_env *env, const struct cb_reference *ref, const struct cb_error *why)
+{
+    cb_autofree char *name = cb_reference_text(ref);
+    cb_progress_note(env->progress, true, "warning: %s as the store has it, since the registry cannot be asked: %s",
+                     name, cb_error_text(why));
+    return 0;
+}
+
 int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_options *o, struct cb_found_image *out,
                      struct cb_error *err)
 {
@@ -91,18 +100,17 @@ int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_option
         return cb_error_set(err, CB_ENOTFOUND, "%s is not in the local store, and --pull=never forbids to fetch it",
                             text);
     }
-    int r = from_registry(env, &ref, o->platform, out, err);
+    struct cb_error why cb_cleanup_error = CB_ERROR_INIT;
+    int r = from_registry(env, &ref, o->platform, out, &why);
     if (r == -CB_ENET && o->policy == CB_PULL_NEWER && by_name(env, &ref, o->platform, out, NULL) == 0)
-        return 0;
+        return as_stored(env, &ref, &why);
     if (r < 0 && r != -CB_ECANCELED && other.image.manifest.media_type) {
-        if (err)
-            cb_error_done(err);
         *out = other;
         other = (struct cb_found_image){ 0 };
-        return 0;
+        return as_stored(env, &ref, &why);
     }
     if (r < 0)
-        return r;
+        return cb_error_move(err, &why);
     out->host = cb_strdup(ref.host);
     out->repo = cb_strdup(ref.repo);
     return 0;

@@ -255,7 +255,13 @@ times()
     printf 'FROM 127.0.0.1:1/gone:1\nRUN true\n' >ctx/Dockerfile
     run cbpush build --pull=always --retry 0 ctx
     assert_status 4
-    cbpush build --pull=newer --retry 0 ctx
+    run cbpush build --pull=newer --retry 0 ctx
+    assert_status 0
+    assert_contains "$output" 'warning: 127.0.0.1:1/gone:1 as the store has it, since the registry cannot be asked: '
+    assert_contains "$output" 'connect'
+    cbpush pull busybox >/dev/null 2>&1
+    run cbpush run --pull=newer busybox true
+    refute_contains "$output" warning
     run cbpush build --pull=newest ctx
     assert_status 2
 }
