@@ -37,29 +37,47 @@ void cb_seals_free(struct cb_seal *x)
     }
 }
 
-static int write_difference(struct cb_seal *x, struct cb_layer *layer, struct cb_toc **toc, struct cb_error *err)
+/* needs: LOOKUP, or whole tables. */
+static int write_by(struct cb_seal *x, unsigned needs, struct cb_layer *layer, struct cb_toc **toc,
+                    struct cb_error *err)
 {
     struct cb_solver *s = x->s;
     cb_autosink struct cb_blob_sink *sink = NULL;
-    int r = cb_slots_need(s->slots, x->below, x->n_below, CB_NEED_TOC, x->v->step, err);
+    struct cb_span span cb_cleanup_span = cb_span_begin("seal", "difference of %s", x->v->name);
+    int r = cb_slots_need(s->slots, x->below, x->n_below, needs, x->v->step, err);
     if (r == 0)
         r = cb_store_blob_sink(s->env->store, &sink, err);
     if (r < 0)
         return r;
-    CB_AUTO(cb_stack_unref) struct cb_stack *lower = cb_slots_stack(s->slots, x->below, x->n_below);
+    CB_AUTO(cb_lookup_free) struct cb_lookup *lookup = cb_slots_lookup(x->below, x->n_below);
+    struct cb_finder lower = cb_lookup_finder(lookup);
     struct cb_layer_write_options wo = cb_solver_write_options(s, x->v, sink);
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     struct cb_diff_options d = { .upper_fd = x->upper_fd, .userxattr = s->env->id_mode != CB_ID_REAL_ROOT,
                                  .single_id = s->env->id_mode == CB_ID_SINGLE, .owners = x->owners,
-                                 .lower = lower };
+                                 .lower = &lower };
     size_t n = 0;
     if (!w)
         return cb_failed(err);
     r = cb_diff_overlay(&d, w, &n, err);
+    cb_span_number(&span, "entries", n);
+    cb_span_end(&span);
     if (r < 0 || n == 0)
         return r;
     r = cb_layer_writer_finish(w, layer, toc, err);
     return r < 0 ? r : cb_solver_keep_layer(s, layer, *toc, err);
+}
+
+/* What is damaged below is found by reading it, and whole tables are checked, and made again. */
+static int write_difference(struct cb_seal *x, struct cb_layer *layer, struct cb_toc **toc, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = write_by(x, CB_NEED_LOOKUP, layer, toc, &e);
+    if (r == -CB_EVERIFY) {
+        cb_error_done(&e);
+        r = write_by(x, CB_NEED_TOC, layer, toc, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 /* A tree without its directories' owners (one mapped id) is as good as one that was unpacked: both keep them in the

@@ -28,6 +28,7 @@ static void slot_free(struct cb_slot *s)
     cb_layer_done(&s->layer);
     cb_strmap_done(&s->annotations);
     cb_toc_unref(s->toc);
+    cb_toc_index_unref(s->index);
     cb_toc_unref(s->told);
     cb_error_done(&s->error);
     cb_close_p(&s->tree_fd);
@@ -393,10 +394,10 @@ bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out)
     pthread_mutex_lock(&s->mu);
     bool known = cb_toc_pin_read(out, &s->annotations);
     if (!known && !cb_digest_is_set(&s->own_pin.digest) && !s->unproven) {
-        if (s->toc)
-            cb_toc_pin_of(&s->own_pin, s->toc);
-        else if (cb_store_toc_pin(s->env->store, &s->layer.diff_id, &s->own_pin, NULL) < 0)
+        if (cb_store_toc_pin(s->env->store, &s->layer.diff_id, &s->own_pin, NULL) < 0)
             s->own_pin = (struct cb_toc_pin){ 0 };
+        if (s->toc && !cb_digest_is_set(&s->own_pin.digest))
+            cb_toc_pin_of(&s->own_pin, s->toc);
     }
     if (!known)
         *out = s->pinned_by_cache && !s->unpinned && !cb_digest_is_set(&s->own_pin.digest) ? s->pin : s->own_pin;
@@ -430,6 +431,21 @@ struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, si
     struct cb_stack *s = cb_stack_cache_get(t->views, tocs, m);
     free(tocs);
     return s;
+}
+
+struct cb_lookup *cb_slots_lookup(struct cb_slot *const *v, size_t n)
+{
+    struct cb_lookup_layer *of = cb_calloc(n + 1, sizeof *of);
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&v[i]->mu);
+        of[m] = (struct cb_lookup_layer){ v[i]->toc, v[i]->index };
+        pthread_mutex_unlock(&v[i]->mu);
+        m += of[m].toc || of[m].index;
+    }
+    struct cb_lookup *l = cb_lookup_new(of, m);
+    free(of);
+    return l;
 }
 
 static void hash_content(struct cb_slot *s)

@@ -117,15 +117,33 @@ static struct cb_blob_source *counted_new(struct cb_blob_source *inner, struct c
 
 /* ---- bringing ---- */
 
+/* Under s->mu. A table is only read where it is asked for. */
+static void load_table(struct cb_slot *s, unsigned needs)
+{
+    struct cb_lookup_layer l = { 0 };
+    if (s->toc)
+        return;
+    if (needs & (CB_NEED_TOC | CB_NEED_PROOF)) {
+        if (cb_store_toc_get(s->env->store, &s->layer.diff_id, &s->toc, NULL) < 0)
+            s->toc = NULL;
+        return;
+    }
+    if (needs & CB_NEED_LOOKUP && !s->index && cb_store_toc_open(s->env->store, &s->layer.diff_id, &l, NULL) == 0) {
+        s->toc = l.toc;
+        s->index = l.index;
+    }
+}
+
 /* Under s->mu. */
-static unsigned check_have(struct cb_slot *s)
+static unsigned check_have(struct cb_slot *s, unsigned needs)
 {
     unsigned have = 0;
     int fd = -1;
-    if (!s->toc && cb_store_toc_get(s->env->store, &s->layer.diff_id, &s->toc, NULL) < 0)
-        s->toc = NULL;
+    load_table(s, needs);
     if (s->toc)
         have |= s->unproven ? CB_NEED_TOC : CB_NEED_TOC | CB_NEED_PROOF;
+    if (s->toc || s->index)
+        have |= CB_NEED_LOOKUP;
     if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &s->layer.diff_id, &fd, NULL) == 0)
         have |= CB_NEED_TREE | CB_NEED_DATA;
     cb_close_p(&fd);
@@ -363,8 +381,10 @@ static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
     while (s->busy)
         pthread_cond_wait(&s->cond, &s->mu);
     if ((s->have & needs) != needs)
-        s->have |= check_have(s);
+        s->have |= check_have(s, needs);
     *missing = needs & ~s->have;
+    if (*missing & CB_NEED_LOOKUP)
+        *missing = (*missing & ~(unsigned)CB_NEED_LOOKUP) | CB_NEED_TOC;
     if (s->unproven && needs != CB_NEED_TOC)
         *missing |= CB_NEED_TOC | CB_NEED_PROOF;
     if (*missing)
@@ -386,7 +406,7 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
         s->unproven = s->unproven || b->told;
         if (!s->toc)
             s->toc = CB_TAKE(b->toc);
-        s->have |= check_have(s);
+        s->have |= check_have(s, needs);
         if ((s->have & needs) != needs)
             r = cb_error_set(err, CB_EINTERNAL, "a layer was brought and is not there");
     }

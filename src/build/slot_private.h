@@ -25,7 +25,8 @@ struct cb_slot_ready {
     void *arg;
 };
 
-/* layer.diff_id does not change once it is set, nor does toc but for told; all else is read and written under mu. */
+/* layer.diff_id does not change once it is set, nor do toc, but for told, and index; all else is read and written
+ * under mu. */
 struct cb_slot {
     struct cb_slots *owner;
     size_t seq;                /* in the order of making: who brings a slot may wait for earlier ones only */
@@ -54,6 +55,7 @@ struct cb_slot {
     bool pinned_by_cache;      /* pin is its word */
     struct cb_digest content;  /* once it was asked for */
     struct cb_toc *toc;
+    struct cb_toc_index *index; /* of the store's table, used where toc is not there */
     bool foreign;              /* all parents name the same table in the blob (layer/foreign.h), and it may be had */
     bool by_foreign;           /* toc was made of that */
     enum cb_foreign_toc_kind foreign_kind;

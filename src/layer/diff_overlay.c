@@ -83,9 +83,11 @@ static char overlay_mark(const struct walk *w, int fd, const char *what)
 
 /* ---- comparing ---- */
 
-static const struct cb_stack_entry *find_lower(const struct walk *w, bool bare)
+static int find_lower(const struct walk *w, bool bare, const struct cb_stack_entry **hit, struct cb_error *err)
 {
-    return bare || !w->o->lower ? NULL : cb_stack_find(w->o->lower, w->path.buf);
+    const struct cb_finder *f = w->o->lower;
+    *hit = NULL;
+    return bare || !f ? 0 : f->find(f->arg, w->path.buf, hit, err);
 }
 
 static int same_content(int fd, const struct cb_entry *lower, bool *same, struct cb_error *err)
@@ -377,7 +379,8 @@ static int visit(struct walk *w, const struct level *l, const char *name, struct
     int r = set_path(w, l, name, err);
     if (r == 0 && fstatat(l->fd, name, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
         r = fail(w, "look at", err);
-    n.lower = find_lower(w, l->bare);
+    if (r == 0)
+        r = find_lower(w, l->bare, &n.lower, err);
     if (r == 0)
         r = open_node(w, &n, err);
     if (r == 0)

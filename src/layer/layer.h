@@ -10,8 +10,10 @@
 #include "layer/erofs.h"
 #include "layer/foreign.h"
 #include "layer/format.h"
+#include "layer/lookup.h"
 #include "layer/stack.h"
 #include "layer/toc.h"
+#include "layer/toc_index.h"
 #include "layer/xattr.h"
 #include "oci/blob_io.h"
 #include "util/cancel.h"
@@ -132,7 +134,7 @@ struct cb_diff_options {
     /* ownership cannot be on the disk: what `lower` has keeps its owner, new files are 0:0 */
     bool single_id;
     const struct cb_owner_table *owners; /* single_id: what chown(2) asked for, or NULL */
-    const struct cb_stack *lower;     /* entries equal to it in all but access time are left out; NULL: not known */
+    const struct cb_finder *lower;    /* entries equal to its in all but access time are left out; NULL: not known */
 };
 /* Feeds what changed to the writer, sorted; hard links inside the upper directory are kept as such. Overlay's private
  * xattrs and what R4 does not allow are never emitted (A6). Directories above something that

@@ -103,6 +103,17 @@ const struct cb_stack_entry *cb_stack_find(const struct cb_stack *s, const char 
     return has_at(s, i, path) ? &s->v[i] : NULL;
 }
 
+static int find_in_stack(void *arg, const char *path, const struct cb_stack_entry **hit, CB_UNUSED struct cb_error *err)
+{
+    *hit = cb_stack_find(arg, path);
+    return 0;
+}
+
+struct cb_finder cb_stack_finder(const struct cb_stack *s)
+{
+    return (struct cb_finder){ find_in_stack, (void *)(uintptr_t)s };
+}
+
 /* First index ≥ lo whose path is not below dir; everything below it starts at lo. */
 static size_t below_end(const struct cb_stack *s, size_t lo, const char *dir)
 {

@@ -37,12 +37,22 @@ const struct cb_stack_entry *cb_stack_find(const struct cb_stack *s, const char 
 /* Index just behind the last entry below the directory at index i. */
 size_t cb_stack_subtree_end(const struct cb_stack *s, size_t i);
 
+/* Who answers cb_stack_find's question: a stack, or what need not make one (lookup.h). *hit is NULL where there is
+ * nothing; it is valid as long as whoever answers. */
+struct cb_finder {
+    int (*find)(void *arg, const char *path, const struct cb_stack_entry **hit, struct cb_error *err) CB_WUR;
+    void *arg;
+};
+struct cb_finder cb_stack_finder(const struct cb_stack *s);
+
 enum cb_follow { CB_FOLLOW_PARENTS, CB_FOLLOW_ALL };
 /* Resolves links in path (all, or all but the last component). *resolved gets the normal-form path ("" = root),
  * whether it exists or not: components that do not exist are kept as they are. *hit is NULL where it does not exist or
  * is the root. -CB_ECONF past CB_MAX_SYMLINKS, or where a component that is no directory stands in the way. */
 int cb_stack_resolve(const struct cb_stack *s, const char *path, enum cb_follow follow, struct cb_strbuf *resolved,
                      const struct cb_stack_entry **hit, struct cb_error *err) CB_WUR;
+int cb_finder_resolve(const struct cb_finder *f, const char *path, enum cb_follow follow, struct cb_strbuf *resolved,
+                      const struct cb_stack_entry **hit, struct cb_error *err) CB_WUR;
 
 /* USER and --chown: "bob", "1000", "bob:staff", "1000:1000" looked up in the stack's /etc/passwd and /etc/group (which
  * are inline in its TOCs). Numbers are strict decimal u32 and never looked up as names (R23, C8). A user without
@@ -61,3 +71,5 @@ void cb_user_done(struct cb_user *u);
 #define cb_cleanup_user CB_CLEANUP(cb_user_done)
 int cb_stack_user(const struct cb_stack *s, const char *text, bool number_gid_is_uid, struct cb_user *out,
                   struct cb_error *err) CB_WUR;
+int cb_finder_user(const struct cb_finder *f, const char *text, bool number_gid_is_uid, struct cb_user *out,
+                   struct cb_error *err) CB_WUR;

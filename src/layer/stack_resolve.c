@@ -4,7 +4,7 @@
 #include "util/limits.h"
 
 struct walk {
-    const struct cb_stack *s;
+    const struct cb_finder *f;
     enum cb_follow follow;
     struct cb_strbuf *at;      /* where we are, normal form */
     struct cb_strbuf todo;     /* what is left to walk */
@@ -28,11 +28,17 @@ static bool is_last(const struct walk *w)
     return strspn(w->todo.buf + w->pos, "/") == strlen(w->todo.buf + w->pos);
 }
 
-static void go_up(struct walk *w)
+static int look(struct walk *w, struct cb_error *err)
+{
+    return w->f->find(w->f->arg, w->at->buf, &w->hit, err);
+}
+
+static int go_up(struct walk *w, struct cb_error *err)
 {
     const char *slash = memrchr(w->at->buf, '/', w->at->len);
     cb_strbuf_setlen(w->at, slash ? (size_t)(slash - w->at->buf) : 0);
-    w->hit = w->at->len ? cb_stack_find(w->s, w->at->buf) : NULL;
+    w->hit = NULL;
+    return w->at->len ? look(w, err) : 0;
 }
 
 static int follow_link(struct walk *w, const char *text, struct cb_error *err)
@@ -42,7 +48,9 @@ static int follow_link(struct walk *w, const char *text, struct cb_error *err)
     cb_cleanup_strbuf struct cb_strbuf rest = CB_STRBUF_INIT;
     cb_strbuf_adds(&rest, text);
     cb_strbuf_adds(&rest, w->todo.buf + w->pos);
-    go_up(w);
+    int r = go_up(w, err);
+    if (r < 0)
+        return r;
     if (*text == '/') {
         cb_strbuf_setlen(w->at, 0);
         w->hit = NULL;
@@ -61,7 +69,9 @@ static int enter(struct walk *w, struct cb_slice name, struct cb_error *err)
     if (w->at->len)
         cb_strbuf_addch(w->at, '/');
     cb_strbuf_add(w->at, name.ptr, name.len);
-    w->hit = cb_stack_find(w->s, w->at->buf);
+    int r = look(w, err);
+    if (r < 0)
+        return r;
     if (!w->hit || w->hit->e->type == CB_ENTRY_DIR)
         return 0;
     if (w->hit->e->type == CB_ENTRY_SYMLINK && (!last || w->follow == CB_FOLLOW_ALL))
@@ -79,7 +89,7 @@ static int walk_all(struct walk *w, struct cb_error *err)
         if (!name.len)
             return 0;
         if (cb_slice_eq(name, ".."))
-            go_up(w);
+            r = go_up(w, err);
         else if (!cb_slice_eq(name, "."))
             r = enter(w, name, err);
         if (r < 0)
@@ -87,11 +97,11 @@ static int walk_all(struct walk *w, struct cb_error *err)
     }
 }
 
-int cb_stack_resolve(const struct cb_stack *s, const char *path, enum cb_follow follow, struct cb_strbuf *resolved,
-                     const struct cb_stack_entry **hit, struct cb_error *err)
+int cb_finder_resolve(const struct cb_finder *f, const char *path, enum cb_follow follow, struct cb_strbuf *resolved,
+                      const struct cb_stack_entry **hit, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf at = CB_STRBUF_INIT;
-    struct walk w = { .s = s, .follow = follow, .at = &at, .todo = CB_STRBUF_INIT };
+    struct walk w = { .f = f, .follow = follow, .at = &at, .todo = CB_STRBUF_INIT };
     cb_strbuf_adds(&w.todo, path);
     int r = walk_all(&w, err);
     cb_strbuf_done(&w.todo);
@@ -104,4 +114,11 @@ int cb_stack_resolve(const struct cb_stack *s, const char *path, enum cb_follow 
     if (hit)
         *hit = w.hit;
     return 0;
+}
+
+int cb_stack_resolve(const struct cb_stack *s, const char *path, enum cb_follow follow, struct cb_strbuf *resolved,
+                     const struct cb_stack_entry **hit, struct cb_error *err)
+{
+    struct cb_finder f = cb_stack_finder(s);
+    return cb_finder_resolve(&f, path, follow, resolved, hit, err);
 }

@@ -38,6 +38,30 @@ bool cb_path_is_below(const char *path, const char *dir, size_t dirlen)
     return strncmp(path, dir, dirlen) == 0 && path[dirlen] == '/';
 }
 
+static const struct cb_xattr *copy_xattrs(struct cb_arena *a, const struct cb_xattr *v, size_t n)
+{
+    if (!n)
+        return NULL;
+    struct cb_xattr *to = cb_arena_alloc(a, n * sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct cb_xattr){
+            .name = cb_arena_strndup(a, v[i].name, strlen(v[i].name)),
+            .value = cb_arena_strndup(a, v[i].value, v[i].len),
+            .len = v[i].len,
+        };
+    return to;
+}
+
+struct cb_entry cb_entry_copy(struct cb_arena *a, const struct cb_entry *e)
+{
+    struct cb_entry to = *e;
+    to.path = cb_arena_strndup(a, e->path, strlen(e->path));
+    to.link = e->link ? cb_arena_strndup(a, e->link, strlen(e->link)) : NULL;
+    to.xattrs = copy_xattrs(a, e->xattrs, e->n_xattrs);
+    to.inline_data = e->inline_data ? cb_arena_strndup(a, e->inline_data, e->size) : NULL;
+    return to;
+}
+
 struct cb_toc *cb_toc_take(struct cb_entry *v, size_t n, struct cb_arena *arena)
 {
     struct cb_toc *t = CB_NEW(struct cb_toc);

@@ -36,32 +36,14 @@ void cb_toc_builder_free(struct cb_toc_builder *b)
     free(b);
 }
 
-static const struct cb_xattr *copy_xattrs(struct cb_arena *a, const struct cb_xattr *v, size_t n)
-{
-    if (!n)
-        return NULL;
-    struct cb_xattr *to = cb_arena_alloc(a, n * sizeof *to);
-    for (size_t i = 0; i < n; i++)
-        to[i] = (struct cb_xattr){
-            .name = cb_arena_strndup(a, v[i].name, strlen(v[i].name)),
-            .value = cb_arena_strndup(a, v[i].value, v[i].len),
-            .len = v[i].len,
-        };
-    return to;
-}
-
 static struct cb_entry copy_entry(struct cb_toc_builder *b, const struct cb_entry *e)
 {
-    struct cb_entry to = *e;
-    to.path = cb_arena_strndup(&b->arena, e->path, strlen(e->path));
-    to.link = e->link ? cb_arena_strndup(&b->arena, e->link, strlen(e->link)) : NULL;
-    to.xattrs = copy_xattrs(&b->arena, e->xattrs, e->n_xattrs);
-    to.inline_data = NULL;
-    if (e->inline_data && b->n_inline + e->size <= CB_TOC_MAX_INLINE) {
-        to.inline_data = cb_arena_strndup(&b->arena, e->inline_data, e->size);
+    struct cb_entry from = *e;
+    if (e->inline_data && b->n_inline + e->size > CB_TOC_MAX_INLINE)
+        from.inline_data = NULL;
+    else if (e->inline_data)
         b->n_inline += e->size;
-    }
-    return to;
+    return cb_entry_copy(&b->arena, &from);
 }
 
 static struct item *find_item(const struct cb_toc_builder *b, const char *path)

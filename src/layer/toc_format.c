@@ -6,7 +6,7 @@
 #include "util/path.h"
 
 static const char MAGIC[8] = { 'c', 'b', 't', 'o', 'c', '\0', '\0', '\1' };
-#define SUM_LEN 32
+#define SUM_LEN CB_TOC_SUM_LEN
 #define MIN_ENTRY 7 /* type, shared, suffix length and byte, mode, uid, gid; the time comes on top */
 
 /* ---- writing ---- */
@@ -82,19 +82,26 @@ static void put_entry(struct cb_strbuf *out, const char *before, const struct cb
     }
 }
 
-void cb_toc_print(struct cb_strbuf *out, const struct cb_toc *t)
+void cb_toc_print_runs(struct cb_strbuf *out, const struct cb_toc *t, uint64_t *runs)
 {
     size_t start = out->len;
     cb_strbuf_add(out, MAGIC, sizeof MAGIC);
     put_varint(out, t->n);
     const char *before = "";
     for (size_t i = 0; i < t->n; i++) {
+        if (runs && i % CB_TOC_RUN == 0)
+            runs[i / CB_TOC_RUN] = out->len - start;
         put_entry(out, before, &t->v[i]);
         before = t->v[i].path;
     }
     struct cb_digest sum;
     cb_digest_of(&sum, out->buf + start, out->len - start);
     cb_strbuf_add(out, sum.raw, SUM_LEN);
+}
+
+void cb_toc_print(struct cb_strbuf *out, const struct cb_toc *t)
+{
+    cb_toc_print_runs(out, t, NULL);
 }
 
 /* ---- reading ---- */
@@ -281,10 +288,9 @@ static bool fits(const struct cb_entry *v, size_t i, struct cb_strbuf *scratch, 
     return cb_path_normalize(scratch, e->link, strlen(e->link)) && cb_streq(scratch->buf, e->link);
 }
 
-static bool take_entries(struct reader *r, struct cb_entry *v, size_t n)
+static bool take_entries(struct reader *r, const char *before, struct cb_entry *v, size_t n)
 {
     cb_cleanup_strbuf struct cb_strbuf scratch = CB_STRBUF_INIT;
-    const char *before = "";
     size_t solid = SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
         take_entry(r, before, &scratch, &v[i]);
@@ -293,6 +299,14 @@ static bool take_entries(struct reader *r, struct cb_entry *v, size_t n)
         before = v[i].path;
     }
     return !left(r);
+}
+
+bool cb_toc_take_run(struct cb_slice bytes, const char *before, struct cb_entry *v, size_t n, struct cb_arena *arena)
+{
+    struct reader r = { .p = (const uint8_t *)bytes.ptr, .end = (const uint8_t *)bytes.ptr + bytes.len };
+    bool ok = take_entries(&r, before, v, n);
+    *arena = r.arena;
+    return ok;
 }
 
 static bool sum_holds(const uint8_t *p, size_t len)
@@ -322,7 +336,7 @@ int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_err
     if (r.bad || n > left(&r) / MIN_ENTRY)
         return cb_error_set(err, CB_EVERIFY, "table of contents is malformed: entry count");
     struct cb_entry *v = n ? cb_reallocarray(NULL, n, sizeof *v) : NULL;
-    if (!take_entries(&r, v, n)) {
+    if (!take_entries(&r, "", v, n)) {
         free(v);
         cb_arena_done(&r.arena);
         return cb_error_set(err, CB_EVERIFY, "table of contents is malformed near byte %zu", (size_t)(r.p - p));

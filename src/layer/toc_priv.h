@@ -12,6 +12,10 @@
 /* Inline files of one table together: past it files are still listed, without their bytes. */
 #define CB_TOC_MAX_INLINE ((uint64_t)32 << 20)
 
+/* Entries that an index (toc_index.h) reads at once. */
+#define CB_TOC_RUN ((size_t)64)
+#define CB_TOC_SUM_LEN 32 /* at the end of a table */
+
 struct cb_toc {
     atomic_size_t refs;
     struct cb_entry *v; /* in order */
@@ -29,3 +33,10 @@ static inline bool cb_entry_is_mark(const struct cb_entry *e) /* a whiteout of e
 int cb_entry_cmp(const struct cb_entry *a, const struct cb_entry *b);
 /* Whether path is in dir (at any depth), both in normal form; dir is not "". */
 bool cb_path_is_below(const char *path, const char *dir, size_t dirlen);
+/* Strings, attributes and inline data are copied. */
+struct cb_entry cb_entry_copy(struct cb_arena *a, const struct cb_entry *e);
+/* cb_toc_print; runs may be NULL, else gets where in the table each CB_TOC_RUN entries begin. */
+void cb_toc_print_runs(struct cb_strbuf *out, const struct cb_toc *t, uint64_t *runs);
+/* n entries that are bytes, behind an entry of path `before`. What they point to is in the arena, which is the caller's
+ * to free whatever comes out. */
+bool cb_toc_take_run(struct cb_slice bytes, const char *before, struct cb_entry *v, size_t n, struct cb_arena *arena);

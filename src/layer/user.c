@@ -95,13 +95,13 @@ static bool parse_group(struct cb_slice line, struct group_line *out)
 }
 
 /* The text of a database; *there is false, and the text empty, where the image has no such file. */
-static int load(const struct cb_stack *s, const char *path, struct cb_slice *text, bool *there, struct cb_error *err)
+static int load(const struct cb_finder *f, const char *path, struct cb_slice *text, bool *there, struct cb_error *err)
 {
     const struct cb_stack_entry *hit = NULL;
     cb_cleanup_strbuf struct cb_strbuf where = CB_STRBUF_INIT;
     *text = (struct cb_slice){ "", 0 };
     *there = false;
-    int r = cb_stack_resolve(s, path, CB_FOLLOW_ALL, &where, &hit, err);
+    int r = cb_finder_resolve(f, path, CB_FOLLOW_ALL, &where, &hit, err);
     if (r < 0 || !hit)
         return r;
     if (!hit->data)
@@ -157,12 +157,12 @@ static void add_group(struct cb_user *u, uint32_t gid)
     u->groups[u->n_groups++] = gid;
 }
 
-static int collect_groups(const struct cb_stack *s, struct cb_user *u, struct cb_error *err)
+static int collect_groups(const struct cb_finder *f, struct cb_user *u, struct cb_error *err)
 {
     struct cb_slice text, line;
     struct group_line g;
     bool there;
-    int r = load(s, "/etc/group", &text, &there, err);
+    int r = load(f, "/etc/group", &text, &there, err);
     if (r < 0)
         return r;
     while (u->n_groups < MAX_GROUPS && next_line(&text, &line))
@@ -172,7 +172,7 @@ static int collect_groups(const struct cb_stack *s, struct cb_user *u, struct cb
 }
 
 /* number_gid_is_uid: a number stands for itself twice, whatever the image says of it. */
-static int resolve_user(const struct cb_stack *s, const char *name, bool number_gid_is_uid, struct cb_user *u,
+static int resolve_user(const struct cb_finder *f, const char *name, bool number_gid_is_uid, struct cb_user *u,
                         struct cb_error *err)
 {
     struct cb_slice text;
@@ -184,7 +184,7 @@ static int resolve_user(const struct cb_stack *s, const char *name, bool number_
     }
     if (!number && name[strspn(name, "0123456789")] == '\0')
         return cb_error_set(err, CB_ECONF, "user id %s is out of range", name);
-    int r = load(s, "/etc/passwd", &text, &there, err);
+    int r = load(f, "/etc/passwd", &text, &there, err);
     if (r < 0)
         return r;
     if (find_user(text, name, number ? &u->uid : NULL, &p)) {
@@ -199,7 +199,7 @@ static int resolve_user(const struct cb_stack *s, const char *name, bool number_
     return cb_error_set(err, CB_ECONF, "no user \"%s\" in the image's /etc/passwd", name);
 }
 
-static int resolve_group(const struct cb_stack *s, const char *name, uint32_t *gid, struct cb_error *err)
+static int resolve_group(const struct cb_finder *f, const char *name, uint32_t *gid, struct cb_error *err)
 {
     struct cb_slice text;
     bool there;
@@ -207,7 +207,7 @@ static int resolve_group(const struct cb_stack *s, const char *name, uint32_t *g
         return 0;
     if (name[strspn(name, "0123456789")] == '\0')
         return cb_error_set(err, CB_ECONF, "group id %s is out of range", name);
-    int r = load(s, "/etc/group", &text, &there, err);
+    int r = load(f, "/etc/group", &text, &there, err);
     if (r < 0)
         return r;
     if (find_group(text, name, gid))
@@ -218,7 +218,7 @@ static int resolve_group(const struct cb_stack *s, const char *name, uint32_t *g
     return 0;
 }
 
-static int resolve_both(const struct cb_stack *s, const char *text, bool number_gid_is_uid, struct cb_user *u,
+static int resolve_both(const struct cb_finder *f, const char *text, bool number_gid_is_uid, struct cb_user *u,
                         struct cb_error *err)
 {
     const char *colon = strchr(text, ':');
@@ -226,21 +226,21 @@ static int resolve_both(const struct cb_stack *s, const char *text, bool number_
     bool half = colon && (!*user || !colon[1]);
     if (!*text || cb_streq(text, ":") || (half && !number_gid_is_uid) || (colon && strchr(colon + 1, ':')))
         return cb_error_set(err, CB_ECONF, "want USER or USER:GROUP");
-    int r = resolve_user(s, user, number_gid_is_uid, u, err);
+    int r = resolve_user(f, user, number_gid_is_uid, u, err);
     if (r == 0 && colon && colon[1])
-        r = resolve_group(s, colon + 1, &u->gid, err);
+        r = resolve_group(f, colon + 1, &u->gid, err);
     else if (r == 0 && u->name)
-        r = collect_groups(s, u, err);
+        r = collect_groups(f, u, err);
     if (r == 0 && !u->home)
         u->home = cb_strdup("/");
     return r;
 }
 
-int cb_stack_user(const struct cb_stack *s, const char *text, bool number_gid_is_uid, struct cb_user *out,
-                  struct cb_error *err)
+int cb_finder_user(const struct cb_finder *f, const char *text, bool number_gid_is_uid, struct cb_user *out,
+                   struct cb_error *err)
 {
     struct cb_user u = { 0 };
-    int r = resolve_both(s, text, number_gid_is_uid, &u, err);
+    int r = resolve_both(f, text, number_gid_is_uid, &u, err);
     if (r < 0) {
         cb_user_done(&u);
         cb_error_wrap(err, "user \"%s\"", text);
@@ -248,4 +248,11 @@ int cb_stack_user(const struct cb_stack *s, const char *text, bool number_gid_is
     }
     *out = u;
     return 0;
+}
+
+int cb_stack_user(const struct cb_stack *s, const char *text, bool number_gid_is_uid, struct cb_user *out,
+                  struct cb_error *err)
+{
+    struct cb_finder f = cb_stack_finder(s);
+    return cb_finder_user(&f, text, number_gid_is_uid, out, err);
 }

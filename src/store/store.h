@@ -84,6 +84,9 @@ int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const 
 /* -CB_ENOTFOUND */
 int cb_store_toc_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc **out, struct cb_error *err)
     CB_WUR;
+/* What answers questions about single paths of it: the table where it is small, else its index. -CB_ENOTFOUND */
+int cb_store_toc_open(struct cb_store *s, const struct cb_digest *diff_id, struct cb_lookup_layer *out,
+                      struct cb_error *err) CB_WUR;
 /* What the stored table is pinned by, as a table of today's format; -CB_ENOTFOUND. */
 int cb_store_toc_pin(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc_pin *out, struct cb_error *err)
     CB_WUR;

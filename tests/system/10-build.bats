@@ -250,6 +250,49 @@ END
     assert_equal "$(ran id -g)" 100
 }
 
+@test "USER: what the step before made is known, wherever it made it" {
+    dockerfile <<'END'
+FROM busybox
+RUN mkdir -p /usr/lib && mv /etc/passwd /usr/lib/passwd && ln -s ../usr/lib/passwd /etc/passwd
+RUN echo app:x:1001:1002::/srv:/bin/sh >>/etc/passwd && echo more:x:1003:app >>/etc/group && \
+    head -c 20000000 /dev/urandom >/noise
+USER app
+RUN id -u >/tmp/1; id -G >>/tmp/1; echo $HOME >>/tmp/1
+USER root
+RUN sed -i s/1001/1004/ /usr/lib/passwd && head -c 20000000 /dev/urandom >/noise
+USER app:more
+RUN id -u >/tmp/2; id -G >>/tmp/2
+END
+    built
+    assert_equal "$(paste -s -d ' ' "$rootfs/tmp/1" "$rootfs/tmp/2" | tr '\n' ';')" '1001 1002 1003 /srv;1004 1003;'
+    local change db=/usr/lib
+    for change in "rm /etc/passwd" "rm $db/passwd" "rm -r $db; mkdir $db" "mv $db /d; ln -s /x $db" "rm -r $db; echo >$db"; do
+        dockerfile <<END
+FROM busybox
+RUN mkdir -p $db; mv /etc/passwd $db/passwd; ln -s $db/passwd /etc/passwd
+WORKDIR /made
+RUN head -c 20000000 /dev/urandom >/noise; $change
+USER nobody
+RUN true
+END
+        refused 5
+        assert_contains "$output" 'user nobody: '
+    done
+}
+
+@test "USER: a step does not wait for the layer of one that changed no users" {
+    dockerfile <<'END'
+FROM busybox
+RUN head -c 60000000 /dev/urandom >/noise; mkdir /etc/app
+USER nobody:users
+RUN id -u >/tmp/1; id -g >>/tmp/1
+END
+    built --trace t.json
+    assert_equal "$(paste -s -d ' ' "$rootfs/tmp/1")" '65534 100'
+    assert_equal "$(python3 -B "$RIG_HERE/trace_judge.py" t.json \
+        'overlap(one("seal: layer of .*noise"), one("run: process of .*id -u"))')" True
+}
+
 @test "RUN: shell form, exec form, several lines, comments between" {
     dockerfile <<'END'
 FROM busybox

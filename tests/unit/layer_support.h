@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "layer/layer.h"
 #include "util/alloc.h"
@@ -241,4 +243,31 @@ static inline CB_UNUSED struct cb_toc *sup_toc(const char *spec)
         spec += n + (spec[n] == '\n');
     }
     return cb_toc_builder_finish(b);
+}
+/* A file that is nowhere. */
+static inline CB_UNUSED int sup_memfd(struct cb_slice bytes)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes.ptr, bytes.len), (ssize_t)bytes.len);
+    return fd;
+}
+/* On the layers of a stack; indexed: on their files. */
+static inline CB_UNUSED struct cb_lookup *sup_lookup(const struct cb_stack *s, bool indexed)
+{
+    struct cb_lookup_layer v[16] = { { 0 } };
+    size_t n = cb_stack_layers(s);
+    assert_true(n <= CB_COUNTOF(v));
+    for (size_t i = 0; i < n; i++) {
+        cb_cleanup_strbuf struct cb_strbuf file = CB_STRBUF_INIT;
+        v[i].toc = indexed ? NULL : cb_stack_toc(s, i);
+        cb_toc_index_print(&file, cb_stack_toc(s, i));
+        int fd = indexed ? sup_memfd((struct cb_slice){ file.buf, file.len }) : -1;
+        if (indexed)
+            assert_int_equal(cb_toc_index_open(fd, &v[i].index, NULL), 0);
+    }
+    struct cb_lookup *l = cb_lookup_new(v, n);
+    for (size_t i = 0; i < n; i++)
+        cb_toc_index_unref(v[i].index);
+    return l;
 }

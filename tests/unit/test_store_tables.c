@@ -332,6 +332,64 @@ static void tocs_and_torn_ones(void **state)
     fails(cb_store_toc_get(f->s, &none, &missing, &f->err), CB_ENOTFOUND);
 }
 
+static struct cb_toc *toc_of(int entries)
+{
+    CB_AUTO(cb_toc_builder_free) struct cb_toc_builder *b = cb_toc_builder_new();
+    char path[32];
+    for (int i = 0; i < entries; i++) {
+        snprintf(path, sizeof path, "d/file%05d", i);
+        struct cb_entry e = { .path = path, .type = CB_ENTRY_SYMLINK, .mode = 0777, .link = path };
+        assert_int_equal(cb_toc_builder_add(b, &e, NULL), 0);
+    }
+    return cb_toc_builder_finish(b);
+}
+
+static void opens(struct fixture *f, const struct cb_digest *id, bool index, const struct cb_toc *want)
+{
+    struct cb_lookup_layer l;
+    struct cb_toc_pin a, b;
+    const struct cb_stack_entry *hit;
+    ok(cb_store_toc_open(f->s, id, &l, &f->err));
+    assert_int_equal(l.index != NULL, index);
+    assert_int_equal(l.toc == NULL, index);
+    CB_AUTO(cb_lookup_free) struct cb_lookup *look = cb_lookup_new(&l, 1);
+    ok(cb_lookup_find(look, "d/file00007", &hit, &f->err));
+    assert_string_equal(hit->e->link, "d/file00007");
+    cb_toc_unref(l.toc);
+    cb_toc_index_unref(l.index);
+    ok(cb_store_toc_pin(f->s, id, &a, &f->err));
+    cb_toc_pin_of(&b, want);
+    assert_true(cb_toc_pin_eq(&a, &b));
+}
+
+static void tocs_of_older_stores(void **state)
+{
+    struct fixture *f = *state;
+    CB_AUTO(cb_toc_unref) struct cb_toc *large = toc_of(3000), *small = toc_of(100), *got = NULL;
+    struct cb_digest id = digest_of("large"), few = digest_of("small"), sum;
+    struct cb_strbuf old cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_lookup_layer l;
+    char hex[CB_DIGEST_TEXT_MAX];
+    ok(cb_store_toc_put(f->s, &few, small, &f->err));
+    opens(f, &few, false, small);
+    ok(cb_store_toc_put(f->s, &id, large, &f->err));
+    opens(f, &id, true, large);
+    cb_toc_print(&old, large);
+    cb_digest_of(&sum, old.buf, old.len);
+    cb_strbuf_add(&old, sum.raw, 32);
+    cb_autofree char *p = cb_asprintf("%s/toc/sha256/%s", f->root, cb_digest_hex(&id, hex));
+    ok(cb_fs_write_file(AT_FDCWD, p, old.buf, old.len, 0600, &f->err));
+    ok(cb_store_toc_get(f->s, &id, &got, &f->err));
+    assert_int_equal(cb_toc_count(got), 3000);
+    opens(f, &id, false, large); /* read whole, and written with an index */
+    opens(f, &id, true, large);
+    old.buf[old.len / 2] ^= 1;
+    ok(cb_fs_write_file(AT_FDCWD, p, old.buf, old.len, 0600, &f->err));
+    fails(cb_store_toc_open(f->s, &id, &l, &f->err), CB_ENOTFOUND);
+    struct cb_digest none = digest_of("none");
+    fails(cb_store_toc_open(f->s, &none, &l, &f->err), CB_ENOTFOUND);
+}
+
 /* ---- the index can be lost ---- */
 
 static void spoil(const char *path, int how)
@@ -507,6 +565,7 @@ int main(void)
         T(layers_merge),
         T(facts),
         T(tocs_and_torn_ones),
+        T(tocs_of_older_stores),
         T(corrupt_index_is_set_aside_and_rebuilt),
         T(rebuilding_believes_no_false_claim),
         T(index_across_a_fork_is_refused),
