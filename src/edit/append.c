@@ -65,14 +65,7 @@ static int check_layer(const struct cb_edit_env *env, int fd, struct cb_digest *
     struct cb_layer_read_options o = { .source = source_of(fd, err), .cancel = env->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = o.source ? cb_layer_reader_new(&o, err) : NULL;
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
-    const struct cb_entry *e = NULL;
-    uint64_t size;
-    int r = reader ? 0 : -CB_EVERIFY;
-    do
-        r = r < 0 ? r : cb_layer_reader_next(reader, &e, err);
-    while (r == 0 && e);
-    if (r == 0)
-        r = cb_layer_reader_finish(reader, NULL, diff_id, &size, &toc, err);
+    int r = reader ? cb_layer_reader_finish(reader, NULL, diff_id, NULL, &toc, err) : -CB_EVERIFY;
     return r < 0 ? r : cb_store_toc_put(env->store, diff_id, toc, err);
 }
 

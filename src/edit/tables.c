@@ -60,16 +60,7 @@ static int read_toc(struct cb_blob_source *src, const struct cb_digest *diff_id,
 {
     struct cb_layer_read_options o = { .source = src, .cancel = env->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&o, err);
-    const struct cb_entry *e = NULL;
-    if (!reader)
-        return -CB_EVERIFY;
-    int r;
-    while ((r = cb_layer_reader_next(reader, &e, err)) == 0 && e)
-        ;
-    struct cb_digest is;
-    uint64_t size;
-    if (r == 0)
-        r = cb_layer_reader_finish(reader, diff_id, &is, &size, out, err);
+    int r = reader ? cb_layer_reader_finish(reader, diff_id, NULL, NULL, out, err) : -CB_EVERIFY;
     return r < 0 ? r : cb_store_toc_put(env->store, diff_id, *out, err);
 }
 

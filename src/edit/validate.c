@@ -87,7 +87,6 @@ static int read_layer(const struct cb_edit_source *s, const struct cb_descriptor
     static const struct cb_blob_sink_ops ops = { sniff_write, sniff_commit, sniff_close };
     struct sniffer sniffer = { .base = { &ops } };
     struct cb_layer_read_options o = { .cancel = s->env->cancel };
-    const struct cb_entry *e = NULL;
     int r = cb_edit_source_layer(s, d, diff_id, &o.source, err);
     if (r < 0)
         return r;
@@ -95,12 +94,7 @@ static int read_layer(const struct cb_edit_source *s, const struct cb_descriptor
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&o, err);
     if (!reader)
         return -CB_EVERIFY;
-    while ((r = cb_layer_reader_next(reader, &e, err)) == 0 && e)
-        ;
-    struct cb_digest is;
-    uint64_t size;
-    if (r == 0)
-        r = cb_layer_reader_finish(reader, diff_id, &is, &size, NULL, err);
+    r = cb_layer_reader_finish(reader, diff_id, NULL, NULL, NULL, err);
     return r < 0 ? r : check_compression(d, &sniffer, err);
 }
 

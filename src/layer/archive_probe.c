@@ -27,11 +27,9 @@ static void peek_close(CB_UNUSED struct cb_blob_source *s)
 {
 }
 
-bool cb_layer_is_archive(int fd)
+bool cb_layer_begins_archive(struct cb_blob_source *src)
 {
-    static const struct cb_blob_source_ops ops = { peek_read, peek_close };
-    struct peek p = { .base = { &ops }, .fd = fd };
-    CB_AUTO(cb_inflate_free) struct cb_inflate *i = cb_inflate_new(&p.base, true);
+    CB_AUTO(cb_inflate_free) struct cb_inflate *i = cb_inflate_new(src, true);
     uint8_t block[CB_TAR_BLOCK];
     size_t have = 0, got = 1;
     while (have < sizeof block && got) {
@@ -40,4 +38,18 @@ bool cb_layer_is_archive(int fd)
         have += got;
     }
     return have == sizeof block && cb_tar_is_header(block);
+}
+
+bool cb_layer_is_archive(int fd)
+{
+    static const struct cb_blob_source_ops ops = { peek_read, peek_close };
+    struct peek p = { .base = { &ops }, .fd = fd };
+    const struct cb_layer_elsewhere *elsewhere = cb_layer_elsewhere();
+    uint8_t block[CB_TAR_BLOCK];
+    size_t n = 0;
+    if (cb_fd_pread_full(fd, block, sizeof block, 0, &n, NULL) < 0)
+        return false;
+    if (cb_inflate_is_plain(block, n))
+        return n == sizeof block && cb_tar_is_header(block);
+    return elsewhere ? elsewhere->begins_archive(&p.base) : cb_layer_begins_archive(&p.base);
 }

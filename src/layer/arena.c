@@ -59,12 +59,26 @@ char *cb_arena_strndup(struct cb_arena *a, const void *p, size_t n)
     return s;
 }
 
-void cb_arena_done(struct cb_arena *a)
+static void drop_chunks(struct cb_arena_chunk *c)
 {
     struct cb_arena_chunk *next;
-    for (struct cb_arena_chunk *c = a->head; c; c = next) {
+    for (; c; c = next) {
         next = c->next;
         free(c);
     }
+}
+
+void cb_arena_done(struct cb_arena *a)
+{
+    drop_chunks(a->head);
     *a = (struct cb_arena){ 0 };
+}
+
+void cb_arena_reset(struct cb_arena *a)
+{
+    a->total = 0;
+    if (!a->head)
+        return;
+    drop_chunks(CB_TAKE(a->head->next));
+    a->head->used = 0;
 }

@@ -15,3 +15,4 @@ void *cb_arena_alloc(struct cb_arena *a, size_t n); /* aligned for any pointer *
 char *cb_arena_chars(struct cb_arena *a, size_t n); /* n bytes to be filled and a NUL */
 char *cb_arena_strndup(struct cb_arena *a, const void *p, size_t n); /* n bytes and a NUL */
 void cb_arena_done(struct cb_arena *a);
+void cb_arena_reset(struct cb_arena *a); /* nothing is handed out any more; some memory is kept for what comes */

@@ -121,6 +121,21 @@ static bool begins_skippable(const struct cb_inflate_input *in)
     return in->n >= 4 && (in->p[0] & 0xf0) == 0x50 && memcmp(in->p + 1, "\x2a\x4d\x18", 3) == 0;
 }
 
+static const struct cb_inflate_engine *engine_of(const struct cb_inflate_input *in)
+{
+    if (begins(in, "\x1f\x8b", 2))
+        return &cb_inflate_gzip;
+    if (begins(in, "\x28\xb5\x2f\xfd", 4) || begins_skippable(in))
+        return &cb_inflate_zstd;
+    bool foreign = begins(in, "BZh", 3) || begins(in, "\xfd" "7zXZ\0", 6);
+    return foreign ? &cb_inflate_foreign : &cb_inflate_plain;
+}
+
+bool cb_inflate_is_plain(const void *buf, size_t n)
+{
+    return engine_of(&(struct cb_inflate_input){ .p = buf, .n = n }) == &cb_inflate_plain;
+}
+
 static int choose(struct cb_inflate *i, struct cb_error *err)
 {
     /* Short reads must not hide the first bytes. */
@@ -129,20 +144,10 @@ static int choose(struct cb_inflate *i, struct cb_error *err)
         return r;
     i->in.p = i->in.buf;
     i->in.ended = !i->in.n;
-    const struct cb_inflate_engine *e = &cb_inflate_plain;
-    i->kind = e->name;
-    if (begins(&i->in, "\x1f\x8b", 2))
-        e = &cb_inflate_gzip;
-    else if (begins(&i->in, "\x28\xb5\x2f\xfd", 4) || begins_skippable(&i->in))
-        e = &cb_inflate_zstd;
-    else if (begins(&i->in, "BZh", 3) || begins(&i->in, "\xfd" "7zXZ\0", 6)) {
-        i->kind = *i->in.p == 'B' ? "bzip2" : "xz";
-        if (!i->foreign)
-            return cb_error_set(err, CB_EVERIFY, "%s is not a compression of layers", i->kind);
-        e = &cb_inflate_foreign;
-    }
-    if (e != &cb_inflate_plain && e != &cb_inflate_foreign)
-        i->kind = e->name;
+    const struct cb_inflate_engine *e = engine_of(&i->in);
+    i->kind = e != &cb_inflate_foreign ? e->name : *i->in.p == 'B' ? "bzip2" : "xz";
+    if (e == &cb_inflate_foreign && !i->foreign)
+        return cb_error_set(err, CB_EVERIFY, "%s is not a compression of layers", i->kind);
     i->state = e->open(&i->in, err);
     if (!i->state)
         return err ? -(int)err->code : -CB_EINTERNAL;

@@ -13,5 +13,7 @@ void cb_inflate_free(struct cb_inflate *i);
 CB_DEFINE_CLEANUP(struct cb_inflate *, cb_inflate_free)
 /* Up to n bytes; *got = 0 only at the end, which has then been verified. */
 int cb_inflate_read(struct cb_inflate *i, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
+/* Whether nothing would have to be inflated of what begins so. */
+bool cb_inflate_is_plain(const void *buf, size_t n);
 /* "gzip", "zstd", "bzip2", "xz", "plain"; "" before the first read. */
 const char *cb_inflate_kind(const struct cb_inflate *i);

@@ -20,6 +20,7 @@
 #include "util/owner_table.h"
 #include "util/strvec.h"
 #include "util/thread.h"
+#include "util/trace.h"
 
 struct cb_layer_encoding {
     struct cb_digest digest;          /* of the blob */
@@ -107,7 +108,7 @@ struct cb_layer_reader;
 int cb_layer_load(struct cb_error *err) CB_WUR;
 const char *cb_layer_library(void); /* "libarchive 3.6.2", or that it cannot be loaded; static */
 /* Compression is found by content (gzip, zstd, and with raw_tar_ok bzip2 and xz by libarchive); inflating runs in a
- * thread of its own. */
+ * thread of its own, or all of it in a process of its own. Who only wants the table calls finish alone. */
 struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *o, struct cb_error *err);
 void cb_layer_reader_free(struct cb_layer_reader *r);
 CB_DEFINE_CLEANUP(struct cb_layer_reader *, cb_layer_reader_free)
@@ -123,6 +124,38 @@ int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t 
  * the diff id is another; may be NULL. toc may be NULL. */
 int cb_layer_reader_finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_digest *diff_id,
                            uint64_t *size, struct cb_toc **toc, struct cb_error *err) CB_WUR;
+/* ---- reading elsewhere (rule R3): image has processes for that ---- */
+struct cb_layer_read_result {
+    bool want_toc;
+    struct cb_digest diff_id;
+    uint64_t size;
+    struct cb_toc *toc; /* the caller's */
+};
+/* What the functions of the same names promise. */
+struct cb_layer_reader_ops {
+    int (*next)(struct cb_layer_reader *r, const struct cb_entry **e, struct cb_error *err);
+    int (*read)(struct cb_layer_reader *r, void *buf, size_t n, size_t *got, struct cb_error *err);
+    int (*finish)(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_layer_read_result *out,
+                  struct cb_error *err);
+    void (*free)(struct cb_layer_reader *r);
+};
+struct cb_layer_reader {
+    const struct cb_layer_reader_ops *ops;
+    struct cb_span span;
+};
+struct cb_layer_elsewhere {
+    /* Takes o->source, whatever comes of it. */
+    struct cb_layer_reader *(*reader)(const struct cb_layer_read_options *o, struct cb_error *err);
+    bool (*begins_archive)(struct cb_blob_source *src);
+};
+/* From then on it is they that read; NULL: all is read here again. Before there are threads. */
+void cb_layer_read_elsewhere(const struct cb_layer_elsewhere *e);
+const struct cb_layer_elsewhere *cb_layer_elsewhere(void); /* or NULL */
+/* Whether a tar begins there, compressed or not. Here. */
+bool cb_layer_begins_archive(struct cb_blob_source *src);
+int cb_layer_check_diff_id(const struct cb_digest *expect /* or NULL */, const struct cb_digest *is,
+                           struct cb_error *err) CB_WUR;
+
 /* Whether bytes begin like an archive that ADD extracts: tar, gzip, bzip2, xz, zstd (of a tar). Reads from fd by
  * pread. */
 bool cb_layer_is_archive(int fd);

@@ -5,7 +5,8 @@
 #include "layer/reader_priv.h"
 #include "util/alloc.h"
 
-struct cb_layer_reader {
+struct tar_reader {
+    struct cb_layer_reader base;
     struct cb_layer_read_options o;
     struct cb_plain *plain;
     struct archive *a;
@@ -27,7 +28,7 @@ struct cb_layer_reader {
 /* libarchive gets the padding of the last entry where it is missing. Whether more is missing the guard says. */
 static la_ssize_t on_read(CB_UNUSED struct archive *a, void *arg, const void **buf)
 {
-    struct cb_layer_reader *r = arg;
+    struct tar_reader *r = arg;
     static const char zeros[CB_TAR_BLOCK];
     size_t n = cb_plain_next(r->plain, buf);
     if (n == 0) {
@@ -39,7 +40,7 @@ static la_ssize_t on_read(CB_UNUSED struct archive *a, void *arg, const void **b
 }
 
 /* Tar and nothing else (1H): no other format is known to this handle, and no filter. */
-static void prepare_archive(struct cb_layer_reader *r)
+static void prepare_archive(struct tar_reader *r)
 {
     r->a = archive_read_new();
     if (!r->a || archive_read_support_format_tar(r->a) != ARCHIVE_OK ||
@@ -57,35 +58,10 @@ const char *cb_layer_library(void)
     return cb_archive_load(NULL) < 0 ? "libarchive (cannot be loaded)" : archive_version_string();
 }
 
-struct cb_layer_reader *cb_layer_reader_new(const struct cb_layer_read_options *o, struct cb_error *err)
+/* Where it was begun only in part, too. */
+static void reader_free(struct cb_layer_reader *b)
 {
-    if (cb_archive_load(err) < 0) {
-        o->source->ops->close(o->source);
-        return NULL;
-    }
-    struct cb_layer_reader *r = CB_NEW(struct cb_layer_reader);
-    r->o = *o;
-    if (!r->o.max_entries || r->o.max_entries > CB_MAX_LAYER_ENTRIES)
-        r->o.max_entries = CB_MAX_LAYER_ENTRIES;
-    r->builder = cb_toc_builder_new();
-    r->hasher = cb_hasher_new(CB_DIGEST_SHA256);
-    r->inline_data = (struct cb_strbuf)CB_STRBUF_INIT;
-    r->maker = (struct cb_entry_maker){
-        .raw = o->raw_tar_ok, .path = CB_STRBUF_INIT, .link = CB_STRBUF_INIT, .scratch = CB_STRBUF_INIT };
-    prepare_archive(r);
-    r->plain = cb_plain_start(&(struct cb_plain_options){ .source = o->source, .foreign = o->raw_tar_ok,
-                                                          .max_size = o->max_size, .copy_fd = o->plain_fd,
-                                                          .cancel = o->cancel }, err);
-    if (r->plain)
-        return r;
-    cb_layer_reader_free(r);
-    return NULL;
-}
-
-void cb_layer_reader_free(struct cb_layer_reader *r)
-{
-    if (!r)
-        return;
+    struct tar_reader *r = (struct tar_reader *)b;
     archive_read_free(r->a);
     cb_plain_free(r->plain);
     cb_toc_builder_free(r->builder);
@@ -98,7 +74,7 @@ void cb_layer_reader_free(struct cb_layer_reader *r)
 }
 
 /* Damage to the bytes explains what libarchive makes of them, so it is told first. */
-static int archive_failed(struct cb_layer_reader *r, struct cb_error *err)
+static int archive_failed(struct tar_reader *r, struct cb_error *err)
 {
     int code = cb_plain_blame(r->plain, err);
     if (code < 0)
@@ -107,7 +83,7 @@ static int archive_failed(struct cb_layer_reader *r, struct cb_error *err)
     return cb_error_set(err, CB_EVERIFY, "tar: %s", why ? why : "damaged archive");
 }
 
-static int over_budget(const struct cb_layer_reader *r, struct cb_error *err)
+static int over_budget(const struct tar_reader *r, struct cb_error *err)
 {
     return cb_error_set(err, CB_EVERIFY, "unpacks to more than the allowed %llu bytes",
                         (unsigned long long)r->o.max_size);
@@ -115,7 +91,7 @@ static int over_budget(const struct cb_layer_reader *r, struct cb_error *err)
 
 /* ---- data ---- */
 
-static int start_file(struct cb_layer_reader *r, struct cb_error *err)
+static int start_file(struct tar_reader *r, struct cb_error *err)
 {
     const struct cb_entry *e = &r->maker.e;
     if (__builtin_add_overflow(r->data_bytes, e->size, &r->data_bytes) ||
@@ -128,7 +104,7 @@ static int start_file(struct cb_layer_reader *r, struct cb_error *err)
     return 0;
 }
 
-static int read_data(struct cb_layer_reader *r, void *buf, size_t n, size_t *got, struct cb_error *err)
+static int read_data(struct tar_reader *r, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     *got = 0;
     n = (size_t)CB_MIN((uint64_t)n, r->left);
@@ -154,7 +130,7 @@ static int read_data(struct cb_layer_reader *r, void *buf, size_t n, size_t *got
     return 0;
 }
 
-static int end_file(struct cb_layer_reader *r, struct cb_error *err)
+static int end_file(struct tar_reader *r, struct cb_error *err)
 {
     char sink[16 << 10];
     size_t got;
@@ -171,8 +147,9 @@ static int end_file(struct cb_layer_reader *r, struct cb_error *err)
     return cb_toc_builder_add(r->builder, &r->maker.e, err);
 }
 
-int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t *got, struct cb_error *err)
+static int reader_read(struct cb_layer_reader *b, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
+    struct tar_reader *r = (struct tar_reader *)b;
     *got = 0;
     if (r->failed)
         return cb_error_set(err, (enum cb_code)-r->failed, "layer has failed before");
@@ -188,7 +165,7 @@ int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t 
 
 /* ---- entries ---- */
 
-static int next_header(struct cb_layer_reader *r, struct archive_entry **ae, struct cb_error *err)
+static int next_header(struct tar_reader *r, struct archive_entry **ae, struct cb_error *err)
 {
     if (!r->opened && archive_read_open(r->a, r, NULL, on_read, NULL) != ARCHIVE_OK)
         return archive_failed(r, err);
@@ -203,7 +180,7 @@ static int next_header(struct cb_layer_reader *r, struct archive_entry **ae, str
 }
 
 /* An entry of the tar; *skip where it has no effect. */
-static int read_entry(struct cb_layer_reader *r, bool *skip, struct cb_error *err)
+static int read_entry(struct tar_reader *r, bool *skip, struct cb_error *err)
 {
     struct archive_entry *ae;
     struct cb_tar_member member;
@@ -226,8 +203,9 @@ static int read_entry(struct cb_layer_reader *r, bool *skip, struct cb_error *er
     return r->maker.e.type == CB_ENTRY_FILE ? start_file(r, err) : cb_toc_builder_add(r->builder, &r->maker.e, err);
 }
 
-int cb_layer_reader_next(struct cb_layer_reader *r, const struct cb_entry **e, struct cb_error *err)
+static int reader_next(struct cb_layer_reader *b, const struct cb_entry **e, struct cb_error *err)
 {
+    struct tar_reader *r = (struct tar_reader *)b;
     *e = NULL;
     if (r->failed)
         return cb_error_set(err, (enum cb_code)-r->failed, "layer has failed before");
@@ -248,45 +226,62 @@ int cb_layer_reader_next(struct cb_layer_reader *r, const struct cb_entry **e, s
 
 /* ---- the end ---- */
 
-static int check_diff_id(const struct cb_digest *expect, const struct cb_digest *got, struct cb_error *err)
-{
-    char a[CB_DIGEST_TEXT_MAX], b[CB_DIGEST_TEXT_MAX];
-    if (!expect || cb_digest_eq(expect, got))
-        return 0;
-    return cb_error_set(err, CB_EVERIFY, "unpacked layer is %s, not %s as promised", cb_digest_text(got, a),
-                        cb_digest_text(expect, b));
-}
-
-static int finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_plain_result *res,
+static int read_to_end(struct tar_reader *r, const struct cb_digest *expect, struct cb_plain_result *res,
                   struct cb_error *err)
 {
     const struct cb_entry *e;
     struct cb_tar_member member;
     int code = r->failed ? cb_error_set(err, (enum cb_code)-r->failed, "layer has failed before") : 0;
     while (code == 0 && !r->ended)
-        code = cb_layer_reader_next(r, &e, err);
+        code = reader_next(&r->base, &e, err);
     if (code < 0 || (code = cb_plain_finish(r->plain, res, err)) < 0)
         return code;
     if (cb_plain_member(r->plain, &member)) {
         free(member.name);
         return cb_error_set(err, CB_EVERIFY, "tar can be read in two ways");
     }
-    return check_diff_id(expect, &res->diff_id, err);
+    return cb_layer_check_diff_id(expect, &res->diff_id, err);
 }
 
-int cb_layer_reader_finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_digest *diff_id,
-                           uint64_t *size, struct cb_toc **toc, struct cb_error *err)
+static int reader_finish(struct cb_layer_reader *b, const struct cb_digest *expect, struct cb_layer_read_result *out,
+                         struct cb_error *err)
 {
+    struct tar_reader *r = (struct tar_reader *)b;
     struct cb_plain_result res = { 0 };
-    int code = finish(r, expect, &res, err);
+    int code = read_to_end(r, expect, &res, err);
     r->failed = code < 0 ? code : -CB_EINTERNAL;
     if (code < 0)
         return code;
-    if (diff_id)
-        *diff_id = res.diff_id;
-    if (size)
-        *size = res.size;
-    if (toc)
-        *toc = cb_toc_builder_finish(r->builder);
+    out->diff_id = res.diff_id;
+    out->size = res.size;
+    if (out->want_toc)
+        out->toc = cb_toc_builder_finish(r->builder);
     return 0;
+}
+
+struct cb_layer_reader *cb_layer_reader_here(const struct cb_layer_read_options *o, struct cb_error *err)
+{
+    static const struct cb_layer_reader_ops ops = { reader_next, reader_read, reader_finish, reader_free };
+    if (cb_archive_load(err) < 0) {
+        o->source->ops->close(o->source);
+        return NULL;
+    }
+    struct tar_reader *r = CB_NEW(struct tar_reader);
+    r->base.ops = &ops;
+    r->o = *o;
+    if (!r->o.max_entries || r->o.max_entries > CB_MAX_LAYER_ENTRIES)
+        r->o.max_entries = CB_MAX_LAYER_ENTRIES;
+    r->builder = cb_toc_builder_new();
+    r->hasher = cb_hasher_new(CB_DIGEST_SHA256);
+    r->inline_data = (struct cb_strbuf)CB_STRBUF_INIT;
+    r->maker = (struct cb_entry_maker){
+        .raw = o->raw_tar_ok, .path = CB_STRBUF_INIT, .link = CB_STRBUF_INIT, .scratch = CB_STRBUF_INIT };
+    prepare_archive(r);
+    r->plain = cb_plain_start(&(struct cb_plain_options){ .source = o->source, .foreign = o->raw_tar_ok,
+                                                          .max_size = o->max_size, .copy_fd = o->plain_fd,
+                                                          .cancel = o->cancel }, err);
+    if (r->plain)
+        return &r->base;
+    reader_free(&r->base);
+    return NULL;
 }

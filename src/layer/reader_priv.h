@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The two halves of the layer reader: inflate_thread.c makes plain bytes, hashes and guards them; reader_entry.c makes
- * checked entries of what libarchive reads. layer_reader.c ties them to the interface. */
+ * checked entries of what libarchive reads. layer_reader.c ties them together; reader.c is
+ * the interface, behind which another process may do all of this. */
 
 #include "layer/archive_lib.h"
 #include "layer/layer.h"
@@ -45,3 +46,6 @@ struct cb_entry_maker {
 /* *skip: the entry has no effect (the root, aufs's own). For FILE, digest is still to come. */
 int cb_entry_make(struct cb_entry_maker *m, struct archive_entry *ae, const struct cb_tar_member *member, bool *skip,
                   struct cb_error *err) CB_WUR;
+
+/* layer_reader.c: a reader whose work is done here. */
+struct cb_layer_reader *cb_layer_reader_here(const struct cb_layer_read_options *o, struct cb_error *err);

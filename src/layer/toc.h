@@ -74,6 +74,17 @@ void cb_toc_print(struct cb_strbuf *out, const struct cb_toc *t);
 int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_error *err) CB_WUR;
 bool cb_toc_is_current(const void *buf, size_t len); /* begins as cb_toc_print begins */
 
+/* One entry alone in that form, as it goes from one process to another. Parsing checks as much as is true of one entry;
+ * *e is good until the next one is parsed. */
+void cb_entry_print(struct cb_strbuf *out, const struct cb_entry *e);
+struct cb_entry_parser;
+struct cb_entry_parser *cb_entry_parser_new(void);
+void cb_entry_parser_free(struct cb_entry_parser *p);
+CB_DEFINE_CLEANUP(struct cb_entry_parser *, cb_entry_parser_free)
+int cb_entry_parse(struct cb_entry_parser *p, const void *buf, size_t len, const struct cb_entry **e,
+                   struct cb_error *err) CB_WUR;
+#define CB_MAX_ENTRY_TEXT (20u << 20) /* bytes: paths, and as many attributes of as many bytes as there may be */
+
 /* What a manifest says of the table of one of its layers, by annotations of the layer's descriptor: the digest and
  * size of what cb_toc_print writes. It is the word of who made the manifest, as the layer is. */
 #define CB_ANN_TOC_DIGEST "vnd.cbpush.toc.digest"

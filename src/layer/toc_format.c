@@ -104,6 +104,11 @@ void cb_toc_print(struct cb_strbuf *out, const struct cb_toc *t)
     cb_toc_print_runs(out, t, NULL);
 }
 
+void cb_entry_print(struct cb_strbuf *out, const struct cb_entry *e)
+{
+    put_entry(out, "", e);
+}
+
 /* ---- reading ---- */
 
 struct reader {
@@ -272,6 +277,14 @@ static void take_entry(struct reader *r, const char *before, struct cb_strbuf *s
         take_xattrs(r, e);
 }
 
+static bool links_well(const struct cb_entry *e, struct cb_strbuf *scratch)
+{
+    if (e->type != CB_ENTRY_HARDLINK)
+        return true;
+    cb_strbuf_reset(scratch);
+    return cb_path_normalize(scratch, e->link, strlen(e->link)) && cb_streq(scratch->buf, e->link);
+}
+
 /* In order, nothing twice, nothing below what is no directory, links to normal forms. */
 static bool fits(const struct cb_entry *v, size_t i, struct cb_strbuf *scratch, size_t *solid)
 {
@@ -282,10 +295,7 @@ static bool fits(const struct cb_entry *v, size_t i, struct cb_strbuf *scratch, 
         return false;
     if (!cb_entry_is_mark(e) && e->type != CB_ENTRY_DIR)
         *solid = i;
-    if (e->type != CB_ENTRY_HARDLINK)
-        return true;
-    cb_strbuf_reset(scratch);
-    return cb_path_normalize(scratch, e->link, strlen(e->link)) && cb_streq(scratch->buf, e->link);
+    return links_well(e, scratch);
 }
 
 static bool take_entries(struct reader *r, const char *before, struct cb_entry *v, size_t n)
@@ -342,5 +352,42 @@ int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_err
         return cb_error_set(err, CB_EVERIFY, "table of contents is malformed near byte %zu", (size_t)(r.p - p));
     }
     *out = cb_toc_take(v, n, &r.arena);
+    return 0;
+}
+
+/* ---- an entry alone ---- */
+
+struct cb_entry_parser {
+    struct cb_arena arena;
+    struct cb_strbuf scratch;
+    struct cb_entry e;
+};
+
+struct cb_entry_parser *cb_entry_parser_new(void)
+{
+    struct cb_entry_parser *p = CB_NEW(struct cb_entry_parser);
+    p->scratch = (struct cb_strbuf)CB_STRBUF_INIT;
+    return p;
+}
+
+void cb_entry_parser_free(struct cb_entry_parser *p)
+{
+    if (!p)
+        return;
+    cb_arena_done(&p->arena);
+    cb_strbuf_done(&p->scratch);
+    free(p);
+}
+
+int cb_entry_parse(struct cb_entry_parser *p, const void *buf, size_t len, const struct cb_entry **e,
+                   struct cb_error *err)
+{
+    cb_arena_reset(&p->arena);
+    struct reader r = { .p = buf, .end = (const uint8_t *)buf + len, .arena = p->arena };
+    take_entry(&r, "", &p->scratch, &p->e);
+    p->arena = r.arena;
+    if (r.bad || left(&r) || !links_well(&p->e, &p->scratch))
+        return cb_error_set(err, CB_EVERIFY, "malformed entry");
+    *e = &p->e;
     return 0;
 }
