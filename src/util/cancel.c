@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include "util/alloc.h"
 #include "util/timeutil.h"
@@ -14,13 +15,17 @@
 #define NOT_CANCELED 0
 #define CANCELED_WITHOUT_SIGNAL (-1)
 
+#define NS INT64_C(1000000000)
+
 /* A trigger must be safe in a signal handler, so it takes no lock and walks no list of children. Instead a child looks
- * up at its ancestors, and its descriptor is an epoll set of its own eventfd and of all of theirs. */
+ * up at its ancestors, and its descriptor is an epoll set of its own eventfd and timer and of all of theirs. */
 struct cb_cancel {
     struct cb_cancel *parent;
     atomic_int state; /* one of the above, or the signal's number */
     int eventfd;      /* ours alone */
-    int epollfd;      /* -1 where there is no parent */
+    int timerfd;      /* -1 where it does not end by itself */
+    int epollfd;      /* -1 where there is neither parent nor timer */
+    int64_t until;    /* when it ends by itself (monotonic), or INT64_MAX */
 };
 
 /* What the handler acts on; handlers get no argument. */
@@ -41,24 +46,46 @@ static void watch(int epollfd, int fd)
         no_descriptor();
 }
 
-struct cb_cancel *cb_cancel_new(struct cb_cancel *parent)
+static int start_timer(int64_t until)
+{
+    struct itimerspec at = { .it_value = { .tv_sec = until / NS, .tv_nsec = until % NS } };
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd < 0 || timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+        no_descriptor();
+    return fd;
+}
+
+static struct cb_cancel *make(struct cb_cancel *parent, int64_t until)
 {
     struct cb_cancel *c = CB_NEW(struct cb_cancel);
-    c->parent = parent;
-    c->epollfd = -1;
+    *c = (struct cb_cancel){ .parent = parent, .timerfd = -1, .epollfd = -1, .until = until };
     c->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->eventfd < 0)
         no_descriptor();
-    if (!parent)
+    if (until != INT64_MAX)
+        c->timerfd = start_timer(until);
+    if (!parent && c->timerfd < 0)
         return c;
     c->epollfd = epoll_create1(EPOLL_CLOEXEC);
     if (c->epollfd < 0)
         no_descriptor();
-    watch(c->epollfd, c->eventfd);
     /* Each one directly: epoll sets within epoll sets may go only a few levels deep. */
-    for (struct cb_cancel *p = parent; p; p = p->parent)
+    for (const struct cb_cancel *p = c; p; p = p->parent) {
         watch(c->epollfd, p->eventfd);
+        if (p->timerfd >= 0)
+            watch(c->epollfd, p->timerfd);
+    }
     return c;
+}
+
+struct cb_cancel *cb_cancel_new(struct cb_cancel *parent)
+{
+    return make(parent, INT64_MAX);
+}
+
+struct cb_cancel *cb_cancel_new_for(struct cb_cancel *parent, int64_t ns)
+{
+    return make(parent, cb_time_monotonic() + ns);
 }
 
 void cb_cancel_free(struct cb_cancel *c)
@@ -68,6 +95,7 @@ void cb_cancel_free(struct cb_cancel *c)
     struct cb_cancel *expected = c;
     atomic_compare_exchange_strong(&signal_target, &expected, NULL);
     cb_close_p(&c->epollfd);
+    cb_close_p(&c->timerfd);
     cb_close_p(&c->eventfd);
     free(c);
 }
@@ -88,6 +116,8 @@ bool cb_canceled(const struct cb_cancel *c)
 {
     for (; c; c = c->parent) {
         if (atomic_load(&c->state) != NOT_CANCELED)
+            return true;
+        if (c->until != INT64_MAX && cb_time_monotonic() >= c->until)
             return true;
     }
     return false;

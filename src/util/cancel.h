@@ -4,12 +4,15 @@
  * no global one. Safe from any thread and from a signal handler. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/error.h"
 
 struct cb_cancel;
 /* parent may be NULL; cancelling a parent cancels its children, which must be freed before it. */
 struct cb_cancel *cb_cancel_new(struct cb_cancel *parent);
+/* One that is also cancelled by itself, so many ns from now. */
+struct cb_cancel *cb_cancel_new_for(struct cb_cancel *parent, int64_t ns);
 void cb_cancel_free(struct cb_cancel *c);
 CB_DEFINE_CLEANUP(struct cb_cancel *, cb_cancel_free)
 void cb_cancel_trigger(struct cb_cancel *c, int signo /* 0: not a signal */);

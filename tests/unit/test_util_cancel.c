@@ -7,9 +7,12 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "util/cancel.h"
+#include "util/turn.h"
 
 static bool readable(const struct cb_cancel *c, int timeout_ms)
 {
@@ -77,6 +80,87 @@ static void test_siblings(void **state)
     assert_true(readable(late, 0));
     cb_cancel_free(late);
     cb_cancel_free(NULL);
+}
+
+static void test_by_itself(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *parent = cb_cancel_new(NULL);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *never = cb_cancel_new_for(parent, INT64_MAX / 2);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *soon = cb_cancel_new_for(parent, 50 * INT64_C(1000000));
+    CB_AUTO(cb_cancel_free) struct cb_cancel *child = cb_cancel_new(soon);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *orphan = cb_cancel_new_for(NULL, 1);
+    assert_true(readable(orphan, 10000));
+    assert_true(cb_canceled(orphan));
+    assert_true(readable(child, 10000));
+    assert_true(cb_canceled(child));
+    assert_true(readable(soon, 10000));
+    assert_false(cb_canceled(parent));
+    assert_false(cb_canceled(never));
+    assert_false(readable(never, 0));
+    cb_cancel_trigger(parent, SIGTERM);
+    assert_true(readable(never, 0));
+    assert_int_equal(cb_cancel_signal(never), SIGTERM);
+}
+
+/* ---- turns */
+
+struct visitor {
+    struct cb_turn *turn;
+    struct cb_cancel *cancel;
+    pthread_t thread;
+    atomic_int order, result;
+    atomic_int *served;
+};
+
+static void *visit(void *arg)
+{
+    struct visitor *v = arg;
+    int r = cb_turn_take(v->turn, v->cancel, NULL);
+    atomic_store(&v->result, r);
+    if (r == 0) {
+        atomic_store(&v->order, atomic_fetch_add(v->served, 1) + 1);
+        cb_turn_give(v->turn);
+    }
+    return NULL;
+}
+
+/* The last of them waits. */
+static void begin_visit(struct visitor *v, size_t queued)
+{
+    assert_int_equal(pthread_create(&v->thread, NULL, visit, v), 0);
+    while (cb_turn_waiting(v->turn) != queued)
+        usleep(1000);
+}
+
+/* Who is cancelled goes, the others come in their order. */
+static void test_turns(void **state)
+{
+    (void)state;
+    struct cb_turn turn;
+    atomic_int served = 0;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
+    struct visitor v[] = { { .turn = &turn, .served = &served, .result = 1 },
+                           { .turn = &turn, .served = &served, .result = 1, .cancel = c },
+                           { .turn = &turn, .served = &served, .result = 1 } };
+    cb_turn_init(&turn);
+    assert_int_equal(cb_turn_take(&turn, NULL, NULL), 0);
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        begin_visit(&v[i], i + 1);
+    cb_cancel_trigger(c, 0);
+    pthread_join(v[1].thread, NULL);
+    assert_int_equal(v[1].result, -CB_ECANCELED);
+    assert_int_equal(v[0].result, 1);
+    cb_turn_give(&turn);
+    pthread_join(v[0].thread, NULL);
+    pthread_join(v[2].thread, NULL);
+    assert_int_equal(v[0].order, 1);
+    assert_int_equal(v[2].order, 2);
+    /* What is free is given even to who is cancelled: it costs no time. */
+    assert_int_equal(cb_turn_take(&turn, c, NULL), 0);
+    assert_int_equal(cb_turn_take(&turn, c, NULL), -CB_ECANCELED);
+    cb_turn_give(&turn);
+    cb_turn_done(&turn);
 }
 
 static int child_status(void (*body)(void))
@@ -166,6 +250,8 @@ int main(void)
         cmocka_unit_test(test_single),
         cmocka_unit_test(test_generations),
         cmocka_unit_test(test_siblings),
+        cmocka_unit_test(test_by_itself),
+        cmocka_unit_test(test_turns),
         cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
