@@ -83,7 +83,10 @@ static void finish_canceled(struct cb_http *h, struct cb_http_transfer *t)
 
 static void add(struct cb_http *h, struct cb_http_transfer *t)
 {
-    if (h->canceled) {
+    pthread_mutex_lock(&h->lock);
+    bool canceled = cb_http_is_canceled(h, t);
+    pthread_mutex_unlock(&h->lock);
+    if (canceled) {
         finish_canceled(h, t);
         return;
     }
@@ -237,6 +240,25 @@ static void cancel_all(struct cb_http *h)
         finish_canceled(h, h->running);
 }
 
+static struct cb_http_transfer *next_canceled(struct cb_http *h)
+{
+    pthread_mutex_lock(&h->lock);
+    struct cb_http_transfer *t = h->running;
+    while (t && !cb_canceled(t->cancel))
+        t = t->next;
+    pthread_mutex_unlock(&h->lock);
+    return t;
+}
+
+/* Of one token or several. What is not yet running is looked at when it is added. */
+static void cancel_some(struct cb_http *h)
+{
+    struct cb_http_transfer *t;
+    while (cb_http_tokens_triggered(h))
+        while ((t = next_canceled(h)))
+            finish_canceled(h, t);
+}
+
 static void *client_main(void *arg)
 {
     struct cb_http *h = arg;
@@ -248,15 +270,15 @@ static void *client_main(void *arg)
         collect_finished(h);
         if (!h->canceled && cb_canceled(h->o.cancel))
             cancel_all(h);
+        cancel_some(h);
         int64_t now = cb_time_monotonic();
         if (now - looked >= tick * 1000000) {
             looked = now;
             finish_stalled(h);
         }
-        bool watch = h->o.cancel && !h->canceled;
-        struct curl_waitfd fd = { .fd = watch ? cb_cancel_fd(h->o.cancel) : -1, .events = CURL_WAIT_POLLIN };
+        unsigned n_fds = cb_http_token_fds(h);
         int64_t wait = h->o.rate ? resume_throttled(h) : 0;
-        curl_multi_poll(h->multi, &fd, watch ? 1 : 0, (int)(wait ? CB_MIN(wait, tick) : tick), NULL);
+        curl_multi_poll(h->multi, h->fds, n_fds, (int)(wait ? CB_MIN(wait, tick) : tick), NULL);
     }
     cancel_all(h);
     return NULL;
@@ -342,6 +364,8 @@ static void free_parts(struct cb_http *h)
     cb_http_env_done(&h->env);
     free(h->user_agent);
     free(h->commands);
+    free(h->tokens);
+    free(h->fds);
     pthread_cond_destroy(&h->gate);
     pthread_mutex_destroy(&h->lock);
     pthread_mutex_destroy(&h->share_lock);

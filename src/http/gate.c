@@ -43,21 +43,24 @@ static void wait_until(struct cb_http *h, int64_t when)
 }
 
 /* 0 to go on, 1 to look again, or an error. Under the lock; waits once. */
-static int enter_or_wait(struct cb_http *h, struct cb_http_origin *o, int64_t when, struct cb_error *err)
+static int enter_or_wait(struct cb_http_transfer *t, int64_t when, struct cb_error *err)
 {
-    if (h->canceled || h->stop || cb_canceled(h->o.cancel))
+    struct cb_http *h = t->h;
+    if (h->stop || cb_http_is_canceled(h, t))
         return cb_error_set(err, CB_ECANCELED, "interrupted");
     if (cb_time_monotonic() < when)
         wait_until(h, when);
-    else if (o->active >= o->limit)
+    else if (t->origin->active >= t->origin->limit)
         pthread_cond_wait(&h->gate, &h->lock);
     else
         return 0;
     return 1;
 }
 
-int cb_http_gate_enter(struct cb_http *h, struct cb_http_origin *o, int64_t not_before, struct cb_error *err)
+int cb_http_gate_enter(struct cb_http_transfer *t, int64_t not_before, struct cb_error *err)
 {
+    struct cb_http *h = t->h;
+    struct cb_http_origin *o = t->origin;
     int r;
     int64_t closed = 0, spread = 0;
     pthread_mutex_lock(&h->lock);
@@ -67,7 +70,7 @@ int cb_http_gate_enter(struct cb_http *h, struct cb_http_origin *o, int64_t not_
             closed = o->not_before;
             spread = (int64_t)random_below((uint64_t)CB_MIN((closed - now) / 4, MAX_SPREAD_NS));
         }
-        r = enter_or_wait(h, o, CB_MAX(not_before, closed + spread), err);
+        r = enter_or_wait(t, CB_MAX(not_before, closed + spread), err);
     } while (r > 0);
     if (r == 0)
         o->active++;

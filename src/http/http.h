@@ -31,7 +31,7 @@ struct cb_http_tls {
 void cb_http_tls_done(struct cb_http_tls *t);
 
 struct cb_http_options {
-    const struct cb_cancel *cancel;
+    const struct cb_cancel *cancel; /* ends every request; or NULL */
     unsigned max_host_connections; /* 0 = 16 */
     unsigned retries;              /* further tries after the first; UINT_MAX = 5 */
     int64_t max_wait_ns;           /* Retry-After is honoured up to this, per request; 0 = 5 minutes */
@@ -75,6 +75,9 @@ struct cb_http_body {
 };
 
 struct cb_http_request {
+    /* Ends this request alone, and the reading of its reply, whatever it waits for: -CB_ECANCELED. Need not derive from
+     * the client's. Any thread may trigger it, and it may serve any number of requests; outlives the reply. Or NULL. */
+    const struct cb_cancel *cancel;
     const char *method;               /* "GET" … */
     const char *url;                  /* absolute, no userinfo */
     const struct cb_http_tls *tls;    /* or NULL */

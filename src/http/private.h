@@ -74,11 +74,30 @@ struct cb_http {
     struct cb_hashmap *origins, *ca_cache;
     struct cb_http_transfer **commands;
     size_t n_commands, cap_commands;
+    struct cb_http_token *tokens; /* of single requests */
+    size_t n_tokens, cap_tokens;
     bool stop, canceled;
 
-    struct cb_http_transfer *running; /* list, client thread only, as the buckets */
+    struct cb_http_transfer *running; /* list, client thread only, as the next ones */
     struct cb_http_bucket up, down;
+    struct curl_waitfd *fds;
+    size_t cap_fds;
 };
+
+/* ---- cancel.c: what ends requests. A token is watched by the client's thread as long as a transfer has it. */
+struct cb_http_token {
+    const struct cb_cancel *cancel;
+    size_t users;
+    bool seen; /* that it was triggered */
+};
+void cb_http_token_watch(struct cb_http_transfer *t, const struct cb_cancel *c);
+void cb_http_token_unwatch(struct cb_http_transfer *t); /* the owner's, who may free it then */
+/* Under cb_http.lock: the client is, or this request alone. */
+bool cb_http_is_canceled(const struct cb_http *h, const struct cb_http_transfer *t);
+/* For the client's thread: what is to be watched, into h->fds; how many. */
+unsigned cb_http_token_fds(struct cb_http *h);
+/* For the client's thread: whether a token was triggered since; who waits at a gate is woken. */
+bool cb_http_tokens_triggered(struct cb_http *h);
 
 /* How many bytes may move now. */
 size_t cb_http_rate_allows(struct cb_http *h, struct cb_http_bucket *b);
@@ -91,7 +110,7 @@ void cb_http_ca_done(struct cb_http *h);
 
 struct cb_http_origin *cb_http_gate_origin(struct cb_http *h, const struct cb_url *u);
 /* Waits until `not_before` has come, the origin's gate is open and it has a place; takes the place. -CB_ECANCELED. */
-int cb_http_gate_enter(struct cb_http *h, struct cb_http_origin *o, int64_t not_before, struct cb_error *err) CB_WUR;
+int cb_http_gate_enter(struct cb_http_transfer *t, int64_t not_before, struct cb_error *err) CB_WUR;
 void cb_http_gate_retake(struct cb_http *h, struct cb_http_origin *o); /* without waiting: a paused transfer goes on */
 void cb_http_gate_leave(struct cb_http *h, struct cb_http_origin *o);
 void cb_http_gate_close(struct cb_http *h, struct cb_http_origin *o, int64_t until); /* 429: nobody before that time */
@@ -125,8 +144,9 @@ struct cb_http_transfer {
     uint64_t body_length;
     char *host; /* for messages */
 
-    unsigned commands; /* cb_http.lock */
+    unsigned commands; /* cb_http.lock, as the next two */
     bool queued;
+    const struct cb_cancel *cancel; /* of this request alone; NULL once its owner has dropped it */
 
     struct cb_http_transfer *prev, *next; /* client thread only, as the next four */
     bool in_multi, has_place;

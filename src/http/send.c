@@ -49,7 +49,8 @@ static int try_once(struct exchange *x, int64_t not_before, struct cb_http_trans
     CB_AUTO(cb_http_transfer_drop) struct cb_http_transfer *t = cb_http_transfer_new(x->h, &x->hop, err);
     if (!t)
         return err ? -(int)err->code : -CB_ELOCAL;
-    int r = cb_http_gate_enter(x->h, t->origin, not_before, err);
+    cb_http_token_watch(t, x->req->cancel);
+    int r = cb_http_gate_enter(t, not_before, err);
     if (r < 0)
         return r;
     t->has_place = true;

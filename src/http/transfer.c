@@ -349,6 +349,7 @@ void cb_http_transfer_unref(struct cb_http_transfer *t)
 
 void cb_http_transfer_drop(struct cb_http_transfer *t)
 {
+    cb_http_token_unwatch(t);
     pthread_mutex_lock(&t->lock);
     bool finished = t->finished;
     pthread_mutex_unlock(&t->lock);
