@@ -39,7 +39,7 @@ struct cb_verb {
     const struct cb_opt_group *groups; /* more of them, or NULL */
     const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
-    bool reads_layers;         /* into the store: in processes of their own */
+    bool reads_layers;         /* or archives: in processes of their own */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);

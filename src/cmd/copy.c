@@ -243,5 +243,6 @@ const struct cb_verb cb_verb_copy = {
     .operands = "[OPTIONS] SRC DST",
     .details = details,
     .options = table,
+    .reads_layers = true,
     .run = run,
 };

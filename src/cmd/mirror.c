@@ -275,5 +275,6 @@ const struct cb_verb cb_verb_mirror = {
     .operands = "plan|apply|run|load [OPTIONS] FILE",
     .details = details,
     .options = table,
+    .reads_layers = true,
     .run = run,
 };

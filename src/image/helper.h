@@ -33,11 +33,14 @@ enum cb_helper_type {
     CB_HELPER_TOC,        /* payload: a part of the table */
     CB_HELPER_OPAQUE,     /* payload: a path */
     CB_HELPER_DEVICE,     /* payload: a path; device */
+    CB_HELPER_ENDED,      /* there are no more entries. The answer: FINISH */
+    CB_HELPER_VERDICT,    /* value: whether it is one */
     CB_HELPER_DONE,       /* value: size; digest: the diff id */
     CB_HELPER_ERROR,      /* code, sys_errno; payload: the text */
     /* to it */
     CB_HELPER_ANSWER,     /* value: bytes that follow in parts; code, sys_errno and text where it is an error */
     CB_HELPER_PART,       /* payload */
+    CB_HELPER_FINISH,     /* read to the end; value: whether the table is wanted */
 };
 #define CB_HELPER_PAYLOAD (32u << 10)
 struct cb_helper_head {
@@ -61,14 +64,36 @@ int cb_helper_receive(int sock, struct cb_helper_message *m, bool fds, enum cb_h
 /* Payload of any length, in parts of that type. */
 int cb_helper_send_parts(int sock, enum cb_helper_type type, const void *buf, size_t n) CB_WUR;
 
-/* ---- what the server is asked for: one packet with CB_HELPER_FDS descriptors, or one less without a tree ---- */
-enum cb_helper_fd { CB_HELPER_SOCK, CB_HELPER_LIFE, CB_HELPER_MEMORY, CB_HELPER_FILLED, CB_HELPER_FREED, CB_HELPER_TREE,
-                    CB_HELPER_FDS };
+/* ---- entries and bytes on their way out: records in a ring of CB_HELPER_RING bytes ---- */
+enum cb_helper_record_type {
+    CB_HELPER_ENTRY = 1, /* as cb_entry_print has it; behind a FILE all of its bytes in DATA */
+    CB_HELPER_DATA,
+};
+struct cb_helper_record {
+    uint32_t type, n; /* n: bytes that follow */
+};
+
+/* ---- what the server is asked for: one packet with descriptors ---- */
+enum cb_helper_fd {
+    CB_HELPER_SOCK, CB_HELPER_LIFE, CB_HELPER_MEMORY, CB_HELPER_FILLED, CB_HELPER_FREED,
+    CB_HELPER_TREE, /* UNPACK: a directory, or none; TO_FILE: a file; and behind it nothing */
+    CB_HELPER_OUT = CB_HELPER_TREE, /* READ: the memory; eventfds that count bytes put into it and given back */
+    CB_HELPER_OUT_FILLED, CB_HELPER_OUT_FREED,
+    CB_HELPER_FDS
+};
+enum cb_helper_kind {
+    CB_HELPER_UNPACK,
+    CB_HELPER_TO_FILE, /* the tar as it is */
+    CB_HELPER_READ,
+    CB_HELPER_PROBE, /* whether an archive begins there */
+    CB_HELPER_TRIAL, /* it says READY and ends */
+};
 struct cb_helper_job {
+    enum cb_helper_kind kind;
     bool single_id, raw, progress;
     bool lower; /* there are layers below that may be asked about */
-    bool trial; /* it says READY and ends */
-    bool plain; /* what stands in the place of the tree is the file that gets the tar */
+    bool data;  /* READ: entries are wanted, not only the table */
+    uint64_t max_entries; /* READ */
     struct cb_digest diff_id;
     uint64_t max_size;
 };
@@ -86,6 +111,51 @@ CB_NORETURN void cb_helper_main(const struct cb_helper_job *job, const int fds[C
 /* Once in the server, so that nothing is looked for in files when it no longer can be. */
 void cb_helper_warm_up(void);
 
-/* helper.c: cb_unpack_read in a helper. Takes the source, whatever comes of it. */
+/* ---- helper_start.c ---- */
 bool cb_helper_is_there(void);
+int cb_helper_server(void); /* its socket */
+
+/* ---- helper_link.c: one helper, from cbpush's side ---- */
+struct cb_helper_link {
+    struct cb_blob_source *source; /* borrowed */
+    const struct cb_cancel *cancel;
+    int sock, life, memory, filled, freed;
+    struct cb_helper_ring *ring;
+    uint8_t *bytes;
+    uint64_t sent, taken;   /* of the blob */
+    bool source_ended, ready, done, gone;
+    unsigned held;
+    struct cb_strbuf toc;
+    uint64_t received;      /* bytes of messages */
+    struct cb_helper_message *m;
+};
+void cb_helper_link_init(struct cb_helper_link *h, struct cb_blob_source *source, const struct cb_cancel *cancel);
+void cb_helper_link_done(struct cb_helper_link *h); /* kills it, too, but does not wait */
+/* more: the descriptors from CB_HELPER_TREE on, ended by -1. */
+int cb_helper_link_start(struct cb_helper_link *h, const struct cb_helper_job *job, const int *more,
+                         struct cb_error *err) CB_WUR;
+/* Kills it where it runs, and waits. */
+struct cb_helper_end cb_helper_link_end(struct cb_helper_link *h);
+/* Why there is no result; -CB_EVERIFY or -CB_ELOCAL. */
+int cb_helper_blame(struct cb_helper_end end, struct cb_error *err) CB_WUR;
+int cb_helper_no_sense(struct cb_error *err) CB_WUR;
+/* 1: there is a message, in h->m; 0: none now, and h->gone where there will be none. */
+int cb_helper_link_hear(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
+/* What all helpers say; -CB_EVERIFY for other messages. An ERROR is one. */
+int cb_helper_link_take(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
+/* expect: the only diff id that it may tell, or NULL. */
+int cb_helper_link_take_done(struct cb_helper_link *h, const struct cb_digest *expect,
+                             struct cb_layer_read_result *out, struct cb_error *err) CB_WUR;
+/* More of the blob where there is room for much; never waits for the helper. */
+int cb_helper_link_feed(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
+/* More of the blob, or else waits until something happens, at the descriptor `also` (or -1) too. */
+int cb_helper_link_step(struct cb_helper_link *h, int also, struct cb_error *err) CB_WUR;
+
+/* ---- helper_reader.c: what cb_layer_reader_new makes where there are helpers ---- */
+struct cb_layer_reader *cb_helper_reader(const struct cb_layer_read_options *o, struct cb_error *err);
+
+/* ---- helper_probe.c ---- What cannot be read is none. */
+bool cb_helper_begins_archive(struct cb_blob_source *src);
+
+/* ---- helper.c: cb_unpack_read in a helper. Takes the source, whatever comes of it ---- */
 int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err) CB_WUR;

@@ -6,19 +6,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#include "image/helper.h"
+#include "image/helper_child.h"
 #include "util/alloc.h"
 #include "util/confine.h"
-
-struct helper {
-    const struct cb_helper_job *job;
-    int sock, filled, freed, root, plain;
-    const struct cb_helper_ring *ring;
-    const uint8_t *bytes;
-    /* The answer about lower layers that is in use. */
-    struct cb_toc *answer;
-    struct cb_helper_message *m;
-};
 
 /* ---- the blob ---- */
 
@@ -26,12 +16,12 @@ struct helper {
 
 struct ring_source {
     struct cb_blob_source base;
-    struct helper *h;
+    struct cb_helper_self *h;
     uint64_t tail; /* bytes that were given back */
     size_t lent;
 };
 
-static bool wait_for_more(const struct helper *h)
+static bool wait_for_more(const struct cb_helper_self *h)
 {
     struct pollfd p = { .fd = h->filled, .events = POLLIN };
     uint64_t n;
@@ -95,7 +85,7 @@ static void ring_close(struct cb_blob_source *b)
     free(b);
 }
 
-static struct cb_blob_source *ring_source(struct helper *h)
+static struct cb_blob_source *ring_source(struct cb_helper_self *h)
 {
     static const struct cb_blob_source_ops ops = { .read = ring_read, .close = ring_close, .lend = ring_lend };
     struct ring_source *s = CB_NEW(struct ring_source);
@@ -106,39 +96,39 @@ static struct cb_blob_source *ring_source(struct helper *h)
 
 /* ---- telling: where that fails cbpush is gone, or wants no more ---- */
 
-static void tell(const struct helper *h, struct cb_helper_head head, const void *payload)
+void cb_helper_tell(const struct cb_helper_self *h, struct cb_helper_head head, const void *payload)
 {
     if (cb_helper_send(h->sock, &head, payload, -1) < 0)
         _exit(1);
 }
 
-static void tell_path(const struct helper *h, struct cb_helper_head head, const char *path)
+static void tell_path(const struct cb_helper_self *h, struct cb_helper_head head, const char *path)
 {
     head.n = (uint32_t)strlen(path);
-    tell(h, head, path);
+    cb_helper_tell(h, head, path);
 }
 
-static void tell_error(const struct helper *h, const struct cb_error *e)
+static void tell_error(const struct cb_helper_self *h, const struct cb_error *e)
 {
     const char *text = cb_error_text(e);
     struct cb_helper_head head = { .type = CB_HELPER_ERROR, .code = (int32_t)e->code, .sys_errno = e->sys_errno };
     head.n = (uint32_t)CB_MIN(strlen(text), (size_t)CB_HELPER_PAYLOAD);
-    tell(h, head, text);
+    cb_helper_tell(h, head, text);
 }
 
 static void on_progress(void *arg, uint64_t bytes)
 {
-    tell(arg, (struct cb_helper_head){ .type = CB_HELPER_PROGRESS, .value = bytes }, NULL);
+    cb_helper_tell(arg, (struct cb_helper_head){ .type = CB_HELPER_PROGRESS, .value = bytes }, NULL);
 }
 
 /* ---- what lower layers have ---- */
 
 struct lower {
     struct cb_lower base;
-    struct helper *h;
+    struct cb_helper_self *h;
 };
 
-static int hear(struct helper *h, enum cb_helper_type type, struct cb_error *err)
+int cb_helper_hear(struct cb_helper_self *h, enum cb_helper_type type, struct cb_error *err)
 {
     int r = cb_helper_receive(h->sock, h->m, true, CB_HELPER_WAIT);
     if (r <= 0 || h->m->head.type != (uint32_t)type)
@@ -152,19 +142,19 @@ static int hear(struct helper *h, enum cb_helper_type type, struct cb_error *err
     return -head->code;
 }
 
-static int ask(struct helper *h, enum cb_helper_type what, const char *path, int *fd, struct cb_error *err)
+static int ask(struct cb_helper_self *h, enum cb_helper_type what, const char *path, int *fd, struct cb_error *err)
 {
     cb_toc_unref(h->answer);
     h->answer = NULL;
     tell_path(h, (struct cb_helper_head){ .type = what }, path);
-    int r = hear(h, CB_HELPER_ANSWER, err);
+    int r = cb_helper_hear(h, CB_HELPER_ANSWER, err);
     cb_autoclose int got = h->m->fd;
     if (r < 0)
         return r;
     uint64_t left = h->m->head.value;
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     while (left) {
-        if ((r = hear(h, CB_HELPER_PART, err)) < 0)
+        if ((r = cb_helper_hear(h, CB_HELPER_PART, err)) < 0)
             return r;
         cb_close_p(&h->m->fd);
         cb_strbuf_add(&text, h->m->payload, h->m->head.n);
@@ -176,7 +166,7 @@ static int ask(struct helper *h, enum cb_helper_type what, const char *path, int
 
 static const struct cb_entry *lower_dir(struct cb_lower *l, const char *path)
 {
-    struct helper *h = ((struct lower *)l)->h;
+    struct cb_helper_self *h = ((struct lower *)l)->h;
     cb_autoclose int fd = -1;
     if (*path == '\0' || ask(h, CB_HELPER_LOWER_DIR, path, &fd, NULL) < 0)
         return NULL;
@@ -185,7 +175,7 @@ static const struct cb_entry *lower_dir(struct cb_lower *l, const char *path)
 
 static int lower_file(struct cb_lower *l, const char *path, const struct cb_entry **e, int *fd, struct cb_error *err)
 {
-    struct helper *h = ((struct lower *)l)->h;
+    struct cb_helper_self *h = ((struct lower *)l)->h;
     int r = ask(h, CB_HELPER_LOWER_FILE, path, fd, err);
     if (r == 0 && cb_toc_count(h->answer) == 0)
         r = cb_error_set(err, CB_EINTERNAL, "an empty answer about %s", path);
@@ -196,7 +186,7 @@ static int lower_file(struct cb_lower *l, const char *path, const struct cb_entr
 
 /* ---- the work ---- */
 
-static void tell_marks(const struct helper *h, const struct cb_unpack_marks *m)
+static void tell_marks(const struct cb_helper_self *h, const struct cb_unpack_marks *m)
 {
     size_t it = 0;
     const char *path;
@@ -208,7 +198,7 @@ static void tell_marks(const struct helper *h, const struct cb_unpack_marks *m)
                   path);
 }
 
-static void tell_result(const struct helper *h, const struct cb_unpack_result *res)
+void cb_helper_tell_result(const struct cb_helper_self *h, const struct cb_unpack_result *res)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     tell_marks(h, &res->marks);
@@ -216,11 +206,12 @@ static void tell_result(const struct helper *h, const struct cb_unpack_result *r
         cb_toc_print(&text, res->toc);
     if (cb_helper_send_parts(h->sock, CB_HELPER_TOC, text.buf, text.len) < 0)
         _exit(1);
-    tell(h, (struct cb_helper_head){ .type = CB_HELPER_DONE, .value = res->size, .digest = res->diff_id }, NULL);
+    const struct cb_helper_head done = { .type = CB_HELPER_DONE, .value = res->size, .digest = res->diff_id };
+    cb_helper_tell(h, done, NULL);
 }
 
 /* What needs files of the system (/proc) comes before the door is shut. */
-static int prepare(struct helper *h, const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_error *err)
+static int prepare(struct cb_helper_self *h, const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_error *err)
 {
     struct cb_unpack_options uo = cb_unpack_options_of(j);
     struct cb_confine_options co = { .root_fd = h->root };
@@ -229,12 +220,19 @@ static int prepare(struct helper *h, const struct cb_unpack_job *j, struct cb_un
     if (r == 0)
         r = cb_confine(&co, &held, err);
     if (r == 0)
-        tell(h, (struct cb_helper_head){ .type = CB_HELPER_READY, .value = held }, NULL);
+        cb_helper_tell(h, (struct cb_helper_head){ .type = CB_HELPER_READY, .value = held }, NULL);
     return r;
 }
 
+static int probe(const struct cb_helper_self *h, struct cb_blob_source *source)
+{
+    struct cb_helper_head head = { .type = CB_HELPER_VERDICT, .value = cb_layer_begins_archive(source) };
+    cb_helper_tell(h, head, NULL);
+    return 0;
+}
+
 /* All memory goes with the process. */
-static int serve(struct helper *h, const struct cb_helper_options *o, struct cb_error *err)
+static int serve(struct cb_helper_self *h, const struct cb_helper_options *o, struct cb_error *err)
 {
     static const struct cb_lower_ops ops = { lower_dir, lower_file };
     struct lower l = { .base = { &ops }, .h = h };
@@ -248,14 +246,18 @@ static int serve(struct helper *h, const struct cb_helper_options *o, struct cb_
     struct cb_unpack u = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     struct cb_unpack_result res = { 0 };
     int r = prepare(h, &j, &u, err);
-    if (r < 0 || job->trial)
+    if (r < 0 || job->kind == CB_HELPER_TRIAL)
         return r;
     const char *why = o->hook ? o->hook(h->root) : NULL;
     if (why && *why)
         return cb_error_set(err, CB_EVERIFY, "%s", why);
+    if (job->kind == CB_HELPER_PROBE)
+        return probe(h, j.source);
+    if (job->kind == CB_HELPER_READ)
+        return cb_helper_give(h, j.source, err);
     r = cb_unpack_read(&j, h->root >= 0 ? &u : NULL, &res, err);
     if (r == 0)
-        tell_result(h, &res);
+        cb_helper_tell_result(h, &res);
     return r;
 }
 
@@ -275,30 +277,40 @@ static void keep_only(const int fds[CB_HELPER_FDS])
     }
 }
 
-static bool open_memory(struct helper *h, int memory)
+static void *open_memory(int fd, size_t size, int prot)
 {
-    void *p = mmap(NULL, CB_HELPER_PAGE + CB_HELPER_RING, PROT_READ, MAP_SHARED, memory, 0);
-    if (p == MAP_FAILED)
-        return false;
-    h->ring = p;
-    h->bytes = (const uint8_t *)p + CB_HELPER_PAGE;
-    return true;
+    void *p = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static int open_memories(struct cb_helper_self *h, const int fds[CB_HELPER_FDS], struct cb_error *err)
+{
+    bool read = h->job->kind == CB_HELPER_READ;
+    h->ring = open_memory(fds[CB_HELPER_MEMORY], CB_HELPER_PAGE + CB_HELPER_RING, PROT_READ);
+    if (h->ring)
+        h->bytes = (const uint8_t *)h->ring + CB_HELPER_PAGE;
+    if (read)
+        h->out = open_memory(fds[CB_HELPER_OUT], CB_HELPER_RING, PROT_READ | PROT_WRITE);
+    return h->ring && (h->out || !read) ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "map the memory of the blob");
 }
 
 void cb_helper_main(const struct cb_helper_job *job, const int fds[CB_HELPER_FDS], const struct cb_helper_options *o)
 {
     struct cb_error err = CB_ERROR_INIT;
-    struct helper h = { .job = job, .sock = fds[CB_HELPER_SOCK], .filled = fds[CB_HELPER_FILLED],
-                        .freed = fds[CB_HELPER_FREED], .root = job->plain ? -1 : fds[CB_HELPER_TREE],
-                        .plain = job->plain ? fds[CB_HELPER_TREE] : 0 };
+    struct cb_helper_self h = { .job = job, .sock = fds[CB_HELPER_SOCK], .filled = fds[CB_HELPER_FILLED],
+                                .freed = fds[CB_HELPER_FREED], .root = -1 };
+    if (job->kind == CB_HELPER_UNPACK || job->kind == CB_HELPER_TRIAL)
+        h.root = fds[CB_HELPER_TREE];
+    else if (job->kind == CB_HELPER_TO_FILE)
+        h.plain = fds[CB_HELPER_TREE];
+    h.out_filled = fds[CB_HELPER_OUT_FILLED];
+    h.out_freed = fds[CB_HELPER_OUT_FREED];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "cbpush-layer");
     signal(SIGXFSZ, SIG_IGN);
     keep_only(fds);
     h.m = cb_malloc(sizeof *h.m);
-    if (!open_memory(&h, fds[CB_HELPER_MEMORY]))
-        cb_error_sys(&err, CB_ELOCAL, errno, "map the memory of the blob");
-    else if (serve(&h, o, &err) == 0)
+    if (open_memories(&h, fds, &err) == 0 && serve(&h, o, &err) == 0)
         _exit(0);
     tell_error(&h, &err);
     _exit(0);

@@ -72,7 +72,7 @@ static bool take_job(struct server *s)
     struct iovec iov = { &job, sizeof job };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
                         .msg_controllen = sizeof control.buf };
-    int fds[CB_HELPER_FDS] = { -1, -1, -1, -1, -1, -1 };
+    int fds[CB_HELPER_FDS] = { -1, -1, -1, -1, -1, -1, -1, -1 };
     ssize_t r = recvmsg(s->sock, &m, MSG_CMSG_CLOEXEC);
     if (r < 0 && errno == EINTR)
         return true;
