@@ -11,6 +11,7 @@ import sys
 import time
 
 import cases
+import large
 import report
 import shared
 import tools
@@ -19,7 +20,7 @@ from disks import Disk, NoDisk, run
 from measure import Failed, spawn, timed
 
 
-ALL = cases.ALL + shared.ALL + transfers.ALL
+ALL = cases.ALL + large.ALL + shared.ALL + transfers.ALL
 
 
 class Registry:
