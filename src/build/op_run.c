@@ -98,7 +98,7 @@ static int need_contents(struct cb_solver *s, struct cb_vertex *v, struct cb_slo
     for (size_t i = 0; i < n; i++)
         if (!cb_slot_is_parent(layers[i]))
             own[m++] = layers[i];
-    int r = cb_slots_need(s->slots, own, m, CB_NEED_TOC, v->step, err);
+    int r = cb_slots_need(s->slots, own, m, CB_NEED_CONTENT, v->step, err);
     free(own);
     return r;
 }

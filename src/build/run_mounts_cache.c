@@ -122,7 +122,7 @@ static int make_key(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb
         cb_hasher_field_u64(h, ((uint64_t)m->uid << 32) | m->gid);
     } else if (m->from_kind == CB_MOUNT_FROM_VERTEX) {
         struct cb_solve_state *from = m->from->state;
-        int r = cb_slots_need(rm->s->slots, from->layers, from->n_layers, CB_NEED_TOC, rm->v->step, err);
+        int r = cb_slots_need(rm->s->slots, from->layers, from->n_layers, CB_NEED_CONTENT, rm->v->step, err);
         if (r < 0)
             return r;
         for (size_t i = 0; i < from->n_layers; i++) {

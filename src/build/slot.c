@@ -448,26 +448,41 @@ struct cb_lookup *cb_slots_lookup(struct cb_slot *const *v, size_t n)
     return l;
 }
 
+/* Changes with what is hashed, and with what a table says of the same layer. */
+#define CONTENT "cbpush-content/1"
+#define NOTED 1024 /* entries: of tables of more it is noted, so that the next build need not read them */
+
+void cb_slot_recall_content(struct cb_slot *s)
+{
+    char key[CB_DIGEST_TEXT_MAX];
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_digest_is_set(&s->content) || s->parent)
+        return;
+    if (cb_store_fact_get(s->env->store, CONTENT, cb_digest_text(&s->layer.diff_id, key), &text, NULL) < 0 ||
+        cb_digest_parse(&s->content, text.buf, NULL) < 0)
+        s->content = (struct cb_digest){ 0 };
+}
+
 static void hash_content(struct cb_slot *s)
 {
+    char key[CB_DIGEST_TEXT_MAX], text[CB_DIGEST_TEXT_MAX];
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    cb_hasher_field(h, "cbpush-content/1");
+    cb_hasher_field(h, CONTENT);
     for (size_t i = 0; i < cb_toc_count(s->toc); i++)
         cb_hash_entry(h, cb_toc_at(s->toc, i));
     cb_hasher_finish(h, &s->content);
+    if (cb_toc_count(s->toc) > NOTED && !s->unproven)
+        (void)!cb_store_fact_put(s->env->store, CONTENT, cb_digest_text(&s->layer.diff_id, key),
+                                 cb_digest_text(&s->content, text), NULL);
 }
 
 bool cb_slot_content(struct cb_slot *s, struct cb_digest *out)
 {
     pthread_mutex_lock(&s->mu);
     bool empty = s->empty;
-    if (s->parent || !s->toc) {
-        *out = s->layer.diff_id;
-    } else {
-        if (!cb_digest_is_set(&s->content))
-            hash_content(s);
-        *out = s->content;
-    }
+    if (!s->parent && s->toc && !cb_digest_is_set(&s->content))
+        hash_content(s);
+    *out = !s->parent && cb_digest_is_set(&s->content) ? s->content : s->layer.diff_id;
     pthread_mutex_unlock(&s->mu);
     return !empty;
 }

@@ -65,6 +65,7 @@ const struct cb_digest *cb_slot_diff_id(const struct cb_slot *s); /* borrowed */
 void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
 #define CB_NEED_DATA 8 /* tree or blob, whichever is there */
 #define CB_NEED_LOOKUP 32 /* table, or an index of it: enough for cb_slots_lookup */
+#define CB_NEED_CONTENT 64 /* enough for cb_slot_content */
 /* Makes table, tree, blob of all of them present, several at once; progress goes to step. Slots in the making are
  * waited for, but a tree alone is there from the start. */
 int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,
@@ -82,8 +83,8 @@ int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
 struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, size_t n);
 /* What answers the same questions one by one; after NEED_LOOKUP. */
 struct cb_lookup *cb_slots_lookup(struct cb_slot *const *v, size_t n);
-/* What it holds, whatever the times: the identity that content keys are made from; after NEED_TOC, but for a parent's
- * layer, which is its diff id. False: empty. */
+/* What it holds, whatever the times: the identity that content keys are made from; after NEED_CONTENT. Of a parent's
+ * layer it is its diff id. False: empty. */
 bool cb_slot_content(struct cb_slot *s, struct cb_digest *out);
 /* How a manifest names it in this format (cb_format_serves), a parent's layer as it is there: made from what is there
  * where nobody has it yet. */

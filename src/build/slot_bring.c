@@ -123,6 +123,11 @@ static void load_table(struct cb_slot *s, unsigned needs)
     struct cb_lookup_layer l = { 0 };
     if (s->toc)
         return;
+    if (needs & CB_NEED_CONTENT) {
+        cb_slot_recall_content(s);
+        if (!s->parent && !cb_digest_is_set(&s->content))
+            needs |= CB_NEED_TOC;
+    }
     if (needs & (CB_NEED_TOC | CB_NEED_PROOF)) {
         if (cb_store_toc_get(s->env->store, &s->layer.diff_id, &s->toc, NULL) < 0)
             s->toc = NULL;
@@ -144,6 +149,8 @@ static unsigned check_have(struct cb_slot *s, unsigned needs)
         have |= s->unproven ? CB_NEED_TOC : CB_NEED_TOC | CB_NEED_PROOF;
     if (s->toc || s->index)
         have |= CB_NEED_LOOKUP;
+    if (s->toc || s->parent || cb_digest_is_set(&s->content))
+        have |= CB_NEED_CONTENT;
     if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &s->layer.diff_id, &fd, NULL) == 0)
         have |= CB_NEED_TREE | CB_NEED_DATA;
     cb_close_p(&fd);
@@ -310,7 +317,7 @@ static int ask(struct bring *b, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
     pthread_mutex_lock(&s->mu);
-    bool may = b->missing == CB_NEED_TOC && !s->unproven && !(s->have & ~(unsigned)CB_NEED_TOC) && cb_slot_is_told(s);
+    bool may = b->missing == CB_NEED_TOC && !s->unproven && !(s->have & ~(unsigned)CB_NEED_TOLD) && cb_slot_is_told(s);
     pthread_mutex_unlock(&s->mu);
     int r = may ? cb_slot_told(s, &b->layer, b->want->step, &b->toc, err) : 0;
     b->told = b->toc != NULL;
@@ -383,9 +390,9 @@ static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
     if ((s->have & needs) != needs)
         s->have |= check_have(s, needs);
     *missing = needs & ~s->have;
-    if (*missing & CB_NEED_LOOKUP)
-        *missing = (*missing & ~(unsigned)CB_NEED_LOOKUP) | CB_NEED_TOC;
-    if (s->unproven && needs != CB_NEED_TOC)
+    if (*missing & (CB_NEED_LOOKUP | CB_NEED_CONTENT))
+        *missing = (*missing & ~(unsigned)(CB_NEED_LOOKUP | CB_NEED_CONTENT)) | CB_NEED_TOC;
+    if (s->unproven && needs & ~(unsigned)CB_NEED_TOLD)
         *missing |= CB_NEED_TOC | CB_NEED_PROOF;
     if (*missing)
         *missing |= s->expected & ~s->have;

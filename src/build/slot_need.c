@@ -40,7 +40,7 @@ static bool satisfied(struct cb_slot *s, unsigned needs, bool *late)
     pthread_mutex_lock(&s->mu);
     *late = s->pending;
     bool ok = !s->pending && !s->busy && !s->failed && (s->empty || (s->have & needs) == needs);
-    ok = ok && (!s->unproven || needs == CB_NEED_TOC);
+    ok = ok && (!s->unproven || !(needs & ~(unsigned)CB_NEED_TOLD));
     pthread_mutex_unlock(&s->mu);
     return ok || (s->tree_fd >= 0 && needs == CB_NEED_TREE);
 }
@@ -56,7 +56,7 @@ static bool is_told(struct cb_slot *s)
 /* What may be told is asked for first, many at a time. */
 static void begin(struct cb_slots *t, struct job *j)
 {
-    j->want.told_only = j->want.needs == CB_NEED_TOC && is_told(j->slot);
+    j->want.told_only = !(j->want.needs & ~(unsigned)CB_NEED_TOLD) && is_told(j->slot);
     cb_pool_submit(j->want.told_only ? t->askers : t->fetchers, run, j);
 }
 

@@ -67,6 +67,8 @@ struct cb_slot {
     size_t n_ready, cap_ready;
 };
 
+/* What a table that is told serves for, as far as it is believed. */
+#define CB_NEED_TOLD (CB_NEED_TOC | CB_NEED_LOOKUP | CB_NEED_CONTENT)
 #define CB_NEED_PROOF 16 /* of the table: the layer was read, and the store has it */
 struct cb_slot_want {
     unsigned needs;
@@ -77,6 +79,8 @@ struct cb_slot_want {
 };
 /* Brings what is missing of one slot. 1: only a table that is told was wanted, and there is none. */
 int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err) CB_WUR;
+/* Under s->mu. What an earlier build has noted of it. */
+void cb_slot_recall_content(struct cb_slot *s);
 /* A blob of l in the store, of whatever encoding, or NULL. */
 const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s, const struct cb_layer *l);
 /* The bytes of one encoding: the store's, else an origin's. */

@@ -345,6 +345,63 @@ static void test_content(void **state)
     made_layer_done(&n);
 }
 
+static struct made_layer large_layer(struct build_fixture *b)
+{
+    struct fixture *f = &b->f;
+    struct made_layer m = { 0 };
+    char path[32];
+    cb_autosink struct cb_blob_sink *sink = NULL;
+    ok(cb_store_blob_sink(f->s, &sink, &f->err));
+    struct cb_layer_write_options wo = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT },
+                                         .clamp_mtime = INT64_MAX, .sink = sink };
+    CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, &f->err);
+    for (int i = 0; i < 2000; i++) {
+        snprintf(path, sizeof path, "link%05d", i);
+        struct cb_entry e = { .path = path, .type = CB_ENTRY_SYMLINK, .mode = 0777, .link = path };
+        ok(cb_layer_writer_add(w, &e, NULL, &f->err));
+    }
+    ok(cb_layer_writer_finish(w, &m.layer, &m.toc, &f->err));
+    ok(cb_store_layer_put(f->s, &m.layer, &f->err));
+    return m;
+}
+
+/* What a step asks of a large layer is answered without its table, where an earlier build had that. */
+static void test_large_tables_stay_where_they_are(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    struct made_layer m = large_layer(b);
+    struct cb_digest one, two;
+    struct cb_toc_pin want, pin;
+    struct cb_slot *s = NULL;
+    const struct cb_stack_entry *hit;
+    {
+        CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+        ok(cb_slots_stored(t, &m.layer.diff_id, &s, &f->err));
+        ok(cb_slots_need(t, &s, 1, CB_NEED_TREE | CB_NEED_CONTENT, NULL, &f->err));
+        assert_true(cb_slot_content(s, &one));
+    }
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    ok(cb_slots_stored(t, &m.layer.diff_id, &s, &f->err));
+    static const unsigned needs[] = { CB_NEED_TREE, CB_NEED_LOOKUP, CB_NEED_CONTENT };
+    for (size_t i = 0; i < CB_COUNTOF(needs); i++) {
+        ok(cb_slots_need(t, &s, 1, needs[i], NULL, &f->err));
+        assert_null(cb_slot_toc(s));
+    }
+    assert_true(cb_slot_content(s, &two));
+    assert_true(cb_digest_eq(&one, &two));
+    CB_AUTO(cb_lookup_free) struct cb_lookup *l = cb_slots_lookup(&s, 1);
+    ok(cb_lookup_find(l, "link01234", &hit, &f->err));
+    assert_string_equal(hit->e->link, "link01234");
+    assert_true(cb_slot_pin(s, &pin));
+    cb_toc_pin_of(&want, m.toc);
+    assert_true(cb_toc_pin_eq(&pin, &want));
+    assert_null(cb_slot_toc(s));
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TOC, NULL, &f->err));
+    assert_int_equal(cb_toc_count(cb_slot_toc(s)), 2000);
+    made_layer_done(&m);
+}
+
 /* Empty differences count for nothing, in a key as in a view. */
 static void test_empty_ones_do_not_count(void **state)
 {
@@ -496,6 +553,7 @@ int main(void)
         T(test_completing), T(test_empty_and_failed), T(test_waiters_do_not_stop_the_makers),
         T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
         T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
+        T(test_large_tables_stay_where_they_are),
         T(test_empty_ones_do_not_count), T(test_a_layer_has_one_table), T(test_parents_must_agree),
         T(test_what_is_here_is_read), T(test_carried_tables),
     };
