@@ -12,10 +12,20 @@ struct ask {
     const struct cb_auth_target *t;
     const char *tried;
     bool again, sends;
+    const struct cb_cancel *cancel; /* or NULL */
     struct cb_strvec scopes;
     struct cb_credential cred;
     struct auth_entry *e;
 };
+
+static struct ask ask_of(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_auth_ask *ask)
+{
+    struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends,
+                     .cancel = ask->cancel ? ask->cancel : a->o.cancel };
+    auth_scope_list(ask->scopes, ask->n, &q.scopes);
+    q.e = auth_entry_of(a, t, &q.scopes);
+    return q;
+}
 
 static void ask_done(struct ask *q)
 {
@@ -76,7 +86,8 @@ static int look_up(struct ask *q, const struct cb_scope *first, struct cb_error 
 {
     struct auth_query query = { .host = q->t->host,
                                 .repo = first ? first->repo : NULL,
-                                .actions = first ? first->actions : NULL };
+                                .actions = first ? first->actions : NULL,
+                                .cancel = q->cancel };
     return auth_lookup(q->a, &query, &q->cred, err);
 }
 
@@ -132,8 +143,9 @@ static int get_token(struct ask *q, const struct auth_token_request *req, struct
 {
     struct auth_kept_token *k = auth_token_kept(q->a, req);
     struct auth_token got = { 0 };
-    int r = 0;
-    pthread_mutex_lock(&k->mu);
+    int r = cb_turn_take(&k->turn, q->cancel, err);
+    if (r < 0)
+        return r;
     if (!k->token.value || !lasts(q, k->token.renew_at, k->token.ends) || is_refused(q, k->token.value)) {
         r = auth_token_fetch(q->a->o.http, req, &got, err);
         if (r == 0) {
@@ -146,7 +158,7 @@ static int get_token(struct ask *q, const struct auth_token_request *req, struct
         q->e->renew_at = k->token.renew_at;
         q->e->ends = k->token.ends;
     }
-    pthread_mutex_unlock(&k->mu);
+    cb_turn_give(&k->turn);
     return r;
 }
 
@@ -159,6 +171,7 @@ static int fetch_token(struct ask *q, const char *realm, const char *service, st
                                       .realm = realm,
                                       .service = service,
                                       .scopes = &q->scopes,
+                                      .cancel = q->cancel,
                                       .cred = allowed && set ? &q->cred : NULL };
     free(q->e->withheld);
     q->e->withheld = set && !allowed ? why_withheld(q, realm, reason) : NULL;
@@ -236,8 +249,7 @@ static int answer(struct ask *q, const struct auth_challenges *c, struct cb_erro
 int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_http_reply *reply,
                       const struct cb_auth_ask *ask, struct cb_error *err)
 {
-    CB_CLEANUP(ask_done)
-    struct ask q = { .a = a, .t = t, .tried = ask->tried, .again = ask->again, .sends = ask->sends };
+    CB_CLEANUP(ask_done) struct ask q = ask_of(a, t, ask);
     CB_CLEANUP(auth_challenges_done) struct auth_challenges c = { 0 };
     int r = auth_challenge_read(reply, &c, err);
     if (r < 0) {
@@ -245,11 +257,10 @@ int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const s
         return r;
     }
     r = look_up(&q, ask->n ? &ask->scopes[0] : NULL, err);
+    if (r == 0)
+        r = cb_turn_take(&q.e->turn, q.cancel, err);
     if (r < 0)
         return r;
-    auth_scope_list(ask->scopes, ask->n, &q.scopes);
-    q.e = auth_entry_of(a, t, &q.scopes);
-    pthread_mutex_lock(&q.e->mu);
     /* Another thread may have brought a better one while we waited. */
     bool fresh = is_current(&q) && !cb_streq(q.e->header, q.tried);
     /* A password that was just refused is not tried twice: accounts are locked for that. */
@@ -257,7 +268,7 @@ int cb_auth_challenge(struct cb_auth *a, const struct cb_auth_target *t, const s
         r = cb_error_copy(err, &q.e->ahead);
     else if (!fresh)
         r = answer(&q, &c, err);
-    pthread_mutex_unlock(&q.e->mu);
+    cb_turn_give(&q.e->turn);
     return r;
 }
 
@@ -275,7 +286,8 @@ void cb_auth_learn(struct cb_auth *a, const struct cb_auth_target *t, const stru
         learn(&q, realm, realm ? cb_strmap_get(&bearer->params, "service") : NULL);
 }
 
-/* Under e->mu. A failure is not the user's business: the request goes without, and its 401 tells. */
+/* In our turn at e. A failure is not the user's business: the request goes without, and its 401 tells. One that was
+ * given up says nothing to the next. */
 static void fetch_ahead(struct ask *q, const struct auth_known *k, const struct cb_scope *first)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -284,6 +296,8 @@ static void fetch_ahead(struct ask *q, const struct auth_known *k, const struct 
         set_header(q->e, auth_basic_header(&q->cred));
     else if (r == 0 && !k->basic && !take_registry_token(q))
         r = fetch_bearer(q, k->realm, k->service, &e);
+    if (r == -CB_ECANCELED)
+        return;
     q->e->not_ahead = r < 0;
     if (r < 0)
         auth_note(q->a, "no token ahead of the request: %s", cb_error_text(&e));
@@ -292,15 +306,14 @@ static void fetch_ahead(struct ask *q, const struct auth_known *k, const struct 
 
 char *cb_auth_header(struct cb_auth *a, const struct cb_auth_target *t, const struct cb_auth_ask *ask)
 {
-    CB_CLEANUP(ask_done) struct ask q = { .a = a, .t = t, .sends = ask->sends };
+    CB_CLEANUP(ask_done) struct ask q = ask_of(a, t, ask);
     struct auth_known k = { 0 };
-    auth_scope_list(ask->scopes, ask->n, &q.scopes);
-    q.e = auth_entry_of(a, t, &q.scopes);
-    pthread_mutex_lock(&q.e->mu);
+    if (cb_turn_take(&q.e->turn, q.cancel, NULL) < 0)
+        return NULL;
     if (!is_current(&q) && !q.e->not_ahead && recall(&q, &k))
         fetch_ahead(&q, &k, ask->n ? &ask->scopes[0] : NULL);
     char *h = is_current(&q) ? cb_strdup(q.e->header) : NULL;
-    pthread_mutex_unlock(&q.e->mu);
+    cb_turn_give(&q.e->turn);
     free(k.realm);
     free(k.service);
     return h;

@@ -37,7 +37,7 @@ static void free_entries(struct cb_hashmap *entries)
         auth_secret_free(e->header);
         free(e->withheld);
         cb_error_done(&e->ahead);
-        pthread_mutex_destroy(&e->mu);
+        cb_turn_done(&e->turn);
         free(e);
     }
     cb_hashmap_free(entries);
@@ -165,11 +165,12 @@ int auth_lookup(struct cb_auth *a, const struct auth_query *wanted, struct cb_cr
     cb_autofree char *name = auth_lower(q.host);
     cb_autofree char *key = cb_asprintf("%s/%s %s", name, q.repo ? q.repo : "", q.actions ? q.actions : "");
     struct auth_found *f = auth_found_of(&a->found, key);
-    int r = 0;
     q.host = name;
-    q.cancel = a->o.cancel;
+    q.cancel = wanted->cancel ? wanted->cancel : a->o.cancel;
     *out = (struct cb_credential){ 0 };
-    pthread_mutex_lock(&f->mu);
+    int r = cb_turn_take(&f->turn, q.cancel, err);
+    if (r < 0)
+        return r;
     if (!f->done) {
         r = search(a, &q, &f->cred, err);
         f->done = r == 0;
@@ -178,7 +179,7 @@ int auth_lookup(struct cb_auth *a, const struct auth_query *wanted, struct cb_cr
         auth_credential_copy(out, &f->cred);
     else
         cb_credential_done(&f->cred);
-    pthread_mutex_unlock(&f->mu);
+    cb_turn_give(&f->turn);
     if (r < 0)
         cb_error_wrap(err, "credentials for %s", wanted->host);
     return r;
@@ -209,7 +210,7 @@ struct auth_entry *auth_entry_of(struct cb_auth *a, const struct cb_auth_target 
     struct auth_entry *e = cb_hashmap_get(a->entries, key);
     if (!e) {
         e = CB_NEW(struct auth_entry);
-        pthread_mutex_init(&e->mu, NULL);
+        cb_turn_init(&e->turn);
         cb_hashmap_put(a->entries, key, e);
     }
     pthread_mutex_unlock(&a->mu);

@@ -79,6 +79,9 @@ struct cb_auth_ask {
     const char *tried; /* the header that got the 401, or NULL */
     bool again;        /* a challenge of this request was answered before */
     bool sends;        /* it has a body of some length: the token should outlast it */
+    /* Ends what is done for this request, also its waiting for a token that another fetches, and no other's. Derives
+     * from the client's, or NULL: that. */
+    const struct cb_cancel *cancel;
 };
 /* The Authorization value to send now, or NULL (none yet, or none is needed). Where the registry's way to
  * authenticate is known already, this fetches a token ahead of the 401, and renews one ahead of its end; what goes

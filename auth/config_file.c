@@ -148,8 +148,9 @@ int auth_source_ask_helper(const struct auth_source *src, const char *helper, co
     const char *server = auth_server_name(q->host);
     cb_autofree char *key = cb_asprintf("%s|%s", helper, server);
     struct auth_found *f = auth_found_of(src->helped, key);
-    int r = 0;
-    pthread_mutex_lock(&f->mu);
+    int r = cb_turn_take(&f->turn, q->cancel, err);
+    if (r < 0)
+        return r;
     if (!f->done) {
         cb_credential_done(&f->cred);
         r = auth_helper_get(helper, server, q->cancel, &f->cred, err);
@@ -160,7 +161,7 @@ int auth_source_ask_helper(const struct auth_source *src, const char *helper, co
         out->key = cb_strdup(server);
         r = 1;
     }
-    pthread_mutex_unlock(&f->mu);
+    cb_turn_give(&f->turn);
     if (r < 0)
         cb_error_wrap(err, "%s", src->name);
     return r;

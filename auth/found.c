@@ -58,7 +58,7 @@ void auth_found_done(struct auth_found_map *m)
     for (size_t it = 0; cb_hashmap_next(m->map, &it, &key, &v);) {
         struct auth_found *f = v;
         cb_credential_done(&f->cred);
-        pthread_mutex_destroy(&f->mu);
+        cb_turn_done(&f->turn);
         free(f);
     }
     cb_hashmap_free(m->map);
@@ -71,7 +71,7 @@ struct auth_found *auth_found_of(struct auth_found_map *m, const char *key)
     struct auth_found *f = cb_hashmap_get(m->map, key);
     if (!f) {
         f = CB_NEW(struct auth_found);
-        pthread_mutex_init(&f->mu, NULL);
+        cb_turn_init(&f->turn);
         cb_hashmap_put(m->map, key, f);
     }
     pthread_mutex_unlock(&m->mu);

@@ -7,10 +7,11 @@
 #include "auth/auth.h"
 #include "oci/json.h"
 #include "util/hashmap.h"
+#include "util/turn.h"
 
 /* ---- found.c: credentials that are looked for once, each by one thread while others wait for it alone ---- */
 struct auth_found {
-    pthread_mutex_t mu;
+    struct cb_turn turn;
     bool done;
     struct cb_credential cred;
 };
@@ -58,7 +59,7 @@ char *auth_login_path(const char *authfile);
 struct auth_query {
     const char *host, *repo; /* repo may be NULL */
     const char *actions;     /* "pull,push"; NULL: none in particular */
-    const struct cb_cancel *cancel;
+    const struct cb_cancel *cancel; /* NULL: the client's, for auth_lookup */
 };
 /* 1 found, 0 not there, negative: a file or helper that would have been next is broken. */
 int auth_sources_lookup(struct auth_sources *s, const struct auth_query *q, struct cb_credential *out,
@@ -137,6 +138,7 @@ struct auth_token_request {
     const char *realm, *service;
     const struct cb_strvec *scopes;   /* "repository:x:pull" */
     const struct cb_credential *cred; /* unset: anonymous */
+    const struct cb_cancel *cancel;
 };
 struct auth_token {
     char *value;
@@ -150,7 +152,7 @@ char *auth_basic_header(const struct cb_credential *c);
 /* ---- token_table.c: tokens by (realm, service, whose credentials, sorted scopes), for all hosts that share a token
  * server ---- */
 struct auth_kept_token {
-    pthread_mutex_t mu; /* one fetch at a time */
+    struct cb_turn turn; /* one fetch at a time; where its request is given up, who waits is next to fetch */
     struct auth_token token;
 };
 /* Never freed before the table. */
@@ -170,7 +172,7 @@ void auth_scope_add(struct cb_strvec *list, const char *text);
 /* ---- auth.c ---- */
 /* One set of scopes at one registry. */
 struct auth_entry {
-    pthread_mutex_t mu;    /* one fetch at a time */
+    struct cb_turn turn;   /* one fetch at a time, as above */
     char *header;          /* "Bearer …", "Basic …", or NULL */
     int64_t renew_at;      /* monotonic ns; INT64_MAX: never */
     int64_t ends;          /* the same clock; INT64_MAX: never */

@@ -203,6 +203,7 @@ static int send_request(struct cb_http *http, const struct auth_token_request *q
     char *basic = get && known ? auth_basic_header(q->cred) : NULL;
     struct cb_http_request req = { .method = get ? "GET" : "POST",
                                    .url = url,
+                                   .cancel = q->cancel,
                                    .tls = tls,
                                    .plain_http = q->target->plain_http,
                                    .private_ok = q->target->private_ok,

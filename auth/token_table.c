@@ -40,7 +40,7 @@ struct auth_kept_token *auth_token_kept(struct cb_auth *a, const struct auth_tok
     struct auth_kept_token *k = cb_hashmap_get(a->tokens, key);
     if (!k) {
         k = CB_NEW(struct auth_kept_token);
-        pthread_mutex_init(&k->mu, NULL);
+        cb_turn_init(&k->turn);
         cb_hashmap_put(a->tokens, key, k);
     }
     pthread_mutex_unlock(&a->mu);
@@ -54,7 +54,7 @@ void auth_token_table_done(struct cb_hashmap *tokens)
     for (size_t it = 0; cb_hashmap_next(tokens, &it, &key, &v);) {
         struct auth_kept_token *k = v;
         auth_secret_free(k->token.value);
-        pthread_mutex_destroy(&k->mu);
+        cb_turn_done(&k->turn);
         free(k);
     }
     cb_hashmap_free(tokens);

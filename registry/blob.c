@@ -28,7 +28,8 @@ static int ask_endpoint(struct remote *x, const struct cb_strvec *headers, struc
 /* D1: https, no credentials, no private address. */
 static int ask_url(struct remote *x, const struct cb_strvec *headers, struct cb_error *err)
 {
-    struct cb_http_request req = { .method = "GET", .url = x->desc.urls.v[x->at - x->all.n], .headers = headers };
+    struct cb_http_request req = { .method = "GET", .url = x->desc.urls.v[x->at - x->all.n], .headers = headers,
+                                   .cancel = x->cancel };
     return cb_http_send(x->r->o.http, &req, &x->reply, err);
 }
 
@@ -161,7 +162,7 @@ static int remote_read(struct cb_blob_source *b, void *buf, size_t n, size_t *go
         bool again = may_resume(x, s);
         if (!again && !go_on(x, &e))
             return reg_failures_tell(&x->failures, err);
-        s = again ? reg_pause(x->r, 100 * MS * x->resumes, err) : 0;
+        s = again ? reg_pause(x->r, x->cancel, 100 * MS * x->resumes, err) : 0;
         if (s < 0)
             return s;
     }
@@ -224,6 +225,8 @@ static int open_remote(struct remote *x, const char *host, const char *repo, str
     int s = reg_endpoints_pull(x->r, &w, &x->all, err);
     if (s < 0)
         return s;
+    for (size_t i = 0; i < x->all.n; i++)
+        x->all.v[i].cancel = x->cancel;
     reg_doubt_order(x->r, &x->all, &x->desc.digest);
     s = open_first(x, err);
     if (s == -CB_ENOTFOUND && foreign && !x->n_urls)
@@ -237,6 +240,7 @@ int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, cons
     struct remote *x = CB_NEW(struct remote);
     x->base.ops = &remote_ops;
     x->r = r;
+    x->cancel = at->cancel;
     x->offset = x->resumed_at = at->offset;
     x->end = at->end;
     cb_descriptor_copy(&x->desc, desc);

@@ -13,6 +13,7 @@ struct remote {
     struct cb_blob_source base;
     struct cb_registry *r;
     struct reg_endpoints all;
+    const struct cb_cancel *cancel; /* or NULL */
     size_t at, n_urls;
     struct cb_descriptor desc;
     struct cb_http_reply *reply;

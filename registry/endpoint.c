@@ -31,7 +31,7 @@ bool reg_is_loopback(const char *host)
 void reg_host_free(struct reg_host *h)
 {
     cb_http_tls_done(&h->tls);
-    pthread_mutex_destroy(&h->probe);
+    cb_turn_done(&h->probe);
     pthread_mutex_destroy(&h->mu);
     free(h->name);
     free(h->authority);
@@ -101,7 +101,7 @@ struct reg_host *reg_host_make(struct cb_registry *r, const char *name, struct r
     h->insecure = how.insecure;
     h->tls.insecure = how.insecure || is_listed(r->o.unverified, name);
     h->plain = how.insecure || h->loopback ? -1 : 0;
-    pthread_mutex_init(&h->probe, NULL);
+    cb_turn_init(&h->probe);
     pthread_mutex_init(&h->mu, NULL);
     if (reg_certs_find(&h->tls, how.named ? r->o.cert_dir : NULL, name, err) < 0 || add_certs(r, h, err) < 0) {
         reg_host_free(h);

@@ -162,25 +162,27 @@ static int edit_once(const struct edit *x, struct cb_error *err)
     return s < 0 ? s : 1;
 }
 
-static int pause_a_while(struct cb_registry *r, unsigned tries, struct cb_error *err)
+static int pause_a_while(const struct edit *x, unsigned tries, struct cb_error *err)
 {
     unsigned char jitter;
     cb_random_bytes(&jitter, 1);
-    return reg_pause(r, PAUSE_NS * (tries - 1) * (256 + jitter) / 256, err);
+    return reg_pause(x->r, x->e->cancel, PAUSE_NS * (tries - 1) * (256 + jitter) / 256, err);
 }
 
 /* Each write is read again: where registries know no If-Match, that is how a lost one is noticed. Threads of this
  * process do not race one another. */
 static int edit(struct edit *x, struct cb_error *err)
 {
-    int s = 1;
-    pthread_mutex_lock(&x->r->fallback);
+    int s = cb_turn_take(&x->r->fallback, x->e->cancel ? x->e->cancel : x->r->o.cancel, err);
+    if (s < 0)
+        return s;
+    s = 1;
     for (unsigned i = 0; s == 1 && i < MAX_EDITS; i++) {
-        s = i > 1 ? pause_a_while(x->r, i, err) : 0;
+        s = i > 1 ? pause_a_while(x, i, err) : 0;
         if (s == 0)
             s = edit_once(x, err);
     }
-    pthread_mutex_unlock(&x->r->fallback);
+    cb_turn_give(&x->r->fallback);
     if (s == 1)
         s = cb_error_set(err, CB_ENET, "%s/%s: what is written does not stay: others write it too", x->e->host,
                          x->e->repo);

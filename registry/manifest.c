@@ -147,7 +147,7 @@ int reg_manifest_fetch(struct cb_registry *r, const struct reg_endpoint *e, cons
         int s = fetch_once(r, e, ref, out, &f);
         if (s <= 0 || i == (f.code == CB_EVERIFY ? 2 : MAX_TRIES))
             return s ? cb_error_move(err, &f) : 0;
-        s = reg_pause(r, RETRY_NS * i, err);
+        s = reg_pause(r, e->cancel, RETRY_NS * i, err);
         if (s < 0)
             return s;
     }

@@ -85,7 +85,7 @@ int reg_manifest_put(struct cb_registry *r, const struct reg_endpoint *e, const 
         }
         if (put->once || !may_pass(s, &f) || i >= cb_http_retries(r->o.http))
             return cb_error_move(err, &f);
-        s = reg_pause(r, cb_http_backoff_base(r->o.http) << CB_MIN(i, 4u), err);
+        s = reg_pause(r, e->cancel, cb_http_backoff_base(r->o.http) << CB_MIN(i, 4u), err);
         if (s == 0 && !answer && is_stored(r, e, put))
             return 0;
         if (s < 0)

@@ -90,7 +90,7 @@ int reg_get(struct cb_registry *r, const struct reg_endpoint *e, const struct re
         cb_error_wrap(err, "registry %s", e->host);
         if (s != -CB_ENET || i == MAX_TRIES)
             return s;
-        s = reg_pause(r, RETRY_NS * i, err);
+        s = reg_pause(r, e->cancel, RETRY_NS * i, err);
         if (s < 0)
             return s;
     }

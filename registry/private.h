@@ -9,6 +9,7 @@
 #include "registry/registry.h"
 #include "util/hashmap.h"
 #include "util/thread.h"
+#include "util/turn.h"
 
 /* ---- registries_conf.c: containers-registries.conf(5), version 2 ---- */
 struct reg_mirror {
@@ -41,6 +42,7 @@ struct reg_endpoint {
     char *repo;
     const struct reg_host *h;
     bool push; /* manifests are read with the right to push, so that one token does for all */
+    const struct cb_cancel *cancel; /* ends what is asked of it; borrowed, and derives from the client's. NULL: that */
 };
 /* What is known of a host; kept for the life of the client. */
 struct reg_host {
@@ -53,7 +55,7 @@ struct reg_host {
     struct cb_http_tls tls;
     bool insecure;         /* plain HTTP may be spoken, certificates need not verify */
     bool loopback;         /* plain HTTP may be spoken */
-    pthread_mutex_t probe; /* held while it is found out */
+    struct cb_turn probe;  /* while it is found out */
     pthread_mutex_t mu;
     int plain; /* -1 not known yet, 0 https, 1 http */
     struct reg_limits {
@@ -75,7 +77,7 @@ struct cb_registry {
         int gain;         /* per cent that several streams have to be faster; -100: they are kept anyway */
     } ranges;
     pthread_mutex_t mu;
-    pthread_mutex_t fallback; /* held while a list of referrers is changed */
+    struct cb_turn fallback;  /* while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */
     struct cb_hashmap *tomls; /* by host → struct reg_hosts (hosts.h) */
     struct cb_hashmap *doubted; /* "host/repo digest" of places that served other bytes; doubt.c */
@@ -111,6 +113,7 @@ struct reg_blob_place {
     const char *host, *repo;
     uint64_t offset; /* where to begin; from more than 0 on the digest is not checked (cb_blob_seek) */
     uint64_t end;    /* blob.h: behind the last byte that is wanted; 0: all */
+    const struct cb_cancel *cancel; /* as of an endpoint */
 };
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;
@@ -171,8 +174,8 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
 int reg_ping(struct cb_registry *r, const struct reg_endpoint *e, struct cb_auth_target *t, char **base,
              struct cb_http_reply **out, struct cb_error *err) CB_WUR;
 
-/* Waits, unless the work is cancelled before or meanwhile. */
-int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err) CB_WUR;
+/* Waits, unless the work is cancelled before or meanwhile: c, or with NULL the client. */
+int reg_pause(const struct cb_registry *r, const struct cb_cancel *c, int64_t ns, struct cb_error *err) CB_WUR;
 
 /* ---- link.c: what the value of a Link header (RFC 8288) says of rel=next, or NULL; owned ---- */
 char *reg_link_next(const char *value);
@@ -275,6 +278,8 @@ struct cb_push {
     uint64_t body_bytes;
     struct push_spare spares[PUSH_SPARES]; /* begun ahead of their blobs */
     unsigned n_spares, opening;
+    struct cb_cancel *cancel; /* of all that it asks for */
+    struct cb_cancel *last;   /* of what is said after that; NULL: it goes on */
     bool stop;
     struct cb_error error;
     struct cb_push_result *results;
@@ -306,6 +311,8 @@ int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_refe
     CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
+/* After such a failure nothing more is said: who got no answer last would only wait for another. */
+bool push_is_dead(const struct cb_push *p, const struct cb_error *why);
 /* ---- mount.c: 1 mounted, 0 not; *session is set where an upload was opened instead ---- */
 int push_mount(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
 /* ---- push_ahead.c ---- */

@@ -7,6 +7,7 @@
 #define LOOK_FROM (UINT64_C(1) << 20) /* what is smaller is sent in the time that looking takes */
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
 #define FIRST_LOOK_NS (100 * INT64_C(1000000))
+#define LAST_NS (2 * INT64_C(1000000000)) /* for what is said when all else is given up */
 
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
 {
@@ -16,6 +17,7 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     pthread_mutex_init(&p->mu, NULL);
     pthread_cond_init(&p->cond, NULL);
     p->by_digest = cb_hashmap_new();
+    p->cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)r->o.cancel);
     p->o.jobs = o->jobs ? o->jobs : CB_PUSH_JOBS;
     p->pool = cb_pool_new("push", cb_push_width(o->jobs));
     p->openers = cb_pool_new("push-open", cb_push_width(o->jobs));
@@ -25,8 +27,20 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
         return s;
     }
     p->e.push = true;
+    p->e.cancel = p->cancel;
     *out = p;
     return 0;
+}
+
+void cb_push_stop(struct cb_push *p)
+{
+    pthread_mutex_lock(&p->mu);
+    if (!p->last)
+        p->last = cb_cancel_new_for((struct cb_cancel *)(uintptr_t)p->r->o.cancel, LAST_NS);
+    p->stop = true;
+    pthread_cond_broadcast(&p->cond);
+    pthread_mutex_unlock(&p->mu);
+    cb_cancel_trigger(p->cancel, 0);
 }
 
 void cb_push_free(struct cb_push *p)
@@ -53,6 +67,8 @@ void cb_push_free(struct cb_push *p)
     free(p->results);
     cb_hashmap_free(p->by_digest);
     reg_endpoint_done(&p->e);
+    cb_cancel_free(p->last);
+    cb_cancel_free(p->cancel);
     cb_error_done(&p->error);
     pthread_cond_destroy(&p->cond);
     pthread_mutex_destroy(&p->mu);
@@ -73,6 +89,11 @@ bool push_stopped(struct cb_push *p)
     bool stopped = p->stop || p->error.code;
     pthread_mutex_unlock(&p->mu);
     return stopped;
+}
+
+bool push_is_dead(const struct cb_push *p, const struct cb_error *why)
+{
+    return cb_canceled(p->r->o.cancel) || (why->code == CB_ENET && !why->http_status);
 }
 
 enum there { ABSENT, PRESENT, UNTOLD };
@@ -110,7 +131,7 @@ static int is_kept(struct push_blob *b, struct cb_error *err)
         int s = look(b, err);
         if (s != ABSENT || i == MAX_LOOKS - 1)
             return s < 0 ? s : s != ABSENT;
-        s = reg_pause(b->p->r, FIRST_LOOK_NS << (2 * i), err);
+        s = reg_pause(b->p->r, b->p->cancel, FIRST_LOOK_NS << (2 * i), err);
         if (s < 0)
             return s;
     }
@@ -330,7 +351,7 @@ int cb_push_wait(struct cb_push *p, struct cb_error *err)
 
 int push_look_again(struct cb_push *p, unsigned looks, struct cb_error *err)
 {
-    int s = reg_pause(p->r, cb_http_backoff_base(p->r->o.http) << looks, err);
+    int s = reg_pause(p->r, p->cancel, cb_http_backoff_base(p->r->o.http) << looks, err);
     if (s < 0)
         return s;
     pthread_mutex_lock(&p->mu);

@@ -89,10 +89,9 @@ void push_spare_take(struct cb_push *p, struct push_session *out)
     push_session_done(&x.session);
 }
 
-/* Who got no answer last would only wait for another. */
 void push_spares_done(struct cb_push *p)
 {
-    bool dead = p->error.code == CB_ECANCELED || (p->error.code == CB_ENET && !p->error.http_status);
+    bool dead = push_is_dead(p, &p->error);
     while (p->n_spares) {
         struct push_session *s = &p->spares[--p->n_spares].session;
         if (!dead)

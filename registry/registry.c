@@ -11,7 +11,7 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     r->o = *o;
     r->o.registries_conf = NULL; /* used here, and perhaps gone later */
     pthread_mutex_init(&r->mu, NULL);
-    pthread_mutex_init(&r->fallback, NULL);
+    cb_turn_init(&r->fallback);
     r->hosts = cb_hashmap_new();
     r->tomls = cb_hashmap_new();
     r->doubted = cb_hashmap_new();
@@ -36,7 +36,7 @@ void cb_registry_free(struct cb_registry *r)
     reg_conf_done(&r->conf);
     cb_strvec_done(&r->named);
     pthread_mutex_destroy(&r->mu);
-    pthread_mutex_destroy(&r->fallback);
+    cb_turn_done(&r->fallback);
     free(r);
 }
 

@@ -160,7 +160,10 @@ struct cb_push_options {
 };
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
     CB_WUR;
-void cb_push_free(struct cb_push *p); /* cancels and waits */
+/* Gives up all that it asks for, whatever that waits for: -CB_ECANCELED. Uploads that are open are still canceled,
+ * where the registry takes that within a moment. From any thread; nothing but cb_push_free goes after it. */
+void cb_push_stop(struct cb_push *p);
+void cb_push_free(struct cb_push *p); /* nothing more is sent; waits for answers to what was asked */
 CB_DEFINE_CLEANUP(struct cb_push *, cb_push_free)
 /* Where a blob can be had: a repository of the target's host (mounted), of another host (streamed), or open()
  * (uploaded). */

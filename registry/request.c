@@ -29,12 +29,13 @@ static void set_plain(const struct reg_host *h, int plain)
     pthread_mutex_unlock(&m->mu);
 }
 
-int reg_pause(const struct cb_registry *r, int64_t ns, struct cb_error *err)
+int reg_pause(const struct cb_registry *r, const struct cb_cancel *c, int64_t ns, struct cb_error *err)
 {
-    struct pollfd p = { .fd = r->o.cancel ? cb_cancel_fd(r->o.cancel) : -1, .events = POLLIN };
+    const struct cb_cancel *cancel = c ? c : r->o.cancel;
+    struct pollfd p = { .fd = cancel ? cb_cancel_fd(cancel) : -1, .events = POLLIN };
     int64_t until = cb_time_monotonic() + ns;
     for (;;) {
-        int s = cb_cancel_check(r->o.cancel, err);
+        int s = cb_cancel_check(cancel, err);
         int64_t left = until - cb_time_monotonic();
         if (s < 0 || left <= 0)
             return s;
@@ -85,6 +86,7 @@ static int ask_plainly(struct attempt *a, bool no_retry, struct cb_http_reply **
     cb_autofree char *url = cb_asprintf("%s%s/", a->base, a->e->h->api);
     struct cb_http_request req = { .method = "GET",
                                    .url = url,
+                                   .cancel = a->e->cancel,
                                    .tls = &a->e->h->tls,
                                    .origin_headers = &a->e->h->headers,
                                    .plain_http = a->target.plain_http,
@@ -144,7 +146,7 @@ static int find_scheme(struct attempt *a, struct cb_error *err)
             return 0;
         if (s != -CB_ENET || !a->reached || i == MAX_PROBES - 1)
             return cb_error_move(err, &e);
-        s = reg_pause(a->r, cb_http_backoff_base(a->r->o.http) << i, err);
+        s = reg_pause(a->r, a->e->cancel, cb_http_backoff_base(a->r->o.http) << i, err);
         if (s < 0)
             return s;
     }
@@ -155,9 +157,11 @@ static int know_scheme(struct attempt *a, struct cb_error *err)
     struct reg_host *h = (struct reg_host *)(uintptr_t)a->e->h;
     int s = 0;
     if (get_plain(h) < 0) {
-        pthread_mutex_lock(&h->probe);
+        s = cb_turn_take(&h->probe, a->e->cancel ? a->e->cancel : a->r->o.cancel, err);
+        if (s < 0)
+            return s;
         s = get_plain(h) < 0 ? find_scheme(a, err) : 0;
-        pthread_mutex_unlock(&h->probe);
+        cb_turn_give(&h->probe);
     }
     if (s == 0)
         set_target(a, get_plain(h) == 1);
@@ -172,12 +176,14 @@ static bool sends_much(const struct reg_request *q)
 static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out, struct cb_error *err)
 {
     const struct reg_request *q = a->q;
-    struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = sends_much(q) };
+    struct cb_auth_ask ask = { .scopes = q->scopes, .n = q->n_scopes, .sends = sends_much(q),
+                               .cancel = a->e->cancel };
     bool own = a->same_origin && !a->e->h->has_authorization;
     *tried = own ? cb_auth_header(a->auth, &a->target, &ask) : NULL;
     struct cb_http_request req = {
         .method = q->method,
         .url = a->url,
+        .cancel = a->e->cancel,
         .tls = a->same_origin ? &a->e->h->tls : NULL,
         .plain_http = a->same_origin && a->target.plain_http,
         .private_ok = a->same_origin,
@@ -217,7 +223,8 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
         bool again = asked && tries < MAX_AUTH_TRIES && !q->keep_401 && (q->body.rewind || !q->body.pull);
         if (again) {
             struct cb_auth_ask ask = {
-                .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0, .sends = sends_much(q)
+                .scopes = q->scopes, .n = q->n_scopes, .tried = tried, .again = tries > 0, .sends = sends_much(q),
+                .cancel = a->e->cancel
             };
             s = answer(a, *out, &ask, err);
         }

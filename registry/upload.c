@@ -32,7 +32,7 @@ int upload_pause(struct upload *u, unsigned tries, struct cb_error *err)
     /* A broken connection is not a busy host: less than the pause between requests of one kind. */
     int64_t base = CB_MIN(cb_http_backoff_base(b->p->r->o.http) / 4, MAX_PAUSE_NS);
     int64_t own = CB_MIN(base << CB_MIN(tries, 10u), MAX_PAUSE_NS);
-    return reg_pause(b->p->r, CB_MAX(own, wait), err);
+    return reg_pause(b->p->r, b->p->e.cancel, CB_MAX(own, wait), err);
 }
 
 /* Who has only lost a source that was far away may get it again; wrong bytes from there are asked for again. */
@@ -131,13 +131,12 @@ static int go(struct upload *u, struct cb_error *err)
     }
 }
 
-/* What a journal has is for the next push. Who got no answer last would only wait for another. */
+/* What a journal has is for the next push. */
 static bool is_left_behind(const struct upload *u, const struct cb_error *e)
 {
     struct cb_push *p = u->b->p;
     pthread_mutex_lock(&p->mu);
-    const struct cb_error *why = p->error.code ? &p->error : e;
-    bool dead = why->code == CB_ECANCELED || (why->code == CB_ENET && !why->http_status);
+    bool dead = push_is_dead(p, p->error.code ? &p->error : e);
     pthread_mutex_unlock(&p->mu);
     return u->entry || dead;
 }

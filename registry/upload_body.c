@@ -27,7 +27,8 @@ static int open_source(struct upload_body *x, uint64_t offset, struct cb_error *
     x->at = 0;
     x->remote = false;
     for (size_t i = 0; s < 0 && s != -CB_ECANCELED && i < b->hosts.n; i++) {
-        struct reg_blob_place place = { .host = b->hosts.v[i], .repo = b->repos.v[i], .offset = offset };
+        struct reg_blob_place place = { .host = b->hosts.v[i], .repo = b->repos.v[i], .offset = offset,
+                                        .cancel = b->p->e.cancel };
         s = reg_blob_open(b->p->r, &place, &b->desc, &x->src, err);
         x->at = offset;
         x->remote = true;

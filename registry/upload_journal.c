@@ -34,7 +34,7 @@ static int settle(struct upload *u, struct cb_error *err)
     int s = upload_ask(u, false, err);
     for (unsigned i = 0; s == UPLOAD_ON && i < MAX_LOOKS; i++) {
         uint64_t before = u->offset;
-        s = reg_pause(u->b->p->r, LOOK_NS, err);
+        s = reg_pause(u->b->p->r, u->b->p->e.cancel, LOOK_NS, err);
         if (s == 0)
             s = upload_ask(u, false, err);
         if (s == UPLOAD_ON && u->offset == before)

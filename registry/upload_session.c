@@ -54,14 +54,19 @@ void push_session_done(struct push_session *s)
     *s = (struct push_session){ 0 };
 }
 
-/* 401: many want another right for this than for the upload itself, and it is no loss. */
+/* 401: many want another right for this than for the upload itself, and it is no loss. After cb_push_stop the
+ * registry has a moment for it. */
 void push_session_cancel(struct cb_push *p, const char *url)
 {
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "DELETE", .url = url, .scopes = &scope, .n_scopes = 1, .no_retry = true,
                              .keep_401 = true };
-    (void)!reg_send(p->r, &p->e, &q, &reply, NULL);
+    struct reg_endpoint e = p->e;
+    pthread_mutex_lock(&p->mu);
+    e.cancel = p->last ? p->last : p->cancel;
+    pthread_mutex_unlock(&p->mu);
+    (void)!reg_send(p->r, &e, &q, &reply, NULL);
 }
 
 int upload_open(struct upload *u, struct cb_error *err)

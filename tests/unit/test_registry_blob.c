@@ -608,7 +608,7 @@ static void test_cancel(void **state)
     int64_t before = cb_time_monotonic();
     assert_int_equal(fetch(c, c->one.host, &d, NULL), -CB_ECANCELED);
     assert_true(cb_time_monotonic() - before < INT64_C(5000000000));
-    assert_int_equal(reg_pause(c->r, INT64_C(60000000000), NULL), -CB_ECANCELED);
+    assert_int_equal(reg_pause(c->r, NULL, INT64_C(60000000000), NULL), -CB_ECANCELED);
 }
 
 /* ---- images ---- */
