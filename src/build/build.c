@@ -593,6 +593,8 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
         cb_cancel_trigger(b.cancel, 0);
     cb_solve_stop(&b.solver);
     cb_cache_out_drain(b.cache_out);
+    if (r < 0 && b.pusher) /* not sooner: what a cache is to have may come through it */
+        cb_pusher_stop(b.pusher);
     cb_claims_free(b.claims);
     if (b.prepared)
         cb_build_explain(&b, in.context.fd, r < 0);

@@ -127,6 +127,8 @@ struct cb_push_set {
 struct cb_pusher;
 struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_push_tree_options *o,
                                 struct cb_error *err);
+/* After a failure: nothing is waited for any more, as cb_push_stop says. What is there stays. */
+void cb_pusher_stop(struct cb_pusher *p);
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
 void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f);

@@ -85,6 +85,12 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
     return CB_TAKE(p);
 }
 
+void cb_pusher_stop(struct cb_pusher *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        cb_push_stop(p->targets[i].push);
+}
+
 void cb_pusher_free(struct cb_pusher *p)
 {
     if (!p)
@@ -415,6 +421,8 @@ static int send_blobs(struct cb_pusher *p, const struct cb_push_set *set, struct
         cb_pool_submit(pool, look_ahead, rel);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
+    if (r < 0)
+        cb_pusher_stop(p);
     cb_pool_free(pool);
     return r;
 }
@@ -431,6 +439,8 @@ static int send_manifests(struct cb_pusher *p, const struct cb_push_set *set, st
         r = put_parts(p, &p->targets[i], set, err);
     if (r == 0)
         r = move_tags(p, rel, set->v[set->n - 1].desc, res, err);
+    if (r < 0)
+        cb_pusher_stop(p);
     cb_pool_free(pool);
     return r;
 }

@@ -104,6 +104,61 @@ HEAD /v2/test/app/manifests/1 200
 HEAD /v2/test/app/manifests/2 200'
 }
 
+# silent REGEX [REFUSED]: in $proxy, a way to the registry reg on which what matches is never answered (silent_proxy.py).
+silent()
+{
+    silent=$(mktemp -d "$(rig_dir)/silent.XXXXXX")
+    rig_spawn "$silent" python3 -B "$RIG_HERE/silent_proxy.py" "$reg" "$silent/port" "$@"
+    until [ -s "$silent/port" ]; do sleep 0.05; done
+    proxy=localhost:$(cat "$silent/port")
+}
+
+# gives_up STATUS [ARG…]: the build to the silent proxy ends so, with nothing that is silent left; nobody but cbpush ends
+# such requests in time.
+gives_up()
+{
+    local wanted=$1 status=0
+    shift
+    timeout 300 "$CBPUSH" build --progress plain --no-cache --stall-timeout 1h --connect-timeout 1h --push \
+        -t "$proxy/test/silent:1" "$@" ctx >build.log 2>&1 || status=$?
+    assert_equal "$status" "$wanted" || rig_fail "$(cat build.log)" || return
+    [ -s "$silent/out" ]
+    until [ "$(grep -c '^closed' "$silent/out")" = "$(grep -c '^silent' "$silent/out")" ]; do sleep 0.05; done
+}
+
+# A layer is made, and then a step fails when a request that is not answered has been there.
+fails_late()
+{
+    printf 'FROM %s\nRUN head -c 3000000 /dev/urandom >/x\nRUN until wget -q -O /dev/null http://%s/silent; do sleep 0.1; done; exit 7\n' \
+        "$1" "$proxy" >ctx/Dockerfile
+}
+
+@test "a build that fails does not wait for a registry that never answers" {
+    silent .
+    fails_late "$reg/library/busybox"
+    gives_up 1
+    assert_contains "$(cat build.log)" 'exit code: 7'
+}
+
+@test "a build that fails gives up whatever its push has asked for" {
+    local request
+    for request in 'POST /v2/test/silent/blobs/uploads/$' 'HEAD /v2/test/silent/blobs/' 'PUT /v2/test/silent/blobs/'; do
+        silent "$request"
+        fails_late "$reg/library/busybox"
+        gives_up 1
+    done
+    silent 'POST /v2/test/silent/blobs/uploads/\?mount'
+    fails_late "$proxy/library/busybox"
+    gives_up 1
+}
+
+@test "a push that fails does not wait for the answer about its tag" {
+    silent 'HEAD /v2/test/silent/manifests/1' 'PUT /v2/test/silent/blobs/'
+    small "$reg/library/busybox"
+    gives_up 3
+    assert_contains "$(cat build.log)" 'status 403'
+}
+
 @test "an unchanged build and push with tokens is ten requests at most, tokens included" {
     local all
     docker_config "$tokens" alice:s3cret:with:colons
