@@ -134,7 +134,7 @@ void cb_helper_link_done(struct cb_helper_link *h); /* kills it, too, but does n
 /* more: the descriptors from CB_HELPER_TREE on, ended by -1. */
 int cb_helper_link_start(struct cb_helper_link *h, const struct cb_helper_job *job, const int *more,
                          struct cb_error *err) CB_WUR;
-/* Kills it where it runs, and waits. */
+/* Kills it where it runs, and waits. Again, or where none was started: as if it had been killed. */
 struct cb_helper_end cb_helper_link_end(struct cb_helper_link *h);
 /* Why there is no result; -CB_EVERIFY or -CB_ELOCAL. */
 int cb_helper_blame(struct cb_helper_end end, struct cb_error *err) CB_WUR;

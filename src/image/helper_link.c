@@ -127,10 +127,13 @@ struct cb_helper_end cb_helper_link_end(struct cb_helper_link *h)
 {
     struct cb_helper_end end = { .status = SIGKILL };
     ssize_t r;
+    if (h->life < 0)
+        return end;
     (void)shutdown(h->life, SHUT_WR);
     do
         r = recv(h->life, &end, sizeof end, 0);
     while (r < 0 && errno == EINTR);
+    cb_close_p(&h->life);
     return r == (ssize_t)sizeof end ? end : (struct cb_helper_end){ .status = SIGKILL };
 }
 

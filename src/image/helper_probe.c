@@ -25,5 +25,7 @@ bool cb_helper_begins_archive(struct cb_blob_source *src)
     struct cb_helper_link l CB_CLEANUP(cb_helper_link_done);
     bool is_one = false;
     cb_helper_link_init(&l, src, NULL);
-    return ask(&l, &is_one) == 0 && is_one;
+    bool found = ask(&l, &is_one) == 0 && is_one;
+    (void)cb_helper_link_end(&l);
+    return found;
 }

@@ -319,6 +319,7 @@ static int finish(struct cb_layer_reader *b, const struct cb_digest *expect, str
 static void apart_free(struct cb_layer_reader *b)
 {
     struct apart *r = (struct apart *)b;
+    (void)cb_helper_link_end(&r->link);
     cb_helper_link_done(&r->link);
     cb_close_p(&r->out);
     cb_close_p(&r->filled);
