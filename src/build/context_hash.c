@@ -27,7 +27,8 @@ struct reader {
     char *buf;
 };
 
-static int hash_fd(const struct reader *rd, int fd, struct cb_item *it, struct cb_error *err)
+static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, struct cb_digest *sum,
+                   struct cb_error *err)
 {
     uint64_t total = 0;
     for (size_t got = 1; got && total < it->e.size; total += got) {
@@ -36,22 +37,24 @@ static int hash_fd(const struct reader *rd, int fd, struct cb_item *it, struct c
             return cb_error_wrap(err, "%s", it->path);
         cb_hasher_update(rd->h, rd->buf, got);
     }
-    cb_hasher_finish(rd->h, &it->e.digest);
+    cb_hasher_finish(rd->h, sum);
     return total == it->e.size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
 }
 
 static int hash_item(struct cb_context *c, struct cb_item *it, const struct reader *rd, struct cb_error *err)
 {
     cb_autoclose int fd = -1;
+    struct cb_digest sum;
     struct stat st;
     int r = cb_context_open_item(c, it, &fd, err);
     bool keep = r == 0 && cb_stat_cache_watch(c->stats, fd, &st);
     if (r == 0)
         r = cb_context_xattrs(it, fd, err);
     if (r == 0)
-        r = hash_fd(rd, fd, it, err);
+        r = hash_fd(rd, fd, it, &sum, err);
     if (r < 0)
         return r;
+    cb_sum_take(&it->e.digest, &sum);
     if (keep && !it->e.n_xattrs)
         cb_stat_cache_put(c->stats, fd, &st, &it->e.digest);
     pthread_mutex_lock(&c->mu);
@@ -131,7 +134,7 @@ int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct
             struct cb_item *it = &sel->v[i].items[j];
             if (it->e.type != CB_ENTRY_FILE || it->is_socket)
                 continue;
-            if (cb_digest_is_set(&it->e.digest)) {
+            if (it->e.digest.known) {
                 known++;
                 continue;
             }

@@ -110,7 +110,7 @@ static int make_item(const struct walk *w, const struct place *at, struct cb_ite
     it->context = w->o->c;
     it->is_socket = S_ISSOCK(at->st.st_mode);
     if (it->is_socket)
-        cb_digest_of(&it->e.digest, "", 0);
+        cb_sum_of(&it->e.digest, "", 0);
     return 0;
 }
 

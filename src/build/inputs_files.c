@@ -49,7 +49,7 @@ static void what_of(char out[static WHAT_MAX], const struct cb_entry *e)
 {
     static const char types[] = "?wodfslcbp";
     char hex[13] = "-";
-    if (cb_digest_is_set(&e->digest))
+    if (e->digest.known)
         cb_hex_encode(hex, e->digest.raw, 6);
     else if (e->link)
         add_hash(hex, mix_text(MIX_BEGIN, e->link));

@@ -65,9 +65,9 @@ static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct c
 {
     for (size_t i = 0; i < cb_placer_count(p); i++) {
         const struct cb_placed *x = cb_placer_at(p, i);
-        bool known = x->e.type == CB_ENTRY_FILE && cb_digest_is_set(&x->e.digest);
+        bool known = x->e.type == CB_ENTRY_FILE && x->e.digest.known;
         const struct cb_entry *e = known ? cb_toc_find(toc, x->e.path) : NULL;
-        if (e && !cb_digest_eq(&e->digest, &x->e.digest))
+        if (e && !cb_sum_eq(&e->digest, &x->e.digest))
             return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
                                 x->item && x->item->path ? x->item->path : x->e.path);
     }

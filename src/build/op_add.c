@@ -41,6 +41,7 @@ static int spool_data(struct extract *x, struct cb_placed *placed, struct cb_err
 {
     uint64_t start = x->spool->size;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    struct cb_digest sum;
     size_t got = 1;
     int r = 0;
     while (r == 0 && got) {
@@ -51,7 +52,8 @@ static int spool_data(struct extract *x, struct cb_placed *placed, struct cb_err
             x->spool->size += got;
         }
     }
-    cb_hasher_finish(h, &placed->e.digest);
+    cb_hasher_finish(h, &sum);
+    cb_sum_take(&placed->e.digest, &sum);
     placed->e.size = x->spool->size - start;
     placed->kind = CB_DATA_SPOOL;
     placed->spool_offset = start;

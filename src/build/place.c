@@ -376,7 +376,7 @@ const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i)
 static bool names_its_file(const struct cb_placer *p, const struct cb_placed *x)
 {
     const struct cb_placed *to = cb_hashmap_get(p->by_path, x->e.link);
-    return to && to->e.type == CB_ENTRY_FILE && to->e.size == x->e.size && cb_digest_eq(&to->e.digest, &x->e.digest);
+    return to && to->e.type == CB_ENTRY_FILE && to->e.size == x->e.size && cb_sum_eq(&to->e.digest, &x->e.digest);
 }
 
 void cb_placer_settle(struct cb_placer *p)

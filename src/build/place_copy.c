@@ -101,7 +101,7 @@ static int put_inline(struct cb_placer *p, const char *path, const char *body, s
 {
     struct cb_entry e = { .type = CB_ENTRY_FILE, .mode = 0644, .size = strlen(body), .mtime = cb_placer_now(p) };
     struct cb_placed *x;
-    cb_digest_of(&e.digest, body, e.size);
+    cb_sum_of(&e.digest, body, e.size);
     int r = cb_placer_put(p, path, &e, &x, err);
     if (r == 0) {
         x->kind = CB_DATA_MEM;

@@ -74,7 +74,7 @@ struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct c
     return &m->items[m->n - 1];
 }
 
-void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, size_t n)
+void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n)
 {
     it->e.xattrs = copy_xattrs(v, n);
     it->e.n_xattrs = n;

@@ -96,6 +96,6 @@ void cb_item_init(struct cb_item *it, const char *rel, const struct cb_entry *e)
 void cb_item_done(struct cb_item *it);
 void cb_match_take(struct cb_match *m, const struct cb_item *it); /* what it points to is the match's then */
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e);
-void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, size_t n); /* in place of none */
+void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n); /* in place of none */
 void cb_match_pop(struct cb_match *m); /* takes the last item away */
 void cb_selection_pop(struct cb_selection *s); /* the last match */

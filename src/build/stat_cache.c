@@ -132,7 +132,7 @@ static size_t find(const struct cb_stat_cache *c, const struct cb_stat_entry *e,
     return at ? (size_t)(at - c->v) : c->n;
 }
 
-bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_digest *out)
+bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_sum *out)
 {
     struct cb_stat_entry e;
     if (!c || !c->n || !take_stat(c, st, &e))
@@ -144,7 +144,7 @@ bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *h
     if (!same(&c->v[i], &e))
         return false;
     atomic_store_explicit(&c->used[i], true, memory_order_relaxed);
-    *out = (struct cb_digest){ .alg = CB_DIGEST_SHA256 };
+    out->known = true;
     memcpy(out->raw, c->v[i].sum, SUM_LEN);
     return true;
 }
@@ -169,14 +169,14 @@ bool cb_stat_cache_watch(const struct cb_stat_cache *c, int fd, struct stat *st)
     return e.modified < before && e.changed < before && no_writer(fd);
 }
 
-void cb_stat_cache_put(struct cb_stat_cache *c, int fd, const struct stat *st, const struct cb_digest *d)
+void cb_stat_cache_put(struct cb_stat_cache *c, int fd, const struct stat *st, const struct cb_sum *sum)
 {
     struct cb_stat_entry was, is;
     struct stat now;
-    if (d->alg != CB_DIGEST_SHA256 || !take_stat(c, st, &was) || fstat(fd, &now) < 0 || !take_stat(c, &now, &is) ||
+    if (!sum->known || !take_stat(c, st, &was) || fstat(fd, &now) < 0 || !take_stat(c, &now, &is) ||
         !same(&was, &is))
         return;
-    memcpy(is.sum, d->raw, SUM_LEN);
+    memcpy(is.sum, sum->raw, SUM_LEN);
     pthread_mutex_lock(&c->mu);
     if (c->n_fresh < ENTRIES_MAX) {
         CB_GROW(c->fresh, c->n_fresh, c->cap_fresh);

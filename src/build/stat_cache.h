@@ -43,10 +43,10 @@ struct cb_stat_cache *cb_stat_cache_open(struct cb_store *store, int dirfd);
 void cb_stat_cache_close(struct cb_stat_cache *c);
 /* All of these are thread-safe; c may be NULL. */
 /* hint: a caller's own, SIZE_MAX at first: files mostly come in the order of their inodes. */
-bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_digest *out);
+bool cb_stat_cache_get(struct cb_stat_cache *c, const struct stat *st, size_t *hint, struct cb_sum *out);
 /* Before reading fd, which is open for nothing but that: whether the digest could be kept. *st: of now. */
 bool cb_stat_cache_watch(const struct cb_stat_cache *c, int fd, struct stat *st);
 /* After reading, where watch gave true; keeps it if fd is still the same. */
-void cb_stat_cache_put(struct cb_stat_cache *c, int fd, const struct stat *st, const struct cb_digest *d);
+void cb_stat_cache_put(struct cb_stat_cache *c, int fd, const struct stat *st, const struct cb_sum *sum);
 /* For tests: instead of MARGIN. */
 void cb_stat_cache_set_margin(struct cb_stat_cache *c, int64_t ns);

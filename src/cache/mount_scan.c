@@ -104,7 +104,7 @@ static int add_entry(struct scan *s, const struct node *n, const char *text, str
         return cb_error_set(err, CB_ELOCAL, "it holds more than %llu GiB",
                             (unsigned long long)(CB_MAX_CACHE_MOUNT >> 30));
     int r = e.type == CB_ENTRY_HARDLINK ? 0 : read_xattrs(n, &x, err);
-    size_t first = 0; /* of user.*: security.capability is worth nothing on a mount of a step (nosuid) */
+    uint32_t first = 0; /* of user.*: security.capability is worth nothing on a mount of a step (nosuid) */
     while (first < x.n && !cb_starts_with(x.v[first].name, "user."))
         first++;
     e.xattrs = x.v + first;

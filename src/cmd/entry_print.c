@@ -101,8 +101,10 @@ json_t *cb_entry_to_json(const struct cb_entry *e, const struct cb_entry *data)
     }
     if (data)
         cb_json_put(o, "size", json_integer((json_int_t)data->size));
-    if (data && cb_digest_is_set(&data->digest))
-        cb_json_put_string(o, "digest", cb_digest_text(&data->digest, digest));
+    if (data && data->digest.known) {
+        const struct cb_digest d = cb_sum_digest(&data->digest);
+        cb_json_put_string(o, "digest", cb_digest_text(&d, digest));
+    }
     cb_json_put_string(o, "link", e->link);
     if (e->type == CB_ENTRY_CHAR || e->type == CB_ENTRY_BLOCK)
         cb_json_put(o, "device", json_pack("[I,I]", (json_int_t)e->dev_major, (json_int_t)e->dev_minor));

@@ -35,7 +35,7 @@ void copy_files_close(struct copy_files *f)
 static struct copy_file *add_file(struct copy_files *f, const struct cb_entry *e)
 {
     struct copy_file *one = CB_NEW(struct copy_file), *old;
-    *one = (struct copy_file){ .offset = e->offset, .size = e->size, .digest = e->digest };
+    *one = (struct copy_file){ .offset = e->offset, .size = e->size, .digest = cb_sum_digest(&e->digest) };
     old = cb_hashmap_put(f->files, e->path, one);
     if (old)
         free(old->link);
@@ -76,8 +76,7 @@ static int spool_file(struct copy_files *f, struct cb_layer_reader *r, int spool
     if (k < 0)
         return k;
     e->offset = (uint64_t)at;
-    cb_hasher_finish(h, &e->digest);
-    add_file(f, e);
+    cb_hasher_finish(h, &add_file(f, e)->digest);
     return 0;
 }
 

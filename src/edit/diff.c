@@ -27,7 +27,7 @@ static unsigned compare_bytes(const struct cb_stack_entry *a, const struct cb_st
         return 0;
     if (a->data->size != b->data->size)
         return CB_DIFF_SIZE | CB_DIFF_CONTENT;
-    return cb_digest_eq(&a->data->digest, &b->data->digest) ? 0 : CB_DIFF_CONTENT;
+    return cb_sum_eq(&a->data->digest, &b->data->digest) ? 0 : CB_DIFF_CONTENT;
 }
 
 static unsigned compare_entries(const struct cb_stack_entry *a, const struct cb_stack_entry *b)

@@ -89,10 +89,11 @@ static int add_bytes(struct flat *f, const struct cb_stack_entry *se, struct cb_
     static const struct cb_blob_source_ops ops = { pull_read, pull_close };
     struct pull *p = CB_NEW(struct pull);
     struct cb_entry e = *se->e;
+    const struct cb_digest want = cb_sum_digest(&se->data->digest);
     p->base.ops = &ops;
     p->reader = reader;
     /* A name that stands twice in the tar, sparse both times, could be met at the wrong place: the digest tells. */
-    cb_autosource struct cb_blob_source *src = cb_blob_source_verify(&p->base, &se->data->digest, se->data->size);
+    cb_autosource struct cb_blob_source *src = cb_blob_source_verify(&p->base, &want, se->data->size);
     e.type = CB_ENTRY_FILE;
     e.link = NULL;
     e.size = se->data->size;

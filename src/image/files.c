@@ -223,6 +223,7 @@ int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct c
     struct cb_blob_source *src = find_source(f, &f->v[e->data_layer], e->data);
     if (!src)
         return cb_error_set(err, CB_EINTERNAL, "the bytes of %s were not asked for", e->e->path);
-    *out = cb_blob_source_verify(src, &e->data->digest, e->data->size);
+    const struct cb_digest want = cb_sum_digest(&e->data->digest);
+    *out = cb_blob_source_verify(src, &want, e->data->size);
     return 0;
 }

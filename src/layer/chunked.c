@@ -218,7 +218,7 @@ int cb_chunked_end(struct cb_chunked *c, struct cb_block_pipe *pipe, const struc
     uint64_t size = e->type == CB_ENTRY_FILE ? e->size : 0;
     struct row *row = &c->rows[c->n_rows - 1];
     if (e->type == CB_ENTRY_FILE)
-        row->digest = e->digest;
+        row->digest = cb_sum_digest(&e->digest);
     else if (e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE)
         cb_digest_of(&row->digest, "", 0);
     if (!c->split)

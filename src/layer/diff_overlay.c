@@ -95,6 +95,7 @@ static int same_content(int fd, const struct cb_entry *lower, bool *same, struct
     char buf[64 << 10];
     size_t got = 1;
     struct cb_digest d;
+    struct cb_sum sum;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     for (uint64_t off = 0; got; off += got) {
         int r = cb_fd_pread_full(fd, buf, sizeof buf, off, &got, err);
@@ -103,7 +104,8 @@ static int same_content(int fd, const struct cb_entry *lower, bool *same, struct
         cb_hasher_update(h, buf, got);
     }
     cb_hasher_finish(h, &d);
-    *same = cb_digest_eq(&d, &lower->digest);
+    cb_sum_take(&sum, &d);
+    *same = cb_sum_eq(&sum, &lower->digest);
     return 0;
 }
 

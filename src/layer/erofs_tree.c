@@ -161,7 +161,7 @@ static int tie(struct make *m, size_t at)
     if (e->type != CB_ENTRY_HARDLINK)
         return 0;
     const struct cb_entry *to = e->link ? cb_toc_find(m->o->toc, e->link) : NULL;
-    if (!to || to->type != CB_ENTRY_FILE || !cb_digest_is_set(&e->digest))
+    if (!to || to->type != CB_ENTRY_FILE || !e->digest.known)
         return 1;
     uint32_t target = m->t->of_entry[to - first];
     m->t->v[m->t->of_entry[at]].same = target;

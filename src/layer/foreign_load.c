@@ -127,8 +127,9 @@ static int fill_one(struct cb_foreign_toc *t, struct cb_entry *e, const struct c
     for (size_t i = 0; r == 0 && i < n; i++)
         r = read_part(from, &parts[i], &data, err);
     const char *text = data.buf ? data.buf : "";
+    const struct cb_digest want = cb_sum_digest(&e->digest);
     if (r == 0)
-        r = check_digest(&e->digest, text, data.len, err);
+        r = check_digest(&want, text, data.len, err);
     if (r == 0)
         e->inline_data = cb_arena_strndup(&cb_foreign_toc_table(t)->arena, text, data.len);
     return r;
@@ -166,6 +167,11 @@ static bool same_xattrs(const struct cb_entry *a, const struct cb_entry *b)
     return true;
 }
 
+static bool same_data(const struct cb_sum *a, const struct cb_sum *b)
+{
+    return a->known ? cb_sum_eq(a, b) : !b->known;
+}
+
 static bool same(enum cb_foreign_toc_kind kind, const struct cb_entry *told, const struct cb_entry *real)
 {
     if (cb_entry_is_mark(told))
@@ -175,7 +181,7 @@ static bool same(enum cb_foreign_toc_kind kind, const struct cb_entry *told, con
            (told->mtime == real->mtime || rounded) && told->size == real->size &&
            told->dev_major == real->dev_major && told->dev_minor == real->dev_minor &&
            cb_streq(told->link ? told->link : "", real->link ? real->link : "") &&
-           cb_digest_cmp(&told->digest, &real->digest) == 0 && same_xattrs(told, real);
+           same_data(&told->digest, &real->digest) && same_xattrs(told, real);
 }
 
 const char *cb_foreign_toc_differs(enum cb_foreign_toc_kind kind, const struct cb_toc *told, const struct cb_toc *real)

@@ -223,12 +223,14 @@ static int end_file(struct parser *p, struct cb_error *err)
 static int begin_file(struct parser *p, const struct row *w, struct cb_entry *e, struct cb_error *err)
 {
     struct cb_foreign_toc *t = p->t;
-    int r = read_digest(w->digest, &e->digest, err);
+    struct cb_digest of_data = { 0 };
+    int r = read_digest(w->digest, &of_data, err);
     if (r < 0)
         return r;
+    cb_sum_take(&e->digest, &of_data);
     if (!e->size)
-        cb_digest_of(&e->digest, "", 0);
-    if (!cb_digest_is_set(&e->digest))
+        cb_sum_of(&e->digest, "", 0);
+    if (!e->digest.known)
         return cb_error_set(err, CB_EVERIFY, "no digest of its data");
     p->size = e->size;
     p->covered = 0;
@@ -311,7 +313,7 @@ static int read_rows(struct parser *p, const json_t *root, struct cb_error *err)
 static int add_itself(struct parser *p, const char *text, size_t len, struct cb_error *err)
 {
     struct cb_entry e = { .path = CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE, .size = len, .offset = UINT64_MAX };
-    cb_digest_of(&e.digest, text, len);
+    cb_sum_of(&e.digest, text, len);
     return cb_toc_builder_add(p->builder, &e, err);
 }
 

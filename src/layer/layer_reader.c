@@ -133,6 +133,7 @@ static int read_data(struct tar_reader *r, void *buf, size_t n, size_t *got, str
 static int end_file(struct tar_reader *r, struct cb_error *err)
 {
     char sink[16 << 10];
+    struct cb_digest sum;
     size_t got;
     if (!r->in_file)
         return 0;
@@ -142,7 +143,8 @@ static int end_file(struct tar_reader *r, struct cb_error *err)
             return code;
     }
     r->in_file = false;
-    cb_hasher_finish(r->hasher, &r->maker.e.digest);
+    cb_hasher_finish(r->hasher, &sum);
+    cb_sum_take(&r->maker.e.digest, &sum);
     r->maker.e.inline_data = r->keep_inline ? r->inline_data.buf : NULL;
     return cb_toc_builder_add(r->builder, &r->maker.e, err);
 }

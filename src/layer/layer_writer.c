@@ -109,6 +109,7 @@ static int put_file(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blo
 {
     char more;
     size_t got = 0;
+    struct cb_digest sum;
     bool keep = cb_toc_wants_inline(e->path, e->size);
     if (!data && e->size)
         return cb_error_set(err, CB_EINTERNAL, "no data");
@@ -121,7 +122,8 @@ static int put_file(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blo
         return r;
     if (got)
         return changed(err);
-    cb_hasher_finish(w->file_hasher, &e->digest);
+    cb_hasher_finish(w->file_hasher, &sum);
+    cb_sum_take(&e->digest, &sum);
     e->inline_data = keep ? w->scratch.buf : NULL;
     return 0;
 }
@@ -152,9 +154,9 @@ static int check_parent(const struct cb_layer_writer *w, const char *path, struc
     return 0;
 }
 
-static size_t allowed_xattrs(const struct cb_entry *e, struct cb_xattr *out)
+static uint32_t allowed_xattrs(const struct cb_entry *e, struct cb_xattr *out)
 {
-    size_t n = 0;
+    uint32_t n = 0;
     for (size_t i = 0; i < e->n_xattrs && n < CB_MAX_XATTRS; i++)
         if (cb_xattr_allowed(e->xattrs[i].name))
             out[n++] = e->xattrs[i];
@@ -212,7 +214,7 @@ int cb_layer_writer_add(struct cb_layer_writer *w, const struct cb_entry *e, str
         return cb_error_set(err, CB_EINTERNAL, "the layer is finished or has failed");
     struct cb_xattr xattrs[CB_MAX_XATTRS];
     struct cb_entry copy = *e;
-    copy.digest = (struct cb_digest){ 0 };
+    copy.digest = (struct cb_sum){ 0 };
     copy.offset = 0;
     copy.inline_data = NULL;
     copy.xattrs = xattrs;
@@ -260,8 +262,8 @@ static int put_estargz_toc(struct cb_layer_writer *w, struct cb_error *err)
         return r;
     cb_chunked_estargz_text(w->chunked, &text);
     struct cb_entry e = { .path = CB_ESTARGZ_TOC, .type = CB_ENTRY_FILE, .size = text.len };
-    cb_digest_of(&e.digest, text.buf, text.len);
-    w->toc_digest = e.digest;
+    cb_digest_of(&w->toc_digest, text.buf, text.len);
+    cb_sum_take(&e.digest, &w->toc_digest);
     cb_strbuf_reset(&w->scratch);
     if ((r = cb_tar_header(&w->scratch, &e, err)) < 0 || (r = put(w, w->scratch.buf, w->scratch.len, err)) < 0)
         return r;

@@ -47,12 +47,12 @@ struct cb_entry {
     int64_t mtime;               /* s */
     uint64_t size;               /* of FILE data */
     const char *link;            /* SYMLINK: text, verbatim; HARDLINK: see above; else NULL */
-    const struct cb_xattr *xattrs;
-    size_t n_xattrs;             /* sorted by name */
-    struct cb_digest digest;     /* sha256 of FILE (and its HARDLINKs') data; NONE before it is known */
     uint64_t offset;             /* of FILE data in the uncompressed tar; UINT64_MAX: not there in one piece (sparse) */
     /* size bytes and a NUL, of small files that later steps read (etc/passwd, etc/group), or NULL */
     const char *inline_data;
+    const struct cb_xattr *xattrs;
+    uint32_t n_xattrs;           /* sorted by name */
+    struct cb_sum digest;        /* of FILE (and its HARDLINKs') data */
 };
 
 /* The order described above. */

@@ -2,27 +2,34 @@
 /* From entries in the order of a tar to a sorted table that holds what unpacking them in that order would leave. */
 #include "layer/toc_priv.h"
 #include "util/alloc.h"
-#include "util/hashmap.h"
+#include "util/index.h"
 #include "util/limits.h"
 
 struct item {
     struct cb_entry e;
-    uint64_t seq;     /* when it was added */
-    uint64_t barrier; /* when this path last became something that is no directory: what was below it is gone */
+    uint32_t seq;     /* when it was added: fewer than 2^31, as each costs two of CB_TOC_MAX_BYTES */
+    uint32_t barrier; /* when this path last became something that is no directory: what was below it is gone */
 };
 
 struct cb_toc_builder {
     struct item *v;
     size_t n, cap;
-    struct cb_hashmap *index; /* path of what is no whiteout → its place in v, plus one */
+    struct cb_index *index; /* of what is no whiteout, by path */
     struct cb_arena arena;
-    uint64_t seq, n_inline;
+    uint64_t n_inline;
+    uint32_t seq;
 };
+
+static const char *path_of(const void *arg, uint32_t i)
+{
+    const struct cb_toc_builder *b = arg;
+    return b->v[i].e.path;
+}
 
 struct cb_toc_builder *cb_toc_builder_new(void)
 {
     struct cb_toc_builder *b = CB_NEW(struct cb_toc_builder);
-    b->index = cb_hashmap_new();
+    b->index = cb_index_new(path_of, b);
     return b;
 }
 
@@ -31,7 +38,7 @@ void cb_toc_builder_free(struct cb_toc_builder *b)
     if (!b)
         return;
     free(b->v);
-    cb_hashmap_free(b->index);
+    cb_index_free(b->index);
     cb_arena_done(&b->arena);
     free(b);
 }
@@ -48,8 +55,8 @@ static struct cb_entry copy_entry(struct cb_toc_builder *b, const struct cb_entr
 
 static struct item *find_item(const struct cb_toc_builder *b, const char *path)
 {
-    uintptr_t at = (uintptr_t)cb_hashmap_get(b->index, path);
-    return at ? &b->v[at - 1] : NULL;
+    uint32_t at = cb_index_find(b->index, path, strlen(path));
+    return at == CB_INDEX_NONE ? NULL : &b->v[at];
 }
 
 int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struct cb_error *err)
@@ -59,14 +66,15 @@ int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struc
     if (b->arena.total > CB_TOC_MAX_BYTES)
         return cb_error_set(err, CB_EVERIFY, "names and attributes of more than 2 GiB");
     struct item *it = cb_entry_is_mark(e) ? NULL : find_item(b, e->path);
-    if (!it) {
+    if (it) {
+        it->e = copy_entry(b, e);
+    } else {
         CB_GROW(b->v, b->n, b->cap);
         it = &b->v[b->n++];
-        *it = (struct item){ 0 };
+        *it = (struct item){ .e = copy_entry(b, e) };
         if (!cb_entry_is_mark(e))
-            cb_hashmap_put(b->index, e->path, (void *)(uintptr_t)b->n);
+            cb_index_add(b->index, (uint32_t)(b->n - 1));
     }
-    it->e = copy_entry(b, e);
     it->seq = ++b->seq;
     if (!cb_entry_is_mark(e) && e->type != CB_ENTRY_DIR)
         it->barrier = it->seq;
@@ -98,38 +106,40 @@ static void sort_items(struct cb_toc_builder *b)
 struct frame {
     const char *path;
     size_t len;
-    uint64_t barrier; /* what is below and older than this is gone */
+    uint32_t barrier; /* what is below and older than this is gone */
 };
 struct frames {
     struct frame *v;
     size_t n, cap;
 };
 
-static uint64_t barrier_over(struct frames *f, const char *path)
+static uint32_t barrier_over(struct frames *f, const char *path)
 {
     while (f->n && !cb_path_is_below(path, f->v[f->n - 1].path, f->v[f->n - 1].len))
         f->n--;
     return f->n ? f->v[f->n - 1].barrier : 0;
 }
 
-static void push_frame(struct frames *f, const struct item *it, uint64_t above)
+static void push_frame(struct frames *f, const struct item *it, uint32_t above)
 {
     CB_GROW(f->v, f->n, f->cap);
     f->v[f->n++] = (struct frame){
         .path = it->e.path,
         .len = strlen(it->e.path),
-        .barrier = it->e.type != CB_ENTRY_DIR ? UINT64_MAX : CB_MAX(above, it->barrier),
+        .barrier = it->e.type != CB_ENTRY_DIR ? UINT32_MAX : CB_MAX(above, it->barrier),
     };
 }
 
-/* Leaves out what a later entry above it removed, and all but the last whiteout of a path. */
-static size_t drop_dead(const struct cb_toc_builder *b, struct cb_entry *out)
+/* Leaves out what a later entry above it removed, and all but the last whiteout of a path. The entries end up in the
+ * room of the items, each of which is larger: a table is not held twice. */
+static struct cb_entry *drop_dead(const struct cb_toc_builder *b, size_t *n_out)
 {
+    struct cb_entry *out = (struct cb_entry *)(void *)b->v;
     struct frames f = { 0 };
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++) {
-        const struct item *it = &b->v[i];
-        uint64_t above = barrier_over(&f, it->e.path);
+        const struct item copy = b->v[i], *it = &copy;
+        uint32_t above = barrier_over(&f, it->e.path);
         bool mark = cb_entry_is_mark(&it->e);
         if (mark && i + 1 < b->n && cb_entry_cmp(&it->e, &b->v[i + 1].e) == 0)
             continue;
@@ -140,7 +150,8 @@ static size_t drop_dead(const struct cb_toc_builder *b, struct cb_entry *out)
         out[n++] = it->e;
     }
     free(f.v);
-    return n;
+    *n_out = n;
+    return n ? cb_reallocarray(out, n, sizeof *out) : out;
 }
 
 /* A link whose target was replaced by a later entry still means the old bytes, which are in the tar: it becomes a
@@ -149,10 +160,10 @@ static void settle_links(struct cb_toc *t)
 {
     for (size_t i = 0; i < t->n; i++) {
         struct cb_entry *e = &t->v[i];
-        if (e->type != CB_ENTRY_HARDLINK || !cb_digest_is_set(&e->digest))
+        if (e->type != CB_ENTRY_HARDLINK || !e->digest.known)
             continue;
         const struct cb_entry *to = cb_toc_find(t, e->link);
-        if (to && to->type == CB_ENTRY_FILE && to->offset == e->offset && cb_digest_eq(&to->digest, &e->digest))
+        if (to && to->type == CB_ENTRY_FILE && to->offset == e->offset && cb_sum_eq(&to->digest, &e->digest))
             continue;
         e->type = CB_ENTRY_FILE;
         e->link = NULL;
@@ -162,11 +173,11 @@ static void settle_links(struct cb_toc *t)
 struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b)
 {
     sort_items(b);
-    struct cb_entry *v = b->n ? cb_reallocarray(NULL, b->n, sizeof *v) : NULL;
-    struct cb_toc *t = cb_toc_take(v, drop_dead(b, v), &b->arena);
+    cb_index_free(b->index);
+    size_t n;
+    struct cb_entry *v = drop_dead(b, &n);
+    struct cb_toc *t = cb_toc_take(v, n, &b->arena);
     settle_links(t);
-    free(b->v);
-    cb_hashmap_free(b->index);
-    *b = (struct cb_toc_builder){ .index = cb_hashmap_new() };
+    *b = (struct cb_toc_builder){ .index = cb_index_new(path_of, b) };
     return t;
 }

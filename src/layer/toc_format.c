@@ -29,11 +29,11 @@ static void put_bytes(struct cb_strbuf *out, const void *p, size_t n)
     cb_strbuf_add(out, p, n);
 }
 
-static void put_digest(struct cb_strbuf *out, const struct cb_digest *d)
+static void put_sum(struct cb_strbuf *out, const struct cb_sum *s)
 {
-    cb_strbuf_addch(out, (char)d->alg);
-    if (cb_digest_is_set(d))
-        cb_strbuf_add(out, d->raw, cb_digest_len(d->alg));
+    cb_strbuf_addch(out, s->known ? CB_DIGEST_SHA256 : CB_DIGEST_NONE);
+    if (s->known)
+        cb_strbuf_add(out, s->raw, sizeof s->raw);
 }
 
 static void put_path(struct cb_strbuf *out, const char *before, const char *path)
@@ -48,7 +48,7 @@ static void put_path(struct cb_strbuf *out, const char *before, const char *path
 static void put_content(struct cb_strbuf *out, const struct cb_entry *e)
 {
     put_varint(out, e->size);
-    put_digest(out, &e->digest);
+    put_sum(out, &e->digest);
     if (e->type == CB_ENTRY_HARDLINK)
         return;
     put_varint(out, e->offset);
@@ -186,20 +186,15 @@ static const char *take_text(struct reader *r, size_t max)
     return s;
 }
 
-static void take_digest(struct reader *r, struct cb_digest *d)
+static void take_sum(struct reader *r, struct cb_sum *s)
 {
     uint8_t alg = take_byte(r);
-    if (alg != CB_DIGEST_NONE && alg != CB_DIGEST_SHA256 && alg != CB_DIGEST_SHA512) {
-        r->bad = true;
-        return;
-    }
-    if (alg == CB_DIGEST_NONE)
-        return;
-    const void *p = take_raw(r, cb_digest_len((enum cb_digest_alg)alg));
+    const void *p = alg == CB_DIGEST_SHA256 ? take_raw(r, sizeof s->raw) : NULL;
+    r->bad = r->bad || alg > CB_DIGEST_SHA256;
     if (!p)
         return;
-    d->alg = (enum cb_digest_alg)alg;
-    memcpy(d->raw, p, cb_digest_len(d->alg));
+    s->known = true;
+    memcpy(s->raw, p, sizeof s->raw);
 }
 
 static const char *take_path(struct reader *r, const char *before, struct cb_strbuf *scratch)
@@ -224,7 +219,7 @@ static const char *take_path(struct reader *r, const char *before, struct cb_str
 static void take_content(struct reader *r, struct cb_entry *e)
 {
     e->size = take_varint(r, INT64_MAX);
-    take_digest(r, &e->digest);
+    take_sum(r, &e->digest);
     if (e->type == CB_ENTRY_HARDLINK)
         return;
     e->offset = take_varint(r, UINT64_MAX);
@@ -237,7 +232,7 @@ static void take_content(struct reader *r, struct cb_entry *e)
 
 static void take_xattrs(struct reader *r, struct cb_entry *e)
 {
-    size_t n = (size_t)take_varint(r, CB_MAX_XATTRS);
+    uint32_t n = (uint32_t)take_varint(r, CB_MAX_XATTRS);
     if (r->bad || !n) {
         r->bad = true;
         return;

@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "layer/arena.h"
+#include "util/arena.h"
 #include "layer/toc.h"
 
 /* Paths, links, attribute values and inline files of one table together. */

@@ -10,7 +10,7 @@ bool cb_xattr_allowed(const char *name);
 
 struct cb_xattrs {
     struct cb_xattr v[CB_MAX_XATTRS]; /* sorted by name */
-    size_t n;
+    uint32_t n;
     struct cb_strbuf names;
 };
 #define CB_XATTRS_INIT { .names = CB_STRBUF_INIT }

@@ -63,6 +63,33 @@ int cb_digest_cmp(const struct cb_digest *a, const struct cb_digest *b)
     return memcmp(a->raw, b->raw, cb_digest_len(a->alg));
 }
 
+void cb_sum_take(struct cb_sum *out, const struct cb_digest *d)
+{
+    *out = (struct cb_sum){ .known = d->alg == CB_DIGEST_SHA256 };
+    if (out->known)
+        memcpy(out->raw, d->raw, sizeof out->raw);
+}
+
+struct cb_digest cb_sum_digest(const struct cb_sum *s)
+{
+    struct cb_digest d = { .alg = s->known ? CB_DIGEST_SHA256 : CB_DIGEST_NONE };
+    if (s->known)
+        memcpy(d.raw, s->raw, sizeof s->raw);
+    return d;
+}
+
+bool cb_sum_eq(const struct cb_sum *a, const struct cb_sum *b)
+{
+    return a->known && b->known && memcmp(a->raw, b->raw, sizeof a->raw) == 0;
+}
+
+void cb_sum_of(struct cb_sum *out, const void *buf, size_t n)
+{
+    struct cb_digest d;
+    cb_digest_of(&d, buf, n);
+    cb_sum_take(out, &d);
+}
+
 const char *cb_digest_hex(const struct cb_digest *d, char buf[static CB_DIGEST_TEXT_MAX])
 {
     cb_hex_encode(buf, d->raw, cb_digest_len(d->alg));

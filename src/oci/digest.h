@@ -39,6 +39,16 @@ void cb_strbuf_add_digest(struct cb_strbuf *sb, const struct cb_digest *d);
 /* Of what a span is; nothing where d is NULL or NONE. */
 void cb_span_digest(struct cb_span *s, const char *key, const struct cb_digest *d);
 
+/* A sha256 where there are very many of them, as in tables of files. */
+struct cb_sum {
+    bool known;
+    uint8_t raw[32];
+};
+void cb_sum_take(struct cb_sum *out, const struct cb_digest *d); /* unknown where d is no sha256 */
+struct cb_digest cb_sum_digest(const struct cb_sum *s);          /* NONE where it is unknown */
+bool cb_sum_eq(const struct cb_sum *a, const struct cb_sum *b);  /* what is unknown equals nothing */
+void cb_sum_of(struct cb_sum *out, const void *buf, size_t n);   /* of bytes in memory */
+
 /* Of bytes in memory, sha256. */
 void cb_digest_of(struct cb_digest *out, const void *buf, size_t n);
 

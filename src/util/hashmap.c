@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "util/alloc.h"
-#include "util/random.h"
+#include "util/siphash.h"
 
 struct slot {
     char *key; /* NULL: free */
@@ -17,57 +17,13 @@ struct cb_hashmap {
     struct slot *slots;
     size_t mask; /* number of slots - 1; slots is NULL while it is 0 */
     size_t n;
-    uint64_t seed[2];
+    struct cb_hash_seed seed; /* keys are names out of foreign images: collisions must not be predictable */
 };
-
-static uint64_t rotl(uint64_t x, unsigned b)
-{
-    return x << b | x >> (64 - b);
-}
-
-static void sip_round(uint64_t v[static 4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] = rotl(v[2], 32);
-}
-
-/* SipHash-1-3: keys are names out of foreign images, so collisions must not be predictable. */
-static uint64_t hash_key(const struct cb_hashmap *m, const char *key, size_t len)
-{
-    uint64_t v[4] = { m->seed[0] ^ 0x736f6d6570736575u, m->seed[1] ^ 0x646f72616e646f6du,
-                      m->seed[0] ^ 0x6c7967656e657261u, m->seed[1] ^ 0x7465646279746573u };
-    uint64_t word;
-    size_t i = 0;
-    for (; i + 8 <= len; i += 8) {
-        memcpy(&word, key + i, 8);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-    }
-    word = 0;
-    memcpy(&word, key + i, len - i);
-    word |= (uint64_t)len << 56;
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-    v[2] ^= 0xff;
-    for (int k = 0; k < 3; k++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
 
 struct cb_hashmap *cb_hashmap_new(void)
 {
     struct cb_hashmap *m = CB_NEW(struct cb_hashmap);
-    cb_random_bytes(m->seed, sizeof m->seed);
+    cb_hash_seed_new(&m->seed);
     return m;
 }
 
@@ -110,7 +66,7 @@ void *cb_hashmap_getn(const struct cb_hashmap *m, const char *key, size_t len)
 {
     if (!m->slots)
         return NULL;
-    const struct slot *s = find_slot(m, key, len, hash_key(m, key, len));
+    const struct slot *s = find_slot(m, key, len, cb_hash_bytes(&m->seed, key, len));
     return s->key ? s->value : NULL;
 }
 
@@ -125,7 +81,7 @@ void *cb_hashmap_put(struct cb_hashmap *m, const char *key, void *value)
     if (!m->slots || (m->n + 1) * 4 > (m->mask + 1) * 3)
         grow(m);
     size_t len = strlen(key);
-    uint64_t hash = hash_key(m, key, len);
+    uint64_t hash = cb_hash_bytes(&m->seed, key, len);
     struct slot *s = find_slot(m, key, len, hash);
     if (s->key) {
         void *old = s->value;
@@ -155,7 +111,7 @@ void *cb_hashmap_remove(struct cb_hashmap *m, const char *key)
     if (!m->slots)
         return NULL;
     size_t len = strlen(key);
-    struct slot *s = find_slot(m, key, len, hash_key(m, key, len));
+    struct slot *s = find_slot(m, key, len, cb_hash_bytes(&m->seed, key, len));
     if (!s->key)
         return NULL;
     void *value = s->value;

@@ -46,7 +46,7 @@ static inline CB_UNUSED struct cb_toc *tree_toc(const char *const *lines)
         const struct cb_entry *first = type == 'h' ? cb_toc_builder_find(b, a) : NULL;
         if (type == 'f') {
             e.size = strlen(data);
-            cb_digest_of(&e.digest, data, e.size);
+            cb_sum_of(&e.digest, data, e.size);
         } else if (first) {
             e.size = first->size;
             e.digest = first->digest;

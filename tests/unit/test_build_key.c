@@ -325,18 +325,18 @@ static void test_entry(void **state)
     (void)state;
     static const struct cb_xattr x = { "user.a", "1", 1 }, y = { "user.a", "2", 1 };
     const struct cb_entry plain = {
-        .path = "a/b", .type = CB_ENTRY_FILE, .mode = 0644, .size = 3, .digest = digest("abc")
+        .path = "a/b", .type = CB_ENTRY_FILE, .mode = 0644, .size = 3
     };
     struct cb_entry v[13];
     for (size_t i = 0; i < CB_COUNTOF(v); i++)
-        v[i] = plain;
+        v[i] = plain, cb_sum_of(&v[i].digest, "abc", 3);
     v[1].path = "a/c";
     v[2].type = CB_ENTRY_FIFO;
     v[3].mode = 04644;
     v[4].uid = 1;
     v[5].gid = 1;
     v[6].size = 4;
-    v[7].digest = digest("abd");
+    cb_sum_of(&v[7].digest, "abd", 3);
     v[8].link = "";
     v[9].xattrs = &x;
     v[9].n_xattrs = 1;

@@ -280,7 +280,7 @@ static void check_data(const struct cb_placed *x)
         assert_int_equal(x->kind, CB_DATA_ITEM);
     if (x->kind == CB_DATA_ITEM) {
         assert_non_null(x->item->se->data);
-        assert_true(cb_digest_eq(&x->item->se->data->digest, &x->e.digest));
+        assert_true(cb_sum_eq(&x->item->se->data->digest, &x->e.digest));
     }
     assert_null(x->e.link);
 }

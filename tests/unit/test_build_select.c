@@ -189,12 +189,12 @@ static void test_owner_and_time(void **state)
     assert_int_equal(utimensat(f->fd, "suid", t, 0), 0);
     assert_int_equal(select_in(f, &(struct query){ .sources = L("suid") }, &sel), 0);
     const struct cb_item *it = &sel.v[0].items[0];
-    struct cb_digest d;
-    cb_digest_of(&d, "x", 1);
+    struct cb_sum d;
+    cb_sum_of(&d, "x", 1);
     assert_int_equal(it->e.mode, 04751);
     assert_int_equal(it->e.uid | it->e.gid, 0);
     assert_int_equal(it->e.mtime, 1234567);
-    assert_true(cb_digest_eq(&it->e.digest, &d));
+    assert_true(cb_sum_eq(&it->e.digest, &d));
     assert_string_equal(it->path, "suid");
     cb_selection_done(&sel);
 }
@@ -429,7 +429,7 @@ static void test_hard_links(void **state)
     check("= d/\nd . 755 0:0\nf b 644 0:0 4\nf z 644 0:0 1\n", .sources = L("d"), .exclude = L("a"));
     struct cb_selection sel = { 0 };
     assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
-    assert_true(cb_digest_eq(&sel.v[0].items[1].e.digest, &sel.v[0].items[2].e.digest));
+    assert_true(cb_sum_eq(&sel.v[0].items[1].e.digest, &sel.v[0].items[2].e.digest));
     assert_int_equal(sel.v[0].items[2].target, 1);
     cb_selection_done(&sel);
 }
@@ -597,9 +597,9 @@ static void test_stats_and_many_files(void **state)
     assert_int_equal(work.known, 0);
     assert_int_equal(sel.v[0].n, 3002);
     for (size_t i = 2; i < sel.v[0].n; i++) {
-        struct cb_digest d;
-        cb_digest_of(&d, sel.v[0].items[i].rel + 5, 4);
-        assert_true(cb_digest_eq(&d, &sel.v[0].items[i].e.digest));
+        struct cb_sum d;
+        cb_sum_of(&d, sel.v[0].items[i].rel + 5, 4);
+        assert_true(cb_sum_eq(&d, &sel.v[0].items[i].e.digest));
     }
     cb_selection_done(&sel);
     cb_strvec_done(&op.sources);

@@ -76,13 +76,13 @@ static void check_item(const struct fixture *f, const struct look *l, const stru
 {
     char path[512];
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_digest d;
+    struct cb_sum d;
     if (it->e.type != CB_ENTRY_FILE && it->e.type != CB_ENTRY_HARDLINK)
         return;
     snprintf(path, sizeof path, "%s/%s/%s", f->dir, dir_of(l), it->path);
     assert_int_equal(cb_file_slurp(path, 1u << 20, &text, NULL), 0);
-    cb_digest_of(&d, text.buf, text.len);
-    if (!cb_digest_eq(&d, &it->e.digest))
+    cb_sum_of(&d, text.buf, text.len);
+    if (!cb_sum_eq(&d, &it->e.digest))
         fail_msg("%s has a wrong digest", it->path);
 }
 
@@ -261,10 +261,11 @@ static void changed_while_it_is_read(void **state)
 {
     struct fixture *f = *state;
     struct stat st, now;
-    struct cb_digest d = digest_of("aaaa"), got;
+    struct cb_sum d, got;
     size_t hint = SIZE_MAX;
     char path[512];
     three_files(f);
+    cb_sum_of(&d, "aaaa", 4);
     struct cb_context *c = open_context(f, &(struct look){ 0 });
     path_of(f, "ctx/a", path);
     cb_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -342,7 +343,7 @@ static void file_system_that_is_not_believed(void **state)
     struct fixture *f = *state;
     cb_autoclose int fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st = { .st_mode = S_IFREG };
-    struct cb_digest d;
+    struct cb_sum d;
     size_t hint = SIZE_MAX;
     assert_null(cb_stat_cache_open(f->s, fd));
     assert_null(cb_stat_cache_open(NULL, fd));

@@ -49,7 +49,7 @@ static struct cb_stack *one_file(const struct cb_entry *e)
 static struct cb_entry file(const char *bytes)
 {
     struct cb_entry e = { .path = "f", .type = CB_ENTRY_FILE, .mode = 0644, .mtime = 5, .size = strlen(bytes) };
-    cb_digest_of(&e.digest, bytes, strlen(bytes));
+    cb_sum_of(&e.digest, bytes, strlen(bytes));
     return e;
 }
 

@@ -21,8 +21,9 @@ static void add_text(struct cb_strbuf *o, const struct cb_foreign_toc *t, const 
     size_t n;
     const struct cb_foreign_part *p = cb_foreign_toc_parts(t, e->path, &n);
     char digest[CB_DIGEST_TEXT_MAX] = "";
-    if (cb_digest_is_set(&e->digest))
-        cb_digest_text(&e->digest, digest);
+    const struct cb_digest d = cb_sum_digest(&e->digest);
+    if (e->digest.known)
+        cb_digest_text(&d, digest);
     cb_strbuf_addf(o, "%c %s %o %u:%u %llu %lld%s%s %.14s", "?wodflhcbp"[e->type], e->path, e->mode, e->uid, e->gid,
                    (unsigned long long)e->size, (long long)e->mtime, e->link ? " > " : "", e->link ? e->link : "",
                    digest);
@@ -323,7 +324,8 @@ static void check_data(const struct sup_sink *s, const struct cb_foreign_toc *t,
     cb_hasher_finish(h, &d);
     if (cb_streq(e->path, CB_ESTARGZ_TOC)) /* lies behind what the table knows */
         return;
-    assert_true(cb_digest_eq(&d, &e->digest));
+    const struct cb_digest told = cb_sum_digest(&e->digest);
+    assert_true(cb_digest_eq(&d, &told));
     assert_int_equal(n, (e->size + CB_CHUNK - 1) / CB_CHUNK);
 }
 
@@ -335,7 +337,7 @@ static void check_entry(const struct cb_entry *a, const struct cb_entry *b)
     assert_true(a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->size == b->size);
     assert_true(mark || a->mtime == b->mtime);
     assert_true(a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && cb_streq(a->link, b->link));
-    assert_true(mark || cb_digest_cmp(&a->digest, &b->digest) == 0);
+    assert_true(mark || cb_sum_eq(&a->digest, &b->digest) || (!a->digest.known && !b->digest.known));
     assert_int_equal(a->n_xattrs, b->n_xattrs);
     for (size_t i = 0; i < a->n_xattrs; i++) {
         assert_string_equal(a->xattrs[i].name, b->xattrs[i].name);
@@ -393,7 +395,7 @@ static void comparing(void **state)
     static const struct cb_xattr x = { "user.a", "b", 1 };
     struct cb_entry f = { .path = "f", .type = CB_ENTRY_FILE, .mode = 0644, .mtime = 5, .offset = 512, .size = 3,
                           .inline_data = "abc" };
-    cb_digest_of(&f.digest, "abc", 3);
+    cb_sum_of(&f.digest, "abc", 3);
     CB_AUTO(cb_toc_unref) struct cb_toc *real = one_entry(&f);
     struct {
         struct cb_entry e;

@@ -315,9 +315,9 @@ static void pax_size_wins(void **state)
     struct sup_read r = accepted(&t);
     assert_string_equal(r.seen.buf, "4 f\n4 next\n");
     assert_int_equal(cb_toc_find(r.toc, "f")->size, 1024);
-    struct cb_digest d;
-    cb_digest_of(&d, hidden.buf, hidden.len);
-    assert_true(cb_digest_eq(&cb_toc_find(r.toc, "f")->digest, &d));
+    struct cb_sum d;
+    cb_sum_of(&d, hidden.buf, hidden.len);
+    assert_true(cb_sum_eq(&cb_toc_find(r.toc, "f")->digest, &d));
     sup_read_done(&r);
 }
 
@@ -396,10 +396,10 @@ static void sparse(void **state)
     assert_int_equal(e->size, 100000);
     assert_true(e->offset == UINT64_MAX);
     cb_autofree char *want = cb_calloc(1, 100000);
-    struct cb_digest d;
+    struct cb_sum d;
     memcpy(want + 50000, "abc", 3);
-    cb_digest_of(&d, want, 100000);
-    assert_true(cb_digest_eq(&e->digest, &d));
+    cb_sum_of(&d, want, 100000);
+    assert_true(cb_sum_eq(&e->digest, &d));
     sup_read_done(&r);
     sup_end(&whole);
     r = sup_read_with(&(struct cb_layer_read_options){ .source = sup_source(whole.buf, whole.len, 999),
@@ -582,13 +582,13 @@ static void reading_data(void **state)
     const struct cb_entry *e;
     char buf[8];
     size_t got;
-    struct cb_digest d;
+    struct cb_sum d;
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     build(&t, "0 a = hello world\n0 b = x\n5 d");
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *r = cb_layer_reader_new(
         &(struct cb_layer_read_options){ .source = sup_source(t.buf, t.len, 100) }, NULL);
     assert_int_equal(cb_layer_reader_next(r, &e, NULL), 0);
-    assert_false(cb_digest_is_set(&e->digest));
+    assert_false(e->digest.known);
     assert_int_equal(cb_layer_reader_read(r, buf, 6, &got, NULL), 0); /* the rest is left */
     assert_memory_equal(buf, "hello ", got);
     assert_int_equal(cb_layer_reader_next(r, &e, NULL), 0);
@@ -601,8 +601,8 @@ static void reading_data(void **state)
     assert_int_equal(cb_layer_reader_read(r, buf, 8, &got, NULL), 0); /* a directory has none */
     assert_int_equal(got, 0);
     assert_int_equal(cb_layer_reader_finish(r, NULL, NULL, NULL, &toc, NULL), 0);
-    cb_digest_of(&d, "hello world", 11);
-    assert_true(cb_digest_eq(&cb_toc_find(toc, "a")->digest, &d));
+    cb_sum_of(&d, "hello world", 11);
+    assert_true(cb_sum_eq(&cb_toc_find(toc, "a")->digest, &d));
     assert_int_equal(cb_layer_reader_next(r, &e, NULL), -CB_EINTERNAL);
 }
 

@@ -69,7 +69,7 @@ static void finding(void **state)
 static struct cb_entry file_at(const char *path, uint64_t offset)
 {
     struct cb_entry e = { .path = path, .type = CB_ENTRY_FILE, .mode = 0600, .size = 3, .offset = offset };
-    cb_digest_of(&e.digest, &offset, sizeof offset);
+    cb_sum_of(&e.digest, &offset, sizeof offset);
     return e;
 }
 
@@ -126,7 +126,7 @@ static struct cb_toc *rich_toc(void)
     v[9].digest = v[8].digest;
     v[9].size = v[8].size;
     v[9].offset = v[8].offset;
-    cb_digest_of(&v[6].digest, passwd, sizeof passwd - 1);
+    cb_sum_of(&v[6].digest, passwd, sizeof passwd - 1);
     for (size_t i = 0; i < CB_COUNTOF(v); i++)
         assert_int_equal(cb_toc_builder_add(b, &v[i], NULL), 0);
     return cb_toc_builder_finish(b);

@@ -105,10 +105,10 @@ static void table(void **state)
     assert_int_equal(layer.n_encodings, 0); /* no sink: only hash and table */
     assert_true(cb_digest_is_set(&layer.diff_id));
     const struct cb_entry *link = cb_toc_find(toc, "link"), *to = cb_toc_find(toc, link->link);
-    struct cb_digest d;
-    cb_digest_of(&d, "hello", 5);
-    assert_true(cb_digest_eq(&to->digest, &d));
-    assert_true(cb_digest_eq(&link->digest, &d));
+    struct cb_sum d;
+    cb_sum_of(&d, "hello", 5);
+    assert_true(cb_sum_eq(&to->digest, &d));
+    assert_true(cb_sum_eq(&link->digest, &d));
     assert_int_equal(link->mode, 04711);
     assert_int_equal(link->size, 5);
     assert_int_equal(to->n_xattrs, 2);
@@ -132,12 +132,12 @@ static void offsets(void **state)
     assert_int_equal(cb_layer_writer_finish(w, &layer, &toc, NULL), 0);
     for (size_t i = 0; i < cb_toc_count(toc); i++) {
         const struct cb_entry *e = cb_toc_at(toc, i);
-        struct cb_digest d;
+        struct cb_sum d;
         if (e->type != CB_ENTRY_FILE)
             continue;
         assert_true(e->offset + e->size <= sink.data.len);
-        cb_digest_of(&d, sink.data.buf + e->offset, e->size);
-        assert_true(cb_digest_eq(&d, &e->digest));
+        cb_sum_of(&d, sink.data.buf + e->offset, e->size);
+        assert_true(cb_sum_eq(&d, &e->digest));
     }
     cb_strbuf_done(&sink.data);
 }

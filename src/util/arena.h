@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Memory that is given back all at once: the strings of a table of contents. */
+/* Memory that is given back all at once: the strings of a table, the items of a selection. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "layer/arena.h"
+#include "util/arena.h"
 
 #include <string.h>
 
