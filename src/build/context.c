@@ -123,6 +123,7 @@ int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const s
 {
     struct cb_span span cb_cleanup_span = cb_span_begin("context", "find %s", op->sources.n ? op->sources.v[0] : "");
     int r = 0;
+    out->context = c;
     for (size_t i = 0; r == 0 && i < op->sources.n; i++) {
         struct cb_filter filter cb_cleanup_filter = { 0 };
         struct source s = { .c = c, .out = out, .filter = &filter, .env = env, .text = op->sources.v[i],
@@ -141,6 +142,7 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct source s = { .c = c, .out = out, .env = env, .text = path };
     struct stat st;
+    out->context = c;
     int r = cb_context_real(c->fd, path, &real);
     if (r == 0)
         r = cb_path_lstat(c->fd, real.buf, &st, CB_RESOLVE_NOFOLLOW);
@@ -165,7 +167,7 @@ int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *ou
     struct stat st;
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, -fd, "open %s", it->path);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != it->e.size)
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != it->size)
         return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
     *out = CB_TAKE_FD(fd);
     return 0;
@@ -180,7 +182,7 @@ int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_
     }
     int r = cb_context_open_item(c, it, &fd, err);
     if (r == 0)
-        *out = cb_blob_source_from_fd(fd, 0, it->e.size);
+        *out = cb_blob_source_from_fd(fd, 0, it->size);
     return r;
 }
 

@@ -31,14 +31,14 @@ static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, st
                    struct cb_error *err)
 {
     uint64_t total = 0;
-    for (size_t got = 1; got && total < it->e.size; total += got) {
-        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(it->e.size - total, (uint64_t)BUF), &got, err);
+    for (size_t got = 1; got && total < it->size; total += got) {
+        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(it->size - total, (uint64_t)BUF), &got, err);
         if (r < 0)
             return cb_error_wrap(err, "%s", it->path);
         cb_hasher_update(rd->h, rd->buf, got);
     }
     cb_hasher_finish(rd->h, sum);
-    return total == it->e.size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+    return total == it->size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
 }
 
 static int hash_item(struct cb_context *c, struct cb_item *it, const struct reader *rd, struct cb_error *err)
@@ -54,12 +54,12 @@ static int hash_item(struct cb_context *c, struct cb_item *it, const struct read
         r = hash_fd(rd, fd, it, &sum, err);
     if (r < 0)
         return r;
-    cb_sum_take(&it->e.digest, &sum);
-    if (keep && !it->e.n_xattrs)
-        cb_stat_cache_put(c->stats, fd, &st, &it->e.digest);
+    cb_sum_take(&it->digest, &sum);
+    if (keep && !it->more)
+        cb_stat_cache_put(c->stats, fd, &st, &it->digest);
     pthread_mutex_lock(&c->mu);
     c->work.files++;
-    c->work.bytes += it->e.size;
+    c->work.bytes += it->size;
     pthread_mutex_unlock(&c->mu);
     return 0;
 }
@@ -113,12 +113,14 @@ static int hash_all(struct group *g, struct cb_item **items, size_t n, struct cb
 static void link_digests(struct cb_match *m)
 {
     for (size_t i = 0; i < m->n; i++) {
-        struct cb_item *it = &m->items[i];
-        if (it->e.type != CB_ENTRY_HARDLINK)
+        struct cb_item *it = m->items[i];
+        if (it->type != CB_ENTRY_HARDLINK)
             continue;
-        it->e.digest = m->items[it->target].e.digest;
-        it->e.size = m->items[it->target].e.size;
-        cb_item_set_xattrs(it, m->items[it->target].e.xattrs, m->items[it->target].e.n_xattrs);
+        const struct cb_item *to = m->items[it->more->target];
+        it->digest = to->digest;
+        it->size = to->size;
+        if (to->more)
+            cb_item_set_xattrs(it, to->more->xattrs, to->more->n_xattrs);
     }
 }
 
@@ -131,10 +133,10 @@ int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct
     uint64_t known = 0;
     for (size_t i = 0; i < sel->n; i++)
         for (size_t j = 0; j < sel->v[i].n; j++) {
-            struct cb_item *it = &sel->v[i].items[j];
-            if (it->e.type != CB_ENTRY_FILE || it->is_socket)
+            struct cb_item *it = sel->v[i].items[j];
+            if (it->type != CB_ENTRY_FILE || it->is_socket)
                 continue;
-            if (it->e.digest.known) {
+            if (it->digest.known) {
                 known++;
                 continue;
             }

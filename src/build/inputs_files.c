@@ -76,7 +76,9 @@ static void add_file(struct cb_step_inputs *to, const struct cb_item *it)
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
     char what[WHAT_MAX];
     const char *name = it->path && *it->path ? it->path : ".";
-    what_of(what, &it->e);
+    struct cb_entry e;
+    cb_item_entry(it, &e);
+    what_of(what, &e);
     if (!is_plain(name)) {
         cb_strbuf_add_sanitized(&path, name, strlen(name), false);
         name = path.buf;
@@ -91,8 +93,8 @@ void cb_inputs_add_files(struct cb_step_inputs *to, const struct cb_selection *s
 {
     for (size_t i = 0; i < sel->n; i++)
         for (size_t k = 0; k < sel->v[i].n; k++)
-            if (!sel->v[i].items[k].on_the_way)
-                add_file(to, &sel->v[i].items[k]);
+            if (!sel->v[i].items[k]->on_the_way)
+                add_file(to, sel->v[i].items[k]);
 }
 
 /* ---- what differs ---- */

@@ -28,7 +28,7 @@ static int open_data(const struct cb_layer_job *job, const struct cb_placed *x, 
         return open_spool(job, x, out, err);
     case CB_DATA_ITEM:
         return x->item->se ? cb_files_source(job->files, x->item->se, out, err)
-                           : cb_context_source(x->item->context, x->item, out, err);
+                           : cb_context_source(job->context, x->item, out, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "an entry without data");
 }
@@ -53,9 +53,10 @@ static int add_all(struct cb_solver *s, const struct cb_layer_job *job, struct c
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < cb_placer_count(job->placer); i++) {
-        const struct cb_placed *x = cb_placer_at(job->placer, i);
-        if ((x->e.type == CB_ENTRY_HARDLINK) == links)
-            r = add_one(s, job, w, x, err);
+        struct cb_placed x;
+        cb_placer_at(job->placer, i, &x);
+        if ((x.e.type == CB_ENTRY_HARDLINK) == links)
+            r = add_one(s, job, w, &x, err);
     }
     return r;
 }
@@ -64,12 +65,13 @@ static int add_all(struct cb_solver *s, const struct cb_layer_job *job, struct c
 static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct cb_error *err)
 {
     for (size_t i = 0; i < cb_placer_count(p); i++) {
-        const struct cb_placed *x = cb_placer_at(p, i);
-        bool known = x->e.type == CB_ENTRY_FILE && x->e.digest.known;
-        const struct cb_entry *e = known ? cb_toc_find(toc, x->e.path) : NULL;
-        if (e && !cb_sum_eq(&e->digest, &x->e.digest))
+        struct cb_placed x;
+        cb_placer_at(p, i, &x);
+        bool known = x.e.type == CB_ENTRY_FILE && x.e.digest.known;
+        const struct cb_entry *e = known ? cb_toc_find(toc, x.e.path) : NULL;
+        if (e && !cb_sum_eq(&e->digest, &x.e.digest))
             return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
-                                x->item && x->item->path ? x->item->path : x->e.path);
+                                x.item && x.item->path ? x.item->path : x.e.path);
     }
     return 0;
 }

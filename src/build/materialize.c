@@ -27,7 +27,7 @@ static int copy_file(const struct cb_materialize *o, const struct cb_item *it, c
     int r = o->open(o->arg, it, &in, err);
     if (r == 0)
         r = cb_fd_copy(in, out, UINT64_MAX, &copied, err);
-    if (r == 0 && copied != it->e.size)
+    if (r == 0 && copied != it->size)
         r = cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->rel);
     return r;
 }
@@ -75,20 +75,22 @@ static int set_attributes(const struct cb_materialize *o, const struct cb_entry 
 static int make_item(const struct cb_materialize *o, const struct cb_item *it, struct cb_error *err)
 {
     cb_autofree char *to = place_of(o, it->rel);
+    struct cb_entry e;
     bool made = true;
-    if (it->e.type == CB_ENTRY_FILE) {
+    cb_item_entry(it, &e);
+    if (e.type == CB_ENTRY_FILE) {
         int r = copy_file(o, it, to, err);
-        return r < 0 ? r : set_attributes(o, &it->e, to, err);
+        return r < 0 ? r : set_attributes(o, &e, to, err);
     }
-    int r = make_node(o, &it->e, to, &made);
+    int r = make_node(o, &e, to, &made);
     if (r < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "create %s", to);
-    return made && it->e.type != CB_ENTRY_DIR ? set_attributes(o, &it->e, to, err) : 0;
+    return made && e.type != CB_ENTRY_DIR ? set_attributes(o, &e, to, err) : 0;
 }
 
 static int link_item(const struct cb_materialize *o, const struct cb_item *it, struct cb_error *err)
 {
-    cb_autofree char *to = place_of(o, it->rel), *from = place_of(o, it->e.link);
+    cb_autofree char *to = place_of(o, it->rel), *from = place_of(o, it->link);
     return linkat(o->dir, from, o->dir, to, 0) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "link %s", to) : 0;
 }
 
@@ -100,15 +102,17 @@ int cb_materialize(const struct cb_materialize *o, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < m->n; i++) {
         r = cb_cancel_check(o->cancel, err);
         if (r == 0)
-            r = make_item(o, &m->items[i], err);
+            r = make_item(o, m->items[i], err);
     }
     for (size_t i = 0; r == 0 && i < m->n; i++)
-        if (m->items[i].e.type == CB_ENTRY_HARDLINK)
-            r = link_item(o, &m->items[i], err);
+        if (m->items[i]->type == CB_ENTRY_HARDLINK)
+            r = link_item(o, m->items[i], err);
     for (size_t i = m->n; r == 0 && i-- > 0;) {
-        cb_autofree char *to = place_of(o, m->items[i].rel);
-        if (m->items[i].e.type == CB_ENTRY_DIR)
-            r = set_attributes(o, &m->items[i].e, to, err);
+        cb_autofree char *to = place_of(o, m->items[i]->rel);
+        struct cb_entry e;
+        cb_item_entry(m->items[i], &e);
+        if (e.type == CB_ENTRY_DIR)
+            r = set_attributes(o, &e, to, err);
     }
     return r;
 }

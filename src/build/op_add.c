@@ -81,13 +81,15 @@ static int target_path(struct extract *x, const char *name, struct cb_strbuf *ou
 /* The bytes of a hard link are those its file has now: a later entry may put another file in its place. */
 static int link_data(struct extract *x, const char *target, struct cb_placed *placed, struct cb_error *err)
 {
-    const struct cb_placed *to = cb_placer_find(x->placer, target);
-    if (!to || to->e.type != CB_ENTRY_FILE)
+    struct cb_placed to;
+    if (!cb_placer_find(x->placer, target, &to) || to.e.type != CB_ENTRY_FILE)
         return cb_error_set(err, CB_ECONF, "hard link to %s, which the archive does not hold", target);
-    placed->kind = to->kind;
-    placed->spool_offset = to->spool_offset;
-    placed->e.size = to->e.size;
-    placed->e.digest = to->e.digest;
+    placed->kind = to.kind;
+    placed->item = to.item;
+    placed->mem = to.mem;
+    placed->spool_offset = to.spool_offset;
+    placed->e.size = to.e.size;
+    placed->e.digest = to.e.digest;
     return 0;
 }
 
@@ -122,7 +124,8 @@ static int extract_all(struct extract *x, struct cb_error *err)
     return r < 0 ? r : cb_layer_reader_finish(x->reader, NULL, NULL, NULL, NULL, err);
 }
 
-static int extract_match(struct extract *x, const struct cb_item *it, const char *dest, struct cb_error *err)
+static int extract_match(struct extract *x, struct cb_context *context, const struct cb_item *it, const char *dest,
+                         struct cb_error *err)
 {
     struct cb_strbuf root cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_layer_read_options ro = { .raw_tar_ok = true, .cancel = x->s->cancel };
@@ -134,7 +137,7 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     if (r == 0)
         r = spool_open(x->s, x->spool, err);
     if (r == 0)
-        r = cb_context_source(it->context, it, &ro.source, err);
+        r = cb_context_source(context, it, &ro.source, err);
     if (r < 0)
         return r;
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
@@ -151,12 +154,12 @@ static int extract_match(struct extract *x, const struct cb_item *it, const char
     return r;
 }
 
-static bool is_archive(const struct cb_item *it)
+static bool is_archive(const struct cb_context *context, const struct cb_item *it)
 {
-    if (it->e.type != CB_ENTRY_FILE || !it->path)
+    if (it->type != CB_ENTRY_FILE || !it->path)
         return false;
     cb_autoclose int fd =
-        cb_path_openat(cb_context_fd(it->context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+        cb_path_openat(cb_context_fd(context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     return fd >= 0 && cb_layer_is_archive(fd);
 }
 
@@ -167,10 +170,10 @@ int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selec
     int r = 0;
     for (size_t i = 0; r == 0 && i < sel->n; i++) {
         struct cb_selection one = { .v = &sel->v[i], .n = 1 };
-        const struct cb_item *first = &sel->v[i].items[0];
+        const struct cb_item *first = sel->v[i].items[0];
         cb_placer_set(p, CB_PLACE_COPY);
-        r = is_archive(first) ? extract_match(&x, first, v->copy.dest, err)
-                              : cb_placer_selection(p, &one, v->copy.dest, err);
+        r = is_archive(sel->context, first) ? extract_match(&x, sel->context, first, v->copy.dest, err)
+                                              : cb_placer_selection(p, &one, v->copy.dest, err);
     }
     cb_placer_set(p, CB_PLACE_COPY);
     return r;

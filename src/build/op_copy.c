@@ -80,10 +80,11 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
     cb_hasher_field_u64(h, c->s->kb.exact_mtime);
     cb_hasher_field_u64(h, times_count(c->v));
     for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
-        const struct cb_placed *x = cb_placer_at(c->placer, i);
-        cb_hash_entry(h, &x->e);
-        if (times_count(c->v) && x->kind == CB_DATA_ITEM)
-            cb_hasher_field_u64(h, (uint64_t)x->e.mtime);
+        struct cb_placed x;
+        cb_placer_at(c->placer, i, &x);
+        cb_hash_entry(h, &x.e);
+        if (times_count(c->v) && x.kind == CB_DATA_ITEM)
+            cb_hasher_field_u64(h, (uint64_t)x.e.mtime);
     }
     cb_hasher_finish(h, out);
 }
@@ -95,11 +96,12 @@ static size_t list_wanted(struct copy_run *c, const struct cb_stack_entry **want
 {
     size_t n = 0;
     for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
-        const struct cb_placed *x = cb_placer_at(c->placer, i);
-        if (x->e.type != CB_ENTRY_FILE || x->kind != CB_DATA_ITEM || !x->item->se->data)
+        struct cb_placed x;
+        cb_placer_at(c->placer, i, &x);
+        if (x.e.type != CB_ENTRY_FILE || x.kind != CB_DATA_ITEM || !x.item->se->data)
             continue;
-        wanted[n++] = x->item->se;
-        used[x->item->se->data_layer] = true;
+        wanted[n++] = x.item->se;
+        used[x.item->se->data_layer] = true;
     }
     return n;
 }
@@ -141,7 +143,7 @@ static int open_files(struct copy_run *c, struct cb_error *err)
 
 static int write_new(struct copy_run *c, const struct cb_digest *content, struct cb_error *err)
 {
-    struct cb_layer_job job = { .placer = c->placer, .spool_fd = c->spool.fd };
+    struct cb_layer_job job = { .placer = c->placer, .spool_fd = c->spool.fd, .context = c->sel->context };
     int r = c->sel == &c->other && c->v->from ? open_files(c, err) : 0;
     job.files = c->files;
     c->v->state->executed = true;

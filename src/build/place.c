@@ -2,44 +2,55 @@
 #include "build/place.h"
 
 #include "util/alloc.h"
-#include "util/hashmap.h"
+#include "util/arena.h"
+#include "util/index.h"
 #include "util/limits.h"
 #include "util/path.h"
 
+/* There are as many of them as files: of an item only the path is ours. */
+struct place {
+    const char *path;           /* in the arena */
+    const struct cb_item *item; /* what it is, but for the options; or NULL: */
+    struct cb_placed *own;      /* with its link and attributes */
+    uint32_t below, next;       /* the first thing placed in it, the next one in the same directory; or NONE */
+    bool dead;                  /* replaced, with the directory that it was in */
+};
+#define NONE CB_INDEX_NONE
+
 struct cb_placer {
     struct cb_placer_options o;
-    struct cb_placed **v;
+    struct place *v;
     size_t n, cap, n_dead;
-    struct cb_hashmap *by_path;
-    bool sorted;
+    struct cb_index *by_path;   /* of those that are not dead */
+    struct cb_arena arena;
+    uint32_t *order;            /* numbers of those that are not dead, by path; NULL: not now */
     enum cb_placing placing;
 };
+
+static const char *path_of(const void *arg, uint32_t i)
+{
+    const struct cb_placer *p = arg;
+    return p->v[i].path;
+}
 
 struct cb_placer *cb_placer_new(const struct cb_placer_options *o)
 {
     struct cb_placer *p = CB_NEW(struct cb_placer);
     p->o = *o;
-    p->by_path = cb_hashmap_new();
+    p->by_path = cb_index_new(path_of, p);
     return p;
 }
 
-static void placed_reset(struct cb_placed *x)
+static void own_free(struct cb_placed *x)
 {
+    if (!x)
+        return;
     free((void *)(uintptr_t)x->e.link);
-    x->e.link = NULL;
     for (size_t i = 0; i < x->e.n_xattrs; i++) {
         free((void *)(uintptr_t)x->e.xattrs[i].name);
         free((void *)(uintptr_t)x->e.xattrs[i].value);
     }
     free((void *)(uintptr_t)x->e.xattrs);
-    x->e.xattrs = NULL;
-    x->e.n_xattrs = 0;
-}
-
-static void placed_free(struct cb_placed *x)
-{
-    placed_reset(x);
-    free((void *)(uintptr_t)x->e.path);
     free(x);
 }
 
@@ -48,10 +59,28 @@ void cb_placer_free(struct cb_placer *p)
     if (!p)
         return;
     for (size_t i = 0; i < p->n; i++)
-        placed_free(p->v[i]);
+        own_free(p->v[i].own);
     free(p->v);
-    cb_hashmap_free(p->by_path);
+    free(p->order);
+    cb_index_free(p->by_path);
+    cb_arena_done(&p->arena);
     free(p);
+}
+
+static struct place *find_n(const struct cb_placer *p, const char *path, size_t n)
+{
+    uint32_t i = cb_index_find(p->by_path, path, n);
+    return i == NONE ? NULL : &p->v[i];
+}
+
+static struct place *find(const struct cb_placer *p, const char *path)
+{
+    return find_n(p, path, strlen(path));
+}
+
+static enum cb_entry_type type_of(const struct place *x)
+{
+    return x->item ? x->item->type : x->own->e.type;
 }
 
 /* What stands at a path: placed, or below. 0: nothing. */
@@ -59,18 +88,18 @@ static enum cb_entry_type type_at(const struct cb_placer *p, const char *path)
 {
     if (!*path)
         return CB_ENTRY_DIR;
-    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    const struct place *x = find(p, path);
     if (x)
-        return x->e.type;
+        return type_of(x);
     const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
     return se ? se->e->type : 0;
 }
 
 static const char *link_at(const struct cb_placer *p, const char *path)
 {
-    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    const struct place *x = find(p, path);
     if (x)
-        return x->e.link;
+        return x->item ? x->item->link : x->own->e.link;
     return cb_stack_find(p->o.base, path)->e->link;
 }
 
@@ -130,12 +159,12 @@ static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
     return to;
 }
 
-static struct cb_placed *add(struct cb_placer *p, const char *path);
+static struct cb_placed *add_own(struct cb_placer *p, const char *path);
 
 /* A directory of what is below, as it is. */
 static struct cb_placed *list_dir(struct cb_placer *p, const char *path, const struct cb_stack_entry *se)
 {
-    struct cb_placed *x = add(p, path);
+    struct cb_placed *x = add_own(p, path);
     const char *keep = x->e.path;
     x->e = *se->e;
     x->e.path = keep;
@@ -150,39 +179,46 @@ static void list_parents(struct cb_placer *p, const char *path)
     const char *slash = strrchr(path, '/');
     cb_autofree char *dir = cb_strndup(path, slash ? (size_t)(slash - path) : 0);
     const struct cb_stack_entry *se = *dir && p->o.base ? cb_stack_find(p->o.base, dir) : NULL;
-    if (se && !cb_hashmap_get(p->by_path, dir))
+    if (se && !find(p, dir))
         (void)list_dir(p, dir, se);
 }
 
 /* A directory on the way is always placed too, but for the root. */
-static void hang_below_parent(struct cb_placer *p, struct cb_placed *x)
+static void hang_below_parent(struct cb_placer *p, struct place *x)
 {
-    const char *slash = strrchr(x->e.path, '/');
-    struct cb_placed *dir =
-        slash ? cb_hashmap_getn(p->by_path, x->e.path, (size_t)(slash - x->e.path)) : NULL;
+    const char *slash = strrchr(x->path, '/');
+    struct place *dir = slash ? find_n(p, x->path, (size_t)(slash - x->path)) : NULL;
     if (!dir)
         return;
     x->next = dir->below;
-    dir->below = x;
+    dir->below = (uint32_t)(x - p->v);
 }
 
-static struct cb_placed *add(struct cb_placer *p, const char *path)
+/* What was there is gone, but for what is below it. */
+static struct place *add(struct cb_placer *p, const char *path)
 {
-    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    struct place *x = find(p, path);
     if (x) {
-        placed_reset(x);
-    } else {
-        list_parents(p, path);
-        x = CB_NEW(struct cb_placed);
-        CB_GROW(p->v, p->n, p->cap);
-        p->v[p->n++] = x;
-        cb_hashmap_put(p->by_path, path, x);
-        x->e.path = cb_strdup(path);
-        hang_below_parent(p, x);
-        p->sorted = false;
+        own_free(CB_TAKE(x->own));
+        x->item = NULL;
+        return x;
     }
-    *x = (struct cb_placed){ .e.path = x->e.path, .below = x->below, .next = x->next };
+    list_parents(p, path);
+    CB_GROW(p->v, p->n, p->cap);
+    x = &p->v[p->n++];
+    *x = (struct place){ .path = cb_arena_strndup(&p->arena, path, strlen(path)), .below = NONE, .next = NONE };
+    cb_index_add(p->by_path, (uint32_t)(p->n - 1));
+    hang_below_parent(p, x);
+    free(CB_TAKE(p->order));
     return x;
+}
+
+static struct cb_placed *add_own(struct cb_placer *p, const char *path)
+{
+    struct place *x = add(p, path);
+    x->own = CB_NEW(struct cb_placed);
+    x->own->e.path = x->path;
+    return x->own;
 }
 
 static void set_owner(const struct cb_placer *p, struct cb_entry *e)
@@ -202,7 +238,7 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
         if (t && t != CB_ENTRY_DIR)
             return cb_error_set(err, CB_ECONF, "/%s is not a directory", dir);
         if (!t) {
-            struct cb_placed *x = add(p, dir);
+            struct cb_placed *x = add_own(p, dir);
             x->e.type = CB_ENTRY_DIR;
             x->e.mode = p->placing == CB_PLACE_COPY ? cb_chmod_made(&p->o.chmod) : 0755;
             x->e.mtime = p->o.now;
@@ -216,60 +252,95 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
 }
 
 /* e as it will be in the layer; strings borrowed. */
-static struct cb_entry as_placed(const struct cb_placer *p, const struct cb_entry *e)
+static struct cb_entry as_placed(const struct cb_placer *p, const struct cb_entry *e, enum cb_placing placing)
 {
     struct cb_entry copy = *e;
     set_owner(p, &copy);
-    if (p->placing == CB_PLACE_COPY && copy.type != CB_ENTRY_SYMLINK)
+    if (placing == CB_PLACE_COPY && copy.type != CB_ENTRY_SYMLINK)
         copy.mode = cb_chmod_apply(&p->o.chmod, copy.mode, copy.type == CB_ENTRY_DIR);
     return copy;
 }
 
 static struct cb_placed *put_entry(struct cb_placer *p, const char *path, const struct cb_entry *e)
 {
-    struct cb_entry copy = as_placed(p, e);
+    struct cb_entry copy = as_placed(p, e, p->placing);
     copy.link = cb_strdup_or_null(e->link);
     copy.xattrs = copy_xattrs(e);
     copy.inline_data = NULL;
-    struct cb_placed *x = add(p, path);
+    struct cb_placed *x = add_own(p, path);
     copy.path = x->e.path;
     x->e = copy;
     return x;
 }
 
+static void show(const struct cb_placer *p, const struct place *x, struct cb_placed *out)
+{
+    if (!x->item) {
+        *out = *x->own;
+        return;
+    }
+    struct cb_entry e;
+    cb_item_entry(x->item, &e);
+    *out = (struct cb_placed){ .e = as_placed(p, &e, CB_PLACE_COPY), .item = x->item };
+    out->e.path = x->path;
+    if (e.type == CB_ENTRY_FILE)
+        out->kind = CB_DATA_ITEM;
+}
+
+/* For what is to be another than its item. */
+static struct cb_placed *make_own(const struct cb_placer *p, struct place *x)
+{
+    if (x->own)
+        return x->own;
+    struct cb_placed *own = CB_NEW(struct cb_placed);
+    show(p, x, own);
+    own->e.link = cb_strdup_or_null(own->e.link);
+    own->e.xattrs = copy_xattrs(&own->e);
+    x->own = own;
+    x->item = NULL;
+    return own;
+}
+
 static int parent_is_dir(struct cb_placer *p, const char *path, struct cb_error *err)
 {
     const char *slash = strrchr(path, '/');
-    cb_autofree char *dir = slash ? cb_strndup(path, (size_t)(slash - path)) : cb_strdup("");
+    const struct place *x = slash ? find_n(p, path, (size_t)(slash - path)) : NULL;
+    if (!slash || (x && type_of(x) == CB_ENTRY_DIR))
+        return 0;
+    cb_autofree char *dir = cb_strndup(path, (size_t)(slash - path));
     return cb_placer_mkdirs(p, dir, err);
 }
 
 /* Whether a directory that is there looks as e would make it: then the layer need not name it. */
 static bool is_same_dir(const struct cb_placer *p, const char *path, const struct cb_entry *e)
 {
-    const struct cb_placed *x = cb_hashmap_get(p->by_path, path);
-    const struct cb_stack_entry *se = !x && p->o.base ? cb_stack_find(p->o.base, path) : NULL;
-    const struct cb_entry *have = x ? &x->e : se ? se->e : NULL;
-    struct cb_entry want = as_placed(p, e);
+    struct cb_placed x;
+    bool placed = cb_placer_find(p, path, &x);
+    const struct cb_stack_entry *se = !placed && p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_entry *have = placed ? &x.e : se ? se->e : NULL;
+    struct cb_entry want = as_placed(p, e, p->placing);
     return have && have->mode == want.mode && have->uid == want.uid && have->gid == want.gid &&
            have->n_xattrs == 0 && want.n_xattrs == 0;
 }
 
 /* What was placed in a directory that becomes something else. As deep as the tree, which is bounded. */
-static void drop_below(struct cb_placer *p, struct cb_placed *dir)
+static void drop_below(struct cb_placer *p, struct place *dir)
 {
-    for (struct cb_placed *x = CB_TAKE(dir->below); x; x = x->next) {
-        drop_below(p, x);
-        cb_hashmap_remove(p->by_path, x->e.path);
-        x->dead = true;
+    uint32_t i = dir->below;
+    dir->below = NONE;
+    for (; i != NONE; i = p->v[i].next) {
+        drop_below(p, &p->v[i]);
+        cb_index_remove(p->by_path, i);
+        p->v[i].dead = true;
         p->n_dead++;
+        free(CB_TAKE(p->order));
     }
 }
 
 /* Makes room for an entry of another type. */
 static int replace(struct cb_placer *p, const char *path, bool dir, struct cb_error *err)
 {
-    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    struct place *x = find(p, path);
     const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
     if (p->placing != CB_PLACE_ARCHIVE)
         return cb_error_set(err, CB_ECONF, dir ? "cannot copy a directory onto /%s, which is not a directory"
@@ -284,22 +355,43 @@ static int replace(struct cb_placer *p, const char *path, bool dir, struct cb_er
     return 0;
 }
 
-int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
-                  struct cb_error *err)
+/* 1: there is nothing to do. */
+static int make_room(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_error *err)
 {
     enum cb_entry_type t = type_at(p, path);
     bool dir = e->type == CB_ENTRY_DIR;
     int r = 0;
-    *out = NULL;
     if (dir && t == CB_ENTRY_DIR && (!*path || is_same_dir(p, path, e)))
-        return 0;
+        return 1;
     if (t && dir != (t == CB_ENTRY_DIR))
         r = replace(p, path, dir, err);
-    if (r == 0)
-        r = parent_is_dir(p, path, err);
-    if (r < 0)
-        return r;
-    *out = put_entry(p, path, e);
+    return r < 0 ? r : parent_is_dir(p, path, err);
+}
+
+int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
+                  struct cb_error *err)
+{
+    int r = make_room(p, path, e, err);
+    *out = r == 0 ? put_entry(p, path, e) : NULL;
+    return r < 0 ? r : 0;
+}
+
+int cb_placer_put_item(struct cb_placer *p, const char *path, const struct cb_item *it, const char *link,
+                       struct cb_error *err)
+{
+    struct cb_entry e;
+    cb_item_entry(it, &e);
+    int r = make_room(p, path, &e, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (e.type != CB_ENTRY_HARDLINK) {
+        add(p, path)->item = it;
+        return 0;
+    }
+    e.link = link;
+    struct cb_placed *x = put_entry(p, path, &e);
+    x->item = it;
+    x->kind = CB_DATA_ITEM;
     return 0;
 }
 
@@ -312,25 +404,27 @@ bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode)
 {
     if (type_at(p, path) != CB_ENTRY_DIR)
         return false;
-    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    struct place *x = find(p, path);
     const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
-    if (!x && se && se->e->mode != mode)
-        x = list_dir(p, path, se);
-    if (x)
-        x->e.mode = mode;
+    struct cb_placed *own = x ? make_own(p, x) : se && se->e->mode != mode ? list_dir(p, path, se) : NULL;
+    if (own)
+        own->e.mode = mode;
     return true;
 }
 
 void cb_placer_dir_time(struct cb_placer *p, const char *path, int64_t mtime)
 {
-    struct cb_placed *x = cb_hashmap_get(p->by_path, path);
+    struct place *x = find(p, path);
     if (x)
-        x->e.mtime = mtime;
+        make_own(p, x)->e.mtime = mtime;
 }
 
-const struct cb_placed *cb_placer_find(const struct cb_placer *p, const char *path)
+bool cb_placer_find(const struct cb_placer *p, const char *path, struct cb_placed *out)
 {
-    return cb_hashmap_get(p->by_path, path);
+    const struct place *x = find(p, path);
+    if (x && out)
+        show(p, x, out);
+    return x;
 }
 
 int64_t cb_placer_now(const struct cb_placer *p)
@@ -338,10 +432,10 @@ int64_t cb_placer_now(const struct cb_placer *p)
     return p->o.now;
 }
 
-static int by_path(const void *a, const void *b)
+static int by_path(const void *a, const void *b, void *arg)
 {
-    const struct cb_placed *x = *(struct cb_placed *const *)a, *y = *(struct cb_placed *const *)b;
-    return cb_entry_path_cmp(x->e.path, y->e.path);
+    const struct cb_placer *p = arg;
+    return cb_entry_path_cmp(p->v[*(const uint32_t *)a].path, p->v[*(const uint32_t *)b].path);
 }
 
 size_t cb_placer_count(const struct cb_placer *p)
@@ -349,41 +443,41 @@ size_t cb_placer_count(const struct cb_placer *p)
     return p->n - p->n_dead;
 }
 
-static void bury(struct cb_placer *p)
+static void put_in_order(struct cb_placer *p)
 {
     size_t n = 0;
+    bool sorted = true;
+    p->order = cb_calloc(p->n + 1, sizeof *p->order);
     for (size_t i = 0; i < p->n; i++) {
-        if (p->v[i]->dead)
-            placed_free(p->v[i]);
-        else
-            p->v[n++] = p->v[i];
+        if (p->v[i].dead)
+            continue;
+        p->order[n++] = (uint32_t)i;
+        sorted = sorted && (n < 2 || by_path(&p->order[n - 2], &p->order[n - 1], p) < 0);
     }
-    p->n = n;
-    p->n_dead = 0;
+    if (!sorted)
+        qsort_r(p->order, n, sizeof *p->order, by_path, p);
 }
 
-const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i)
+void cb_placer_at(struct cb_placer *p, size_t i, struct cb_placed *out)
 {
-    if (p->n_dead)
-        bury(p);
-    if (!p->sorted && p->n)
-        qsort(p->v, p->n, sizeof *p->v, by_path);
-    p->sorted = true;
-    return p->v[i];
+    if (!p->order)
+        put_in_order(p);
+    show(p, &p->v[p->order[i]], out);
 }
 
 /* The link's file is there with the bytes that the link had when it was made. */
 static bool names_its_file(const struct cb_placer *p, const struct cb_placed *x)
 {
-    const struct cb_placed *to = cb_hashmap_get(p->by_path, x->e.link);
-    return to && to->e.type == CB_ENTRY_FILE && to->e.size == x->e.size && cb_sum_eq(&to->e.digest, &x->e.digest);
+    struct cb_placed to;
+    return cb_placer_find(p, x->e.link, &to) && to.e.type == CB_ENTRY_FILE && to.e.size == x->e.size &&
+           cb_sum_eq(&to.e.digest, &x->e.digest);
 }
 
 void cb_placer_settle(struct cb_placer *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        struct cb_placed *x = p->v[i];
-        if (x->dead || x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
+        struct cb_placed *x = p->v[i].own;
+        if (!x || p->v[i].dead || x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
             continue;
         free((void *)(uintptr_t)x->e.link);
         x->e.link = NULL;

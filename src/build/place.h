@@ -9,13 +9,11 @@
 enum cb_data_kind { CB_DATA_NONE, CB_DATA_ITEM, CB_DATA_MEM, CB_DATA_SPOOL };
 
 struct cb_placed {
-    struct cb_entry e;             /* path, link owned */
+    struct cb_entry e;
     enum cb_data_kind kind;        /* where a FILE's bytes are; of a HARDLINK too, should it have to become one */
     const struct cb_item *item;
     const char *mem;               /* borrowed */
     uint64_t spool_offset;
-    struct cb_placed *below, *next; /* the first thing placed in it, and the next one in the same directory */
-    bool dead;                     /* replaced, with the directory that it was in */
 };
 
 struct cb_placer;
@@ -47,18 +45,23 @@ enum cb_placing {
 void cb_placer_set(struct cb_placer *p, enum cb_placing what);
 /* Puts one entry at a normal-form path; parents are made. A directory onto a directory gives it its owner and mode; a
  * file replaces a file or link; file onto directory and directory onto what is none are -CB_ECONF, but for archives. e
- * is copied; its path is ignored. *out is NULL where there was nothing to do; valid until the placer is freed. */
+ * is copied; its path is ignored. *out is NULL where there was nothing to do; else it is to be completed, and valid until
+ * the next call. */
 int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
                   struct cb_error *err) CB_WUR;
+/* The same of an item, which is borrowed until the placer is freed. link: in place of its own, where it is a
+ * HARDLINK. */
+int cb_placer_put_item(struct cb_placer *p, const char *path, const struct cb_item *it, const char *link,
+                       struct cb_error *err) CB_WUR;
 /* Gives a directory another mode and nothing else; false where none is there. */
 bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode);
-/* What is placed at a path, or NULL. */
-const struct cb_placed *cb_placer_find(const struct cb_placer *p, const char *path);
+/* What is placed at a path; false: nothing. out (or NULL) borrows all it points to until the next call that places. */
+bool cb_placer_find(const struct cb_placer *p, const char *path, struct cb_placed *out);
 /* Hard links whose file was not placed (left out, replaced) become files of their own. Once, when all is placed. */
 void cb_placer_settle(struct cb_placer *p);
 /* Everything that was placed, and the directories that are there and hold it, in path order. */
 size_t cb_placer_count(const struct cb_placer *p);
-const struct cb_placed *cb_placer_at(struct cb_placer *p, size_t i);
+void cb_placer_at(struct cb_placer *p, size_t i, struct cb_placed *out); /* as cb_placer_find */
 
 /* A whole selection by COPY's rules (BuildKit's), one match after the other:
  *  - links on the way to the destination are followed inside the root;

@@ -32,32 +32,22 @@ static int put_item(struct cb_placer *p, const char *root, const char *rel, cons
                     struct cb_error *err)
 {
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT, link cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_entry e = it->e;
-    struct cb_placed *x;
     join(&path, root, rel);
     /* What only stands on the way to what is copied gives a directory that is there its mode, and no more. */
-    if (it->on_the_way && cb_placer_dir_mode(p, path.buf, e.mode))
+    if (it->on_the_way && cb_placer_dir_mode(p, path.buf, it->mode))
         return 0;
-    if (e.type == CB_ENTRY_HARDLINK) {
-        join(&link, root, e.link);
-        e.link = link.buf;
-    }
-    int r = cb_placer_put(p, path.buf, &e, &x, err);
-    if (r < 0 || !x)
-        return r;
-    x->item = it;
-    if (e.type == CB_ENTRY_FILE || e.type == CB_ENTRY_HARDLINK)
-        x->kind = CB_DATA_ITEM;
-    return 0;
+    if (it->type == CB_ENTRY_HARDLINK)
+        join(&link, root, it->link);
+    return cb_placer_put_item(p, path.buf, it, link.buf, err);
 }
 
 static int put_contents(struct cb_placer *p, const struct cb_match *m, const struct dest *d, struct cb_error *err)
 {
     int r = cb_placer_mkdirs(p, d->path.buf, err);
     if (!d->exists)
-        cb_placer_dir_time(p, d->path.buf, m->items[0].e.mtime);
+        cb_placer_dir_time(p, d->path.buf, m->items[0]->mtime);
     for (size_t i = 1; r == 0 && i < m->n; i++)
-        r = put_item(p, d->path.buf, m->items[i].rel, &m->items[i], err);
+        r = put_item(p, d->path.buf, m->items[i]->rel, m->items[i], err);
     return r;
 }
 
@@ -71,7 +61,7 @@ static int file_place(struct cb_placer *p, const char *dest, const char *name, s
         r = cb_error_set(err, CB_EINTERNAL, "a file without a name");
     if (r == 0 && d.is_dir)
         r = cb_placer_mkdirs(p, d.path.buf, err);
-    if (r == 0 && !d.is_dir && cb_placer_find(p, d.path.buf))
+    if (r == 0 && !d.is_dir && cb_placer_find(p, d.path.buf, NULL))
         r = cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", dest);
     join(out, d.path.buf, d.is_dir ? name : "");
     cb_strbuf_done(&d.path);
@@ -84,7 +74,7 @@ static int put_match(struct cb_placer *p, const struct cb_match *m, const char *
     struct dest d = { .path = CB_STRBUF_INIT };
     int r = m->is_dir ? find_dest(p, dest, &d, err) : file_place(p, dest, m->name, &path, err);
     if (r == 0)
-        r = m->is_dir ? put_contents(p, m, &d, err) : put_item(p, path.buf, "", &m->items[0], err);
+        r = m->is_dir ? put_contents(p, m, &d, err) : put_item(p, path.buf, "", m->items[0], err);
     cb_strbuf_done(&d.path);
     return r;
 }

@@ -6,21 +6,24 @@
 
 void cb_item_done(struct cb_item *it)
 {
-    for (size_t i = 0; i < it->e.n_xattrs; i++) {
-        free((void *)(uintptr_t)it->e.xattrs[i].name);
-        free((void *)(uintptr_t)it->e.xattrs[i].value);
+    struct cb_item_more *more = CB_TAKE(it->more);
+    for (size_t i = 0; more && i < more->n_xattrs; i++) {
+        free((void *)(uintptr_t)more->xattrs[i].name);
+        free((void *)(uintptr_t)more->xattrs[i].value);
     }
-    free((void *)(uintptr_t)it->e.xattrs);
-    free((void *)(uintptr_t)it->e.link);
-    free(it->rel);
-    free(it->path);
+    if (more)
+        free(more->xattrs);
+    free(more);
 }
 
 void cb_selection_pop(struct cb_selection *s)
 {
     struct cb_match *m = &s->v[--s->n];
     for (size_t j = 0; j < m->n; j++)
-        cb_item_done(&m->items[j]);
+        cb_item_done(m->items[j]);
+    for (size_t j = 0; j < m->n_arenas; j++)
+        cb_arena_done(&m->arenas[j]);
+    free(m->arenas);
     free(m->items);
     free(m->name);
 }
@@ -41,48 +44,76 @@ struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool
     return &s->v[s->n++];
 }
 
-static const struct cb_xattr *copy_xattrs(const struct cb_xattr *from, size_t n)
+struct cb_item *cb_item_new(struct cb_arena *a)
 {
-    if (n == 0)
-        return NULL;
-    struct cb_xattr *to = cb_calloc(n, sizeof *to);
-    for (size_t i = 0; i < n; i++)
-        to[i] = (struct cb_xattr){ cb_strdup(from[i].name), cb_memdup(from[i].value, from[i].len), from[i].len };
-    return to;
+    struct cb_item *it = cb_arena_alloc(a, sizeof *it);
+    *it = (struct cb_item){ 0 };
+    return it;
 }
 
-void cb_item_init(struct cb_item *it, const char *rel, const struct cb_entry *e)
+struct cb_item_more *cb_item_more(struct cb_item *it)
 {
-    *it = (struct cb_item){ .rel = cb_strdup(rel), .e = *e };
-    it->e.path = it->rel;
-    it->e.link = cb_strdup_or_null(e->link);
-    it->e.xattrs = copy_xattrs(e->xattrs, e->n_xattrs);
-    it->e.inline_data = NULL;
+    if (!it->more)
+        it->more = CB_NEW(struct cb_item_more);
+    return it->more;
 }
 
-void cb_match_take(struct cb_match *m, const struct cb_item *it)
+void cb_match_take(struct cb_match *m, struct cb_item *it)
 {
     CB_GROW(m->items, m->n, m->cap);
-    m->items[m->n++] = *it;
+    m->items[m->n++] = it;
+}
+
+void cb_match_take_arena(struct cb_match *m, struct cb_arena *a)
+{
+    m->arenas = cb_reallocarray(m->arenas, m->n_arenas + 1, sizeof *m->arenas);
+    m->arenas[m->n_arenas++] = *a;
+    *a = (struct cb_arena){ 0 };
 }
 
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e)
 {
-    struct cb_item it;
-    cb_item_init(&it, rel, e);
-    cb_match_take(m, &it);
-    return &m->items[m->n - 1];
+    if (!m->n_arenas)
+        cb_match_take_arena(m, &(struct cb_arena){ 0 });
+    struct cb_item *it = cb_item_new(&m->arenas[0]);
+    *it = (struct cb_item){ .rel = rel, .link = e->link, .mtime = e->mtime, .size = e->size, .digest = e->digest,
+                            .type = (uint8_t)e->type, .mode = (uint16_t)e->mode };
+    cb_match_take(m, it);
+    return it;
 }
 
 void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n)
 {
-    it->e.xattrs = copy_xattrs(v, n);
-    it->e.n_xattrs = n;
+    if (n == 0)
+        return;
+    struct cb_item_more *more = cb_item_more(it);
+    more->xattrs = cb_calloc(n, sizeof *more->xattrs);
+    more->n_xattrs = n;
+    for (size_t i = 0; i < n; i++)
+        more->xattrs[i] = (struct cb_xattr){ cb_strdup(v[i].name), cb_memdup(v[i].value, v[i].len), v[i].len };
+}
+
+void cb_item_entry(const struct cb_item *it, struct cb_entry *out)
+{
+    static const struct cb_item_more none;
+    const struct cb_item_more *more = it->more ? it->more : &none;
+    *out = it->se ? *it->se->e
+                  : (struct cb_entry){ .dev_major = more->dev_major, .dev_minor = more->dev_minor,
+                                       .xattrs = more->xattrs, .n_xattrs = more->n_xattrs };
+    out->path = it->rel;
+    out->type = (enum cb_entry_type)it->type;
+    out->mode = it->mode;
+    out->mtime = it->mtime;
+    out->size = it->size;
+    out->link = it->link;
+    out->digest = it->digest;
+    out->inline_data = NULL;
 }
 
 void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    struct cb_entry e;
     cb_hasher_field(h, "cbpush-selection/2");
     for (size_t i = 0; i < s->n; i++) {
         const struct cb_match *m = &s->v[i];
@@ -90,8 +121,9 @@ void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out)
         cb_hasher_field_u64(h, m->is_dir);
         cb_hasher_field_u64(h, m->n);
         for (size_t j = 0; j < m->n; j++) {
-            cb_hash_entry(h, &m->items[j].e);
-            cb_hasher_field_u64(h, m->items[j].on_the_way);
+            cb_item_entry(m->items[j], &e);
+            cb_hash_entry(h, &e);
+            cb_hasher_field_u64(h, m->items[j]->on_the_way);
         }
     }
     cb_hasher_finish(h, out);
@@ -150,5 +182,5 @@ bool cb_filter_may_take(const struct cb_filter *f, const char *rel)
 
 void cb_match_pop(struct cb_match *m)
 {
-    cb_item_done(&m->items[--m->n]);
+    cb_item_done(m->items[--m->n]);
 }

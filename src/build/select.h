@@ -7,18 +7,34 @@
  * at, and only what the pattern names below it is in it. */
 
 #include "build/graph.h"
+#include "util/arena.h"
 
 struct cb_context;
+struct cb_item_more;
+/* There are as many of them as files: what few have is elsewhere (more), what the other result knows is there (se).
+ * cb_item_entry puts it together. */
 struct cb_item {
-    char *rel;                       /* below the match; "" is the match itself */
-    struct cb_entry e; /* path = rel; link of a HARDLINK: rel of another item of the match; strings owned */
+    const char *rel;                 /* below the match; "" is the match itself */
+    const char *path;                /* in a context: where to open it, without links; rel is its end */
+    const char *link;                /* of a SYMLINK; of a HARDLINK: rel of another item of the match; or NULL */
     const struct cb_stack_entry *se; /* in another result, else NULL */
-    char *path;                      /* in a context: where to open it, without links */
-    struct cb_context *context;      /* that one */
-    size_t target;                   /* HARDLINK in the context: index of the item it is a name of */
+    struct cb_item_more *more;       /* in a context, or NULL */
+    int64_t mtime;                   /* s */
+    uint64_t size;                   /* of the data */
+    struct cb_sum digest;            /* of the data */
+    uint8_t type;                    /* enum cb_entry_type */
+    uint16_t mode;
     bool is_socket;                  /* in the context: becomes an empty FILE */
     bool on_the_way;                 /* a directory that is not meant itself, but something below it is */
 };
+struct cb_item_more {
+    size_t target;                   /* HARDLINK: index of the item it is a name of */
+    uint32_t dev_major, dev_minor;
+    uint32_t n_xattrs;
+    struct cb_xattr *xattrs;         /* owned, with what they point to */
+};
+/* All of it, path = rel; borrowed. */
+void cb_item_entry(const struct cb_item *it, struct cb_entry *out);
 
 struct cb_match {
     char *name;                      /* last component of the source: what it is called in a directory; "" of a root */
@@ -26,14 +42,17 @@ struct cb_match {
     bool wildcard;                   /* came from a pattern */
     bool partial;                    /* in the context: not all that is there is in it */
     bool foreign;                    /* in the context: something has another owner, or leads out of a tree (a FIFO) */
-    struct cb_item *items;           /* in path order, the match itself first */
+    struct cb_item **items;          /* in path order, the match itself first */
     size_t n, cap;
+    struct cb_arena *arenas;         /* of the items and their strings; the first is that of cb_match_add */
+    size_t n_arenas;
 };
 
 struct cb_selection {
     struct cb_match *v;
     size_t n, cap;
     struct cb_stack *stack;          /* kept for se; or NULL */
+    struct cb_context *context;      /* that of paths; or NULL */
 };
 void cb_selection_done(struct cb_selection *s);
 /* All that matters of it but times. */
@@ -92,10 +111,12 @@ size_t cb_copy_plain_prefix(const char *pattern);
 const char *cb_copy_below(const struct cb_copy_op *op, size_t i);
 /* Adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);
-void cb_item_init(struct cb_item *it, const char *rel, const struct cb_entry *e); /* copies */
-void cb_item_done(struct cb_item *it);
-void cb_match_take(struct cb_match *m, const struct cb_item *it); /* what it points to is the match's then */
-struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e);
-void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n); /* in place of none */
+struct cb_item *cb_item_new(struct cb_arena *a); /* empty */
+void cb_item_done(struct cb_item *it);           /* but for what is in the arena */
+struct cb_item_more *cb_item_more(struct cb_item *it); /* makes it where there is none */
+void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n); /* in place of none; copies */
+void cb_match_take(struct cb_match *m, struct cb_item *it); /* it is the match's then, but for its memory */
+void cb_match_take_arena(struct cb_match *m, struct cb_arena *a); /* which is empty then */
+struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e); /* rel, e->link borrowed */
 void cb_match_pop(struct cb_match *m); /* takes the last item away */
 void cb_selection_pop(struct cb_selection *s); /* the last match */

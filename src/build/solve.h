@@ -170,6 +170,7 @@ struct cb_files;
 struct cb_layer_job {
     struct cb_placer *placer;
     struct cb_files *files;     /* for items of another result, or NULL */
+    struct cb_context *context; /* for others, or NULL */
     int spool_fd;               /* for CB_DATA_SPOOL, or -1 */
 };
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,

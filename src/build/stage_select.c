@@ -51,8 +51,8 @@ static struct cb_item *add_entry(const struct select *s, struct cb_match *m, con
 /* Directories that were added for what might be below them, and have nothing. */
 static void drop_empty(struct cb_match *m, const char *next)
 {
-    while (m->n > 1 && m->items[m->n - 1].on_the_way) {
-        const char *dir = m->items[m->n - 1].rel;
+    while (m->n > 1 && m->items[m->n - 1]->on_the_way) {
+        const char *dir = m->items[m->n - 1]->rel;
         size_t n = strlen(dir);
         if (next && !strncmp(next, dir, n) && next[n] == '/')
             return;

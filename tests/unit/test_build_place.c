@@ -285,6 +285,21 @@ static void check_data(const struct cb_placed *x)
     assert_null(x->e.link);
 }
 
+static void check_order(struct cb_placer *p, size_t i)
+{
+    struct cb_placed a, b;
+    cb_placer_at(p, i - 1, &a);
+    cb_placer_at(p, i, &b);
+    assert_true(cb_entry_path_cmp(a.e.path, b.e.path) < 0);
+}
+
+static struct cb_entry placed_at(const struct cb_placer *p, const char *path)
+{
+    struct cb_placed x;
+    assert_true(cb_placer_find(p, path, &x));
+    return x.e;
+}
+
 static int place(const struct copy_case *c, struct cb_placer *p, const struct cb_copy_op *op, struct cb_selection *sel,
                  struct cb_error *err)
 {
@@ -316,11 +331,12 @@ static void run_case(const struct copy_case *c)
     if (r < 0)
         cb_strbuf_addf(&got, "error: %s", cb_error_text(&err));
     for (size_t i = 0; r == 0 && i < cb_placer_count(p); i++) {
-        const struct cb_placed *x = cb_placer_at(p, i);
-        tree_line(&got, &x->e, x->e.path);
-        check_data(x);
+        struct cb_placed x;
+        cb_placer_at(p, i, &x);
+        tree_line(&got, &x.e, x.e.path);
+        check_data(&x);
         if (i)
-            assert_true(cb_entry_path_cmp(cb_placer_at(p, i - 1)->e.path, x->e.path) < 0);
+            check_order(p, i);
     }
     if (r < 0)
         assert_int_equal(r, -CB_ECONF);
@@ -349,12 +365,12 @@ static void test_times(void **state)
     struct cb_placed *x;
     assert_int_equal(cb_placer_put(p, "data/new/f", &e, &x, NULL), 0);
     assert_int_equal(cb_placer_count(p), 3);
-    assert_int_equal(cb_placer_find(p, "data")->e.mtime, TREE_TIME);
-    assert_int_equal(cb_placer_find(p, "data")->e.mode, 0700);
-    assert_int_equal(cb_placer_find(p, "data/new")->e.mtime, NOW);
-    assert_int_equal(cb_placer_find(p, "data/new/f")->e.mtime, 77);
-    assert_ptr_equal(cb_placer_find(p, "data/new/f"), x);
-    assert_null(cb_placer_find(p, "etc"));
+    assert_int_equal(placed_at(p, "data").mtime, TREE_TIME);
+    assert_int_equal(placed_at(p, "data").mode, 0700);
+    assert_int_equal(placed_at(p, "data/new").mtime, NOW);
+    assert_int_equal(placed_at(p, "data/new/f").mtime, 77);
+    assert_string_equal(x->e.path, "data/new/f");
+    assert_false(cb_placer_find(p, "etc", NULL));
 }
 
 /* ---- archives ---- */
@@ -370,8 +386,11 @@ static void check_placed(struct cb_placer *p, const char *expected)
 {
     struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
     size_t n = cb_placer_count(p);
-    for (size_t i = 0; i < n; i++)
-        tree_line(&got, &cb_placer_at(p, i)->e, cb_placer_at(p, i)->e.path);
+    for (size_t i = 0; i < n; i++) {
+        struct cb_placed x;
+        cb_placer_at(p, i, &x);
+        tree_line(&got, &x.e, x.e.path);
+    }
     assert_int_equal(cb_placer_count(p), n);
     assert_string_equal(got.buf, expected);
 }
@@ -416,8 +435,8 @@ static void test_mkdirs_makes_only_what_is_missing(void **state)
     assert_int_equal(cb_placer_count(p), 0);
     assert_int_equal(cb_placer_mkdirs(p, "data/full/new", NULL), 0);
     assert_int_equal(cb_placer_count(p), 3);
-    assert_int_equal(cb_placer_find(p, "data/full/new")->e.uid, 3);
-    assert_int_equal(cb_placer_find(p, "data/full")->e.uid, 0);
+    assert_int_equal(placed_at(p, "data/full/new").uid, 3);
+    assert_int_equal(placed_at(p, "data/full").uid, 0);
     assert_int_equal(cb_placer_mkdirs(p, "etc/passwd/x", NULL), -CB_ECONF);
 }
 
@@ -459,7 +478,7 @@ static void test_many(void **state)
     cb_placer_settle(p);
     assert_int_equal(cb_placer_count(p), 100100);
     for (size_t i = 1; i < cb_placer_count(p); i++)
-        assert_true(cb_entry_path_cmp(cb_placer_at(p, i - 1)->e.path, cb_placer_at(p, i)->e.path) < 0);
+        check_order(p, i);
 }
 
 int main(void)

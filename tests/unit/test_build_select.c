@@ -113,8 +113,11 @@ static void selection_text(struct cb_strbuf *o, const struct cb_selection *s)
     for (size_t i = 0; i < s->n; i++) {
         const struct cb_match *m = &s->v[i];
         cb_strbuf_addf(o, "= %s%s%s\n", m->name, m->is_dir ? "/" : "", m->wildcard ? " *" : "");
-        for (size_t k = 0; k < m->n; k++)
-            tree_line(o, &m->items[k].e, m->items[k].rel);
+        for (size_t k = 0; k < m->n; k++) {
+            struct cb_entry e;
+            cb_item_entry(m->items[k], &e);
+            tree_line(o, &e, e.path);
+        }
     }
 }
 
@@ -188,13 +191,15 @@ static void test_owner_and_time(void **state)
     assert_int_equal(fchmodat(f->fd, "suid", 04751, 0), 0);
     assert_int_equal(utimensat(f->fd, "suid", t, 0), 0);
     assert_int_equal(select_in(f, &(struct query){ .sources = L("suid") }, &sel), 0);
-    const struct cb_item *it = &sel.v[0].items[0];
+    const struct cb_item *it = sel.v[0].items[0];
+    struct cb_entry e;
     struct cb_sum d;
+    cb_item_entry(it, &e);
     cb_sum_of(&d, "x", 1);
-    assert_int_equal(it->e.mode, 04751);
-    assert_int_equal(it->e.uid | it->e.gid, 0);
-    assert_int_equal(it->e.mtime, 1234567);
-    assert_true(cb_sum_eq(&it->e.digest, &d));
+    assert_int_equal(e.mode, 04751);
+    assert_int_equal(e.uid | e.gid, 0);
+    assert_int_equal(e.mtime, 1234567);
+    assert_true(cb_sum_eq(&e.digest, &d));
     assert_string_equal(it->path, "suid");
     cb_selection_done(&sel);
 }
@@ -323,9 +328,9 @@ static void test_parents_on_the_way(void **state)
     make_usual(f);
     assert_int_equal(select_in(f, &(struct query){ .sources = L("."), .below = L("src/deep") }, &sel), 0);
     assert_int_equal(sel.v[0].n, 5);
-    assert_true(sel.v[0].items[1].on_the_way);
-    assert_false(sel.v[0].items[2].on_the_way);
-    assert_string_equal(sel.v[0].items[2].rel, "src/deep");
+    assert_true(sel.v[0].items[1]->on_the_way);
+    assert_false(sel.v[0].items[2]->on_the_way);
+    assert_string_equal(sel.v[0].items[2]->rel, "src/deep");
     cb_selection_done(&sel);
 }
 
@@ -429,8 +434,8 @@ static void test_hard_links(void **state)
     check("= d/\nd . 755 0:0\nf b 644 0:0 4\nf z 644 0:0 1\n", .sources = L("d"), .exclude = L("a"));
     struct cb_selection sel = { 0 };
     assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
-    assert_true(cb_sum_eq(&sel.v[0].items[1].e.digest, &sel.v[0].items[2].e.digest));
-    assert_int_equal(sel.v[0].items[2].target, 1);
+    assert_true(cb_sum_eq(&sel.v[0].items[1]->digest, &sel.v[0].items[2]->digest));
+    assert_int_equal(sel.v[0].items[2]->more->target, 1);
     cb_selection_done(&sel);
 }
 
@@ -464,13 +469,12 @@ static void test_xattrs(void **state)
     assert_int_equal(fsetxattr(a, "user.overlay.opaque", "y", 1, 0), 0);
     assert_int_equal(fsetxattr(d, "user.dir", "yes", 3, 0), 0);
     assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
-    const struct cb_item *it = sel.v[0].items;
-    assert_int_equal(it[0].e.n_xattrs, 1);
-    assert_string_equal(it[0].e.xattrs[0].name, "user.dir");
-    for (int i = 1; i < 3; i++) {
-        assert_int_equal(it[i].e.n_xattrs, 1);
-        assert_string_equal(it[i].e.xattrs[0].name, "user.note");
-        assert_memory_equal(it[i].e.xattrs[0].value, "x", 1);
+    for (int i = 0; i < 3; i++) {
+        struct cb_entry e;
+        cb_item_entry(sel.v[0].items[i], &e);
+        assert_int_equal(e.n_xattrs, 1);
+        assert_string_equal(e.xattrs[0].name, i ? "user.note" : "user.dir");
+        assert_memory_equal(e.xattrs[0].value, i ? "x" : "y", 1);
     }
     cb_selection_done(&sel);
 }
@@ -552,7 +556,7 @@ static void test_changed_files(void **state)
     struct cb_copy_op op = { .unpack = -1 };
     cb_strvec_push(&op.sources, "x");
     assert_int_equal(cb_context_select(c, &op, &f->env, &sel, &f->err), 0);
-    const struct cb_item *it = &sel.v[0].items[0];
+    const struct cb_item *it = sel.v[0].items[0];
     struct cb_blob_source *src;
     char buf[16];
     size_t got;
@@ -598,8 +602,8 @@ static void test_stats_and_many_files(void **state)
     assert_int_equal(sel.v[0].n, 3002);
     for (size_t i = 2; i < sel.v[0].n; i++) {
         struct cb_sum d;
-        cb_sum_of(&d, sel.v[0].items[i].rel + 5, 4);
-        assert_true(cb_sum_eq(&d, &sel.v[0].items[i].e.digest));
+        cb_sum_of(&d, sel.v[0].items[i]->rel + 5, 4);
+        assert_true(cb_sum_eq(&d, &sel.v[0].items[i]->digest));
     }
     cb_selection_done(&sel);
     cb_strvec_done(&op.sources);

@@ -77,12 +77,12 @@ static void check_item(const struct fixture *f, const struct look *l, const stru
     char path[512];
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_sum d;
-    if (it->e.type != CB_ENTRY_FILE && it->e.type != CB_ENTRY_HARDLINK)
+    if (it->type != CB_ENTRY_FILE && it->type != CB_ENTRY_HARDLINK)
         return;
     snprintf(path, sizeof path, "%s/%s/%s", f->dir, dir_of(l), it->path);
     assert_int_equal(cb_file_slurp(path, 1u << 20, &text, NULL), 0);
     cb_sum_of(&d, text.buf, text.len);
-    if (!cb_sum_eq(&d, &it->e.digest))
+    if (!cb_sum_eq(&d, &it->digest))
         fail_msg("%s has a wrong digest", it->path);
 }
 
@@ -98,7 +98,7 @@ static struct cb_context_work look_at(struct fixture *f, const struct look *l)
     ok(cb_context_select(c, &op, &env, &sel, &f->err));
     for (size_t i = 0; i < sel.n; i++)
         for (size_t k = 0; k < sel.v[i].n; k++)
-            check_item(f, l, &sel.v[i].items[k]);
+            check_item(f, l, sel.v[i].items[k]);
     cb_context_stats(c, &work);
     cb_selection_done(&sel);
     cb_strvec_done(&op.sources);
