@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,15 @@ static void fill_standard_fds(void)
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd > STDERR_FILENO)
         close(fd);
+}
+
+/* Large arrays stay mappings of their own, as they begin: they grow in place, and their pages are given back. Else glibc
+ * moves them into its heap once one was freed, where each doubling leaves a hole of the old size. */
+static void keep_arrays_mapped(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 }
 
 static int fail(const struct cb_process *p, const struct cb_error *err)
@@ -75,6 +85,7 @@ int main(int argc, char **argv)
     fill_standard_fds();
     umask(022);
     signal(SIGPIPE, SIG_IGN);
+    keep_arrays_mapped();
     if (argc > 0 && !strcmp(cb_path_base(argv[0]), "executor"))
         return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     const char *name = argc > 1 ? argv[1] : NULL;

@@ -303,6 +303,9 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
     cb_step_begin(step);
     int r = cb_solve_prepare(&b->solver, all_hit, err);
     b->prepared = r == 0;
+    cb_context_found_all(b->solver.context);
+    for (size_t i = 0; i < b->plan.n_locals; i++)
+        cb_context_found_all(b->plan.locals[i]->context);
     show_context(b, step);
     if (r < 0)
         cb_step_error(step, cb_error_text(err));

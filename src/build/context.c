@@ -44,6 +44,12 @@ void cb_context_remember(struct cb_context *c, struct cb_store *store)
         c->stats = cb_stat_cache_open(store, c->fd);
 }
 
+void cb_context_found_all(struct cb_context *c)
+{
+    if (c)
+        cb_stat_cache_close(CB_TAKE(c->stats));
+}
+
 int cb_context_fd(const struct cb_context *c)
 {
     return c->fd;

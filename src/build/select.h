@@ -66,6 +66,8 @@ struct cb_context *cb_context_from_fd(int fd, const struct cb_df_ignore *ignore)
 /* Digests of unchanged files are taken from the store, and kept there (build/stat_cache.h). store is borrowed until
  * free. */
 void cb_context_remember(struct cb_context *c, struct cb_store *store);
+/* All has been found: what is to be kept goes to the store, and its memory is given back. c may be NULL. */
+void cb_context_found_all(struct cb_context *c);
 void cb_context_free(struct cb_context *c);
 CB_DEFINE_CLEANUP(struct cb_context *, cb_context_free)
 /* Finds and hashes. A plain source that is not there is -CB_ECONF with what could be meant. */

@@ -225,6 +225,7 @@ void cb_stat_cache_close(struct cb_stat_cache *c)
     if (!c)
         return;
     if (c->n_fresh) {
+        cb_strbuf_reserve(&out, CB_MIN(c->n + c->n_fresh, ENTRIES_MAX) * sizeof *c->v + 256); /* boot id and sum too */
         merge(c, &out);
         /* Without it the next build reads a little more. */
         (void)!cb_store_stats_put(c->store, &c->key, &out, NULL);

@@ -317,5 +317,28 @@ RUN i=0; while [ $i -lt {self.blocks} ]; do cat /block; echo $i; i=$((i+1)); don
             f.write(self.block())
 
 
+class MemoryFiles(ContextSame):
+    key = "memory-files"
+    title = "peak memory: COPY of 100,000 files, and push"
+    aim = None
+    peers = rebuild = False
+
+    def target(self, tool, turn):
+        return Case.target(self, tool, turn)
+
+    def before(self, tool, turn):
+        tool.wipe()
+
+
+class MemoryFilesRun(Memory):
+    key = "memory-files-run"
+    title = "peak memory: RUN makes 100,000 files, and push"
+
+    def setup(self):
+        write(f"{self.context}/Dockerfile", f"""FROM {self.bench.reg}/library/busybox:latest
+RUN for d in $(seq 1000); do mkdir -p /src/$d; for f in $(seq 100); do echo $d $f >/src/$d/file$f.c; done; done
+""")
+
+
 ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto, CopyOntoPlain,
-       CopyOntoFar, RunOnto, MemoryCopy, MemoryRun)
+       CopyOntoFar, RunOnto, MemoryCopy, MemoryRun, MemoryFiles, MemoryFilesRun)
