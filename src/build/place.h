@@ -45,8 +45,8 @@ enum cb_placing {
 void cb_placer_set(struct cb_placer *p, enum cb_placing what);
 /* Puts one entry at a normal-form path; parents are made. A directory onto a directory gives it its owner and mode; a
  * file replaces a file or link; file onto directory and directory onto what is none are -CB_ECONF, but for archives. e
- * is copied; its path is ignored. *out is NULL where there was nothing to do; else it is to be completed, and valid until
- * the next call. */
+ * is copied; its path is ignored. *out is NULL where there was nothing to do; else it is to be completed, and valid
+ * until the next call. */
 int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
                   struct cb_error *err) CB_WUR;
 /* The same of an item, which is borrowed until the placer is freed. link: in place of its own, where it is a
