@@ -22,8 +22,8 @@ static void fill_standard_fds(void)
         close(fd);
 }
 
-/* Large arrays stay mappings of their own, as they begin: they grow in place, and their pages are given back. Else glibc
- * moves them into its heap once one was freed, where each doubling leaves a hole of the old size. */
+/* Large arrays stay mappings of their own, as they begin: they grow in place, and their pages are given back. Else
+ * glibc moves them into its heap once one was freed, where each doubling leaves a hole of the old size. */
 static void keep_arrays_mapped(void)
 {
 #ifdef M_MMAP_THRESHOLD
