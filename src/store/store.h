@@ -90,7 +90,8 @@ int cb_store_toc_open(struct cb_store *s, const struct cb_digest *diff_id, struc
 /* What the stored table is pinned by, as a table of today's format; -CB_ENOTFOUND. */
 int cb_store_toc_pin(struct cb_store *s, const struct cb_digest *diff_id, struct cb_toc_pin *out, struct cb_error *err)
     CB_WUR;
-/* Its bytes, verified as they are read. -CB_ENOTFOUND where there is none; reading another one fails. */
+/* Its bytes, verified before they are given, and as they are read. -CB_ENOTFOUND where there is none, or another one;
+ * one that is damaged is removed. */
 int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc_pin *pin,
                         struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "store/private.h"
 #include "util/fd.h"
@@ -138,15 +139,41 @@ int cb_store_toc_pin(struct cb_store *s, const struct cb_digest *diff_id, struct
     return 0;
 }
 
+/* Whether the file begins with this table. */
+static int check_table(int fd, const struct cb_toc_pin *pin, struct cb_error *err)
+{
+    char buf[64 << 10];
+    struct cb_digest sum;
+    size_t got = 1;
+    uint64_t at = 0;
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    for (; got && at < pin->size; at += got) {
+        int r = cb_fd_pread_full(fd, buf, (size_t)CB_MIN(pin->size - at, sizeof buf), at, &got, err);
+        if (r < 0)
+            return r;
+        cb_hasher_update(h, buf, got);
+    }
+    cb_hasher_finish(h, &sum);
+    if (at == pin->size && cb_digest_eq(&sum, &pin->digest))
+        return 0;
+    return cb_error_set(err, CB_ENOTFOUND, "the store has another table of contents, or a damaged one");
+}
+
+/* What pins a table is read from the index alone: a table that is damaged in spite of it is found here, and goes, so
+ * that the next build makes it again. */
 int cb_store_toc_source(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc_pin *pin,
                         struct cb_blob_source **out, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
-    int fd = -1;
-    int r = cb_store_hold(s, diff_id, err);
+    struct cb_toc_pin claimed;
+    cb_autoclose int fd = -1;
+    int r = open_held(s, diff_id, &fd, err);
+    if (r < 0)
+        return r;
+    r = check_table(fd, pin, err);
+    if (r == -CB_ENOTFOUND && cb_store_toc_pin(s, diff_id, &claimed, NULL) == 0 && cb_toc_pin_eq(&claimed, pin))
+        unlinkat(s->root_fd, cb_store_toc_path(path, diff_id), 0);
     if (r == 0)
-        r = open_toc(s, cb_store_toc_path(path, diff_id), &fd, err);
-    if (r == 0)
-        *out = cb_blob_source_verify(cb_blob_source_from_fd(fd, 0, pin->size), &pin->digest, pin->size);
+        *out = cb_blob_source_verify(cb_blob_source_from_fd(CB_TAKE_FD(fd), 0, pin->size), &pin->digest, pin->size);
     return r;
 }

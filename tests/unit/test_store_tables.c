@@ -390,6 +390,33 @@ static void tocs_of_older_stores(void **state)
     fails(cb_store_toc_open(f->s, &none, &l, &f->err), CB_ENOTFOUND);
 }
 
+static void tocs_that_rot(void **state)
+{
+    struct fixture *f = *state;
+    CB_AUTO(cb_toc_unref) struct cb_toc *large = toc_of(3000), *other = toc_of(2999);
+    struct cb_digest id = digest_of("large");
+    struct cb_strbuf file cb_cleanup_strbuf = CB_STRBUF_INIT, got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autosource struct cb_blob_source *src = NULL;
+    struct cb_toc_pin pin, wrong;
+    char hex[CB_DIGEST_TEXT_MAX];
+    ok(cb_store_toc_put(f->s, &id, large, &f->err));
+    ok(cb_store_toc_pin(f->s, &id, &pin, &f->err));
+    cb_toc_pin_of(&wrong, other);
+    fails(cb_store_toc_source(f->s, &id, &wrong, &src, &f->err), CB_ENOTFOUND); /* that is no damage */
+    ok(cb_store_toc_source(f->s, &id, &pin, &src, &f->err));
+    ok(cb_blob_read_all(src, 1 << 20, &got, &f->err));
+    assert_int_equal(got.len, pin.size);
+    cb_autofree char *p = cb_asprintf("%s/toc/sha256/%s", f->root, cb_digest_hex(&id, hex));
+    ok(cb_file_slurp(p, 1 << 20, &file, &f->err));
+    file.buf[pin.size / 2] ^= 1;
+    ok(cb_fs_write_file(AT_FDCWD, p, file.buf, file.len, 0600, &f->err));
+    ok(cb_store_toc_pin(f->s, &id, &wrong, &f->err)); /* what it should be is still known */
+    assert_true(cb_toc_pin_eq(&pin, &wrong));
+    struct cb_blob_source *none = NULL;
+    fails(cb_store_toc_source(f->s, &id, &pin, &none, &f->err), CB_ENOTFOUND);
+    fails(cb_store_toc_pin(f->s, &id, &wrong, &f->err), CB_ENOTFOUND);
+}
+
 /* ---- the index can be lost ---- */
 
 static void spoil(const char *path, int how)
@@ -566,6 +593,7 @@ int main(void)
         T(facts),
         T(tocs_and_torn_ones),
         T(tocs_of_older_stores),
+        T(tocs_that_rot),
         T(corrupt_index_is_set_aside_and_rebuilt),
         T(rebuilding_believes_no_false_claim),
         T(index_across_a_fork_is_refused),
