@@ -221,6 +221,9 @@ struct cb_tag_state {
 void cb_tag_state_done(struct cb_tag_state *s);
 #define cb_cleanup_tag_state CB_CLEANUP(cb_tag_state_done)
 int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *out, struct cb_error *err) CB_WUR;
+/* The same before there is a push; ref has a tag. cancel gives it up: it derives from the client's, or is NULL. */
+int cb_registry_target_tag(struct cb_registry *r, const struct cb_reference *ref, const struct cb_cancel *cancel,
+                           struct cb_tag_state *out, struct cb_error *err) CB_WUR;
 struct cb_tag_manifest {
     const struct cb_descriptor *desc;
     struct cb_slice body;

@@ -16,6 +16,16 @@ int cb_push_tag_state(struct cb_push *p, const char *tag, struct cb_tag_state *o
     return reg_tag_state(p->r, &p->e, tag, out, err);
 }
 
+int cb_registry_target_tag(struct cb_registry *r, const struct cb_reference *ref, const struct cb_cancel *cancel,
+                           struct cb_tag_state *out, struct cb_error *err)
+{
+    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
+    int s = reg_endpoint_push(r, ref->host, ref->repo, &e, err);
+    e.push = true;
+    e.cancel = cancel;
+    return s < 0 ? s : reg_tag_state(r, &e, ref->tag, out, err);
+}
+
 /* ---- moving ---- */
 
 /* Whether the reply says that this tag was set: OCI-Tag, once for each or all in one. */

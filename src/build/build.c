@@ -209,6 +209,16 @@ static bool wants_push(const struct cb_build_options *o)
     return push;
 }
 
+/* An unchanged build has been built before. What is expected of tags is looked at when it counts. */
+static void ask_ahead(struct cb_build *b)
+{
+    const struct cb_release_policy *policy = &b->o->release;
+    bool expects = policy->immutable || (policy->expect_old && policy->expect_old->n);
+    if (wants_push(b->o) && b->n_pushed && !b->o->join && !b->o->no_cache && !expects &&
+        !cb_store_cache_is_empty(b->env->store))
+        b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
+}
+
 /* ---- the phases ---- */
 
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
@@ -337,7 +347,7 @@ static int push(struct cb_build *b, bool all_hit, struct cb_error *err)
     if (b->pusher)
         span = cb_span_begin("push", "push what is left");
     if (b->pusher && all_hit)
-        r = cb_pusher_current(b->pusher, &b->res->desc, &b->res->was_current, err);
+        r = cb_pusher_current(b->pusher, b->ahead, &b->res->desc, &b->res->was_current, err);
     if (r == 0 && b->pusher && !b->res->was_current)
         r = push_rest(b, err);
     b->res->t_push = cb_time_monotonic() - t;
@@ -396,8 +406,10 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         b->solver.early = b->solver.on_layer != NULL;
     }
     int r = prepare(b, all_hit, err);
-    if (r == 0 && !*all_hit)
+    if (r == 0 && !*all_hit) {
+        cb_tags_ahead_free(CB_TAKE(b->ahead));
         tell_pusher(b);
+    }
     if (r == 0)
         r = cb_foreign_check(&b->solver, err);
     if (r == 0 && b->pusher && !*all_hit)
@@ -475,6 +487,7 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     bool all_hit = false;
+    ask_ahead(b);
     int r = make_plan(b, err);
     int v = lint(b, in, r < 0 ? NULL : err);
     r = r < 0 ? r : v;
@@ -540,6 +553,7 @@ static void clean_up(struct cb_build *b)
     cb_mount_cache_free(b->mount_cache);
     cb_cache_out_free(b->cache_out);
     cb_pusher_free(b->pusher);
+    cb_tags_ahead_free(b->ahead);
     cb_context_free(b->solver.context);
     cb_slots_free(b->slots);
     cb_cache_in_free(b->cache_in);

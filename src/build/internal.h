@@ -8,6 +8,7 @@
 
 struct cb_cache_out;
 struct cb_mount_cache;
+struct cb_tags_ahead;
 
 /* One build under way. */
 struct cb_build {
@@ -29,6 +30,7 @@ struct cb_build {
     struct cb_mount_cache *mount_cache; /* NULL: cache mounts stay on this machine */
     struct cb_claims *claims;      /* NULL: nobody is waited for */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
+    struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */
     bool prepared;                 /* the keys are there */
 };
@@ -84,6 +86,15 @@ int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_d
 /* ---- explain_build.c: what the steps were made from is kept for the next build; with `explain`, res->why. The solver
  * is prepared, and stopped ---- */
 void cb_build_explain(struct cb_build *b, int context_fd, bool failed);
+
+/* ---- tags_ahead.c ---- */
+/* Asks beside what follows what these (at least one; borrowed) stand for, until env's token or its own end says that
+ * nobody wants to know. */
+struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n);
+void cb_tags_ahead_free(struct cb_tags_ahead *t); /* gives up what has no answer yet */
+/* 1: a moment ago they all were this, 0: one was not, -CB_ENOTFOUND: not known, or too old; else the registry has not
+ * answered, a moment ago. */
+int cb_tags_ahead_are(struct cb_tags_ahead *t, const struct cb_digest *digest, struct cb_error *err);
 
 /* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
@@ -146,9 +157,9 @@ void cb_pusher_ahead(void *pusher); /* suits cb_solver.on_step */
  * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
 int cb_pusher_early_failure(struct cb_pusher *p, struct cb_error *err) CB_WUR;
-/* Whether every tag is this already; then there is nothing to do. */
-int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current,
-                      struct cb_error *err) CB_WUR;
+/* Whether every tag is this already; then there is nothing to do. ahead: may have the answer; or NULL. */
+int cb_pusher_current(struct cb_pusher *p, struct cb_tags_ahead *ahead, const struct cb_descriptor *desc,
+                      bool *current, struct cb_error *err) CB_WUR;
 /* The rest: blobs, configs, manifests by digest, then the tags. Manifests and configs are in the store. */
 int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                      struct cb_error *err) CB_WUR;

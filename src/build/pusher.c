@@ -284,10 +284,14 @@ const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const s
 
 /* ---- the end ---- */
 
-int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
+int cb_pusher_current(struct cb_pusher *p, struct cb_tags_ahead *ahead, const struct cb_descriptor *desc,
+                      bool *current, struct cb_error *err)
 {
-    *current = p->n > 0;
-    for (size_t i = 0; *current && i < p->n; i++)
+    int known = ahead ? cb_tags_ahead_are(ahead, &desc->digest, err) : -CB_ENOTFOUND;
+    if (known < 0 && known != -CB_ENOTFOUND)
+        return known;
+    *current = known < 0 ? p->n > 0 : known > 0;
+    for (size_t i = 0; known < 0 && *current && i < p->n; i++)
         for (size_t k = 0; *current && k < p->targets[i].n; k++) {
             int r = cb_push_tag_current(p->targets[i].push, desc, p->targets[i].tags[k]->tag, current, err);
             if (r < 0)

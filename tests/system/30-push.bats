@@ -104,7 +104,24 @@ HEAD /v2/test/app/manifests/1 200
 HEAD /v2/test/app/manifests/2 200'
 }
 
-# silent REGEX [REFUSED]: in $proxy, a way to the registry reg on which what matches is never answered (silent_proxy.py).
+@test "an unchanged build asks for parents and tags in one round" {
+    local dir proxy
+    dir=$(rig_dir)/both
+    mkdir -p "$dir"
+    rig_spawn "$dir" python3 -B "$RIG_HERE/both_proxy.py" "$reg" "$dir/port" "$dir/armed"
+    until [ -s "$dir/port" ]; do sleep 0.05; done
+    proxy=localhost:$(cat "$dir/port")
+    flask "$proxy/library/busybox"
+    cb_quietly 'the first build' cbpush build --push -t "$reg/test/both:1" -t "$reg/test/both:2" ctx
+    : >"$dir/armed"
+    cbpush build --push -t "$proxy/test/both:1" -t "$proxy/test/both:2" --retry 0 ctx >build.log 2>&1 || { cat build.log; false; }
+    # Where a registry is out of reach, what is in the store will do: so the proxy is asked.
+    assert_equal "$(cat "$dir/out")" ''
+    assert_contains "$(cat build.log)" 'nothing to do'
+}
+
+# silent REGEX [HELD [STATUS]]: in $proxy, a way to the registry reg on which what matches is never answered
+# (silent_proxy.py).
 silent()
 {
     silent=$(mktemp -d "$(rig_dir)/silent.XXXXXX")
@@ -119,24 +136,36 @@ gives_up()
 {
     local wanted=$1 status=0
     shift
-    timeout 300 "$CBPUSH" build --progress plain --no-cache --stall-timeout 1h --connect-timeout 1h --push \
+    timeout 300 "$CBPUSH" build --progress plain --stall-timeout 1h --connect-timeout 1h --push \
         -t "$proxy/test/silent:1" "$@" ctx >build.log 2>&1 || status=$?
     assert_equal "$status" "$wanted" || rig_fail "$(cat build.log)" || return
-    [ -s "$silent/out" ]
+    all_closed
+}
+
+all_closed()
+{
+    grep -q '^silent' "$silent/out"
     until [ "$(grep -c '^closed' "$silent/out")" = "$(grep -c '^silent' "$silent/out")" ]; do sleep 0.05; done
 }
 
-# A layer is made, and then a step fails when a request that is not answered has been there.
+# until_proxy WHAT: a RUN that fails when a request that is not answered has been there (silent), or was given up too
+# (closed).
+until_proxy()
+{
+    printf 'RUN until wget -q -O /dev/null http://%s/%s; do sleep 0.1; done; exit 7\n' "$proxy" "$1" >>ctx/Dockerfile
+}
+
+# Something is sent before a step fails.
 fails_late()
 {
-    printf 'FROM %s\nRUN head -c 3000000 /dev/urandom >/x\nRUN until wget -q -O /dev/null http://%s/silent; do sleep 0.1; done; exit 7\n' \
-        "$1" "$proxy" >ctx/Dockerfile
+    printf 'FROM %s\nRUN head -c 3000000 /dev/urandom >/x\n' "$1" >ctx/Dockerfile
+    until_proxy silent
 }
 
 @test "a build that fails does not wait for a registry that never answers" {
     silent .
     fails_late "$reg/library/busybox"
-    gives_up 1
+    gives_up 1 --no-cache
     assert_contains "$(cat build.log)" 'exit code: 7'
 }
 
@@ -145,18 +174,60 @@ fails_late()
     for request in 'POST /v2/test/silent/blobs/uploads/$' 'HEAD /v2/test/silent/blobs/' 'PUT /v2/test/silent/blobs/'; do
         silent "$request"
         fails_late "$reg/library/busybox"
-        gives_up 1
+        gives_up 1 --no-cache
     done
     silent 'POST /v2/test/silent/blobs/uploads/\?mount'
     fails_late "$proxy/library/busybox"
-    gives_up 1
+    gives_up 1 --no-cache
 }
 
 @test "a push that fails does not wait for the answer about its tag" {
-    silent 'HEAD /v2/test/silent/manifests/1' 'PUT /v2/test/silent/blobs/'
+    silent 'HEAD /v2/test/silent/manifests/1' 'PUT /v2/test/silent/blobs/' 403
     small "$reg/library/busybox"
-    gives_up 3
+    gives_up 3 --no-cache
     assert_contains "$(cat build.log)" 'status 403'
+}
+
+@test "a look at the tags ahead is given up when something is built, or nothing can be" {
+    small
+    built # there are records, so the tags are asked for
+    silent 'HEAD /v2/test/silent/manifests/1' 'HEAD /v2/library/busybox/manifests/'
+    printf 'FROM %s/library/busybox\n' "$proxy" >ctx/Dockerfile
+    until_proxy closed
+    gives_up 1
+    assert_contains "$(cat build.log)" 'exit code: 7'
+    silent 'HEAD /v2/test/silent/manifests/1' 'HEAD /v2/library/none/manifests/'
+    small "$proxy/library/none"
+    gives_up 4
+    assert_contains "$(cat build.log)" 'library/none'
+}
+
+@test "an unchanged build tells at once that its registry is out of order, and asks it no second time" {
+    small
+    built
+    silent 'GET /now' '/v2/test/silent/manifests/1' 500
+    curl -s -m 1 "http://$proxy/now" || :
+    run timeout 300 "$CBPUSH" build --retry 0 --push -t "$proxy/test/silent:1" ctx
+    assert_status 4
+    assert_contains "$output" 'status 500'
+    assert_equal "$(grep -c '^held HEAD' "$silent/out")" 1
+}
+
+@test "Ctrl-C ends a build whose registry says nothing" {
+    local pid status=0
+    silent .
+    fails_late "$reg/library/busybox"
+    printf 'RUN sleep 600\n' >>ctx/Dockerfile
+    sed -i 's/; exit 7//' ctx/Dockerfile
+    env --default-signal=INT "$CBPUSH" build --progress plain --no-cache --stall-timeout 1h --push \
+        -t "$proxy/test/silent:1" ctx >build.log 2>&1 3>&- &
+    pid=$!
+    until grep -q '^silent' "$silent/out"; do sleep 0.05; done
+    kill -INT "$pid"
+    wait "$pid" || status=$?
+    assert_equal "$status" 130
+    assert_contains "$(cat build.log)" interrupted
+    all_closed
 }
 
 @test "an unchanged build and push with tokens is ten requests at most, tokens included" {
