@@ -202,6 +202,20 @@ fails_late()
     assert_contains "$(cat build.log)" 'library/none'
 }
 
+@test "of a tag that something is expected of nothing is known but when it counts" {
+    local old
+    small
+    built
+    old=$(metadata -r '.["containerimage.digest"]')
+    for policy in --immutable --expect-old="$old"; do
+        registry_forget reg
+        build "$policy" >build.log 2>&1
+        assert_contains "$(cat build.log)" 'nothing to do'
+        assert_equal "$(registry_requests reg '"HEAD ' | awk '{ print $7 }')" '/v2/library/busybox/manifests/latest
+/v2/test/app/manifests/1'
+    done
+}
+
 @test "an unchanged build tells at once that its registry is out of order, and asks it no second time" {
     small
     built
