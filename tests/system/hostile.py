@@ -3,6 +3,7 @@
 """Pushes images that are made to do harm, for the system tests.
 
 usage: hostile.py --list | hostile.py REGISTRY-URL REPO CASE BUSYBOX
+       hostile.py --list-archives | hostile.py --archive CASE FILE: what does harm as an archive, alone
 
 Each case is an image REPO:CASE of two layers: a small root file system with busybox, and the one that does harm. A file
 that gets out of the image would be named escaped, or the text of it would hold `escaped`.
@@ -364,10 +365,14 @@ def config_for(name, diff_ids):
     return {"architecture": ARCH, "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
 
 
+def raw_archive(name):
+    fill = CASES[name][1]
+    return fill(None) if fill.__code__.co_varnames[:1] == ("_",) else make(fill)
+
+
 def push(registry, name, busybox):
-    verdict, fill = CASES[name]
-    raw = fill(None) if fill.__code__.co_varnames[:1] == ("_",) else make(fill)
-    tars = [root_layer(busybox), raw]
+    verdict = CASES[name][0]
+    tars = [root_layer(busybox), raw_archive(name)]
     blobs = [gzip.compress(t, 1, mtime=0) for t in tars]
     if name == "trailing-garbage":
         blobs[1] += b"garbage after the end"
@@ -385,7 +390,20 @@ def push(registry, name, busybox):
 ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(__import__("os").uname().machine, "amd64")
 
 
+# Whose archive is as any other.
+OF_IMAGES = ("wrong-", "too-few-", "huge-declared-", "trailing-", "user-", "workdir-", "labels-")
+
+
 def main():
+    if sys.argv[1:] == ["--list-archives"]:
+        for name, (verdict, _) in CASES.items():
+            if not name.startswith(OF_IMAGES):
+                print(name, verdict)
+        return
+    if sys.argv[1:2] == ["--archive"]:
+        with open(sys.argv[3], "wb") as out:
+            out.write(raw_archive(sys.argv[2]))
+        return
     if sys.argv[1:] == ["--list"]:
         for name, (verdict, _) in CASES.items():
             print(name, verdict)
