@@ -3,6 +3,7 @@
 #include "util/limits.h"
 
 #define CB_FUZZ_REPLAY 1
+#include "tests/fuzz/fuzz_entry.c"
 #include "tests/fuzz/fuzz_toc.c"
 #include "fuzz_replay.h"
 
@@ -358,11 +359,48 @@ static void pin_malformed(void **state)
     }
 }
 
+/* As helpers send it: what may be taken, and what may not. */
+static void entry_alone(void **state)
+{
+    (void)state;
+    static const struct cb_xattr note = { "user.note", "text", 4 };
+    static const struct { struct cb_entry e; bool good; } cases[] = {
+        { { .path = "a/b", .type = CB_ENTRY_FILE, .mode = 04755, .uid = 1, .mtime = -1, .size = 9 }, true },
+        { { .path = "a/b", .type = CB_ENTRY_FILE, .size = 9, .offset = UINT64_MAX }, true },
+        { { .path = "a", .type = CB_ENTRY_DIR, .xattrs = &note, .n_xattrs = 1 }, true },
+        { { .path = "a", .type = CB_ENTRY_HARDLINK, .link = "b/c" }, true },
+        { { .path = "a", .type = CB_ENTRY_SYMLINK, .link = "/../b" }, true },
+        { { .path = "a", .type = CB_ENTRY_BLOCK, .dev_major = 8 }, true },
+        { { .path = "a", .type = CB_ENTRY_HARDLINK, .link = "../b" }, false },
+        { { .path = "a", .type = CB_ENTRY_SYMLINK, .link = "" }, false },
+        { { .path = "a", .type = CB_ENTRY_DIR, .mode = 010000 }, false },
+        { { .path = "a", .type = CB_ENTRY_DIR, .uid = UINT32_MAX }, false },
+        { { .path = "a//b", .type = CB_ENTRY_DIR }, false },
+        { { .path = "a/../b", .type = CB_ENTRY_DIR }, false },
+        { { .path = "a", .type = CB_ENTRY_FILE, .size = UINT64_MAX }, false },
+    };
+    CB_AUTO(cb_entry_parser_free) struct cb_entry_parser *p = cb_entry_parser_new();
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT, again cb_cleanup_strbuf = CB_STRBUF_INIT;
+        const struct cb_entry *e = NULL;
+        cb_entry_print(&text, &cases[i].e);
+        for (size_t n = 0; n < text.len; n++)
+            assert_int_equal(cb_entry_parse(p, text.buf, n, &e, NULL), -CB_EVERIFY);
+        assert_int_equal(cb_entry_parse(p, text.buf, text.len, &e, NULL), cases[i].good ? 0 : -CB_EVERIFY);
+        if (!cases[i].good)
+            continue;
+        cb_entry_print(&again, e);
+        assert_int_equal(again.len, text.len);
+        assert_memory_equal(again.buf, text.buf, text.len);
+    }
+}
+
 static void corpus(void **state)
 {
     (void)state;
-    static const struct fuzz_target target = { "toc", fuzz_toc };
-    assert_true(fuzz_replay(&target) >= 10);
+    static const struct fuzz_target targets[] = { { "toc", fuzz_toc }, { "entry", fuzz_entry } };
+    for (size_t i = 0; i < CB_COUNTOF(targets); i++)
+        assert_true(fuzz_replay(&targets[i]) >= 10);
 }
 
 int main(void)
@@ -371,7 +409,8 @@ int main(void)
         cmocka_unit_test(order), cmocka_unit_test(building), cmocka_unit_test(finding),
         cmocka_unit_test(links_outlive_their_target), cmocka_unit_test(round_trip), cmocka_unit_test(damage),
         cmocka_unit_test(malformed), cmocka_unit_test(inline_files), cmocka_unit_test(inline_budget),
-        cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(corpus),
+        cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(entry_alone),
+        cmocka_unit_test(corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
