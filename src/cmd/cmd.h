@@ -40,6 +40,7 @@ struct cb_verb {
     const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
     bool reads_layers;         /* or archives: in processes of their own */
+    const char *const *reads_of; /* only where an argument begins with one of these; NULL: always. NULL-terminated */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);

@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "cmd/cmd.h"
 #include "cmd/trace.h"
 #include "exec/exec.h"
 #include "image/image.h"
 #include "util/fd.h"
 #include "util/timeutil.h"
+
+static bool begins_with_one(const char *arg, const char *const *v)
+{
+    for (; *v; v++)
+        if (!strncmp(arg, *v, strlen(*v)))
+            return true;
+    return false;
+}
+
+/* A fork is a good part of what a copy within a registry costs. */
+static bool reads_layers(const struct cb_verb *v, char **argv)
+{
+    bool reads = v->reads_layers && !v->reads_of;
+    for (; v->reads_layers && !reads && argv && *argv; argv++)
+        reads = begins_with_one(*argv, v->reads_of);
+    return reads;
+}
 
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
 {
@@ -14,7 +33,7 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
     p->id_mode = (int)mode;
     if (r < 0)
         return r;
-    if (v->reads_layers)
+    if (reads_layers(v, p->argv))
         cb_helpers_start(&(struct cb_helper_options){ .argv = p->argv });
     cb_fd_raise_limit();
     p->trace = cb_trace_file_new();
