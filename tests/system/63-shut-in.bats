@@ -178,27 +178,25 @@ END
 }
 
 @test "hostile archives: ADD, load and append refuse them or keep them in" {
-    local name verdict before file
+    local name verdict before
     export CBPUSH_ROOT=$PWD/store
     echo untouched >victim
     before=$(sha256sum victim /etc/passwd; stat -c '%n %a %u %g' /tmp /etc)
     python3 -B "$RIG_HERE/hostile.py" --list-archives >cases
+    printf 'FROM scratch\nADD h.tar.gz /x/\n' | dockerfile
     while read -r name verdict; do
         python3 -B "$RIG_HERE/hostile.py" --archive "$name" ctx/h.tar
         gzip -kf ctx/h.tar
-        for file in h.tar h.tar.gz; do
-            printf 'FROM busybox\nADD %s /x/\n' "$file" | dockerfile
-            rm -rf out
-            run timeout 60 "$CBPUSH" build --no-cache --progress quiet -o type=local,dest=out ctx
-            case $status in
-                0 | 5 | 7) ;;
-                *) rig_fail "ADD of $name: exit status $status: $output" ;;
-            esac
-            assert_equal "$(find "$BATS_TEST_TMPDIR" /tmp/escaped* /escaped* -name 'escaped*' -not -path "$PWD/out/*" \
-                -not -path "$PWD/store/*" 2>/dev/null)" '' "ADD of $name"
-            run timeout 60 "$CBPUSH" load -q -i "ctx/$file"
-            [ "$status" -eq 7 ] || rig_fail "load of $name: exit status $status: $output"
-        done
+        rm -rf out
+        run timeout 60 "$CBPUSH" build --progress quiet -o type=local,dest=out ctx
+        case $status in
+            0 | 5 | 7) ;;
+            *) rig_fail "ADD of $name: exit status $status: $output" ;;
+        esac
+        assert_equal "$(find "$BATS_TEST_TMPDIR" /tmp/escaped* /escaped* -name 'escaped*' -not -path "$PWD/out/*" \
+            -not -path "$PWD/store/*" 2>/dev/null)" '' "ADD of $name"
+        run timeout 60 "$CBPUSH" load -q -i ctx/h.tar.gz
+        [ "$status" -eq 7 ] || rig_fail "load of $name: exit status $status: $output"
         run timeout 60 "$CBPUSH" append -t "$reg/test/more:1" "$reg/library/busybox:latest" ctx/h.tar
         case $status in
             0 | 5 | 7) ;;
