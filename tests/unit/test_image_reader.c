@@ -294,6 +294,8 @@ static const char *lies(CB_UNUSED int root)
         if (fcntl(fd, F_GETFD) < 0)
             continue;
         char *p = mmap(NULL, CB_HELPER_RING, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (p != MAP_FAILED && lie.bytes.len == 0)
+            continue;
         if (p != MAP_FAILED)
             memcpy(p, lie.bytes.buf, lie.bytes.len);
         else if (recv(fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != ENOTSOCK)
