@@ -22,6 +22,11 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     return CB_TAKE(r);
 }
 
+void cb_registry_grace(struct cb_registry *r, int64_t ns)
+{
+    cb_http_grace(r->o.http, ns);
+}
+
 void cb_registry_free(struct cb_registry *r)
 {
     const char *key;

@@ -60,6 +60,7 @@ struct cb_registry_options {
 struct cb_registry *cb_registry_new(const struct cb_registry_options *o,
                                     struct cb_error *err); /* NULL: registries.conf is wrong */
 void cb_registry_free(struct cb_registry *r);
+void cb_registry_grace(struct cb_registry *r, int64_t ns); /* cb_http_grace of its client */
 CB_DEFINE_CLEANUP(struct cb_registry *, cb_registry_free)
 
 /* credential-helpers of registries.conf, for cb_auth_set_helpers; borrowed. */

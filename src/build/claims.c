@@ -12,6 +12,7 @@
 
 #define WIDTH 8
 #define LOCK_POLL (INT64_C(100) * 1000000) /* ns */
+#define GRACE (INT64_C(3) * 1000000000) /* ns: for giving claims up when the build is interrupted */
 #define STALE (INT64_C(5) * 1000000000) /* ns: who does not claim looks again where the first look is older */
 
 enum stage {
@@ -386,9 +387,19 @@ void cb_claims_stored(struct cb_claims *c, const struct cb_vertex *v)
     end(c, v, true, false);
 }
 
+/* One that is interrupted ends its claims when it is freed: until then no request would be let through. */
 void cb_claims_written(struct cb_claims *c, const struct cb_vertex *v)
 {
-    end(c, v, false, true);
+    end(c, v, false, !cb_canceled(c->o.cancel));
+}
+
+/* Whether there was a claim in a registry. Under mu. */
+static bool has_claims(const struct cb_claims *c)
+{
+    const struct guard *g = c->list;
+    while (g && (!g->place || g->place->ops->lock))
+        g = g->next;
+    return g;
 }
 
 struct cb_claims *cb_claims_new(const struct cb_claims_options *o)
@@ -408,6 +419,8 @@ void cb_claims_free(struct cb_claims *c)
         return;
     pthread_mutex_lock(&c->mu);
     c->stop = true;
+    if (has_claims(c))
+        cb_registry_grace(c->o.env->registry, GRACE);
     for (struct guard *g = c->list; g; g = g->next)
         g->stored = g->written = true;
     wake(c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/private.h"
 #include "util/alloc.h"
+#include "util/timeutil.h"
 
 /* Under the lock. */
 static struct cb_http_token *find(struct cb_http *h, const struct cb_cancel *c)
@@ -44,7 +45,8 @@ void cb_http_token_unwatch(struct cb_http_transfer *t)
 
 bool cb_http_is_canceled(const struct cb_http *h, const struct cb_http_transfer *t)
 {
-    return h->canceled || cb_canceled(h->o.cancel) || cb_canceled(t->cancel);
+    bool over = cb_canceled(h->o.cancel) && cb_time_monotonic() >= h->grace_until;
+    return h->canceled || over || cb_canceled(t->cancel);
 }
 
 static void add_fd(struct cb_http *h, size_t *n, const struct cb_cancel *c)
@@ -58,7 +60,7 @@ unsigned cb_http_token_fds(struct cb_http *h)
 {
     size_t n = 0;
     pthread_mutex_lock(&h->lock);
-    if (h->o.cancel && !h->canceled)
+    if (h->o.cancel && !h->cancel_seen)
         add_fd(h, &n, h->o.cancel);
     for (size_t i = 0; i < h->n_tokens; i++)
         if (!h->tokens[i].seen)

@@ -259,6 +259,39 @@ static void cancel_some(struct cb_http *h)
             finish_canceled(h, t);
 }
 
+/* Ends what is under way when it is canceled, and again when the time of grace is over. */
+static void follow_cancel(struct cb_http *h)
+{
+    if (!h->cancel_seen && cb_canceled(h->o.cancel)) {
+        cancel_all(h);
+        pthread_mutex_lock(&h->lock);
+        h->cancel_seen = true;
+        pthread_cond_broadcast(&h->gate);
+        pthread_mutex_unlock(&h->lock);
+    }
+    pthread_mutex_lock(&h->lock);
+    bool over = h->grace_until && !h->canceled && cb_time_monotonic() >= h->grace_until;
+    pthread_mutex_unlock(&h->lock);
+    if (over)
+        cancel_all(h);
+}
+
+void cb_http_grace(struct cb_http *h, int64_t ns)
+{
+    if (!cb_canceled(h->o.cancel))
+        return;
+    pthread_mutex_lock(&h->start_lock);
+    bool started = h->started;
+    pthread_mutex_unlock(&h->start_lock);
+    pthread_mutex_lock(&h->lock);
+    while (started && !h->cancel_seen)
+        pthread_cond_wait(&h->gate, &h->lock);
+    h->cancel_seen = true;
+    h->canceled = false;
+    h->grace_until = cb_time_monotonic() + ns;
+    pthread_mutex_unlock(&h->lock);
+}
+
 static void *client_main(void *arg)
 {
     struct cb_http *h = arg;
@@ -268,8 +301,7 @@ static void *client_main(void *arg)
         int running = 0;
         curl_multi_perform(h->multi, &running);
         collect_finished(h);
-        if (!h->canceled && cb_canceled(h->o.cancel))
-            cancel_all(h);
+        follow_cancel(h);
         cancel_some(h);
         int64_t now = cb_time_monotonic();
         if (now - looked >= tick * 1000000) {

@@ -52,6 +52,9 @@ struct cb_http_options {
 /* Proxies (https_proxy, http_proxy, all_proxy, no_proxy in both cases) and SSL_CERT_FILE, SSL_CERT_DIR are read from
  * the environment here, once. libcurl is loaded, and its thread begins, with the first request. */
 struct cb_http *cb_http_new(const struct cb_http_options *o);
+/* Once it is canceled: what was under way is ended, and for so long requests are let through again, so that what others
+ * would wait for can be taken back. */
+void cb_http_grace(struct cb_http *h, int64_t ns);
 const char *cb_http_library(void); /* version of libcurl and of what it uses, or that it cannot be loaded; static */
 /* As in force: for what only a caller can repeat. */
 int64_t cb_http_backoff_base(const struct cb_http *h);

@@ -76,7 +76,10 @@ struct cb_http {
     size_t n_commands, cap_commands;
     struct cb_http_token *tokens; /* of single requests */
     size_t n_tokens, cap_tokens;
-    bool stop, canceled;
+    bool stop;
+    bool canceled;       /* nothing is let through */
+    bool cancel_seen;    /* what was under way then has ended */
+    int64_t grace_until; /* monotonic; 0: there is none */
 
     struct cb_http_transfer *running; /* list, client thread only, as the next ones */
     struct cb_http_bucket up, down;

@@ -205,6 +205,60 @@ END
     wait "${pids[0]}" || true
 }
 
+# interrupted ARG…: a build that runs a step is interrupted, and gives its claim up.
+interrupted()
+{
+    local status=0
+    dockerfile <<'END'
+FROM busybox
+RUN echo ran-$((1)); sleep 600
+END
+    begin first "$@"
+    until_logged first.log 'ran-1$'
+    kill -TERM "${pids[0]}"
+    wait "${pids[0]}" || status=$?
+    pids=()
+    assert_equal "$status" 143
+}
+
+@test "who is interrupted gives its claims up" {
+    interrupted "${both[@]}"
+    assert_equal "$(claims)" ''
+}
+
+@test "so does who is interrupted where the registry deletes nothing" {
+    registry_start --no-delete keeps
+    local keeps
+    keeps=$(registry_addr keeps)
+    interrupted --cache-from "$keeps/$cache_repo" --cache-to "$keeps/$cache_repo"
+    cbpush cache ls --insecure-registry "$keeps" "$keeps/$cache_repo" >ls
+    assert_equal "$(grep -c 'a claim that has ended' ls)" 1
+    registry_stop keeps
+}
+
+@test "a registry that does not answer any more does not keep who is interrupted" {
+    registry_start mute
+    local mute pid status=0
+    mute=$(registry_addr mute)
+    pid=$(cat "$(rig_find mute)/pid")
+    dockerfile <<'END'
+FROM busybox
+RUN echo ran-$((1)); sleep 600
+END
+    begin first --cache-from "$mute/$cache_repo" --cache-to "$mute/$cache_repo"
+    until_logged first.log 'ran-1$'
+    kill -STOP "$pid"
+    kill -TERM "${pids[0]}"
+    # The limit of a request that stalls is longer than that.
+    timeout 20 tail --pid="${pids[0]}" -f /dev/null || status=$?
+    kill -CONT "$pid"
+    assert_equal "$status" 0
+    wait "${pids[0]}" || status=$?
+    pids=()
+    assert_equal "$status" 143
+    registry_stop mute
+}
+
 @test "a registry that deletes nothing is told that the claim has ended" {
     registry_start --no-delete keeps
     local keeps n
