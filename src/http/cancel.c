@@ -46,7 +46,7 @@ void cb_http_token_unwatch(struct cb_http_transfer *t)
 bool cb_http_is_canceled(const struct cb_http *h, const struct cb_http_transfer *t)
 {
     bool over = cb_canceled(h->o.cancel) && cb_time_monotonic() >= h->grace_until;
-    return h->canceled || over || cb_canceled(t->cancel);
+    return h->canceled || over || cb_canceled_below(t->cancel, h->o.cancel);
 }
 
 static void add_fd(struct cb_http *h, size_t *n, const struct cb_cancel *c)
@@ -55,7 +55,7 @@ static void add_fd(struct cb_http *h, size_t *n, const struct cb_cancel *c)
     h->fds[(*n)++] = (struct curl_waitfd){ .fd = cb_cancel_fd(c), .events = CURL_WAIT_POLLIN };
 }
 
-/* What was triggered stays readable: it is left out. */
+/* What was triggered stays readable: it is left out, also where it was the client's token that did it. */
 unsigned cb_http_token_fds(struct cb_http *h)
 {
     size_t n = 0;

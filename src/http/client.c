@@ -244,7 +244,7 @@ static struct cb_http_transfer *next_canceled(struct cb_http *h)
 {
     pthread_mutex_lock(&h->lock);
     struct cb_http_transfer *t = h->running;
-    while (t && !cb_canceled(t->cancel))
+    while (t && !cb_canceled_below(t->cancel, h->o.cancel))
         t = t->next;
     pthread_mutex_unlock(&h->lock);
     return t;

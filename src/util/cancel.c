@@ -114,7 +114,12 @@ void cb_cancel_trigger(struct cb_cancel *c, int signo)
 
 bool cb_canceled(const struct cb_cancel *c)
 {
-    for (; c; c = c->parent) {
+    return cb_canceled_below(c, NULL);
+}
+
+bool cb_canceled_below(const struct cb_cancel *c, const struct cb_cancel *top)
+{
+    for (; c && c != top; c = c->parent) {
         if (atomic_load(&c->state) != NOT_CANCELED)
             return true;
         if (c->until != INT64_MAX && cb_time_monotonic() >= c->until)

@@ -17,6 +17,8 @@ void cb_cancel_free(struct cb_cancel *c);
 CB_DEFINE_CLEANUP(struct cb_cancel *, cb_cancel_free)
 void cb_cancel_trigger(struct cb_cancel *c, int signo /* 0: not a signal */);
 bool cb_canceled(const struct cb_cancel *c); /* NULL is never cancelled */
+/* By itself, whatever became of that ancestor. */
+bool cb_canceled_below(const struct cb_cancel *c, const struct cb_cancel *top);
 int cb_cancel_signal(const struct cb_cancel *c); /* the signal that did it, or 0 */
 /* An eventfd that becomes readable (and stays so) on cancel; owned by the token. */
 int cb_cancel_fd(const struct cb_cancel *c);

@@ -242,6 +242,37 @@ static void test_many(void **state)
     assert_int_equal(end(&stays), -CB_ECANCELED);
 }
 
+/* A token below the client's is canceled with it, and let through with it, unless it was canceled by itself. */
+static void test_grace(void **state)
+{
+    (void)state;
+    CB_AUTO(server_stop) struct server *s = server_start(mostly_silent, NULL);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *top = cb_cancel_new(NULL);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *below = cb_cancel_new(top);
+    CB_AUTO(cb_cancel_free) struct cb_cancel *other = cb_cancel_new(top);
+    CB_AUTO(cb_http_free) struct cb_http *h = cb_http_new(&(struct cb_http_options){ .cancel = top });
+    cb_autofree char *ok = server_url(s, "/ok"), *silent = server_url(s, "/silent");
+    struct call waits = { .h = h, .req = get(silent, NULL) }, c = { .h = h };
+    begin(&waits);
+    await_requests(s, 1);
+    cb_cancel_trigger(top, 0);
+    assert_int_equal(end(&waits), -CB_ECANCELED);
+    c.req = get(ok, below);
+    begin(&c);
+    assert_int_equal(end(&c), -CB_ECANCELED);
+    cb_http_grace(h, INT64_C(300) * 1000000000);
+    assert_goes_on(h, s, NULL);
+    assert_goes_on(h, s, below);
+    cb_cancel_trigger(other, 0);
+    c = (struct call){ .h = h, .req = get(ok, other) };
+    begin(&c);
+    assert_int_equal(end(&c), -CB_ECANCELED);
+    cb_http_grace(h, INT64_C(50) * 1000000);
+    waits = (struct call){ .h = h, .req = get(silent, below) };
+    begin(&waits);
+    assert_int_equal(end(&waits), -CB_ECANCELED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_connect),
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_grace),
     };
     alarm(120); /* for what is never given up */
     return cmocka_run_group_tests(tests, NULL, NULL);
