@@ -20,6 +20,7 @@ from disks import Disk, NoDisk, run
 from measure import Failed, spawn, timed
 
 
+MAX_TOLD = 8  # of paths that differ
 ALL = cases.ALL + large.ALL + shared.ALL + transfers.ALL
 
 
@@ -217,6 +218,27 @@ def take(bench, case, tool, turn, result):
         result.why, result.samples = str(e), []
 
 
+def compare(case, results):
+    """The images of the last turn, file by file: what cbpush made, and what the others made of the same."""
+    base = results.get("cbpush")
+    others = [r for r in results.values() if r is not base and r.samples]
+    if not (case.pushes and case.compares and base and base.samples and others):
+        return
+
+    def image(result):
+        tool = next(t for t in case.bench.tools if t.key == result.key)
+        return flat.flatten(case.target(tool, len(result.samples) - 1))
+
+    own = image(base)
+    for result in others:
+        say(f"bench: {case.key}: the files of cbpush's image and of {result.key}'s")
+        other = image(result)
+        unlike = flat.differences(own, other, case.own)
+        result.unlike = bool(unlike)
+        result.remarks = [flat.told(p, own, other) for p in unlike[:MAX_TOLD]]
+        result.remarks.append(f"{len(unlike)} of {len(own)} paths differ" if unlike else f"the same {len(own)} paths")
+
+
 def trace(bench):
     """One cold build of cbpush seen from inside, and its biggest parts alone."""
     case = cases.FlaskCold(bench)
@@ -318,6 +340,7 @@ def main(arguments):
         case = kind(bench)
         of_case = results[case.key] = {t.key: report.Result(t.key) for t in bench.tools if case.measures(t)}
         measure(bench, case, of_case)
+        compare(case, of_case)
         report.print_case(case, of_case)
         verdicts.append(report.verdict(case, of_case))
         sys.stdout.flush()
@@ -330,7 +353,8 @@ def main(arguments):
     if os.environ.get("BENCH_JSON"):
         report.as_json(os.environ["BENCH_JSON"], facts, results)
     own = [r["cbpush"] for r in results.values() if "cbpush" in r]
-    return 1 if any(r.why for r in own) else 0
+    unlike = any(r.unlike for of_case in results.values() for r in of_case.values())
+    return 1 if unlike or any(r.why for r in own) else 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def write(path, text):
 class Case:
     """key: its name on the command line. aim: (times faster than the best peer), or None. memory: the aim as a part of
     what the thriftiest of the others takes, or None. turns: at most so many. peers: measured with others too. rebuild:
-    makes sense only for a tool that knows unchanged steps again."""
+    makes sense only for a tool that knows unchanged steps again. compares: the images of all tools have the same files,
+    but for `own`."""
 
     key = title = ""
     aim = memory = None
@@ -29,6 +30,8 @@ class Case:
     rebuild = False
     pushes = True
     cache = True
+    compares = True
+    own = ()
 
     def __init__(self, bench):
         self.bench = bench
@@ -117,6 +120,7 @@ class FlaskEdit(FlaskSame):
     key = "flask-edit"
     title = "rebuild and push after one line of app.py changed"
     aim = 10
+    own = ("app/app.py",)
 
     def before(self, tool, turn):
         super().before(tool, turn)

@@ -22,6 +22,7 @@ class Result:
 
     def __init__(self, key):
         self.key, self.samples, self.why, self.requests, self.bytes = key, [], None, 0, 0
+        self.remarks, self.unlike = [], False
 
     def walls(self):
         return [s.wall for s in self.samples]
@@ -76,6 +77,8 @@ def print_case(case, results):
     for r in results.values():
         if r.why is not None:
             print(f"  {r.key}: {r.why}")
+        for remark in r.remarks:
+            print(f"  {r.key}: {remark}")
 
 
 def verdict(case, results):

@@ -42,6 +42,7 @@ class SharedHit(Flask):
 class SharedEdit(SharedHit):
     key = "cache-edit"
     title = "flask example on a fresh machine, all steps but the last COPY in a registry's cache"
+    own = ("app/app.py",)
 
     def before(self, tool, turn):
         super().before(tool, turn)
