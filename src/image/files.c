@@ -6,18 +6,21 @@
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/fs.h"
+#include "util/index.h"
 #include "util/path.h"
 
+struct slot {
+    const struct cb_entry *data;
+    uint64_t offset; /* in the spool; NOT_THERE */
+};
+#define NOT_THERE UINT64_MAX
 /* Where the bytes of one layer's files are. */
 struct files_layer {
     int tree_fd;              /* O_PATH of its tree, -1 for none */
     int plain_fd;             /* its uncompressed blob, -1 for none: data stands at the table's offsets */
-    struct cb_hashmap *slots; /* path → struct slot, of what is to be read from its blob; NULL for none */
-};
-struct slot {
-    const struct cb_entry *data;
-    uint64_t offset; /* in the spool */
-    bool there;
+    struct slot *slots;       /* what is to be read from its blob */
+    size_t n, cap;
+    struct cb_index *by_path; /* of them; NULL for none */
 };
 struct cb_files {
     struct cb_store *store;
@@ -31,14 +34,22 @@ struct cb_files {
 
 static void layer_done(struct files_layer *l)
 {
-    size_t it = 0;
-    const char *k;
-    void *v;
-    while (l->slots && cb_hashmap_next(l->slots, &it, &k, &v))
-        free(v);
-    cb_hashmap_free(l->slots);
+    free(l->slots);
+    cb_index_free(l->by_path);
     cb_close_p(&l->tree_fd);
     cb_close_p(&l->plain_fd);
+}
+
+static const char *path_of(const void *arg, uint32_t i)
+{
+    const struct files_layer *l = arg;
+    return l->slots[i].data->path;
+}
+
+static struct slot *find_slot(const struct files_layer *l, const char *path)
+{
+    uint32_t i = l->by_path ? cb_index_find(l->by_path, path, strlen(path)) : CB_INDEX_NONE;
+    return i == CB_INDEX_NONE ? NULL : &l->slots[i];
 }
 
 void cb_files_free(struct cb_files *f)
@@ -74,7 +85,7 @@ static bool in_plain(const struct files_layer *l, const struct cb_entry *data)
 static void look_at_layer(struct cb_files *f, size_t i)
 {
     struct files_layer *l = &f->v[i];
-    if (l->tree_fd >= 0 || l->plain_fd >= 0 || l->slots)
+    if (l->tree_fd >= 0 || l->plain_fd >= 0 || l->by_path)
         return;
     if (cb_store_tree_open(f->store, &f->layers[i].diff_id, &l->tree_fd, NULL) < 0)
         l->tree_fd = -1;
@@ -93,13 +104,13 @@ static void want(struct cb_files *f, const struct cb_stack_entry *e)
     cb_autoclose int fd = open_in_tree(l, e->data);
     if (fd >= 0 || in_plain(l, e->data))
         return;
-    if (!l->slots)
-        l->slots = cb_hashmap_new();
-    if (cb_hashmap_get(l->slots, e->data->path))
+    if (!l->by_path)
+        l->by_path = cb_index_new(path_of, l);
+    if (find_slot(l, e->data->path))
         return;
-    struct slot *slot = CB_NEW(struct slot);
-    slot->data = e->data;
-    cb_hashmap_put(l->slots, e->data->path, slot);
+    CB_GROW(l->slots, l->n, l->cap);
+    l->slots[l->n++] = (struct slot){ e->data, NOT_THERE };
+    cb_index_add(l->by_path, (uint32_t)(l->n - 1));
 }
 
 static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf,
@@ -118,10 +129,8 @@ static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_re
         f->spooled += got;
     }
     /* A tar may have a name twice: the last one of that size counts, and its digest is checked when it is read. */
-    if (f->spooled - start == slot->data->size) {
+    if (f->spooled - start == slot->data->size)
         slot->offset = start;
-        slot->there = true;
-    }
     return 0;
 }
 
@@ -135,7 +144,7 @@ static int spool_all(struct cb_files *f, size_t i, struct cb_layer_reader *r, st
             return k;
         if (!e)
             return 0;
-        struct slot *slot = e->type == CB_ENTRY_FILE ? cb_hashmap_get(f->v[i].slots, e->path) : NULL;
+        struct slot *slot = e->type == CB_ENTRY_FILE ? find_slot(&f->v[i], e->path) : NULL;
         if (slot && e->size == slot->data->size && (k = spool_entry(f, slot, r, buf, err)) < 0)
             return k;
     }
@@ -186,7 +195,7 @@ int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struc
     for (size_t i = 0; i < o->n_wanted; i++)
         want(f, o->wanted[i]);
     for (size_t i = 0; i < f->n; i++) {
-        int r = f->v[i].slots ? spool_layer(f, i, err) : 0;
+        int r = f->v[i].by_path ? spool_layer(f, i, err) : 0;
         if (r < 0)
             return r;
     }
@@ -196,8 +205,9 @@ int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struc
 
 static struct cb_blob_source *from_spool(struct cb_files *f, const struct files_layer *l, const struct cb_entry *data)
 {
-    const struct slot *slot = l->slots ? cb_hashmap_get(l->slots, data->path) : NULL;
-    int fd = slot && slot->there && slot->data->size == data->size ? fcntl(f->spool.fd, F_DUPFD_CLOEXEC, 3) : -1;
+    const struct slot *slot = find_slot(l, data->path);
+    bool there = slot && slot->offset != NOT_THERE && slot->data->size == data->size;
+    int fd = there ? fcntl(f->spool.fd, F_DUPFD_CLOEXEC, 3) : -1;
     return fd < 0 ? NULL : cb_blob_source_from_fd(fd, slot->offset, data->size);
 }
 
