@@ -11,6 +11,7 @@ import sys
 import time
 
 import cases
+import flat
 import large
 import report
 import shared
