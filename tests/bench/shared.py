@@ -14,6 +14,7 @@ class SharedHit(Flask):
 
     key = "cache-hit"
     title = "flask example on a fresh machine, all steps in a registry's cache"
+    aim = 10
 
     @classmethod
     def wants(cls, tool):
@@ -42,6 +43,7 @@ class SharedHit(Flask):
 class SharedEdit(SharedHit):
     key = "cache-edit"
     title = "flask example on a fresh machine, all steps but the last COPY in a registry's cache"
+    aim = 8
     own = ("app/app.py",)
 
     def before(self, tool, turn):

@@ -292,7 +292,8 @@ class Buildkit(Tool):
     def commands(self, context, name, push, cache):
         options = ["--push"] if push else []
         options += [] if cache else ["--no-cache"]
-        options += ["--progress", "plain", "--network", "host", *registry_cache(self.shared)]
+        # No attestations: nobody else makes them.
+        options += ["--progress", "plain", "--network", "host", "--provenance=false", *registry_cache(self.shared)]
         return [[*self.docker, "buildx", "build", *options, "-t", name, context]]
 
     def build(self, context, name, push=True, cache=True):
