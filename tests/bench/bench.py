@@ -226,16 +226,17 @@ def compare(case, results):
     if not (case.pushes and case.compares and base and base.samples and others):
         return
 
+    by_key = {t.key: t for t in case.bench.tools}
+
     def image(result):
-        tool = next(t for t in case.bench.tools if t.key == result.key)
-        return flat.flatten(case.target(tool, len(result.samples) - 1))
+        return flat.flatten(case.target(by_key[result.key], len(result.samples) - 1))
 
     own = image(base)
     for result in others:
         say(f"bench: {case.key}: the files of cbpush's image and of {result.key}'s")
         other = image(result)
         unlike = flat.differences(own, other, case.own)
-        result.unlike = bool(unlike)
+        result.unlike = bool(unlike) and by_key[result.key].reference
         result.remarks = [flat.told(p, own, other) for p in unlike[:MAX_TOLD]]
         result.remarks.append(f"{len(unlike)} of {len(own)} paths differ" if unlike else f"the same {len(own)} paths")
 

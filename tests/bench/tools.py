@@ -34,7 +34,7 @@ class Tool:
     """What is common. key: the name in BENCH_TOOLS and in the table. builds: images from Dockerfiles. moves: images from
     one registry to another. caches: knows unchanged steps again. shares: keeps them in a registry as well, in the
     repository `shared` where a case sets one. inside: works in sid's root file system. usual: measured unless BENCH_TOOLS
-    says otherwise."""
+    says otherwise. reference: what its images hold is what users expect."""
 
     key = ""
     builds = True
@@ -44,6 +44,7 @@ class Tool:
     shared = None
     inside = False
     usual = True
+    reference = False
 
     def __init__(self, place, root):
         self.work, self.root = os.path.join(place.work, self.key), root
@@ -236,6 +237,7 @@ class Buildkit(Tool):
     """BuildKit in Debian sid's dockerd, by docker buildx. Peak and processor time are of dockerd and the client."""
 
     key = "buildkit"
+    reference = True
     inside = True
     daemon_options = ("--storage-driver", "overlay2")
 
