@@ -152,9 +152,11 @@ static int open_again(int fd)
 int cb_publish_peek(struct cb_store *s, const struct cb_digest *d)
 {
     struct cb_publishing *p = &s->publishing;
+    int fd = -1;
     pthread_mutex_lock(&p->mutex);
-    struct cb_unpublished *u = find(p, d);
-    int fd = u ? open_again(u->tmp.fd) : -1;
+    /* Without /proc it is read by its name, as soon as it has one. */
+    for (struct cb_unpublished *u; (u = find(p, d)) && (fd = open_again(u->tmp.fd)) < 0 && p->n_waiting;)
+        pthread_cond_wait(&p->changed, &p->mutex);
     pthread_mutex_unlock(&p->mutex);
     return fd;
 }
