@@ -69,13 +69,19 @@ class Case:
 
 
 class Flask(Case):
-    """contrib/examples/flask; its parent is named by its full name, so every tool has the same chance to mount it."""
+    """contrib/examples/flask; its parent is named by its full name, so every tool has the same chance to mount it. delay:
+    of a round trip to the registries, in ms."""
 
     parent_registry = "reg"
+    delay = 0
 
     def __init__(self, bench):
         super().__init__(bench)
-        self.context = os.path.join(bench.work, "contexts", "flask-" + self.parent_registry)
+        far = f"-at-{self.delay}" if self.delay else ""
+        self.context = os.path.join(bench.work, "contexts", f"flask-{self.parent_registry}{far}")
+
+    def target(self, tool, turn):
+        return f"{self.bench.far('reg', self.delay)}/{self.key.replace('@', '-at-')}-{tool.key}-{turn}:1"
 
     def setup(self):
         if os.path.isdir(self.context):
@@ -84,7 +90,7 @@ class Flask(Case):
         dockerfile = os.path.join(self.context, "Dockerfile")
         with open(dockerfile, encoding="utf-8") as f:
             text = f.read()
-        host = self.bench.registries[self.parent_registry].address
+        host = self.bench.far(self.parent_registry, self.delay)
         named = text.replace("FROM python:3.9-slim", f"FROM {host}/library/python:3.9-slim")
         if named == text:
             sys.exit("bench: the example has another parent now than python:3.9-slim")
@@ -133,6 +139,12 @@ class FlaskColdTwo(FlaskCold):
     title = "cold as above, the parent in another registry than the result"
     aim = None
     parent_registry = "hub"
+
+
+def far(case, milliseconds):
+    """The same with registries that are so far away."""
+    name = f"{case.__name__}At{milliseconds}"
+    return type(name, (case,), {"key": f"{case.key}@{milliseconds}", "delay": milliseconds})
 
 
 class ContextSame(Case):
@@ -344,5 +356,6 @@ RUN for d in $(seq 1000); do mkdir -p /src/$d; for f in $(seq 100); do echo $d $
 """)
 
 
-ALL = (FlaskCold, FlaskSame, FlaskEdit, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto, CopyOntoPlain,
-       CopyOntoFar, RunOnto, MemoryCopy, MemoryRun, MemoryFiles, MemoryFilesRun)
+FAR_FLASKS = tuple(far(case, ms) for case in (FlaskCold, FlaskSame, FlaskEdit) for ms in (20, 80))
+ALL = (FlaskCold, FlaskSame, FlaskEdit, *FAR_FLASKS, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto,
+       CopyOntoPlain, CopyOntoFar, RunOnto, MemoryCopy, MemoryRun, MemoryFiles, MemoryFilesRun)

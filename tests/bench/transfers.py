@@ -10,7 +10,7 @@ import os
 import random
 import tarfile
 
-from cases import MIB, Case
+from cases import Case, MIB, far
 from measure import Failed
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -205,11 +205,6 @@ class Blob(Transfer):
             layer = pusher.blob(LAYER, name, self.size, f)
         os.unlink(path)
         pusher.image("1", [layer], [name])
-
-
-def far(case, milliseconds):
-    name = f"{case.__name__}At{milliseconds}"
-    return type(name, (case,), {"key": f"{case.key}@{milliseconds}", "delay": milliseconds})
 
 
 ALL = tuple(far(case, ms) if ms else case for case in (Copy, CopyMount, Mirror, MirrorSame, Blob) for ms in (0, 20, 80))
