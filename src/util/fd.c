@@ -19,6 +19,7 @@ void cb_close_p(int *fd)
         return;
     int saved = errno;
     close(*fd);
+    *fd = -1; /* closed again, it would be another thread's */
     errno = saved;
 }
 
