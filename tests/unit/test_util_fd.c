@@ -174,9 +174,19 @@ static void test_lift_and_limit(void **state)
     assert_true(lim.rlim_cur == lim.rlim_max);
 }
 
+static void closed_is_forgotten(CB_UNUSED void **state)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    cb_close_p(&fd);
+    assert_int_equal(fd, -1);
+    cb_close_p(&fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(closed_is_forgotten),
         cmocka_unit_test(test_read_write), cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_slurp),
         cmocka_unit_test(test_file_slurp), cmocka_unit_test(test_copy_files),     cmocka_unit_test(test_copy_odd),
         cmocka_unit_test(test_lift_and_limit),
