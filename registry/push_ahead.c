@@ -64,9 +64,9 @@ static void ahead(void *arg)
     give(p, &session);
 }
 
-void cb_push_ahead(struct cb_push *p)
+void cb_push_ahead(struct cb_push *p, unsigned n)
 {
-    if (announce(p))
+    for (; n && announce(p); n--)
         cb_pool_submit(p->openers, ahead, p);
 }
 

@@ -347,7 +347,7 @@ static int push(struct cb_build *b, bool all_hit, struct cb_error *err)
     if (b->pusher)
         span = cb_span_begin("push", "push what is left");
     if (b->pusher && all_hit)
-        r = cb_pusher_current(b->pusher, b->ahead, &b->res->desc, &b->res->was_current, err);
+        r = cb_pusher_current(b->pusher, &b->res->desc, &b->res->was_current, err);
     if (r == 0 && b->pusher && !b->res->was_current)
         r = push_rest(b, err);
     b->res->t_push = cb_time_monotonic() - t;
@@ -407,7 +407,7 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
     }
     int r = prepare(b, all_hit, err);
     if (r == 0 && !*all_hit) {
-        cb_tags_ahead_free(CB_TAKE(b->ahead));
+        cb_tags_ahead_stop(b->ahead);
         tell_pusher(b);
     }
     if (r == 0)
@@ -469,6 +469,7 @@ static int set_up_push(struct cb_build *b, struct cb_error *err)
         return cb_failed(err);
     cb_pusher_set_format(b->pusher, &b->format);
     cb_pusher_set_pins(b->pusher, !b->o->no_tables && !cb_build_docker_types(b));
+    cb_pusher_set_ahead(b->pusher, b->ahead);
     return 0;
 }
 

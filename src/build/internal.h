@@ -92,9 +92,12 @@ void cb_build_explain(struct cb_build *b, int context_fd, bool failed);
  * nobody wants to know. */
 struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n);
 void cb_tags_ahead_free(struct cb_tags_ahead *t); /* gives up what has no answer yet */
+void cb_tags_ahead_stop(struct cb_tags_ahead *t); /* so does this, and keeps the answers; t may be NULL */
 /* 1: a moment ago they all were this, 0: one was not, -CB_ENOTFOUND: not known, or too old; else the registry has not
  * answered, a moment ago. */
 int cb_tags_ahead_are(struct cb_tags_ahead *t, const struct cb_digest *digest, struct cb_error *err);
+/* What the only one stood for a moment ago; false: there are others, it is not known, or too old. */
+bool cb_tags_ahead_only(struct cb_tags_ahead *t, struct cb_tag_state *out);
 
 /* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
@@ -145,6 +148,8 @@ CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
 void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f);
 /* Whether the manifests that will be pushed pin the tables of their new layers: those can go ahead of them. */
 void cb_pusher_set_pins(struct cb_pusher *p, bool pins);
+/* Who has asked for the tags of the push already (borrowed), and may have answers young enough to be used. */
+void cb_pusher_set_ahead(struct cb_pusher *p, struct cb_tags_ahead *ahead);
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
@@ -157,9 +162,9 @@ void cb_pusher_ahead(void *pusher); /* suits cb_solver.on_step */
  * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
 int cb_pusher_early_failure(struct cb_pusher *p, struct cb_error *err) CB_WUR;
-/* Whether every tag is this already; then there is nothing to do. ahead: may have the answer; or NULL. */
-int cb_pusher_current(struct cb_pusher *p, struct cb_tags_ahead *ahead, const struct cb_descriptor *desc,
-                      bool *current, struct cb_error *err) CB_WUR;
+/* Whether every tag is this already; then there is nothing to do. */
+int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
+    CB_WUR;
 /* The rest: blobs, configs, manifests by digest, then the tags. Manifests and configs are in the store. */
 int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct cb_build_result *res,
                      struct cb_error *err) CB_WUR;

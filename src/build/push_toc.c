@@ -96,7 +96,8 @@ void cb_toc_push_add(struct cb_toc_push *t, struct cb_push *push, struct cb_slot
     struct cb_push_blob b = { .desc = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = pin->digest,
                                         .size = pin->size },
                               .origin_hosts = hosts, .origin_repos = repos, .n_origins = n,
-                              .open = x->stored || x->place ? open_table : NULL, .arg = x, .optional = true };
+                              .open = x->stored || x->place ? open_table : NULL, .arg = x, .optional = true,
+                              .fresh = cb_slot_is_fresh(s) };
     if (b.open || n) {
         (void)!cb_push_add(push, &b, NULL);
         add_nothing(push);
@@ -122,21 +123,17 @@ static bool arrived(void *arg, const struct cb_toc_pin *pin)
     return false;
 }
 
-void cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
-                      struct cb_step *step)
+int cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
+                     struct cb_step *step, struct cb_error *err)
 {
     struct keeping k = { push, step };
     struct cb_image_tables t = { image, m, arrived, &k };
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_digest config;
     if (!cb_image_tables_artifact(&t, &desc, &body))
-        return;
+        return 0;
     cb_digest_of(&config, cb_image_tables_config, strlen(cb_image_tables_config));
-    int r = cb_push_wait_blob(push, &config, &e);
-    if (r == 0)
-        r = cb_push_beside(push, &desc, (struct cb_slice){ body.buf, body.len }, &e);
-    if (r < 0)
-        cb_step_logf(step, "the tables of contents are not kept: %s", cb_error_text(&e));
+    int r = cb_push_wait_blob(push, &config, err);
+    return r < 0 ? r : cb_push_beside(push, &desc, (struct cb_slice){ body.buf, body.len }, err);
 }

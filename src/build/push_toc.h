@@ -11,6 +11,6 @@ struct cb_toc_push *cb_toc_push_new(const struct cb_build_env *env);
 void cb_toc_push_free(struct cb_toc_push *t); /* after the pushes */
 /* Of a layer whose manifest (will) pin this table. Thread-safe. */
 void cb_toc_push_add(struct cb_toc_push *t, struct cb_push *push, struct cb_slot *s, const struct cb_toc_pin *pin);
-/* The artifact of an image whose tables were added. Waits for them. */
-void cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
-                      struct cb_step *step);
+/* The artifact of an image whose tables were added. Waits for them, and tells step of those that failed. */
+int cb_toc_push_keep(struct cb_push *push, const struct cb_descriptor *image, const struct cb_manifest *m,
+                     struct cb_step *step, struct cb_error *err) CB_WUR;

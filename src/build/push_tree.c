@@ -80,7 +80,7 @@ int cb_build_push_tree(const struct cb_build_env *env, const struct cb_image_tre
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     bool current = false;
     CB_AUTO(cb_pusher_free) struct cb_pusher *p = cb_pusher_new(env, o, &e);
-    int r = p ? cb_pusher_current(p, NULL, desc, &current, &e) : cb_failed(&e);
+    int r = p ? cb_pusher_current(p, desc, &current, &e) : cb_failed(&e);
     if (r == 0 && current)
         report_current(o, &desc->digest, res);
     else if (r == 0)

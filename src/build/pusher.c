@@ -27,6 +27,7 @@ struct cb_pusher {
     struct cb_toc_push *tables;
     bool pins;                        /* manifests will name the tables of new layers */
     bool builds;                      /* something new is being made */
+    struct cb_tags_ahead *ahead;      /* borrowed; NULL: nobody looked */
 };
 
 static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
@@ -115,6 +116,11 @@ void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f)
 void cb_pusher_set_pins(struct cb_pusher *p, bool pins)
 {
     p->pins = pins;
+}
+
+void cb_pusher_set_ahead(struct cb_pusher *p, struct cb_tags_ahead *ahead)
+{
+    p->ahead = ahead;
 }
 
 static void begin_step(struct cb_pusher *p, struct target *t)
@@ -251,7 +257,7 @@ void cb_pusher_ahead(void *pusher)
 {
     struct cb_pusher *p = pusher;
     for (size_t i = 0; i < p->n; i++)
-        cb_push_ahead(p->targets[i].push);
+        cb_push_ahead(p->targets[i].push, p->pins ? 2 : 1);
 }
 
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
@@ -284,10 +290,9 @@ const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const s
 
 /* ---- the end ---- */
 
-int cb_pusher_current(struct cb_pusher *p, struct cb_tags_ahead *ahead, const struct cb_descriptor *desc,
-                      bool *current, struct cb_error *err)
+int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
 {
-    int known = ahead ? cb_tags_ahead_are(ahead, &desc->digest, err) : -CB_ENOTFOUND;
+    int known = p->ahead ? cb_tags_ahead_are(p->ahead, &desc->digest, err) : -CB_ENOTFOUND;
     if (known < 0 && known != -CB_ENOTFOUND)
         return known;
     *current = known < 0 ? p->n > 0 : known > 0;
@@ -394,35 +399,49 @@ static int move_tags(struct cb_pusher *p, struct cb_release *rel, const struct c
     return r;
 }
 
-/* ---- tables ---- */
+/* ---- all of it ---- */
 
+/* What goes on beside the push. */
 struct beside {
     struct cb_pusher *p;
     const struct cb_push_set *set;
+    struct cb_release *release;
+    bool again, kept; /* the tables, everywhere */
 };
+
+static bool keep_tables_of(const struct beside *x, const struct target *t, const struct cb_push_part *part)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (!layers_of(part) || cb_toc_push_keep(t->push, part->desc, part->manifest, t->step, &e) == 0)
+        return true;
+    if (x->again)
+        cb_step_logf(t->step, "the tables of contents are not kept: %s", cb_error_text(&e));
+    return false;
+}
 
 static void keep_tables(void *arg)
 {
-    const struct beside *x = arg;
+    struct beside *x = arg;
+    bool kept = true;
     for (size_t i = 0; i < x->p->n; i++)
         for (size_t k = 0; k < x->set->n; k++)
-            if (layers_of(&x->set->v[k]))
-                cb_toc_push_keep(x->p->targets[i].push, x->set->v[k].desc, x->set->v[k].manifest,
-                                 x->p->targets[i].step);
+            kept = keep_tables_of(x, &x->p->targets[i], &x->set->v[k]) && kept;
+    x->kept = kept;
+    x->again = true;
 }
 
 static void look_ahead(void *arg)
 {
-    cb_release_look_ahead(arg);
+    const struct beside *x = arg;
+    cb_release_look_ahead(x->release, x->p->ahead);
 }
 
 /* Every blob, everywhere; meanwhile one looks at the tag. */
-static int send_blobs(struct cb_pusher *p, const struct cb_push_set *set, struct cb_release *rel, struct cb_error *err)
+static int wait_blobs(struct cb_pusher *p, struct beside *x, struct cb_error *err)
 {
-    int r = add_rest(p, set, err);
+    int r = 0;
     struct cb_pool *pool = cb_pool_new("look", 1);
-    if (r == 0)
-        cb_pool_submit(pool, look_ahead, rel);
+    cb_pool_submit(pool, look_ahead, x);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
     if (r < 0)
@@ -431,21 +450,32 @@ static int send_blobs(struct cb_pusher *p, const struct cb_push_set *set, struct
     return r;
 }
 
-/* Manifests, then tags. What keeps the tables goes beside them, and they do not wait for it. */
-static int send_manifests(struct cb_pusher *p, const struct cb_push_set *set, struct cb_release *rel,
-                          struct cb_build_result *res, struct cb_error *err)
+/* Manifests, then tags. */
+static int send_manifests(struct cb_pusher *p, const struct beside *x, struct cb_build_result *res,
+                          struct cb_error *err)
 {
-    struct beside x = { p, set };
-    struct cb_pool *pool = cb_pool_new("beside", 1);
     int r = 0;
-    cb_pool_submit(pool, keep_tables, &x);
     for (size_t i = 0; r == 0 && i < p->n; i++)
-        r = put_parts(p, &p->targets[i], set, err);
+        r = put_parts(p, &p->targets[i], x->set, err);
+    return r < 0 ? r : move_tags(p, x->release, x->set->v[x->set->n - 1].desc, res, err);
+}
+
+/* What keeps the tables needs nothing of the image but its name, and the tags do not wait for it. It is tried again behind
+ * them: a subject may come after what refers to it (distribution-spec), but not every registry has read that. */
+static int send_all(struct cb_pusher *p, struct beside *x, struct cb_build_result *res, struct cb_error *err)
+{
+    int r = add_rest(p, x->set, err);
+    struct cb_pool *pool = cb_pool_new("beside", 1);
     if (r == 0)
-        r = move_tags(p, rel, set->v[set->n - 1].desc, res, err);
+        cb_pool_submit(pool, keep_tables, x);
+    r = r < 0 ? r : wait_blobs(p, x, err);
+    if (r == 0)
+        r = send_manifests(p, x, res, err);
     if (r < 0)
         cb_pusher_stop(p);
     cb_pool_free(pool);
+    if (r == 0 && !x->kept)
+        keep_tables(x);
     return r;
 }
 
@@ -454,10 +484,9 @@ static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct c
                     struct cb_error *err)
 {
     struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
+    struct beside beside = { .p = p, .set = set, .release = &rel };
     list_tags(p, &rel);
-    int r = send_blobs(p, set, &rel, err);
-    if (r == 0)
-        r = send_manifests(p, set, &rel, res, err);
+    int r = send_all(p, &beside, res, err);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         report_blobs(&p->targets[i], res);
         r = remember_origins(p, &p->targets[i], set, err);

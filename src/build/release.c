@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/release.h"
 
+#include "build/internal.h"
+
 #include "util/alloc.h"
 
 void cb_release_done(struct cb_release *r)
@@ -131,9 +133,11 @@ static bool has_expectations(const struct cb_release *r)
     return r->policy->expect_old && r->policy->expect_old->n > 0;
 }
 
-void cb_release_look_ahead(struct cb_release *r)
+void cb_release_look_ahead(struct cb_release *r, struct cb_tags_ahead *ahead)
 {
-    r->looked = r->n == 1 && !r->policy->immutable && !has_expectations(r) && look(r, NULL) == 0;
+    if (r->n != 1 || r->policy->immutable || has_expectations(r))
+        return;
+    r->looked = (ahead && cb_tags_ahead_only(ahead, &r->v[0].old)) || look(r, NULL) == 0;
 }
 
 /* What would spare us the move is looked at again. */

@@ -4,6 +4,7 @@
 
 #include "build/build.h"
 
+struct cb_tags_ahead;
 struct cb_release_tag {
     const struct cb_reference *ref;
     struct cb_push *push; /* of its repository */
@@ -27,8 +28,8 @@ void cb_release_done(struct cb_release *r);
  * for an expectation about no tag of the push. */
 int cb_release_check(struct cb_release *r, struct cb_error *err) CB_WUR;
 /* While blobs are on their way: looks at the tag of a release that has only one and expects nothing of it, so that the
- * end need not. A failure is left for the end. */
-void cb_release_look_ahead(struct cb_release *r);
+ * end need not. A failure is left for the end. ahead: who may have looked a moment ago, or NULL. */
+void cb_release_look_ahead(struct cb_release *r, struct cb_tags_ahead *ahead);
 /* All that the manifest needs is in every repository. Looks at each tag, checks all against the policy, then moves
  * them. What was moved before one of them failed is moved back; err says what became of it. */
 int cb_release_run(struct cb_release *r, const struct cb_tag_manifest *m, struct cb_error *err) CB_WUR;

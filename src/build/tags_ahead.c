@@ -46,6 +46,12 @@ struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const st
     return t;
 }
 
+void cb_tags_ahead_stop(struct cb_tags_ahead *t)
+{
+    if (t)
+        cb_cancel_trigger(t->cancel, 0);
+}
+
 void cb_tags_ahead_free(struct cb_tags_ahead *t)
 {
     if (!t)
@@ -61,21 +67,39 @@ void cb_tags_ahead_free(struct cb_tags_ahead *t)
     free(t);
 }
 
+static void settle(struct cb_tags_ahead *t)
+{
+    cb_pool_free(CB_TAKE(t->pool));
+}
+
+static bool is_young(const struct asked *a)
+{
+    return cb_time_monotonic() - a->at <= FRESH;
+}
+
 /* Who has just not answered, in all the tries there are, is not asked again; other troubles are told by a look that is
  * made for it. */
 int cb_tags_ahead_are(struct cb_tags_ahead *t, const struct cb_digest *digest, struct cb_error *err)
 {
-    int64_t now;
     bool all = true;
-    cb_pool_free(CB_TAKE(t->pool));
-    now = cb_time_monotonic();
+    settle(t);
     for (size_t i = 0; i < t->n; i++) {
         const struct asked *a = &t->v[i];
-        if (a->result == -CB_ENET && now - a->at <= FRESH)
+        if (a->result == -CB_ENET && is_young(a))
             return cb_error_copy(err, &a->error);
-        if (a->result < 0 || now - a->at > FRESH)
+        if (a->result < 0 || !is_young(a))
             return -CB_ENOTFOUND;
         all = all && a->state.there && cb_digest_eq(&a->state.digest, digest);
     }
     return all;
+}
+
+bool cb_tags_ahead_only(struct cb_tags_ahead *t, struct cb_tag_state *out)
+{
+    settle(t);
+    if (t->n != 1 || t->v[0].result < 0 || !is_young(t->v))
+        return false;
+    *out = t->v[0].state;
+    out->etag = out->etag ? cb_strdup(out->etag) : NULL;
+    return true;
 }
