@@ -262,7 +262,7 @@ struct push_spare {
     struct push_session session;
     int64_t since; /* monotonic, ns */
 };
-#define PUSH_SPARES 3 /* a layer's, its table's and the config's */
+#define PUSH_SPARES 2 /* a layer's and the config's */
 struct push_blob;
 struct cb_push {
     struct cb_registry *r;
@@ -311,7 +311,7 @@ int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_refe
     CB_WUR;
 /* Another blob has failed, or nobody waits any more. */
 bool push_stopped(struct cb_push *p);
-bool push_has_sent(struct cb_push *p); /* a blob that was not there before */
+bool push_brings_new(struct cb_push *p); /* a blob that was not there before, or hardly */
 /* After such a failure nothing more is said: who got no answer last would only wait for another. */
 bool push_is_dead(const struct cb_push *p, const struct cb_error *why);
 /* ---- mount.c: 1 mounted, 0 not; *session is set where an upload was opened instead ---- */

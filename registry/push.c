@@ -380,12 +380,12 @@ int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_er
     return s;
 }
 
-bool push_has_sent(struct cb_push *p)
+bool push_brings_new(struct cb_push *p)
 {
     bool any = false;
     pthread_mutex_lock(&p->mu);
     for (size_t i = 0; i < p->n && !any; i++)
-        any = p->v[i]->done && p->v[i]->result.outcome != CB_BLOB_PRESENT;
+        any = p->v[i]->fresh || (p->v[i]->done && p->v[i]->result.outcome != CB_BLOB_PRESENT);
     pthread_mutex_unlock(&p->mu);
     return any;
 }

@@ -64,9 +64,9 @@ static void ahead(void *arg)
     give(p, &session);
 }
 
-void cb_push_ahead(struct cb_push *p, unsigned n)
+void cb_push_ahead(struct cb_push *p)
 {
-    for (; n && announce(p); n--)
+    if (announce(p))
         cb_pool_submit(p->openers, ahead, p);
 }
 

@@ -74,7 +74,7 @@ int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct c
     bool there = false;
     struct reg_put put = { .name = cb_digest_text(&desc->digest, digest), .media_type = desc->media_type,
                            .body = body };
-    int s = push_has_sent(p) ? 0 : manifest_is(p, desc, digest, &there, err);
+    int s = push_brings_new(p) ? 0 : manifest_is(p, desc, digest, &there, err);
     return s < 0 || there ? s : reg_manifest_put(p->r, &p->e, &put, NULL, err);
 }
 

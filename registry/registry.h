@@ -185,9 +185,9 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *b, struct cb_error
 int cb_push_wait(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Waits for one blob that was added, and tells its failure. */
 int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_error *err) CB_WUR;
-/* PUT by digest of what lies beside an image, whose loss is no harm; skipped when HEAD says it is there, and nobody looks
- * where a blob of the push was not there before. Where the registry does not index its subject nobody does: no tag is
- * made for it. */
+/* PUT by digest of what lies beside an image, whose loss is no harm; skipped when HEAD says it is there, and nobody
+ * looks where the push brings a blob that was not there before. Where the registry does not index its subject nobody
+ * does: no tag is made for it. */
 int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, struct cb_error *err)
     CB_WUR;
 /* What a tag stands for at the target (never at a mirror). -CB_ENOTFOUND. */
@@ -210,8 +210,8 @@ int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, con
 /* Whether we may push there, before there is anything to push: an upload is begun, and is the first fresh blob's.
  * -CB_EAUTH. */
 int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
-/* Fresh blobs will come: uploads are begun for them, unless there are enough. Does not wait. */
-void cb_push_ahead(struct cb_push *p, unsigned n);
+/* A fresh blob will come: an upload is begun for it, unless there are enough. Does not wait. */
+void cb_push_ahead(struct cb_push *p);
 
 /* ---- release.c: tags as one act ---- */
 /* What a tag at the target (never at a mirror) stands for now: one HEAD. */

@@ -214,9 +214,10 @@ static void ask_ahead(struct cb_build *b)
 {
     const struct cb_release_policy *policy = &b->o->release;
     bool expects = policy->immutable || (policy->expect_old && policy->expect_old->n);
-    if (wants_push(b->o) && b->n_pushed && !b->o->join && !b->o->no_cache && !expects &&
-        !cb_store_cache_is_empty(b->env->store))
-        b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
+    if (!wants_push(b->o) || !b->n_pushed || b->o->join || b->o->no_cache || expects ||
+        cb_store_cache_is_empty(b->env->store))
+        return;
+    b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
 }
 
 /* ---- the phases ---- */
@@ -406,10 +407,8 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         b->solver.early = b->solver.on_layer != NULL;
     }
     int r = prepare(b, all_hit, err);
-    if (r == 0 && !*all_hit) {
-        cb_tags_ahead_stop(b->ahead);
+    if (r == 0 && !*all_hit)
         tell_pusher(b);
-    }
     if (r == 0)
         r = cb_foreign_check(&b->solver, err);
     if (r == 0 && b->pusher && !*all_hit)

@@ -2,6 +2,7 @@
 #include "build/cache_out_private.h"
 #include "build/failed.h"
 #include "util/alloc.h"
+#include "util/encode.h"
 
 void cache_step_free(struct cache_step *x)
 {
@@ -58,6 +59,11 @@ static void print_table(const struct cb_toc *toc, struct cb_cache_layer *l)
         return;
     cb_digest_of(&l->toc, text.buf, text.len);
     l->toc_size = text.len;
+    if (text.len > CB_TOC_SMALL)
+        return;
+    struct cb_strbuf data = CB_STRBUF_INIT;
+    cb_base64_encode(&data, text.buf, text.len);
+    l->toc_data = cb_strbuf_detach(&data, NULL);
 }
 
 /* A layer of the parent is the parent's to keep, and to give; its table unless the parent's manifest names it. */
@@ -89,6 +95,7 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
     } else if (by_cache) {
         l.toc = by_cache->toc;
         l.toc_size = by_cache->toc_size;
+        l.toc_data = by_cache->toc_data;
     } else {
         l.blob = e;
     }
@@ -96,6 +103,8 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
         print_table(toc, &l);
     size_t before = x->set.n_layers;
     uint32_t at = cb_cache_set_layer(&x->set, &l);
+    if (toc)
+        free(l.toc_data);
     if (x->set.n_layers > before) {
         x->slots[at] = s;
         x->from[at] = from;

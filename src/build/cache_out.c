@@ -130,7 +130,7 @@ static int add_layer(const struct cb_cache_out *out, const struct target *t, str
     if (used)
         add_origin(&toc_from, used->host, used->repo);
     int r = has_blob ? add_blob(t, x, &d, &from, err) : 0;
-    if (r == 0 && cb_digest_is_set(&toc.digest))
+    if (r == 0 && cb_digest_is_set(&toc.digest) && !l->toc_data)
         r = add_blob(t, x, &toc, &toc_from, err);
     free(from.hosts);
     free(from.repos);

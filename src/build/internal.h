@@ -4,11 +4,11 @@
 
 #include "build/join.h"
 #include "build/solve.h"
+#include "build/tags_ahead.h"
 #include "util/limits.h"
 
 struct cb_cache_out;
 struct cb_mount_cache;
-struct cb_tags_ahead;
 
 /* One build under way. */
 struct cb_build {
@@ -86,18 +86,6 @@ int cb_build_context_epoch(struct cb_build *b, int context_fd, const struct cb_d
 /* ---- explain_build.c: what the steps were made from is kept for the next build; with `explain`, res->why. The solver
  * is prepared, and stopped ---- */
 void cb_build_explain(struct cb_build *b, int context_fd, bool failed);
-
-/* ---- tags_ahead.c ---- */
-/* Asks beside what follows what these (at least one; borrowed) stand for, until env's token or its own end says that
- * nobody wants to know. */
-struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n);
-void cb_tags_ahead_free(struct cb_tags_ahead *t); /* gives up what has no answer yet */
-void cb_tags_ahead_stop(struct cb_tags_ahead *t); /* so does this, and keeps the answers; t may be NULL */
-/* 1: a moment ago they all were this, 0: one was not, -CB_ENOTFOUND: not known, or too old; else the registry has not
- * answered, a moment ago. */
-int cb_tags_ahead_are(struct cb_tags_ahead *t, const struct cb_digest *digest, struct cb_error *err);
-/* What the only one stood for a moment ago; false: there are others, it is not known, or too old. */
-bool cb_tags_ahead_only(struct cb_tags_ahead *t, struct cb_tag_state *out);
 
 /* ---- squash.c: each of solver.images becomes the parent's layers and one more; nothing without --squash ---- */
 int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;

@@ -26,20 +26,28 @@ static bool carries_table(const struct cb_strmap *annotations)
     return pin != NULL;
 }
 
-static void unpin(struct cb_strmap *annotations)
+/* A small one has to be at hand, too. */
+static bool is_ready(struct cb_slot *s)
 {
-    (void)cb_strmap_remove(annotations, CB_ANN_TOC_DIGEST);
-    (void)cb_strmap_remove(annotations, CB_ANN_TOC_SIZE);
+    struct cb_toc_pin pin;
+    return cb_slot_pin(s, &pin) && (pin.size > CB_TOC_SMALL || cb_slot_small_table(s, &pin, NULL));
+}
+
+static void write_pin(struct cb_slot *s, struct cb_strmap *annotations)
+{
+    struct cb_strbuf table cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_toc_pin pin;
+    if (cb_slot_pin(s, &pin))
+        cb_toc_pin_write(&pin, cb_slot_small_table(s, &pin, &table) ? &table : NULL, annotations);
 }
 
 /* Tables that neither this build nor a record of an earlier one has left in the store are read again. */
 static int need_tables(struct cb_build *b, struct cb_slot *const *v, size_t n, struct cb_error *err)
 {
     struct cb_slot **missing = cb_calloc(n + 1, sizeof(struct cb_slot *));
-    struct cb_toc_pin pin;
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
-        if (!cb_slot_pin(v[i], &pin))
+        if (!is_ready(v[i]))
             missing[k++] = v[i];
     int r = k ? cb_slots_need(b->slots, missing, k, CB_NEED_TOC, NULL, err) : 0;
     free(missing);
@@ -55,7 +63,7 @@ int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, s
     for (size_t i = 0; !cb_build_docker_types(b) && i < made->n; i++) {
         cb_slot_annotations(made->layers[i], &v[i]);
         if (b->o->no_tables)
-            unpin(&v[i]);
+            cb_toc_pin_remove(&v[i]);
         if (b->o->no_tables || is_pinned(&v[i]) ||
             (cb_slot_is_parent(made->layers[i]) && (!parents || carries_table(&v[i]))))
             continue;
@@ -63,11 +71,8 @@ int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, s
         pinned[n++] = made->layers[i];
     }
     int r = need_tables(b, pinned, n, err);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        struct cb_toc_pin pin;
-        if (cb_slot_pin(pinned[i], &pin))
-            cb_toc_pin_write(&pin, &v[of[i]]);
-    }
+    for (size_t i = 0; r == 0 && i < n; i++)
+        write_pin(pinned[i], &v[of[i]]);
     free(pinned);
     free(of);
     return r;

@@ -248,8 +248,10 @@ static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
     struct cb_toc_pin pin = { 0 };
     cb_slot_annotations(s, &annotations);
-    bool pinned = cb_slot_is_parent(s) ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
-    if (p->pins && pinned)
+    bool parents = cb_slot_is_parent(s);
+    bool pinned = parents ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
+    bool blob = parents ? !cb_toc_pin_has_data(&pin, &annotations) : pin.size > CB_TOC_SMALL;
+    if (p->pins && pinned && blob)
         add_table(p, s, &pin);
 }
 
@@ -257,7 +259,7 @@ void cb_pusher_ahead(void *pusher)
 {
     struct cb_pusher *p = pusher;
     for (size_t i = 0; i < p->n; i++)
-        cb_push_ahead(p->targets[i].push, p->pins ? 2 : 1);
+        cb_push_ahead(p->targets[i].push);
 }
 
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
@@ -351,8 +353,9 @@ static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, stru
             r = add_slot(p, part->layers[i], &e, err);
     }
     for (size_t i = 0; r == 0 && i < layers_of(part); i++) {
+        const struct cb_strmap *annotations = &part->manifest->layers[i].annotations;
         struct cb_toc_pin pin;
-        if (cb_toc_pin_read(&pin, &part->manifest->layers[i].annotations))
+        if (cb_toc_pin_read(&pin, annotations) && !cb_toc_pin_has_data(&pin, annotations))
             add_table(p, part->layers[i], &pin);
     }
     for (size_t i = 0; r == 0 && !part->layers && i < part->manifest->n_layers; i++)
@@ -460,8 +463,8 @@ static int send_manifests(struct cb_pusher *p, const struct beside *x, struct cb
     return r < 0 ? r : move_tags(p, x->release, x->set->v[x->set->n - 1].desc, res, err);
 }
 
-/* What keeps the tables needs nothing of the image but its name, and the tags do not wait for it. It is tried again behind
- * them: a subject may come after what refers to it (distribution-spec), but not every registry has read that. */
+/* What keeps the tables needs nothing of the image but its name, and the tags do not wait for it. It is tried again
+ * behind them: a subject may come after what refers to it (distribution-spec), but not every registry has read that. */
 static int send_all(struct cb_pusher *p, struct beside *x, struct cb_build_result *res, struct cb_error *err)
 {
     int r = add_rest(p, x->set, err);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/release.h"
 
-#include "build/internal.h"
-
 #include "util/alloc.h"
 
 void cb_release_done(struct cb_release *r)

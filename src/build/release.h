@@ -2,9 +2,8 @@
 #pragma once
 /* The end of a push: any number of tags in any number of repositories move to one manifest, or none does. */
 
-#include "build/build.h"
+#include "build/tags_ahead.h"
 
-struct cb_tags_ahead;
 struct cb_release_tag {
     const struct cb_reference *ref;
     struct cb_push *push; /* of its repository */

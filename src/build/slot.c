@@ -27,6 +27,7 @@ static void slot_free(struct cb_slot *s)
 {
     cb_layer_done(&s->layer);
     cb_strmap_done(&s->annotations);
+    cb_strbuf_done(&s->small);
     cb_toc_unref(s->toc);
     cb_toc_index_unref(s->index);
     cb_toc_unref(s->told);
@@ -109,6 +110,8 @@ static void learn_pin(struct cb_slot *s, const struct cb_strmap *annotations)
         s->pin = pin;
     else if (!cb_toc_pin_eq(&s->pin, &pin))
         s->pin = (struct cb_toc_pin){ 0 };
+    if (!s->small.len)
+        (void)cb_toc_pin_decode(&s->pin, cb_strmap_get(annotations, CB_ANN_TOC_DATA), &s->small);
 }
 
 static void learn_parent(struct cb_slot *s, const struct cb_slot_parent *p)
@@ -185,6 +188,8 @@ static void learn_table(struct cb_slot *s, const struct cb_slot_cached *c)
     if (s->toc || cb_digest_is_set(&s->pin.digest) || !cb_digest_is_set(&c->layer->toc))
         return;
     s->pin = (struct cb_toc_pin){ c->layer->toc, c->layer->toc_size };
+    cb_strbuf_reset(&s->small);
+    (void)cb_toc_pin_decode(&s->pin, c->layer->toc_data, &s->small);
     s->place = c->place;
     s->pinned_by_cache = true;
 }
@@ -230,8 +235,10 @@ static void unlearn_cached(struct cb_slot *s)
     pthread_mutex_lock(&s->mu);
     if (s->hearsay)
         cb_layer_drop_encodings(&s->layer);
-    if (s->pinned_by_cache)
+    if (s->pinned_by_cache) {
         s->pin = (struct cb_toc_pin){ 0 };
+        cb_strbuf_reset(&s->small);
+    }
     s->pinned_by_cache = false;
     s->place = NULL;
     pthread_mutex_unlock(&s->mu);
@@ -403,6 +410,38 @@ bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out)
         *out = s->pinned_by_cache && !s->unpinned && !cb_digest_is_set(&s->own_pin.digest) ? s->pin : s->own_pin;
     pthread_mutex_unlock(&s->mu);
     return cb_digest_is_set(&out->digest);
+}
+
+/* Under s->mu. As it would be written now. */
+static int print_table(struct cb_slot *s, const struct cb_toc_pin *pin, struct cb_strbuf *out)
+{
+    cb_autosource struct cb_blob_source *src = NULL;
+    if (s->toc) {
+        cb_toc_print(out, s->toc);
+        return 0;
+    }
+    int r = cb_store_toc_source(s->env->store, &s->layer.diff_id, pin, &src, NULL);
+    return r < 0 ? r : cb_blob_read_all(src, CB_TOC_SMALL, out, NULL);
+}
+
+bool cb_slot_small_table(struct cb_slot *s, const struct cb_toc_pin *pin, struct cb_strbuf *out)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest sum;
+    if (pin->size > CB_TOC_SMALL)
+        return false;
+    pthread_mutex_lock(&s->mu);
+    bool told = s->small.len && cb_toc_pin_eq(&s->pin, pin);
+    if (told)
+        cb_strbuf_add(&text, s->small.buf, s->small.len);
+    bool known = told || print_table(s, pin, &text) == 0;
+    pthread_mutex_unlock(&s->mu);
+    cb_digest_of(&sum, text.buf, text.len);
+    if (!known || !cb_digest_eq(&sum, &pin->digest))
+        return false;
+    if (out)
+        cb_strbuf_add(out, text.buf, text.len);
+    return true;
 }
 
 struct cb_toc *cb_slot_toc(struct cb_slot *s)

@@ -100,3 +100,5 @@ void cb_slot_annotations(struct cb_slot *s, struct cb_strmap *out);
 /* By what a manifest pins its table: the word of a parent's manifest, else what its table is. False where that is not
  * known here. */
 bool cb_slot_pin(struct cb_slot *s, struct cb_toc_pin *out);
+/* Adds the table of that pin to *out (may be NULL), if it is small (CB_TOC_SMALL), and here. */
+bool cb_slot_small_table(struct cb_slot *s, const struct cb_toc_pin *pin, struct cb_strbuf *out);

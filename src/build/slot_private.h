@@ -47,6 +47,7 @@ struct cb_slot {
     struct cb_digest manifest_digest; /* parent: the encoding that its manifest names */
     struct cb_strmap annotations;     /* … with */
     struct cb_toc_pin pin;     /* of the table: what all parents that have it say */
+    struct cb_strbuf small;    /* the table that pin means, where who pins it gives it along; else empty */
     bool unpinned;             /* it was of no use */
     bool unproven;             /* toc is what was told, and nobody has read the layer */
     struct cb_toc_pin own_pin; /* of a table that was read or made, once it was asked for */

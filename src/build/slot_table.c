@@ -67,7 +67,7 @@ uint64_t cb_slot_blob_size(const struct cb_slot *s)
 static bool is_named(const struct cb_slot *s)
 {
     bool somewhere = s->pinned_by_cache ? s->place != NULL : s->parent && s->layer.n_origins > 0;
-    return somewhere && !s->unpinned && cb_digest_is_set(&s->pin.digest) &&
+    return (somewhere || s->small.len) && !s->unpinned && cb_digest_is_set(&s->pin.digest) &&
            s->pin.size <= CB_MAX(cb_slot_blob_size(s), PIN_ALWAYS);
 }
 
@@ -82,9 +82,11 @@ static int ask_named(struct cb_slot *s, const struct cb_layer *l, struct cb_toc 
     pthread_mutex_lock(&s->mu);
     a.pin = s->pin;
     a.encoding = s->manifest_digest;
-    bool by_cache = s->pinned_by_cache;
+    bool by_cache = s->pinned_by_cache, here = s->small.len > 0;
+    int r = here ? cb_toc_parse(out, s->small.buf, s->small.len, err) : 0;
     pthread_mutex_unlock(&s->mu);
-    int r = by_cache ? by_place(&a, out, err) : by_pin(&a, out, err);
+    if (!here)
+        r = by_cache ? by_place(&a, out, err) : by_pin(&a, out, err);
     pthread_mutex_lock(&s->mu);
     s->unpinned = r < 0;
     pthread_mutex_unlock(&s->mu);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An unchanged build waits for two answers: what the parents are now, and what the tags are that it is pushed to. They
  * are asked for at once. */
-#include "build/internal.h"
+#include "build/tags_ahead.h"
+
+#include "build/solve.h"
+
 #include "util/alloc.h"
 #include "util/thread.h"
 #include "util/timeutil.h"
@@ -44,12 +47,6 @@ struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const st
         cb_pool_submit(t->pool, ask, &t->v[i]);
     }
     return t;
-}
-
-void cb_tags_ahead_stop(struct cb_tags_ahead *t)
-{
-    if (t)
-        cb_cancel_trigger(t->cancel, 0);
 }
 
 void cb_tags_ahead_free(struct cb_tags_ahead *t)
@@ -96,6 +93,7 @@ int cb_tags_ahead_are(struct cb_tags_ahead *t, const struct cb_digest *digest, s
 
 bool cb_tags_ahead_only(struct cb_tags_ahead *t, struct cb_tag_state *out)
 {
+    cb_cancel_trigger(t->cancel, 0);
     settle(t);
     if (t->n != 1 || t->v[0].result < 0 || !is_young(t->v))
         return false;

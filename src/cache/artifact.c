@@ -43,7 +43,7 @@ static void add_layer(struct cb_manifest *m, const struct cb_cache_layer *l)
         return;
     if (cb_digest_is_set(&l->blob.digest) && !has_blob(m, &l->blob.digest))
         add_blob(m, l->blob.media_type, &l->blob.digest, l->blob.size);
-    if (cb_digest_is_set(&l->toc) && !has_blob(m, &l->toc))
+    if (cb_digest_is_set(&l->toc) && !l->toc_data && !has_blob(m, &l->toc))
         add_blob(m, CB_MT_TOC, &l->toc, l->toc_size);
 }
 

@@ -27,6 +27,7 @@ struct cb_cache_layer {
     struct cb_layer_encoding blob; /* digest NONE: it is the parent image's, which has it */
     struct cb_digest toc;          /* of its table as a blob of the place; NONE: there is none */
     uint64_t toc_size;
+    char *toc_data;                /* base64 of a small one, which is no blob then; or NULL */
 };
 struct cb_cache_step {
     struct cb_digest key;          /* sha256 */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records as JSON. The layers stand once, steps name them by position, so that a set of many steps stays small. */
 #include "cache/cache.h"
+#include "layer/layer.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -16,6 +17,7 @@ static void layer_done(struct cb_cache_layer *l)
 {
     free(l->blob.media_type);
     free(l->blob.engine);
+    free(l->toc_data);
 }
 
 static void step_done(struct cb_cache_step *s)
@@ -58,6 +60,7 @@ uint32_t cb_cache_set_layer(struct cb_cache_set *s, const struct cb_cache_layer 
     struct cb_cache_layer copy = *l;
     copy.blob.media_type = cb_strdup_or_null(l->blob.media_type);
     copy.blob.engine = cb_strdup_or_null(l->blob.engine);
+    copy.toc_data = cb_strdup_or_null(l->toc_data);
     return push_layer(s, &copy);
 }
 
@@ -128,6 +131,7 @@ static json_t *layer_json(const struct cb_cache_layer *l)
         json_t *t = json_object();
         put_digest(t, "digest", &l->toc);
         put_size(t, "size", l->toc_size);
+        cb_json_put_string(t, "data", l->toc_data);
         cb_json_put(o, "toc", t);
     }
     return o;
@@ -227,15 +231,23 @@ static int read_blob(struct cb_layer_encoding *e, const json_t *o, struct cb_err
 
 static int read_toc(struct cb_cache_layer *l, const json_t *o, struct cb_error *err)
 {
-    static const char *const known[] = { "digest", "size", NULL };
+    static const char *const known[] = { "digest", "size", "data", NULL };
+    const char *data = NULL;
     int r = cb_json_check_keys(o, known, err);
     if (r == 0)
         r = get_digest(o, "digest", &l->toc, err);
     if (r == 0)
         r = get_size(o, &l->toc_size, err);
-    if (r == 0 && l->toc_size > CB_CACHE_MAX_TOC)
-        r = cb_error_set(err, CB_EVERIFY, "its table is too large");
-    return r;
+    if (r == 0)
+        r = cb_json_get_string(o, "data", &data, err);
+    if (r < 0)
+        return r;
+    if (l->toc_size > CB_CACHE_MAX_TOC)
+        return cb_error_set(err, CB_EVERIFY, "its table is too large");
+    if (data && !cb_toc_pin_decode(&(struct cb_toc_pin){ l->toc, l->toc_size }, data, NULL))
+        return cb_error_set(err, CB_EVERIFY, "its table is not the one that it names");
+    l->toc_data = cb_strdup_or_null(data);
+    return 0;
 }
 
 static int read_layer(struct cb_cache_layer *l, const json_t *o, struct cb_error *err)

@@ -141,10 +141,12 @@ static void fill_blobs(struct cb_cache_set *set, const struct cb_image_config *c
             e->media_type = cb_strdup(m->layers[k].media_type);
             e->engine = cb_strdup("");
             struct cb_toc_pin pin;
-            if (cb_toc_pin_read(&pin, &m->layers[k].annotations) && pin.size <= CB_CACHE_MAX_TOC) {
-                set->layers[i].toc = pin.digest;
-                set->layers[i].toc_size = pin.size;
-            }
+            if (!cb_toc_pin_read(&pin, &m->layers[k].annotations) || pin.size > CB_CACHE_MAX_TOC)
+                continue;
+            set->layers[i].toc = pin.digest;
+            set->layers[i].toc_size = pin.size;
+            if (cb_toc_pin_has_data(&pin, &m->layers[k].annotations))
+                set->layers[i].toc_data = cb_strdup(cb_strmap_get(&m->layers[k].annotations, CB_ANN_TOC_DATA));
         }
 }
 

@@ -11,8 +11,9 @@ static void each_table(struct cb_copy_source *from, struct cb_copy_target *to, c
     struct cb_descriptor config cb_cleanup_descriptor = { 0 };
     bool any = false;
     for (size_t i = 0; i < n->manifest.n_layers; i++) {
+        const struct cb_strmap *annotations = &n->manifest.layers[i].annotations;
         struct cb_toc_pin pin;
-        if (!cb_toc_pin_read(&pin, &n->manifest.layers[i].annotations))
+        if (!cb_toc_pin_read(&pin, annotations) || cb_toc_pin_has_data(&pin, annotations))
             continue;
         struct cb_descriptor d = { .media_type = (char *)(uintptr_t) CB_MT_TOC, .digest = pin.digest,
                                    .size = pin.size };

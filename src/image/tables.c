@@ -17,9 +17,10 @@ static void list_tables(const struct cb_image_tables *t, struct cb_manifest *out
 {
     out->layers = cb_calloc(t->manifest->n_layers + 1, sizeof *out->layers);
     for (size_t i = 0; i < t->manifest->n_layers; i++) {
+        const struct cb_strmap *annotations = &t->manifest->layers[i].annotations;
         struct cb_toc_pin pin;
-        if (cb_toc_pin_read(&pin, &t->manifest->layers[i].annotations) && !lists(out, &pin.digest) &&
-            t->has(t->arg, &pin))
+        if (cb_toc_pin_read(&pin, annotations) && !cb_toc_pin_has_data(&pin, annotations) &&
+            !lists(out, &pin.digest) && t->has(t->arg, &pin))
             out->layers[out->n_layers++] = (struct cb_descriptor){ .media_type = cb_strdup(CB_MT_TOC),
                                                                    .digest = pin.digest, .size = pin.size };
     }

@@ -89,6 +89,8 @@ int cb_entry_parse(struct cb_entry_parser *p, const void *buf, size_t len, const
  * size of what cb_toc_print writes. It is the word of who made the manifest, as the layer is. */
 #define CB_ANN_TOC_DIGEST "vnd.cbpush.toc.digest"
 #define CB_ANN_TOC_SIZE "vnd.cbpush.toc.size"
+#define CB_ANN_TOC_DATA "vnd.cbpush.toc.data" /* the table itself, base64 */
+#define CB_TOC_SMALL 512 /* bytes: tables up to here stand in the manifest, and are no blobs */
 struct cb_toc_pin {
     struct cb_digest digest; /* NONE: nothing is said */
     uint64_t size;           /* bytes */
@@ -96,7 +98,13 @@ struct cb_toc_pin {
 void cb_toc_pin_of(struct cb_toc_pin *out, const struct cb_toc *t);
 /* False, and *out says nothing, where there is none, or one that is malformed or larger than CB_MAX_TOC_BLOB. */
 bool cb_toc_pin_read(struct cb_toc_pin *out, const struct cb_strmap *annotations);
-void cb_toc_pin_write(const struct cb_toc_pin *pin, struct cb_strmap *annotations);
+/* Whether data (base64, may be NULL) is the table that is pinned; its bytes are added to *out, which may be NULL. */
+bool cb_toc_pin_decode(const struct cb_toc_pin *pin, const char *data, struct cb_strbuf *out);
+/* Whether the annotations hold it. */
+bool cb_toc_pin_has_data(const struct cb_toc_pin *pin, const struct cb_strmap *annotations);
+/* table: what cb_toc_print wrote, where it is to stand there too, or NULL. */
+void cb_toc_pin_write(const struct cb_toc_pin *pin, const struct cb_strbuf *table, struct cb_strmap *annotations);
+void cb_toc_pin_remove(struct cb_strmap *annotations);
 bool cb_toc_pin_eq(const struct cb_toc_pin *a, const struct cb_toc_pin *b);
 
 /* Building: entries in any order; strings are copied. Later ones of the same path (and whiteout-ness) replace earlier

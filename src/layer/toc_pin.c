@@ -27,12 +27,43 @@ bool cb_toc_pin_read(struct cb_toc_pin *out, const struct cb_strmap *annotations
     return true;
 }
 
-void cb_toc_pin_write(const struct cb_toc_pin *pin, struct cb_strmap *annotations)
+bool cb_toc_pin_decode(const struct cb_toc_pin *pin, const char *data, struct cb_strbuf *out)
 {
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest sum;
+    if (!data || pin->size > CB_TOC_SMALL || !cb_base64_decode(&text, data, strnlen(data, 2 * CB_TOC_SMALL)))
+        return false;
+    cb_digest_of(&sum, text.buf, text.len);
+    if (text.len != pin->size || !cb_digest_eq(&sum, &pin->digest))
+        return false;
+    if (out)
+        cb_strbuf_add(out, text.buf, text.len);
+    return true;
+}
+
+bool cb_toc_pin_has_data(const struct cb_toc_pin *pin, const struct cb_strmap *annotations)
+{
+    return cb_toc_pin_decode(pin, cb_strmap_get(annotations, CB_ANN_TOC_DATA), NULL);
+}
+
+void cb_toc_pin_remove(struct cb_strmap *annotations)
+{
+    (void)cb_strmap_remove(annotations, CB_ANN_TOC_DIGEST);
+    (void)cb_strmap_remove(annotations, CB_ANN_TOC_SIZE);
+    (void)cb_strmap_remove(annotations, CB_ANN_TOC_DATA);
+}
+
+void cb_toc_pin_write(const struct cb_toc_pin *pin, const struct cb_strbuf *table, struct cb_strmap *annotations)
+{
+    struct cb_strbuf data cb_cleanup_strbuf = CB_STRBUF_INIT;
     char digest[CB_DIGEST_TEXT_MAX], size[24];
     snprintf(size, sizeof size, "%" PRIu64, pin->size);
     cb_strmap_set(annotations, CB_ANN_TOC_DIGEST, cb_digest_text(&pin->digest, digest));
     cb_strmap_set(annotations, CB_ANN_TOC_SIZE, size);
+    if (!table)
+        return;
+    cb_base64_encode(&data, table->buf, table->len);
+    cb_strmap_set(annotations, CB_ANN_TOC_DATA, data.buf);
 }
 
 bool cb_toc_pin_eq(const struct cb_toc_pin *a, const struct cb_toc_pin *b)

@@ -13,7 +13,8 @@ setup_file()
     build_setup_file
     registry_start two
     export SOURCE_DATE_EPOCH=1700000000
-    # base/parent:1 is what cbpush made of busybox; base/plain:1 is the same without tables.
+    # base/parent:1 is what cbpush made of busybox; base/plain:1 is the same without tables. All of its tables are too large
+    # for a manifest.
     cd "$BATS_FILE_TMPDIR" || return
     mkdir -p parent/etc parent/data/inner parent/app parent/links
     printf 'root:x:0:0::/root:/bin/sh\nalice:x:1234:2345::/home:/bin/sh\n' >parent/etc/passwd
@@ -21,6 +22,11 @@ setup_file()
     head -c 2000000 /dev/urandom >parent/data/big
     chmod 0750 parent/data/inner
     ln -s /data/inner parent/links/short
+    local dir
+    for dir in etc data app links; do
+        mkdir "parent/$dir/many-$dir"
+        touch "parent/$dir/many-$dir"/{1,2,3,4,5,6,7,8,9,a,b,c}
+    done
     printf 'FROM %s/library/busybox\nCOPY etc /etc/\nCOPY data /data\nCOPY app /app\nCOPY links /\n' "$(registry_addr reg)" >parent/Dockerfile
     CBPUSH_ROOT=$PWD/parent.store cbpush build --push "$(registry_addr reg)/base/parent:1" parent 2>parent.log
     CBPUSH_ROOT=$PWD/parent.store cbpush build --toc=false --push "$(registry_addr reg)/base/plain:1" parent 2>plain.log
@@ -104,12 +110,20 @@ store_has_no_parent()
 @test "the manifest names the table of every layer, and the tables are beside it" {
     onto parent:1 'COPY file /app/'
     built
-    local i n pin size repo=test/app
+    local i n pin size data repo=test/app
     n=$(manifest '.layers | length')
     for ((i = 0; i < n; i++)); do
         pin=$(manifest -r ".layers[$i].annotations[\"vnd.cbpush.toc.digest\"]")
         size=$(manifest -r ".layers[$i].annotations[\"vnd.cbpush.toc.size\"]")
-        curl -sSf "$(registry_url reg)/v2/$repo/blobs/$pin" >table
+        data=$(manifest -r ".layers[$i].annotations[\"vnd.cbpush.toc.data\"] // \"\"")
+        # The last one is small enough to stand in the manifest itself.
+        assert_equal "$([ -n "$data" ] && echo small)" "$([ "$i" = $((n - 1)) ] && echo small)"
+        if [ -n "$data" ]; then
+            base64 -d <<<"$data" >table
+            assert_equal "$(curl -sS -o /dev/null -w '%{http_code}' "$(registry_url reg)/v2/$repo/blobs/$pin")" 404
+        else
+            curl -sSf "$(registry_url reg)/v2/$repo/blobs/$pin" >table
+        fi
         assert_equal "sha256:$(sha256sum <table | cut -d ' ' -f 1)" "$pin"
         assert_equal "$(stat -c %s table)" "$size"
         assert_equal "$(head -c 5 table)" cbtoc
@@ -129,7 +143,7 @@ store_has_no_parent()
     assert_equal "$(jq -r .artifactType artifact)" application/vnd.cbpush.toc.v1
     assert_equal "$(jq -r .subject.digest artifact)" "$(digest_of_app)"
     assert_equal "$(jq -c '[.layers[].digest]' artifact)" \
-        "$(manifest '[.layers[].annotations["vnd.cbpush.toc.digest"]]')"
+        "$(manifest '[.layers[0:-1][].annotations["vnd.cbpush.toc.digest"]]')"
     assert_equal "$(curl -sS "$(registry_url reg)/v2/test/app/tags/list" | jq -c .tags)" '["1"]'
     # Again: nothing to do.
     registry_forget reg
@@ -169,6 +183,45 @@ store_has_no_parent()
 }
 
 # ---- what is read
+
+@test "small tables are read from the manifest: no request for them, of an image that has no others no artifact" {
+    printf 'FROM scratch\nCOPY file /one/two\nWORKDIR /work/here\n' >ctx/Dockerfile
+    cbpush build --push "$reg/small/parent:1" ctx 2>build.log
+    assert_equal "$(raw_manifest reg small/parent 1 | jq '[.layers[].annotations | has("vnd.cbpush.toc.data")] | all')" true
+    assert_equal "$(artifacts reg small/parent)" ''
+    registry_forget reg
+    export CBPUSH_ROOT=$PWD/second
+    printf 'FROM %s/small/parent:1\nCOPY file /one/\n' "$reg" >ctx/Dockerfile
+    cbpush build --progress plain --push "$reg/small/child:1" ctx >build.log 2>&1
+    refute_contains "$(cat build.log)" 'cannot be had'
+    # The manifest, the configuration, and nothing else.
+    assert_equal "$(registry_requests reg '"GET /v2/small/parent/' | count)" 2
+    judged small/child:1
+    cmp ctx/file "$rootfs/one/file"
+    cmp ctx/file "$rootfs/one/two"
+    # By copies, which do not know of it, too.
+    skopeo copy -q --src-tls-verify=false "docker://$reg/small/parent:1" oci:layout:x
+    skopeo copy -q --dest-tls-verify=false oci:layout:x "docker://$two/small/parent:1"
+    printf 'FROM %s/small/parent:1\nCOPY file /one/\n' "$two" >ctx/Dockerfile
+    CBPUSH_ROOT=$PWD/third cbpush build --push "$two/small/child:1" ctx 2>build.log
+    assert_equal "$(layer_gets two small/parent 1)" ''
+}
+
+@test "a small table that is not the one which is pinned is none" {
+    printf 'FROM scratch\nCOPY file /one/two\n' >ctx/Dockerfile
+    cbpush build --push "$reg/small/parent:2" ctx 2>build.log
+    for lie in bm90IGEgdGFibGU= '%%%' ''; do
+        raw_manifest reg small/parent 2 | jq -c ".layers[0].annotations[\"vnd.cbpush.toc.data\"] = \"$lie\"" >lie.json
+        curl -sSf -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @lie.json \
+            "$(registry_url reg)/v2/small/parent/manifests/lie"
+        printf 'FROM %s/small/parent:lie\nCOPY file /one/\n' "$reg" >ctx/Dockerfile
+        registry_forget reg
+        CBPUSH_ROOT=$(mktemp -d "$PWD/store.XXXXXX") cbpush build --progress plain --push "$reg/small/child:2" ctx >build.log 2>&1 ||
+            rig_fail "$(cat build.log)"
+        assert_contains "$(cat build.log)" 'cannot be had'
+        assert_equal "$(layer_gets reg small/parent 2 | grep -c ' 200 ')" 1
+    done
+}
 
 @test "COPY, ADD, WORKDIR, USER: no byte of the parent's layers, nothing of it in the store" {
     tar -C ctx -cf ctx/archive.tar file
@@ -276,7 +329,7 @@ store_has_no_parent()
     cbpush build -t "$reg/test/later:1" ctx 2>build.log
     registry_forget reg
     cbpush push "$reg/test/later:1" 2>push.log
-    assert_equal "$(raw_manifest reg test/later "$(artifacts reg test/later)" | jq '.layers | length')" 6
+    assert_equal "$(raw_manifest reg test/later "$(artifacts reg test/later)" | jq '.layers | length')" 5 # the sixth is in the manifest
 }
 
 # ---- copies

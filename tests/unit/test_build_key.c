@@ -289,13 +289,13 @@ static void test_source_pins(void **state)
     cb_key_source(&c, NULL, &none);
     cb_key_source(&c, &m, &plain);
     assert_true(cb_digest_eq(&none, &plain));
-    cb_toc_pin_write(&pin, &m.layers[0].annotations);
+    cb_toc_pin_write(&pin, NULL, &m.layers[0].annotations);
     cb_key_source(&c, &m, &first);
     cb_strmap_done(&m.layers[0].annotations);
-    cb_toc_pin_write(&pin, &m.layers[1].annotations);
+    cb_toc_pin_write(&pin, NULL, &m.layers[1].annotations);
     cb_key_source(&c, &m, &second);
     pin.digest = digest("another table");
-    cb_toc_pin_write(&pin, &m.layers[1].annotations);
+    cb_toc_pin_write(&pin, NULL, &m.layers[1].annotations);
     cb_key_source(&c, &m, &other);
     assert_false(cb_digest_eq(&plain, &first));
     assert_false(cb_digest_eq(&first, &second));

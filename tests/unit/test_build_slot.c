@@ -432,7 +432,7 @@ static struct cb_slot *told_parent(struct cb_slots *t, const struct made_layer *
 {
     struct cb_descriptor d = layer_desc(m);
     if (pin)
-        cb_toc_pin_write(pin, &d.annotations);
+        cb_toc_pin_write(pin, NULL, &d.annotations);
     struct cb_slot *s = cb_slots_parent(t, &m->layer.diff_id, &(struct cb_slot_parent){ .desc = &d, .host = "h",
                                                                                       .repo = "r" });
     cb_strmap_done(&d.annotations);

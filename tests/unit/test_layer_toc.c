@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/layer_support.h"
+#include "util/encode.h"
 #include "util/limits.h"
 
 #define CB_FUZZ_REPLAY 1
@@ -321,7 +322,7 @@ static void pin_round_trip(void **state)
     assert_false(cb_toc_pin_read(&got, &annotations));
     assert_false(cb_digest_is_set(&got.digest));
     assert_false(cb_toc_pin_eq(&got, &got)); /* nothing is said, so nothing is the same */
-    cb_toc_pin_write(&pin, &annotations);
+    cb_toc_pin_write(&pin, NULL, &annotations);
     assert_true(cb_toc_pin_read(&got, &annotations));
     assert_true(cb_toc_pin_eq(&pin, &got));
     got.size++;
@@ -357,6 +358,49 @@ static void pin_malformed(void **state)
         assert_false(cb_toc_pin_read(&got, &annotations));
         assert_false(cb_digest_is_set(&got.digest));
     }
+}
+
+static void pin_data(void **state)
+{
+    (void)state;
+    static const struct cb_entry one = { .path = "a", .type = CB_ENTRY_FIFO };
+    CB_AUTO(cb_toc_builder_free) struct cb_toc_builder *b = cb_toc_builder_new();
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT, got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_strmap with cb_cleanup_strmap = { 0 }, without cb_cleanup_strmap = { 0 };
+    struct cb_toc_pin pin, other;
+    assert_int_equal(cb_toc_builder_add(b, &one, NULL), 0);
+    toc = cb_toc_builder_finish(b);
+    cb_toc_print(&text, toc);
+    cb_toc_pin_of(&pin, toc);
+    cb_toc_pin_write(&pin, &text, &with);
+    cb_toc_pin_write(&pin, NULL, &without);
+    assert_true(cb_toc_pin_read(&other, &with) && cb_toc_pin_eq(&pin, &other));
+    assert_true(cb_toc_pin_has_data(&pin, &with));
+    assert_false(cb_toc_pin_has_data(&pin, &without));
+    const char *data = cb_strmap_get(&with, CB_ANN_TOC_DATA);
+    assert_true(cb_toc_pin_decode(&pin, data, &got));
+    assert_int_equal(got.len, text.len);
+    assert_memory_equal(got.buf, text.buf, text.len);
+    /* Of another size or digest it is none, nor is what is no base64, or is large. */
+    other = pin;
+    other.size++;
+    assert_false(cb_toc_pin_decode(&other, data, &got));
+    other = pin;
+    other.digest.raw[0] ^= 1;
+    assert_false(cb_toc_pin_decode(&other, data, &got));
+    assert_false(cb_toc_pin_decode(&pin, "%%%", &got));
+    assert_false(cb_toc_pin_decode(&pin, "", &got));
+    assert_false(cb_toc_pin_decode(&pin, NULL, &got));
+    char large[CB_TOC_SMALL + 1] = { 0 };
+    struct cb_strbuf encoded cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_base64_encode(&encoded, large, sizeof large);
+    other.size = sizeof large;
+    cb_digest_of(&other.digest, large, sizeof large);
+    assert_false(cb_toc_pin_decode(&other, encoded.buf, &got));
+    assert_int_equal(got.len, text.len);
+    cb_toc_pin_remove(&with);
+    assert_int_equal(with.n, 0);
 }
 
 /* As helpers send it: what may be taken, and what may not. */
@@ -409,8 +453,8 @@ int main(void)
         cmocka_unit_test(order), cmocka_unit_test(building), cmocka_unit_test(finding),
         cmocka_unit_test(links_outlive_their_target), cmocka_unit_test(round_trip), cmocka_unit_test(damage),
         cmocka_unit_test(malformed), cmocka_unit_test(inline_files), cmocka_unit_test(inline_budget),
-        cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(entry_alone),
-        cmocka_unit_test(corpus),
+        cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(pin_data),
+        cmocka_unit_test(entry_alone), cmocka_unit_test(corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
