@@ -80,7 +80,7 @@ static int help(const char *verb)
     return r < 0 ? fail(&p, &err) : finish_output(0);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     fill_standard_fds();
     umask(022);
@@ -105,4 +105,16 @@ int main(int argc, char **argv)
         return 2;
     }
     return run_verb(v, argc - 2, argv + 2, argv);
+}
+
+/* Everything of ours is ended and written by then, and the kernel takes the rest back sooner than forty libraries clean
+ * up after themselves. Who looks for leaks wants them to. */
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+#ifdef CB_SANITIZED
+    return status;
+#else
+    _exit(status);
+#endif
 }

@@ -218,6 +218,7 @@ static void ask_ahead(struct cb_build *b)
         cb_store_cache_is_empty(b->env->store))
         return;
     b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
+    cb_store_warm(b->env->store);
 }
 
 /* ---- the phases ---- */

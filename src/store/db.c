@@ -173,11 +173,27 @@ static int use_wal(struct cb_store *s, struct cb_error *err)
     for (;;) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         if (cb_db_text(s, "PRAGMA journal_mode=WAL", &e) == 0)
-            return cb_db_text(s, "PRAGMA synchronous=NORMAL", err);
+            return 0;
         if (sqlite3_errcode(s->db.handle) != SQLITE_BUSY || cb_time_monotonic() > end)
             return cb_error_move(err, &e);
         nanosleep(&moment, NULL);
     }
+}
+
+/* What a crash leaves of an index without a row is found out when it is opened again, and made anew: nobody waits for
+ * the disk until there are some. */
+static int prepare_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
+{
+    int version = 0;
+    int r = cb_db_text(s, "PRAGMA synchronous=OFF", err);
+    if (r == 0)
+        r = use_wal(s, err);
+    if (r == 0)
+        r = query_int(s, "PRAGMA user_version", &version, err);
+    *fresh = r == 0 && version != SCHEMA_VERSION;
+    if (*fresh)
+        r = cb_db_transaction(s, make_schema, NULL, err);
+    return r < 0 ? r : cb_db_text(s, "PRAGMA synchronous=NORMAL", err);
 }
 
 /* *fresh: there are no tables of ours yet. */
@@ -193,13 +209,7 @@ static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     int r = quick_check(s, err);
-    if (r < 0 || (r = use_wal(s, err)) < 0)
-        return r;
-    int version = 0;
-    if ((r = query_int(s, "PRAGMA user_version", &version, err)) < 0)
-        return r;
-    *fresh = version != SCHEMA_VERSION;
-    return *fresh ? cb_db_transaction(s, make_schema, NULL, err) : 0;
+    return r < 0 ? r : prepare_handle(s, fresh, err);
 }
 
 static int set_aside(struct cb_store *s, struct cb_error *err)
@@ -278,4 +288,14 @@ int cb_db_run(struct cb_store *s, int (*fn)(struct cb_store *s, void *arg, struc
     }
     pthread_mutex_unlock(&s->db.mutex);
     return r;
+}
+
+static int nothing(struct cb_store *s CB_UNUSED, void *arg CB_UNUSED, struct cb_error *err CB_UNUSED)
+{
+    return 0;
+}
+
+void cb_store_warm(struct cb_store *s)
+{
+    (void)!cb_db_run(s, nothing, NULL, NULL);
 }
