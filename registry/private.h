@@ -160,6 +160,7 @@ struct reg_request {
     void *on_sent_arg;
     bool repeatable; /* of a POST, PATCH */
     bool no_retry;
+    bool prompt;   /* as in http */
     bool keep_401;   /* is not answered but returned: how much of the body arrived has to be asked first */
     bool only_harmless; /* as in http */
     bool approve_realm;   /* login */

@@ -196,6 +196,7 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .on_sent_arg = q->on_sent_arg,
         .retry_unsafe = q->repeatable,
         .no_retry = q->no_retry,
+        .prompt = q->prompt,
         .only_harmless = q->only_harmless,
         .max_body = q->max_body,
     };

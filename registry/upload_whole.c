@@ -21,7 +21,12 @@ static int judge(struct upload *u, struct cb_http_reply *reply, struct cb_error 
     return upload_failed(u, s, again ? UPLOAD_LOST : s, &e, err);
 }
 
-/* Another try is of the whole body again, in another session where anything of it may have arrived. */
+#define PROMPT (UINT64_C(64) << 20) /* more is sent only to who has asked for it */
+
+/* The session was opened by the same right, so the registry will want the body, and is not asked whether it does (a
+ * round trip): if not, it says so in the middle. Where that did not work out the next try asks.
+ *
+ * Another try is of the whole body again, in another session where anything of it may have arrived. */
 int upload_whole(struct upload *u, struct cb_error *err)
 {
     struct push_blob *b = u->b;
@@ -32,7 +37,8 @@ int upload_whole(struct upload *u, struct cb_error *err)
     cb_autofree char *url = upload_url_with_digest(u->at.url, &b->desc.digest);
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = {
-        .method = "PUT", .url = url, .scopes = &scope, .n_scopes = 1, .headers = &headers, .no_retry = true
+        .method = "PUT", .url = url, .scopes = &scope, .n_scopes = 1, .headers = &headers, .no_retry = true,
+        .prompt = b->desc.size <= PROMPT && !u->lost
     };
     cb_strvec_push(&headers, "Content-Type: application/octet-stream");
     upload_body_part(&u->body, 0, b->desc.size);

@@ -196,7 +196,8 @@ static int set_headers(struct cb_http_transfer *t, const struct cb_http_hop *hop
     /* Small bodies that can be sent again are not worth a round trip (a second, where the server does not know
      * Expect). */
     const struct cb_http_body *body = &hop->req->body;
-    if (r == 0 && t->has_body && t->body_length <= EXPECT_FROM && (body->mem || body->rewind))
+    bool prompt = hop->req->prompt || t->body_length <= EXPECT_FROM;
+    if (r == 0 && t->has_body && prompt && (body->mem || body->rewind))
         r = add_header(t, "Expect:", err);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->header_list);
     return r;

@@ -294,6 +294,24 @@ static void test_early_reply(void **state)
         }
 }
 
+/* Without the question, where the body can be sent again; a refusal then comes in the middle. */
+static void test_prompt(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        CB_CLEANUP(sink_done) struct sink k = { SINK_INIT, .early = i == 2 ? 401 : 0, .read_first = 300000 };
+        CB_AUTO(server_stop) struct server *s = server_start(take, &k);
+        CB_AUTO(cb_http_free) struct cb_http *h = client();
+        cb_autofree char *url = server_url(s, "/p");
+        struct source src = { .size = i == 2 ? 50000000 : 3000000 };
+        struct cb_http_request req = put(url, &src, src.size, i > 0);
+        req.prompt = true;
+        assert_int_equal(send_it(h, &req, NULL), i == 2 ? 401 : 201);
+        assert_int_equal(server_saw(s, "Expect"), i == 0);
+        assert_true(i < 2 || src.pos < src.size / 2);
+    }
+}
+
 static void test_redirected_body(void **state)
 {
     (void)state;
@@ -401,9 +419,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upload),         cmocka_unit_test(test_memory_and_empty),
         cmocka_unit_test(test_rewind),         cmocka_unit_test(test_no_rewind),
-        cmocka_unit_test(test_early_reply),    cmocka_unit_test(test_redirected_body),
-        cmocka_unit_test(test_expect_ignored), cmocka_unit_test(test_early_success),
-        cmocka_unit_test(test_bad_source),     cmocka_unit_test(test_long_source),
+        cmocka_unit_test(test_early_reply),    cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_redirected_body), cmocka_unit_test(test_expect_ignored),
+        cmocka_unit_test(test_early_success),  cmocka_unit_test(test_bad_source),
+        cmocka_unit_test(test_long_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

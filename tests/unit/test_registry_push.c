@@ -241,6 +241,27 @@ static void test_source_fails(void **state)
 
 /* ---- sessions ---- */
 
+/* The body goes at once; where that went wrong the registry is asked first whether it wants it. */
+static void test_unasked(void **state)
+{
+    struct client *c = *state;
+    struct ours CB_CLEANUP(ours_done) o = { 0 };
+    struct cb_push_result res = { 0 };
+    struct fault x = { "PUT", "/session/", "half", 1 };
+    client_open(c, NULL, NULL);
+    ours_make(&o, 3u << 20, 'a');
+    assert_int_equal(push_one(c, &o, NULL, &res, NULL), 0);
+    assert_int_equal(fake_count(&c->one, "Expect:"), 0);
+    c->one.hook = misbehave;
+    c->one.arg = &x;
+    o.body[0]++;
+    cb_descriptor_done(&o.d);
+    cb_descriptor_of(&o.d, CB_MT_OCI_LAYER_GZIP, o.body, 3u << 20);
+    assert_int_equal(push_one(c, &o, NULL, &res, NULL), 0);
+    assert_int_equal(fake_count(&c->one, "Expect:"), 1);
+    expect_stored(&c->one, "a/b", &o);
+}
+
 static bool other_place(struct fake *f, struct server_request *r, bool *keep)
 {
     if (strcmp(r->method, "POST") != 0)
@@ -662,6 +683,7 @@ int main(void)
         CLIENT_TEST(test_progress),
         CLIENT_TEST(test_faults),
         CLIENT_TEST(test_gives_up),
+        CLIENT_TEST(test_unasked),
         CLIENT_TEST(test_source_fails),
         CLIENT_TEST(test_location_elsewhere),
         CLIENT_TEST(test_location_missing),
