@@ -44,7 +44,13 @@ int reg_pause(const struct cb_registry *r, const struct cb_cancel *c, int64_t ns
     }
 }
 
-/* A TLS server that was spoken to in plain HTTP says so: a Go server and nginx with status 400, some lead to https. */
+static bool may_want_tls(const struct cb_http_reply *reply)
+{
+    return cb_http_status(reply) == 400 && !cb_http_header(reply, "Docker-Distribution-Api-Version");
+}
+
+/* A TLS server that was spoken to in plain HTTP says so: a Go server and nginx with status 400, some lead to https.
+ * What may say so has no body any more. */
 static bool wants_tls(struct cb_http_reply *reply)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -52,9 +58,7 @@ static bool wants_tls(struct cb_http_reply *reply)
     unsigned status = cb_http_status(reply);
     if (status >= 300 && status < 400)
         return location && !strncasecmp(location, "https://", 8);
-    if (status != 400 || cb_http_header(reply, "Docker-Distribution-Api-Version"))
-        return false;
-    return cb_http_slurp(reply, &body, NULL) == 0 &&
+    return may_want_tls(reply) && cb_http_slurp(reply, &body, NULL) == 0 &&
            (strstr(body.buf, "HTTPS server") || strstr(body.buf, "HTTPS port"));
 }
 
@@ -66,6 +70,9 @@ struct attempt {
     struct cb_auth_target target;
     bool same_origin; /* q->url is at the registry itself */
     bool reached;     /* a probe found somebody, who then did not answer */
+    bool guessing;    /* that the host speaks as most like it do; what is asked shows it */
+    bool ruled_out; /* that guess was wrong, so that it need not be tried again */
+    struct cb_error wrong; /* how it failed, or nothing: the host wants https */
     char *base, *url;
 };
 
@@ -116,15 +123,27 @@ static int neither(const struct cb_error *https, const struct cb_error *http, st
     return cb_error_set(err, https->code, "%s; %s", cb_error_text(https), cb_error_text(http));
 }
 
-/* Which of the two a host speaks, where both are allowed. A loopback registry is mostly a plain one. */
+/* A loopback registry is mostly a plain one. */
+static bool likely_plain(const struct attempt *a)
+{
+    return a->e->h->loopback;
+}
+
+static int known_wrong(struct attempt *a, struct cb_error *err)
+{
+    a->ruled_out = false;
+    return a->wrong.code ? cb_error_move(err, &a->wrong) : 0;
+}
+
+/* Which of the two a host speaks, where both are allowed. */
 static int try_schemes(struct attempt *a, struct cb_error *err)
 {
     struct cb_error https cb_cleanup_error = CB_ERROR_INIT, http cb_cleanup_error = CB_ERROR_INIT;
-    bool plain = a->e->h->loopback;
+    bool plain = likely_plain(a);
     int s = 0;
     for (int i = 0; i < 2; i++, plain = !plain) {
         struct cb_error *e = plain ? &http : &https;
-        s = probe(a, plain, e);
+        s = i == 0 && a->ruled_out ? known_wrong(a, e) : probe(a, plain, e);
         if (s == 1) {
             set_plain(a->e->h, plain);
             return 0;
@@ -140,12 +159,12 @@ static int find_scheme(struct attempt *a, struct cb_error *err)
 {
     for (int i = 0;; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        a->reached = false;
         int s = try_schemes(a, &e);
         if (s == 0)
             return 0;
         if (s != -CB_ENET || !a->reached || i == MAX_PROBES - 1)
             return cb_error_move(err, &e);
+        a->reached = false;
         s = reg_pause(a->r, a->e->cancel, cb_http_backoff_base(a->r->o.http) << i, err);
         if (s < 0)
             return s;
@@ -196,9 +215,12 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .on_sent_arg = q->on_sent_arg,
         .retry_unsafe = q->repeatable,
         .no_retry = q->no_retry,
+        .no_redirect = a->guessing,
+        .only_answered = a->guessing,
         .prompt = q->prompt,
         .only_harmless = q->only_harmless,
         .max_body = q->max_body,
+        .reached = a->guessing ? &a->reached : NULL,
     };
     return cb_http_send(a->r->o.http, &req, out, err);
 }
@@ -241,6 +263,7 @@ static int authenticate(struct attempt *a, struct cb_http_reply **out, struct cb
 static int set_url(struct attempt *a, struct cb_error *err)
 {
     struct cb_url base cb_cleanup_url = { 0 }, u cb_cleanup_url = { 0 };
+    free(CB_TAKE(a->url));
     if (!a->q->url) {
         const struct reg_host *h = a->e->h;
         struct cb_strbuf url cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -261,18 +284,70 @@ static int set_url(struct attempt *a, struct cb_error *err)
     return r;
 }
 
+static int ask_knowing(struct attempt *a, struct cb_http_reply **out, struct cb_error *err)
+{
+    int s = know_scheme(a, err);
+    if (s == 0)
+        s = set_url(a, err);
+    return s == 0 ? authenticate(a, out, err) : s;
+}
+
+/* What it is asked for is the probe, where that asks for little and leads nowhere else. */
+static bool may_guess(const struct attempt *a)
+{
+    const struct reg_request *q = a->q;
+    bool asks = cb_streq(q->method, "GET") || cb_streq(q->method, "HEAD");
+    return get_plain(a->e->h) < 0 && asks && q->path && !q->body.pull && !q->body.mem;
+}
+
+/* What came of it: the reply stays where it says what was asked for. */
+static int judge_guess(struct attempt *a, struct cb_http_reply **reply)
+{
+    unsigned status = cb_http_status(*reply);
+    bool plain = a->target.plain_http, doubtful = plain && may_want_tls(*reply);
+    bool useful = status != 401 && !doubtful && !(status >= 300 && status < 400);
+    bool mute = doubtful && cb_streq(a->q->method, "HEAD"); /* it cannot say why */
+    a->ruled_out = plain && !mute && wants_tls(*reply);
+    if (!a->ruled_out && !mute)
+        set_plain(a->e->h, plain);
+    if (status == 401)
+        cb_auth_learn(a->auth, &a->target, *reply);
+    if (!useful)
+        cb_http_reply_free(CB_TAKE(*reply));
+    return 0;
+}
+
+/* No reply: it has to be asked again, knowing more. */
+static int ask_guessing(struct attempt *a, struct cb_http_reply **out, struct cb_error *err)
+{
+    char *tried = NULL;
+    set_target(a, likely_plain(a));
+    int s = set_url(a, err);
+    if (s < 0)
+        return s;
+    a->guessing = true;
+    s = send_once(a, &tried, out, &a->wrong);
+    a->guessing = false;
+    if (tried)
+        explicit_bzero(tried, strlen(tried));
+    free(tried);
+    if (s == -CB_ECANCELED)
+        return cb_error_move(err, &a->wrong);
+    a->ruled_out = s < 0;
+    return s < 0 ? 0 : judge_guess(a, out);
+}
+
 int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct reg_request *q,
              struct cb_http_reply **out, struct cb_error *err)
 {
-    struct attempt a = { .r = r, .e = e, .q = q, .auth = q->auth ? q->auth : r->o.auth };
+    struct attempt a = { .r = r, .e = e, .q = q, .auth = q->auth ? q->auth : r->o.auth, .wrong = CB_ERROR_INIT };
     *out = NULL;
-    int s = know_scheme(&a, err);
-    if (s == 0)
-        s = set_url(&a, err);
-    if (s == 0)
-        s = authenticate(&a, out, err);
+    int s = may_guess(&a) ? ask_guessing(&a, out, err) : 0;
+    if (s == 0 && !*out)
+        s = ask_knowing(&a, out, err);
     if (s < 0 && *out)
         cb_http_reply_free(CB_TAKE(*out));
+    cb_error_done(&a.wrong);
     free(a.base);
     free(a.url);
     if (s < 0 && err && !cb_starts_with(cb_error_text(err), e->host))
@@ -284,7 +359,7 @@ int reg_ping(struct cb_registry *r, const struct reg_endpoint *e, struct cb_auth
              struct cb_http_reply **out, struct cb_error *err)
 {
     struct reg_request none = { 0 };
-    struct attempt a = { .r = r, .e = e, .q = &none, .auth = r->o.auth };
+    struct attempt a = { .r = r, .e = e, .q = &none, .auth = r->o.auth, .wrong = CB_ERROR_INIT };
     int s = know_scheme(&a, err);
     *base = a.base;
     *t = a.target;

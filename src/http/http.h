@@ -90,6 +90,7 @@ struct cb_http_request {
     bool no_redirect;                 /* 3xx is returned as it is */
     bool retry_unsafe;                /* a POST or PATCH that the caller knows to be repeatable */
     bool no_retry;
+    bool only_answered;               /* tried again only after an answer: nobody may be there who speaks this way */
     bool only_harmless;               /* tried again only where nothing was done: the caller looks before it repeats */
     bool prompt;                      /* the body goes at once, without being waited for (Expect), where it can be
                                        * sent again */

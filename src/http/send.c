@@ -142,7 +142,7 @@ static void heed_budget(struct exchange *x, const struct cb_http_transfer *t)
 static int judge(struct exchange *x, struct cb_http_transfer *t, const struct cb_http_failure *f, int64_t *wait,
                  struct cb_error *e)
 {
-    if (!t && (!f->retry || !may_repeat(x, f->unsent)))
+    if (!t && (!f->retry || x->req->only_answered || !may_repeat(x, f->unsent)))
         return -(int)e->code;
     if (t && !cb_http_status_is_retryable(t->status)) {
         cb_http_gate_good(x->h, t->origin);

@@ -255,9 +255,9 @@ class Cell:
             return True
         return self.basic(header) if auth == "basic" else self.tokens.allows(header, call)
 
-    def rule_for(self, call):
+    def rule_for(self, call, op=None):
         """Every rule counts; the first that strikes is taken."""
-        struck = [rule for rule in self.rules if rule.matches(call.op, call.request.target, self.names)]
+        struck = [rule for rule in self.rules if rule.matches(op or call.op, call.request.target, self.names)]
         for rule in struck[:1]:
             rule.fired += 1
             if rule.kind == "expired":
@@ -345,8 +345,10 @@ class Visit:
                  "auth": (request.header("authorization") or "").partition(" ")[0], "fault": ""}
         with cell.lock:
             cell.log.append(entry)
-            # A ping comes without credentials: what is wrong with it strikes before they are asked for.
-            rule = cell.rule_for(call) if call.op == "ping" else None
+            # What comes without credentials, to hear what they are to be: what is wrong with it strikes before that.
+            if call.op not in ("ping", "token") and not entry["auth"] and not cell.allowed(call):
+                entry["op"] = "hello"
+            rule = cell.rule_for(call, entry["op"]) if entry["op"] in ("ping", "hello") else None
             refusal = None if rule or cell.allowed(call) else cell.unauthorized(call)
             rule = rule or (None if refusal or call.op == "ping" else cell.rule_for(call))
             entry["fault"] = rule.kind if rule else ""

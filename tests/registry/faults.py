@@ -2,7 +2,8 @@
 """What can go wrong with one request, and how a rule says so.
 
 A rule is `OP[#WHEN] KIND [KEY=VALUE]…`. OP: token ping head-blob get-blob head-manifest get-manifest post mount patch
-put-blob put-manifest status tags catalog referrers, or upload (patch and put-blob). WHEN: the occurrences of OP that it is for, counted from 1
+put-blob put-manifest status tags catalog referrers, or upload (patch and put-blob), or hello (a ping, and whatever
+else comes without credentials where some are needed). WHEN: the occurrences of OP that it is for, counted from 1
 (`1`, `1-3`, `2+`, `all`; default 1). `what=big` in any rule: only where the blob of that name is asked for.
 
 KIND    rst fin stall   the connection is reset, closed, or left silent. at=POSITION of the reply: 0 head/2 head body+N
@@ -36,7 +37,7 @@ KINDS = {
     "range": {"how"}, "slow": {"where"}, "redirect": {"to", "code", "hops", "loop"}, "close": set(), "die": set(), "expired": set(),
     "challenge": {"text"}, "deaf": set(), "lose": {"blob"},
 }
-OPS = {"token", "ping", "head-blob", "get-blob", "head-manifest", "get-manifest", "post", "mount", "patch", "put-blob",
+OPS = {"token", "ping", "hello", "head-blob", "get-blob", "head-manifest", "get-manifest", "post", "mount", "patch", "put-blob",
        "put-manifest", "status", "upload", "tags", "catalog", "referrers"}
 PAGES = {
     "html": "<html><head><title>502 Bad Gateway</title></head>\n<body><h1>sorry</h1></body></html>",
@@ -74,7 +75,7 @@ class Rule:
         return self.arguments.get(name, default)
 
     def matches(self, op, target, blobs):
-        if self.op != op and not (self.op == "upload" and op in ("patch", "put-blob")):
+        if self.op != op and op not in {"upload": ("patch", "put-blob"), "hello": ("ping",)}.get(self.op, ()):
             return False
         if self.what and blobs[self.what].partition(":")[2] not in target:
             return False

@@ -129,7 +129,8 @@ static bool fake_token(struct fake *f, struct server_request *r)
 static bool fake_error(struct server_request *r, unsigned status, const char *code)
 {
     cb_autofree char *body = cb_asprintf("{\"errors\":[{\"code\":\"%s\",\"message\":\"fake says so\"}]}", code);
-    return server_reply(r, status, "Content-Type: application/json\r\n", body);
+    return server_reply(r, status,
+                        "Content-Type: application/json\r\nDocker-Distribution-Api-Version: registry/2.0\r\n", body);
 }
 
 /* From `from` on: 200, or 206 where it is more than 0. */

@@ -61,24 +61,15 @@ static void test_token(void **state)
     assert_non_null(strstr(c->notes.buf, ".docker/config.json"));
 }
 
-static bool open_ping(struct fake *f, struct server_request *r, bool *keep)
-{
-    (void)f;
-    if (strcmp(r->path, "/v2/") != 0)
-        return false;
-    *keep = server_reply(r, 200, "", "{}");
-    return true;
-}
-
+/* What the way to authenticate is is told by the answer to the first request. */
 static void test_token_without_probe(void **state)
 {
     struct client *c = *state;
     c->one.auth = "token";
-    c->one.hook = open_ping;
     client_open(c, NULL, NULL);
     fake_put_manifest(&c->one, "a/b", "1", CB_MT_OCI_MANIFEST, MANIFEST, NULL);
     assert_int_equal(pull(c, &c->one, "a/b:1", NULL), 0);
-    assert_int_equal(atomic_load(&c->one.server->requests), 4); /* with one 401 */
+    assert_int_equal(atomic_load(&c->one.server->requests), 3); /* with one 401 */
     assert_false(server_saw(c->one.server, "Basic"));
 }
 
@@ -735,8 +726,9 @@ static void test_at_once(void **state)
         assert_int_equal(p[i].code, 0);
     }
     assert_int_equal(fake_count(&c->one, "GET /token"), 1);
-    assert_int_equal(fake_count(&c->one, "GET /v2/ "), 1);
-    assert_int_equal(fake_count(&c->one, "GET /v2/a/b/manifests/1"), THREADS * 5);
+    assert_int_equal(fake_count(&c->one, "GET /v2/ "), 0);
+    /* The first of each may come before anybody knows that a token is needed. */
+    assert_in_range(fake_count(&c->one, "GET /v2/a/b/manifests/1"), THREADS * 5 + 1, THREADS * 6);
 }
 
 #define CLIENT_TEST(f) cmocka_unit_test_setup_teardown(f, client_setup, client_teardown)

@@ -63,7 +63,7 @@ static int open_large(void *arg, const struct cb_digest *d, struct cb_blob_sourc
 static void test_blobs(void **state)
 {
     static const struct { struct silence s; bool fresh, mounts, copies; } rows[] = {
-        { { "GET", "/v2/", 0 }, false, false, false },               /* http or https? */
+        { { "GET", "/v2/", 0 }, true, false, false },                /* http or https? */
         { { "HEAD", "/a/b/blobs/", 0 }, false, false, false },
         { { "POST", "mount=", 0 }, false, true, false },
         { { "POST", "/uploads/", 0 }, true, false, false },
