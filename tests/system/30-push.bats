@@ -98,8 +98,7 @@ twice()
 @test "an unchanged build and push asks for the parent and the tags, and for nothing else" {
     flask "$reg/library/busybox"
     twice reg "$reg/test/app"
-    assert_equal "$(asked reg)" 'GET /v2/ 200
-HEAD /v2/library/busybox/manifests/latest 200
+    assert_equal "$(asked reg)" 'HEAD /v2/library/busybox/manifests/latest 200
 HEAD /v2/test/app/manifests/1 200
 HEAD /v2/test/app/manifests/2 200'
 }
@@ -275,7 +274,8 @@ fails_late()
     all=$(asked tokens && token_requests tokens | jq -r '.path // .')
     echo "$all" >&2
     [ "$(count <<<"$all")" -le 10 ]
-    assert_equal "$(asked tokens | grep -c ' 401$')" 1
+    # They go side by side, so none waits for another to hear that it takes a token.
+    [ "$(asked tokens | grep -c ' 401$')" -le 3 ]
     assert_equal "$(asked tokens | grep -v ' 401$')" 'HEAD /v2/team/app/manifests/1 200
 HEAD /v2/team/app/manifests/2 200
 HEAD /v2/team/base/manifests/1 200'
