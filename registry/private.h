@@ -279,6 +279,7 @@ struct cb_push {
     uint64_t body_bytes;
     struct push_spare spares[PUSH_SPARES]; /* begun ahead of their blobs */
     unsigned n_spares, opening;
+    bool surveyed, surveying, bare; /* it was asked; has not answered yet; nothing seems to be there */
     struct cb_cancel *cancel; /* of all that it asks for */
     struct cb_cancel *last;   /* of what is said after that; NULL: it goes on */
     bool stop;
@@ -296,6 +297,7 @@ struct push_blob {
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done, ended; /* well; anyhow */
     bool optional, fresh, resent;
+    bool unseen;       /* to be looked for beside its upload */
     bool looking;      /* beside the upload; under the push's mu */
     atomic_bool found; /* it was there: what is sent of it is for nothing */
     struct cb_error error;
@@ -306,6 +308,14 @@ int push_is_there(struct push_blob *b, struct cb_error *err) CB_WUR;
 /* Every blob of the push is looked for once more, the longer after the more often that was done before, and sent where
  * it is not there (any more): each only once. */
 int push_look_again(struct cb_push *p, unsigned looks, struct cb_error *err) CB_WUR;
+/* 0 where it is there for certain; may be none where b->found. */
+int push_send(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
+/* ---- push_fresh.c ---- */
+/* Whether it is sent without looking for it first; waits for a survey. */
+bool push_is_fresh(struct push_blob *b);
+int push_send_fresh(struct push_blob *b, struct push_session *session, struct cb_error *err) CB_WUR;
+/* Once its upload is open: then it does not stand in the way of that. */
+void push_look_beside(struct push_blob *b);
 /* ---- push_manifest.c ---- */
 /* reg_manifest_store, or reg_manifest_put where referrer is NULL. Blobs that are missed are looked for again. */
 int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_referrer *referrer, struct cb_error *err)

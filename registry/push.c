@@ -4,7 +4,6 @@
 
 #define MUCH (UINT64_C(64) << 20)
 #define MAX_LOOKS 3
-#define LOOK_FROM (UINT64_C(1) << 20) /* what is smaller is sent in the time that looking takes */
 #define MAX_UPLOADS 2 /* of a blob that the registry says it took */
 #define FIRST_LOOK_NS (100 * INT64_C(1000000))
 #define LAST_NS (2 * INT64_C(1000000000)) /* for what is said when all else is given up */
@@ -166,7 +165,7 @@ static void body_leave(struct push_blob *b)
     pthread_mutex_unlock(&p->mu);
 }
 
-static int upload(struct push_blob *b, struct push_session *session, struct cb_error *err)
+int push_send(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     for (unsigned i = 0; i < MAX_UPLOADS; i++) {
         body_enter(b);
@@ -202,52 +201,16 @@ static int mount(struct push_blob *b, struct push_session *session, struct cb_er
     return s;
 }
 
-/* ---- one that was made just now ---- */
-
-static void look_job(void *arg)
-{
-    struct push_blob *b = arg;
-    if (!push_stopped(b->p) && look(b, NULL) == PRESENT)
-        atomic_store(&b->found, true);
-    pthread_mutex_lock(&b->p->mu);
-    b->looking = false;
-    pthread_cond_broadcast(&b->p->cond);
-    pthread_mutex_unlock(&b->p->mu);
-}
-
-/* Looking first would cost a round trip of the time that somebody waits for; where it is there all the same, the upload
- * is given up in the middle. */
-static int send_fresh(struct push_blob *b, struct push_session *session, struct cb_error *err)
-{
-    struct cb_push *p = b->p;
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    push_spare_take(p, session);
-    b->looking = b->desc.size >= LOOK_FROM;
-    if (b->looking)
-        cb_pool_submit(p->openers, look_job, b);
-    b->result.outcome = CB_BLOB_UPLOADED;
-    int s = upload(b, session, &e);
-    pthread_mutex_lock(&p->mu);
-    while (b->looking)
-        pthread_cond_wait(&p->cond, &p->mu);
-    pthread_mutex_unlock(&p->mu);
-    if (s == 0 || !atomic_load(&b->found))
-        return s < 0 ? cb_error_move(err, &e) : 0;
-    b->result.outcome = CB_BLOB_PRESENT;
-    return 0;
-}
-
 static int transfer(struct push_blob *b, struct cb_error *err)
 {
     struct push_session session push_cleanup_session = { 0 };
-    if (b->fresh && !b->done)
-        return send_fresh(b, &session, err);
-    bool mount_first = b->p->o.mount_first && !b->done;
+    bool fresh = push_is_fresh(b);
+    bool mount_first = fresh || (b->p->o.mount_first && !b->done);
     int s = mount_first ? mount(b, &session, err) : present(b, err);
     if (s == 0 && b->resent)
         return cb_error_set(err, CB_ENET, "%s has lost it, was sent again, and has lost that too", b->p->e.host);
     b->resent = b->resent || (s == 0 && b->done);
-    if (s == 0)
+    if (s == 0 && !fresh)
         s = mount_first ? present(b, err) : mount(b, &session, err);
     if (s == 1 && session.url)
         push_session_cancel(b->p, session.url);
@@ -255,7 +218,7 @@ static int transfer(struct push_blob *b, struct cb_error *err)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
-    return upload(b, &session, err);
+    return fresh ? push_send_fresh(b, &session, err) : push_send(b, &session, err);
 }
 
 static void blob_job(void *arg)

@@ -210,6 +210,9 @@ int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, con
 /* Whether we may push there, before there is anything to push: an upload is begun, and is the first fresh blob's.
  * -CB_EAUTH. */
 int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
+/* Asks what the target's repository has, once: where it has no tags, blobs that begin from now on are sent as if they
+ * were fresh. Does not wait; where there is no answer soon, nothing is known. */
+void cb_push_survey(struct cb_push *p);
 /* A fresh blob will come: an upload is begun for it, unless there are enough. Does not wait. */
 void cb_push_ahead(struct cb_push *p);
 

@@ -110,10 +110,12 @@ static int go(struct upload *u, struct cb_error *err)
 {
     bool chunks = upload_wants_chunks(u);
     int s = chunks ? upload_journal_take(u, err) : 0;
-    if (s == 0 && !u->at.url)
+    if (s == 0 && !u->offset)
         upload_body_ahead(&u->body);
     if (s == 0)
         s = u->at.url ? UPLOAD_ON : upload_open(u, err);
+    if (s == UPLOAD_ON)
+        push_look_beside(u->b);
     if (s == UPLOAD_ON)
         s = chunks ? upload_chunks(u, err) : upload_whole(u, err);
     switch (s) {

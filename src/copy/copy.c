@@ -119,9 +119,19 @@ static int read_end(void *arg, size_t i, struct cb_error *err)
     return 0;
 }
 
+/* Within one registry blobs are mounted, and nobody looks for them before that. */
+static void survey_target(const struct image *x)
+{
+    const struct cb_place *from = x->from->place, *to = x->to->o.to;
+    bool mounts = from->transport == CB_AT_REGISTRY && cb_streq(from->ref.host, to->ref.host);
+    if (x->to->ops->survey && !mounts)
+        x->to->ops->survey(x->to);
+}
+
 static int read_ends(struct image *x, struct cb_error *err)
 {
     bool asks = x->o->to_tag && (!x->o->blind || x->o->no_clobber);
+    survey_target(x);
     return cb_copy_each(asks ? 2 : 1, 2, read_end, x, err);
 }
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
+
 #include "copy/private.h"
 #include "util/alloc.h"
 
@@ -15,6 +17,7 @@ struct pushing {
     struct cb_push *push;
     pthread_mutex_t mu;
     struct opening *openings;
+    atomic_bool surveyed, unknown; /* it was not known before that something is there */
 };
 
 static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, uint64_t total,
@@ -39,6 +42,35 @@ static void show_blob(void *arg, const struct cb_digest *d, uint64_t current, ui
 static int head(struct cb_copy_target *t, const char *tag, struct cb_descriptor *out, struct cb_error *err)
 {
     return cb_push_tag_head(((struct pushing *)t)->push, tag, out, err);
+}
+
+/* ---- whether anything is there ---- */
+
+#define FACT "pushed-to"
+
+static char *place_key(const struct pushing *p)
+{
+    const struct cb_reference *ref = &p->base.o.to->ref;
+    return cb_asprintf("%s/%s", ref->host, ref->repo);
+}
+
+/* Where an image was brought before, something is. */
+static void survey(struct cb_copy_target *t)
+{
+    struct pushing *p = (struct pushing *)t;
+    struct cb_strbuf known cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autofree char *key = place_key(p);
+    if (atomic_exchange(&p->surveyed, true) || cb_store_fact_get(t->env->store, FACT, key, &known, NULL) == 0)
+        return;
+    atomic_store(&p->unknown, true);
+    cb_push_survey(p->push);
+}
+
+static void keep_in_mind(struct pushing *p)
+{
+    cb_autofree char *key = place_key(p);
+    if (atomic_exchange(&p->unknown, false))
+        (void)!cb_store_fact_put(p->base.env->store, FACT, key, "", NULL);
 }
 
 /* ---- blobs ---- */
@@ -132,8 +164,12 @@ static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d, stru
     struct cb_push *push = ((struct pushing *)t)->push;
     const struct cb_reference *ref = &t->o.to->ref;
     char want[CB_DIGEST_TEXT_MAX], have[CB_DIGEST_TEXT_MAX];
-    if (tag)
-        return cb_push_manifest_blind(push, d, body, tag, err);
+    if (tag) {
+        int r = cb_push_manifest_blind(push, d, body, tag, err);
+        if (r == 0)
+            keep_in_mind((struct pushing *)t);
+        return r;
+    }
     if (cb_digest_is_set(&ref->digest) && !cb_digest_eq(&ref->digest, &d->digest))
         return cb_error_set(err, CB_EVERIFY, "the target asks for %s, and the source is %s",
                             cb_digest_text(&ref->digest, want), cb_digest_text(&d->digest, have));
@@ -160,7 +196,7 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops ops = {
     .head = head, .blob = add_blob, .wait_blob = wait_blob, .manifest = put_manifest, .tag = put_tag,
-    .blobs = blobs, .extra = add_extra, .beside = put_beside, .close = close_it,
+    .blobs = blobs, .extra = add_extra, .beside = put_beside, .survey = survey, .close = close_it,
 };
 
 int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_target_options *o,

@@ -107,6 +107,19 @@ END
     assert_equal "$(raw_digest "docker://$one/dst/app:2")" "$(digest_of multi)"
 }
 
+@test "where nothing was pushed before no small blob is looked for, and that is asked once" {
+    cbpush copy -q "$one/src/app:plain" "$two/never/seen:1"
+    cbpush copy -q "$one/src/app:multi" "$two/never/seen:2"
+    assert_equal "$(registry_requests two '"GET /v2/never/seen/tags/list' | count)" 1
+    # Who knows no more than that there are tags looks, as ever.
+    registry_forget two
+    CBPUSH_ROOT=$PWD/other cbpush copy -q "$one/src/app:multi" "$two/never/seen:3"
+    assert_equal "$(registry_requests two '"(PUT|POST) /v2/never/seen/blobs' | count)" 0
+    CBPUSH_ROOT=$PWD/other cbpush copy -q "$one/src/app:plain" "$two/never/other:1"
+    small=$(jq -r '.config.digest' "$things/blobs/$(digest_of plain | tr : /)")
+    assert_equal "$(registry_requests two "\"HEAD /v2/never/other/blobs/$small" | count)" 1
+}
+
 @test "what is there already costs two requests and sends nothing" {
     cbpush copy -q "$one/src/app:plain" "$two/twice:1"
     registry_forget two

@@ -131,10 +131,91 @@ static void test_fresh_is_there(void **state)
     cb_push_free(CB_TAKE(p));
 }
 
+/* ---- where nothing seems to be ---- */
+
+static bool list_tags(struct fake *f, struct server_request *r, bool *keep)
+{
+    const char *said = f->arg;
+    if (!strstr(r->path, "/a/b/tags/list"))
+        return false;
+    *keep = *said == '{' ? server_reply(r, 200, "", said)
+                         : fake_error(r, (unsigned)strtoul(said, NULL, 10), "NAME_UNKNOWN");
+    return true;
+}
+
+/* Where there are no tags nobody looks before a blob is sent, and beside only where it is large. */
+static void test_survey(void **state)
+{
+    static const struct { const char *said; bool bare; } rows[] = {
+        { "404", true },  { "{\"name\":\"a/b\",\"tags\":null}", true }, { "{\"tags\":[]}", true },
+        { "403", false }, { "{\"name\":\"a/b\",\"tags\":[\"1\"]}", false }, { "500", false }, { "{\"a\":1}", false },
+    };
+    struct client *c = *state;
+    client_open(c, NULL, NULL);
+    c->one.hook = list_tags;
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        struct ours small CB_CLEANUP(ours_done) = { 0 }, large CB_CLEANUP(ours_done) = { 0 };
+        struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+        const struct cb_push_result *v;
+        unsigned heads = fake_count(&c->one, "HEAD "), lists = fake_count(&c->one, "/tags/list");
+        c->one.arg = (void *)(uintptr_t)rows[i].said;
+        ours_make(&small, 1000, (char)i);
+        ours_make(&large, 3u << 20, (char)('m' + i));
+        fake_put_blob(&c->two, "src", large.body, large.d.size, &d);
+        CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+        cb_push_survey(p);
+        cb_push_survey(p);
+        add_as(p, &small, false, false);
+        struct cb_push_blob b = { .desc = large.d, .origin_hosts = (const char *[]){ c->two.host },
+                                  .origin_repos = (const char *[]){ "src" }, .n_origins = 1 };
+        assert_int_equal(cb_push_add(p, &b, NULL), 0);
+        assert_int_equal(cb_push_wait(p, NULL), 0);
+        expect_stored(&c->one, "a/b", &small);
+        expect_stored(&c->one, "a/b", &large);
+        assert_int_equal(cb_push_results(p, &v), 2);
+        assert_int_equal(v[0].outcome, CB_BLOB_UPLOADED);
+        assert_int_equal(v[1].outcome, CB_BLOB_COPIED);
+        cb_push_free(CB_TAKE(p));
+        assert_int_equal(fake_count(&c->one, "HEAD ") - heads, rows[i].bare ? 3 : 4);
+        assert_int_equal(fake_count(&c->one, "/tags/list") - lists, 1);
+    }
+}
+
+/* What is there all the same is not sent to its end, and within a registry it is mounted. */
+static void test_survey_is_wrong(void **state)
+{
+    struct client *c = *state;
+    struct ours o CB_CLEANUP(ours_done) = { 0 }, m CB_CLEANUP(ours_done) = { 0 };
+    struct cb_descriptor d[2] = { 0 };
+    const struct cb_push_result *v;
+    client_open(c, NULL, NULL);
+    ours_make(&o, 40u << 20, 'p');
+    ours_make(&m, 2u << 20, 'm');
+    fake_put_blob(&c->one, "a/b", o.body, o.d.size, &d[0]);
+    fake_put_blob(&c->one, "c/d", m.body, m.d.size, &d[1]);
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    cb_push_survey(p);
+    struct cb_push_blob there = { .desc = o.d, .open = slow_open };
+    struct cb_push_blob near = { .desc = m.d, .origin_hosts = (const char *[]){ c->one.host },
+                                 .origin_repos = (const char *[]){ "c/d" }, .n_origins = 1 };
+    assert_int_equal(cb_push_add(p, &there, NULL), 0);
+    assert_int_equal(cb_push_add(p, &near, NULL), 0);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    assert_int_equal(cb_push_results(p, &v), 2);
+    assert_int_equal(v[0].outcome, CB_BLOB_PRESENT);
+    assert_true(v[0].sent < o.d.size / 2);
+    assert_int_equal(v[1].outcome, CB_BLOB_MOUNTED);
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "mount="), 1);
+    cb_descriptor_done(&d[0]);
+    cb_descriptor_done(&d[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_optional), CLIENT_TEST(test_fresh), CLIENT_TEST(test_spare), CLIENT_TEST(test_fresh_is_there),
+        CLIENT_TEST(test_survey),   CLIENT_TEST(test_survey_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,7 @@ static void test_blobs(void **state)
     static const struct { struct silence s; bool fresh, mounts, copies; } rows[] = {
         { { "GET", "/v2/", 0 }, true, false, false },                /* http or https? */
         { { "HEAD", "/a/b/blobs/", 0 }, false, false, false },
+        { { "GET", "/a/b/tags/", 0 }, false, false, false },         /* whether anything is there */
         { { "POST", "mount=", 0 }, false, true, false },
         { { "POST", "/uploads/", 0 }, true, false, false },
         { { "PUT", "/session/", 0 }, true, false, false },
@@ -83,6 +84,8 @@ static void test_blobs(void **state)
         who->arg = &s;
         who->hook = falls_silent;
         CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+        if (strstr(s.path, "/tags/"))
+            cb_push_survey(p);
         struct cb_push_blob b = { .desc = o.d, .open = rows[i].copies ? NULL : open_large, .fresh = rows[i].fresh,
                                   .origin_hosts = &host, .origin_repos = &repo,
                                   .n_origins = rows[i].mounts || rows[i].copies };
