@@ -271,7 +271,8 @@ struct cb_push {
     struct reg_endpoint e;
     struct cb_pool *pool, *openers; /* of sources that are far away */
     pthread_mutex_t mu;
-    pthread_cond_t cond;
+    pthread_cond_t cond; /* what is of the whole push */
+    pthread_cond_t room; /* for another body */
     struct cb_hashmap *by_digest; /* text → struct push_blob */
     struct push_blob **v;
     size_t n, cap, open;
@@ -297,6 +298,7 @@ struct push_blob {
     bool source_failed; /* the last try ended for want of bytes, not because of the target */
     bool done, ended; /* well; anyhow */
     bool optional, fresh, resent;
+    pthread_cond_t changed; /* it has ended, or what goes on beside its upload; of the push's mu */
     bool unseen;       /* to be looked for beside its upload */
     bool looking;      /* beside the upload; under the push's mu */
     atomic_bool found; /* it was there: what is sent of it is for nothing */

@@ -15,6 +15,7 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     p->o = *o;
     pthread_mutex_init(&p->mu, NULL);
     pthread_cond_init(&p->cond, NULL);
+    pthread_cond_init(&p->room, NULL);
     p->by_digest = cb_hashmap_new();
     p->cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)r->o.cancel);
     p->o.jobs = o->jobs ? o->jobs : CB_PUSH_JOBS;
@@ -31,13 +32,20 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     return 0;
 }
 
+/* Whoever waits for something of the push, but for the end of a blob. Under its lock. */
+static void wake_all(struct cb_push *p)
+{
+    pthread_cond_broadcast(&p->cond);
+    pthread_cond_broadcast(&p->room);
+}
+
 void cb_push_stop(struct cb_push *p)
 {
     pthread_mutex_lock(&p->mu);
     if (!p->last)
         p->last = cb_cancel_new_for((struct cb_cancel *)(uintptr_t)p->r->o.cancel, LAST_NS);
     p->stop = true;
-    pthread_cond_broadcast(&p->cond);
+    wake_all(p);
     pthread_mutex_unlock(&p->mu);
     cb_cancel_trigger(p->cancel, 0);
 }
@@ -48,7 +56,7 @@ void cb_push_free(struct cb_push *p)
         return;
     pthread_mutex_lock(&p->mu);
     p->stop = true;
-    pthread_cond_broadcast(&p->cond);
+    wake_all(p);
     pthread_mutex_unlock(&p->mu);
     cb_pool_free(p->pool);
     cb_pool_free(p->openers);
@@ -60,6 +68,7 @@ void cb_push_free(struct cb_push *p)
         cb_strvec_done(&b->repos);
         free(b->result.mounted_from);
         cb_error_done(&b->error);
+        pthread_cond_destroy(&b->changed);
         free(b);
     }
     free(p->v);
@@ -70,6 +79,7 @@ void cb_push_free(struct cb_push *p)
     cb_cancel_free(p->cancel);
     cb_error_done(&p->error);
     pthread_cond_destroy(&p->cond);
+    pthread_cond_destroy(&p->room);
     pthread_mutex_destroy(&p->mu);
     free(p);
 }
@@ -149,7 +159,7 @@ static void body_enter(struct push_blob *b)
     struct cb_push *p = b->p;
     pthread_mutex_lock(&p->mu);
     while (!has_room(b) && !p->stop && !p->error.code)
-        pthread_cond_wait(&p->cond, &p->mu);
+        pthread_cond_wait(&p->room, &p->mu);
     p->bodies++;
     p->body_bytes += b->desc.size;
     pthread_mutex_unlock(&p->mu);
@@ -161,7 +171,7 @@ static void body_leave(struct push_blob *b)
     pthread_mutex_lock(&p->mu);
     p->bodies--;
     p->body_bytes -= b->desc.size;
-    pthread_cond_broadcast(&p->cond);
+    pthread_cond_broadcast(&p->room);
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -247,7 +257,9 @@ static void blob_job(void *arg)
         cb_error_move(&p->error, &e);
     if (!b->optional)
         p->open--;
-    pthread_cond_broadcast(&p->cond);
+    pthread_cond_broadcast(&b->changed);
+    if (!p->open || p->error.code)
+        wake_all(p);
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -282,6 +294,7 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_er
     }
     b = CB_NEW(struct push_blob);
     b->p = p;
+    pthread_cond_init(&b->changed, NULL);
     cb_descriptor_copy(&b->desc, &from->desc);
     b->open = from->open;
     b->arg = from->arg;
@@ -331,9 +344,9 @@ int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_er
 {
     char digest[CB_DIGEST_TEXT_MAX];
     pthread_mutex_lock(&p->mu);
-    const struct push_blob *b = cb_hashmap_get(p->by_digest, cb_digest_text(d, digest));
+    struct push_blob *b = cb_hashmap_get(p->by_digest, cb_digest_text(d, digest));
     while (b && !b->ended)
-        pthread_cond_wait(&p->cond, &p->mu);
+        pthread_cond_wait(&b->changed, &p->mu);
     int s = 0;
     if (!b)
         s = cb_error_set(err, CB_EINTERNAL, "blob %s was not added", digest);

@@ -76,7 +76,7 @@ static void look_job(void *arg)
         atomic_store(&b->found, true);
     pthread_mutex_lock(&b->p->mu);
     b->looking = false;
-    pthread_cond_broadcast(&b->p->cond);
+    pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->p->mu);
 }
 
@@ -94,7 +94,7 @@ static int give_up(struct push_blob *b, int s, struct cb_error *e, struct cb_err
     struct cb_push *p = b->p;
     pthread_mutex_lock(&p->mu);
     while (b->looking)
-        pthread_cond_wait(&p->cond, &p->mu);
+        pthread_cond_wait(&b->changed, &p->mu);
     pthread_mutex_unlock(&p->mu);
     if (s >= 0 || !atomic_load(&b->found))
         return s < 0 ? cb_error_move(err, e) : 0;

@@ -6,7 +6,7 @@ static void await_opening(struct upload_body *x)
     struct cb_push *p = x->b->p;
     pthread_mutex_lock(&p->mu);
     while (x->opening)
-        pthread_cond_wait(&p->cond, &p->mu);
+        pthread_cond_wait(&x->b->changed, &p->mu);
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -45,7 +45,7 @@ static void open_job(void *arg)
         x->src = NULL;
     pthread_mutex_lock(&p->mu);
     x->opening = false;
-    pthread_cond_broadcast(&p->cond);
+    pthread_cond_broadcast(&x->b->changed);
     pthread_mutex_unlock(&p->mu);
 }
 
