@@ -54,17 +54,19 @@ void cb_push_survey(struct cb_push *p)
         cb_pool_submit(p->openers, survey, p);
 }
 
-bool push_is_fresh(struct push_blob *b)
+bool cb_push_is_bare(struct cb_push *p)
 {
-    struct cb_push *p = b->p;
-    if (b->done || b->fresh)
-        return !b->done;
     pthread_mutex_lock(&p->mu);
     while (p->surveying && !p->stop && !p->error.code)
         pthread_cond_wait(&p->cond, &p->mu);
-    bool fresh = p->bare;
+    bool bare = p->bare;
     pthread_mutex_unlock(&p->mu);
-    return fresh;
+    return bare;
+}
+
+bool push_is_fresh(struct push_blob *b)
+{
+    return !b->done && (b->fresh || cb_push_is_bare(b->p));
 }
 
 /* ---- beside an upload ---- */

@@ -213,6 +213,8 @@ int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Asks what the target's repository has, once: where it has no tags, blobs that begin from now on are sent as if they
  * were fresh. Does not wait; where there is no answer soon, nothing is known. */
 void cb_push_survey(struct cb_push *p);
+/* Whether it has none, for certain; waits for the answer. */
+bool cb_push_is_bare(struct cb_push *p);
 /* A fresh blob will come: an upload is begun for it, unless there are enough. Does not wait. */
 void cb_push_ahead(struct cb_push *p);
 

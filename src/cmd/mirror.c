@@ -126,7 +126,7 @@ static int do_plan(struct mirroring *m, const char *path, struct cb_error *err)
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     int r = read_spec(m, path, &spec, err);
     if (r == 0)
-        r = cb_mirror_plan_make(&m->env, spec, &plan, err);
+        r = cb_mirror_plan_make(&m->env, spec, false, &plan, err);
     if (r < 0)
         return r;
     summarize(m, &plan);
@@ -177,7 +177,7 @@ static int do_run(struct mirroring *m, const char *path, struct cb_error *err)
     int r = read_spec(m, path, &spec, err);
     m->options.fresh = true;
     if (r == 0)
-        r = cb_mirror_plan_make(&m->env, spec, &plan, err);
+        r = cb_mirror_plan_make(&m->env, spec, true, &plan, err);
     return r < 0 ? r : apply(m, &plan, err);
 }
 

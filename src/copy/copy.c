@@ -10,6 +10,15 @@ void cb_copy_result_done(struct cb_copy_result *r)
     cb_strvec_done(&r->referrers);
 }
 
+void cb_copy_manifest_free(struct cb_copy_manifest *m)
+{
+    if (!m)
+        return;
+    cb_descriptor_done(&m->desc);
+    cb_strbuf_done(&m->body);
+    free(m);
+}
+
 /* ---- a tree ---- */
 
 /* What the registry of the vendor alone may give away stays there, as everywhere. */
@@ -90,7 +99,13 @@ struct image {
 static int read_top(struct image *x, struct cb_error *err)
 {
     const struct cb_copy_options *o = x->o;
-    int r = x->from->ops->manifest(x->from, o->tag, &o->digest, &x->desc, &x->body, err);
+    int r = 0;
+    if (o->manifest) {
+        cb_descriptor_copy(&x->desc, &o->manifest->desc);
+        cb_strbuf_add(&x->body, o->manifest->body.buf, o->manifest->body.len);
+    } else {
+        r = x->from->ops->manifest(x->from, o->tag, &o->digest, &x->desc, &x->body, err);
+    }
     if (r < 0)
         return r;
     cb_descriptor_copy(&x->res->from, &x->desc);
@@ -124,8 +139,8 @@ static void survey_target(const struct image *x)
 {
     const struct cb_place *from = x->from->place, *to = x->to->o.to;
     bool mounts = from->transport == CB_AT_REGISTRY && cb_streq(from->ref.host, to->ref.host);
-    if (x->to->ops->survey && !mounts)
-        x->to->ops->survey(x->to);
+    if (!mounts)
+        cb_copy_target_survey(x->to);
 }
 
 static int read_ends(struct image *x, struct cb_error *err)

@@ -73,10 +73,19 @@ CB_DEFINE_CLEANUP(struct cb_copy_target *, cb_copy_target_close)
 /* What a tag stands for at the target now; -CB_ENOTFOUND. */
 int cb_copy_target_head(struct cb_copy_target *t, const char *tag, struct cb_descriptor *out, struct cb_error *err)
     CB_WUR;
+/* Many tags will be asked for: whether there are any is found out first, where that was never seen. Does not wait. */
+void cb_copy_target_survey(struct cb_copy_target *t);
+/* What came of it: there are none; waits. */
+bool cb_copy_target_is_bare(struct cb_copy_target *t);
 /* What became of each blob; valid until the close. */
 size_t cb_copy_target_blobs(struct cb_copy_target *t, const struct cb_push_result **out);
 
 /* ---- one image ---- */
+struct cb_copy_manifest {
+    struct cb_descriptor desc;
+    struct cb_strbuf body; /* verified */
+};
+void cb_copy_manifest_free(struct cb_copy_manifest *m);
 struct cb_copy_options {
     const char *tag;                 /* at the source; NULL with digest: that one; NULL alone: what the place names */
     struct cb_digest digest;         /* at the source, or NONE; goes before a tag */
@@ -86,6 +95,7 @@ struct cb_copy_options {
     bool no_clobber;                 /* a tag that is there stays as it is */
     bool referrers;                  /* and cosign's tags */
     const struct cb_strvec *tags;    /* all tags of the source where they are known: spares asking for cosign's */
+    const struct cb_copy_manifest *manifest; /* borrowed: what the source has for that; NULL: it is asked */
     bool blind;                      /* do not ask first what the target's tag stands for */
 };
 enum cb_copy_outcome {

@@ -68,6 +68,8 @@ struct cb_copy_target_ops {
     size_t (*blobs)(struct cb_copy_target *t, const struct cb_push_result **out);
     /* Blobs of another place will come: whether it has any at all is found out meanwhile. Or NULL. */
     void (*survey)(struct cb_copy_target *t);
+    /* Whether that has told that it has no tags. */
+    bool (*bare)(struct cb_copy_target *t);
     bool one_image; /* takes neither an index nor what refers to an image */
     bool no_referrers;
     void (*close)(struct cb_copy_target *t);

@@ -31,6 +31,17 @@ int cb_copy_target_head(struct cb_copy_target *t, const char *tag, struct cb_des
     return t->ops->head(t, tag, out, err);
 }
 
+void cb_copy_target_survey(struct cb_copy_target *t)
+{
+    if (t->ops->survey)
+        t->ops->survey(t);
+}
+
+bool cb_copy_target_is_bare(struct cb_copy_target *t)
+{
+    return t->ops->bare && t->ops->bare(t);
+}
+
 size_t cb_copy_target_blobs(struct cb_copy_target *t, const struct cb_push_result **out)
 {
     return t->ops->blobs(t, out);

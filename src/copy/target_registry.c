@@ -66,6 +66,11 @@ static void survey(struct cb_copy_target *t)
     cb_push_survey(p->push);
 }
 
+static bool is_bare(struct cb_copy_target *t)
+{
+    return cb_push_is_bare(((struct pushing *)t)->push);
+}
+
 static void keep_in_mind(struct pushing *p)
 {
     cb_autofree char *key = place_key(p);
@@ -196,7 +201,7 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops ops = {
     .head = head, .blob = add_blob, .wait_blob = wait_blob, .manifest = put_manifest, .tag = put_tag,
-    .blobs = blobs, .extra = add_extra, .beside = put_beside, .survey = survey, .close = close_it,
+    .blobs = blobs, .extra = add_extra, .beside = put_beside, .survey = survey, .bare = is_bare, .close = close_it,
 };
 
 int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_target_options *o,

@@ -132,12 +132,14 @@ static int do_copy(struct pair_run *x, struct cb_mirror_tag *t, struct cb_error 
     bool follow_tag = x->run->o->force; /* what is there now, whatever the plan says */
     struct cb_copy_options o = { .tag = follow_tag ? t->tag : NULL,
                                  .digest = follow_tag ? (struct cb_digest){ 0 } : t->source,
+                                 .manifest = follow_tag ? NULL : t->manifest,
                                  .to_tag = t->tag,
                                  .platforms = x->p->platforms,
                                  .n_platforms = x->p->n_platforms,
                                  .referrers = x->p->referrers && cb_digest_is_set(&t->referrers),
                                  .blind = t->action == CB_MIRROR_COPY };
     int r = cb_copy_image(x->from, x->to, &o, &res, err);
+    cb_copy_manifest_free(CB_TAKE(t->manifest));
     if (r == 0 && !follow_tag && !cb_digest_eq(&res.to.digest, &t->result))
         return cb_error_set(err, CB_EVERIFY, "it came out otherwise than planned");
     if (r == 0)

@@ -52,6 +52,7 @@ struct cb_mirror_tag {
     struct cb_digest referrers; /* over what refers to the result at the source, NONE: nothing */
     enum cb_mirror_outcome outcome;
     struct cb_error error; /* of FAILED */
+    struct cb_copy_manifest *manifest; /* of the source, where it was kept; or NULL */
 };
 struct cb_mirror_pair { /* one source, one target */
     struct cb_place source, target;
@@ -68,9 +69,10 @@ struct cb_mirror_plan {
 };
 void cb_mirror_plan_done(struct cb_mirror_plan *p);
 #define cb_cleanup_mirror_plan CB_CLEANUP(cb_mirror_plan_done)
-/* Fails only where it is interrupted: what cannot be read is in the pairs' and tags' errors. */
-int cb_mirror_plan_make(const struct cb_copy_env *env, const struct cb_mirror_spec *spec, struct cb_mirror_plan *out,
-                        struct cb_error *err) CB_WUR;
+/* Fails only where it is interrupted: what cannot be read is in the pairs' and tags' errors. at_once: it will be done
+ * right away, so that manifests that are to be copied are kept, as far as 4 MiB hold them. */
+int cb_mirror_plan_make(const struct cb_copy_env *env, const struct cb_mirror_spec *spec, bool at_once,
+                        struct cb_mirror_plan *out, struct cb_error *err) CB_WUR;
 void cb_mirror_plan_print(const struct cb_mirror_plan *p, struct cb_strbuf *out);
 int cb_mirror_plan_read(struct cb_mirror_plan *out, const char *text, size_t len, struct cb_error *err) CB_WUR;
 size_t cb_mirror_plan_count(const struct cb_mirror_plan *p, enum cb_mirror_action a);

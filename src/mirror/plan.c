@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is to be done. A source that is a list of exact tags costs nothing but one HEAD a tag; any other filter,
- * `delete` and referrers a list of the source's tags (a request for a thousand). Each tag costs a HEAD at every target.
+ * `delete` and referrers a list of the source's tags (a request for a thousand). Each tag costs a HEAD at every target,
+ * unless that has none: this is asked once where nothing was ever brought there, and then a GET takes the place of the
+ * source's HEAD, for what will be copied at once.
  * What refers to an image or to a part of it costs a HEAD a list or cosign's tag that is there; at a registry with the
  * referrers API, which lists no more than one subject at a time, a GET for each image and part, however many tags and
  * targets have it. `platforms` and referrers cost a GET for an index that was not seen before, `by: created` two or
  * three a tag. */
+#include <stdatomic.h>
+
 #include "mirror/private.h"
 #include "oci/mediatype.h"
 #include "util/alloc.h"
 
 #define FACT "mirror-parts"
+#define KEPT_MAX (4u << 20)
 
 void cb_mirror_plan_done(struct cb_mirror_plan *p)
 {
@@ -18,6 +23,7 @@ void cb_mirror_plan_done(struct cb_mirror_plan *p)
         for (size_t k = 0; k < x->n; k++) {
             free(x->v[k].tag);
             cb_error_done(&x->v[k].error);
+            cb_copy_manifest_free(x->v[k].manifest);
         }
         free(x->v);
         cb_place_done(&x->source);
@@ -62,12 +68,26 @@ struct looked {
     struct cb_digest digest; /* NONE: not there */
     bool index;
     struct cb_error error;
+    struct cb_copy_manifest *manifest; /* or NULL */
+};
+/* Of a whole plan. */
+struct planning {
+    struct cb_mirror_plan *plan;
+    bool at_once;
+    atomic_size_t kept; /* bytes of manifests */
+};
+struct target_state {
+    struct cb_copy_target *target; /* or NULL, and why */
+    struct cb_error error;
 };
 struct source_state {
     const struct cb_copy_env *env;
     const struct mirror_entry *e;
+    struct planning *planning;
+    struct target_state *targets; /* parallel to the entry's */
     struct cb_strvec all, chosen;
     bool listed;
+    bool whole; /* manifests, and not only their digests: there is a target that has none yet */
     struct looked *v;     /* parallel to chosen */
     int64_t *created;     /* parallel to all; INT64_MIN: not asked */
     struct mirror_watch watch;
@@ -79,18 +99,43 @@ static void source_reference(const struct source_state *s, const char *tag, stru
     out->tag = cb_strdup(tag);
 }
 
+static int look_at_head(struct source_state *s, const struct cb_reference *ref, struct looked *out)
+{
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    int r = cb_registry_head(s->env->registry, ref, &d, &out->error);
+    out->digest = d.digest;
+    out->index = r == 0 && cb_mt_is_index(d.media_type);
+    return r;
+}
+
+/* It is not asked for again when it is copied. */
+static int look_at_whole(struct source_state *s, const struct cb_reference *ref, struct looked *out)
+{
+    struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    int r = cb_registry_manifest(s->env->registry, ref, &f, &out->error);
+    if (r < 0)
+        return r;
+    out->digest = f.desc.digest;
+    out->index = cb_mt_is_index(f.desc.media_type);
+    if (atomic_fetch_add(&s->planning->kept, f.body.len) + f.body.len > KEPT_MAX)
+        return 0;
+    out->manifest = CB_NEW(struct cb_copy_manifest);
+    out->manifest->desc = f.desc;
+    out->manifest->body = f.body;
+    f.desc = (struct cb_descriptor){ 0 };
+    f.body = (struct cb_strbuf)CB_STRBUF_INIT;
+    return 0;
+}
+
 static int look_at_source(void *arg, size_t i, struct cb_error *err)
 {
     struct source_state *s = arg;
     struct cb_reference ref cb_cleanup_reference = { 0 };
-    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     int r = cb_cancel_check(s->env->cancel, err);
     if (r < 0)
         return r;
     source_reference(s, s->chosen.v[i], &ref);
-    r = cb_registry_head(s->env->registry, &ref, &d, &s->v[i].error);
-    s->v[i].digest = d.digest;
-    s->v[i].index = r == 0 && cb_mt_is_index(d.media_type);
+    r = s->whole ? look_at_whole(s, &ref, &s->v[i]) : look_at_head(s, &ref, &s->v[i]);
     if (r == -CB_ENOTFOUND)
         cb_error_done(&s->v[i].error);
     return 0;
@@ -134,6 +179,14 @@ static int list_source(struct source_state *s, struct cb_error *err)
     return r < 0 && (needed || r == -CB_ECANCELED) ? cb_error_move(err, &error) : 0;
 }
 
+static bool has_bare_target(const struct source_state *s)
+{
+    for (size_t i = 0; i < s->e->n_targets; i++)
+        if (s->targets[i].target && cb_copy_target_is_bare(s->targets[i].target))
+            return true;
+    return false;
+}
+
 static int read_source(struct source_state *s, struct cb_error *err)
 {
     struct mirror_chooser c = { tell_created, s };
@@ -145,14 +198,22 @@ static int read_source(struct source_state *s, struct cb_error *err)
     if (r == 0)
         r = mirror_filter_choose(f, &s->all, &c, &s->chosen, err);
     s->v = cb_calloc(s->chosen.n + 1, sizeof *s->v);
+    s->whole = s->planning->at_once && has_bare_target(s);
     return r < 0 ? r : cb_copy_each(s->chosen.n, cb_push_width(s->env->jobs), look_at_source, s, err);
 }
 
 static void source_done(struct source_state *s)
 {
     mirror_watch_done(&s->watch);
-    for (size_t i = 0; s->v && i < s->chosen.n; i++)
+    for (size_t i = 0; s->v && i < s->chosen.n; i++) {
         cb_error_done(&s->v[i].error);
+        cb_copy_manifest_free(s->v[i].manifest);
+    }
+    for (size_t i = 0; i < s->e->n_targets; i++) {
+        cb_copy_target_close(s->targets[i].target);
+        cb_error_done(&s->targets[i].error);
+    }
+    free(s->targets);
     cb_strvec_done(&s->all);
     cb_strvec_done(&s->chosen);
     free(s->v);
@@ -165,6 +226,7 @@ struct deciding {
     struct source_state *s;
     struct cb_mirror_pair *p;
     struct cb_copy_target *target;
+    bool bare; /* it has no tags */
 };
 
 void mirror_result_done(struct mirror_result *x)
@@ -245,6 +307,8 @@ static int head_target(struct deciding *x, struct cb_mirror_tag *t, struct cb_er
 {
     struct cb_descriptor d cb_cleanup_descriptor = { 0 };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (x->bare)
+        return 0;
     int r = cb_copy_target_head(x->target, t->tag, &d, &e);
     if (r == -CB_ENOTFOUND)
         return 0;
@@ -269,7 +333,7 @@ static int decide_gone(struct deciding *x, struct cb_mirror_tag *t, struct cb_er
     return r;
 }
 
-static int decide_there(struct deciding *x, struct cb_mirror_tag *t, const struct looked *seen, struct cb_error *err)
+static int decide_there(struct deciding *x, struct cb_mirror_tag *t, struct looked *seen, struct cb_error *err)
 {
     const struct cb_copy_env *env = x->s->env;
     CB_CLEANUP(mirror_result_done) struct mirror_result result = { 0 };
@@ -291,6 +355,8 @@ static int decide_there(struct deciding *x, struct cb_mirror_tag *t, const struc
         say(t, CB_MIRROR_REFER, "other referrers");
     else
         say(t, CB_MIRROR_COPY, cb_digest_is_set(&t->target) ? "changed" : "new");
+    if (t->action == CB_MIRROR_COPY)
+        t->manifest = CB_TAKE(seen->manifest); /* the first target's; the others ask */
     return 0;
 }
 
@@ -339,15 +405,14 @@ static int by_tag(const void *a, const void *b)
 
 static int plan_tags(struct deciding *x, struct cb_error *err)
 {
-    struct cb_copy_target_options o = { .to = &x->p->target };
     for (size_t i = 0; i < x->s->chosen.n; i++)
         mirror_plan_add(x->p, x->s->chosen.v[i]);
-    int r = cb_copy_target_open(x->s->env, &o, &x->target, err);
-    if (r == 0 && x->s->e->deletes)
+    x->bare = cb_copy_target_is_bare(x->target);
+    int r = 0;
+    if (x->s->e->deletes)
         r = list_target(x, err);
     if (r == 0)
         r = cb_copy_each(x->p->n, cb_push_width(x->s->env->jobs), decide, x, err);
-    cb_copy_target_close(x->target);
     if (x->p->n)
         qsort(x->p->v, x->p->n, sizeof *x->p->v, by_tag);
     return r;
@@ -367,40 +432,53 @@ static struct cb_mirror_pair *add_pair(struct cb_mirror_plan *plan, const struct
     return p;
 }
 
-static int plan_target(struct source_state *s, struct cb_mirror_plan *plan, const struct cb_place *target,
-                       const struct cb_error *failed, struct cb_error *err)
+static int plan_target(struct source_state *s, size_t i, const struct cb_error *failed, struct cb_error *err)
 {
-    struct cb_mirror_pair *p = add_pair(plan, s->e, target);
-    struct deciding x = { .s = s, .p = p };
-    if (failed->code) {
-        cb_error_copy(&p->error, failed);
+    const struct target_state *t = &s->targets[i];
+    struct cb_mirror_pair *p = add_pair(s->planning->plan, s->e, &s->e->targets[i]);
+    struct deciding x = { .s = s, .p = p, .target = t->target };
+    if (failed->code || !t->target) {
+        cb_error_copy(&p->error, failed->code ? failed : &t->error);
         return 0;
     }
     int r = plan_tags(&x, &p->error);
     return r == -CB_ECANCELED ? cb_error_copy(err, &p->error) : 0;
 }
 
-static int plan_entry(const struct cb_copy_env *env, const struct mirror_entry *e, struct cb_mirror_plan *out,
+/* Whether they have any tags is asked while the source's are listed. */
+static void open_targets(struct source_state *s)
+{
+    s->targets = cb_calloc(s->e->n_targets + 1, sizeof *s->targets);
+    for (size_t i = 0; i < s->e->n_targets; i++) {
+        struct cb_copy_target_options o = { .to = &s->e->targets[i] };
+        if (cb_copy_target_open(s->env, &o, &s->targets[i].target, &s->targets[i].error) == 0)
+            cb_copy_target_survey(s->targets[i].target);
+    }
+}
+
+static int plan_entry(const struct cb_copy_env *env, const struct mirror_entry *e, struct planning *planning,
                       struct cb_error *err)
 {
-    struct source_state s = { .env = env, .e = e };
+    struct source_state s = { .env = env, .e = e, .planning = planning };
     struct cb_error failed cb_cleanup_error = CB_ERROR_INIT;
+    open_targets(&s);
     int r = read_source(&s, &failed);
     if (r == -CB_ECANCELED)
         cb_error_copy(err, &failed);
     mirror_watch_init(&s.watch, env, &e->source, s.listed ? &s.all : NULL);
     for (size_t i = 0; r != -CB_ECANCELED && i < e->n_targets; i++)
-        r = plan_target(&s, out, &e->targets[i], &failed, err);
+        r = plan_target(&s, i, &failed, err);
     source_done(&s);
     return r == -CB_ECANCELED ? r : 0;
 }
 
-int cb_mirror_plan_make(const struct cb_copy_env *env, const struct cb_mirror_spec *spec, struct cb_mirror_plan *out,
-                        struct cb_error *err)
+int cb_mirror_plan_make(const struct cb_copy_env *env, const struct cb_mirror_spec *spec, bool at_once,
+                        struct cb_mirror_plan *out, struct cb_error *err)
 {
+    struct planning planning = { .plan = out, .at_once = at_once };
     int r = 0;
     *out = (struct cb_mirror_plan){ 0 };
     for (size_t i = 0; r == 0 && i < spec->n; i++)
-        r = plan_entry(env, &spec->v[i], out, err);
+        r = plan_entry(env, &spec->v[i], &planning, err);
     return r;
 }

@@ -75,6 +75,36 @@ count()
     assert_equal "$(tags "$repo")" '2.0.0 2.1.0-rc.1'
 }
 
+@test "to where nothing is a tag costs one GET and one PUT, besides its blobs" {
+    local source=$one/team/app empty=$two/mirror/first/app
+    printf 'mirrors:\n  - source: %s\n    targets: [%s, %s]\n    tags: [1.0.0, 1.1.0, 2.0.0]\n    referrers: false\n' \
+        "$source" "$empty" "$two/mirror/first/second" >spec.yaml
+    registry_forget one
+    registry_forget two
+    cbpush mirror run -q spec.yaml >done
+    assert_equal "$(count <done)" 6
+    assert_equal "$(raw_digest "$empty:1.1.0")" "$(digest_of 1.1.0)"
+    assert_equal "$(registry_requests one '"HEAD /v2/team/app/manifests/' | count)" 0
+    # The second target asks again.
+    assert_equal "$(registry_requests one '"GET /v2/team/app/manifests/' | count)" 6
+    assert_equal "$(registry_requests two '"HEAD /v2/mirror/first/app/manifests/' | count)" 0
+    assert_equal "$(registry_requests two '"GET /v2/mirror/first/app/tags/list' | count)" 2
+    # What is only planned is not read, and what has tags is looked at.
+    sed -i 's/tags: .*/tags: ["1.0.0", "1.1.0"]/' spec.yaml
+    registry_forget one
+    registry_forget two
+    cbpush mirror plan spec.yaml | jq -e '[.. | .reason? // empty] | unique == ["same"]'
+    assert_equal "$(registry_requests one '"HEAD /v2/team/app/manifests/' | count)" 2
+    assert_equal "$(registry_requests one '"GET /v2/team/app/' | count)" 0
+    assert_equal "$(registry_requests two '"HEAD /v2/mirror/first/' | count)" 4
+    assert_equal "$(registry_requests two '/tags/list' | count)" 0
+    # Without a memory of it the list says the same.
+    registry_forget two
+    CBPUSH_ROOT=$PWD/other cbpush mirror run -q spec.yaml >done
+    assert_equal "$(cat done)" ''
+    assert_equal "$(registry_requests two '"HEAD /v2/mirror/first/' | count)" 4
+}
+
 @test "nothing changed: one HEAD a tag on either side, and one list" {
     spec 'tags: {glob: ["1.*", "2.*", multi, empty, sha512, artifact]}' >spec.yaml
     cbpush mirror run -q spec.yaml >done
