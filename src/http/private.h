@@ -19,17 +19,23 @@
 #include "util/trace.h"
 
 #define CB_SEC_NS INT64_C(1000000000)
-#define CB_HTTP_RING_MAX (256u << 10)
+#define CB_HTTP_RING_MAX (256u << 10)  /* of few transfers: fewer switches between threads */
+#define CB_HTTP_RING_MANY (128u << 10) /* of each further one, as all of them together are as fast with less */
+#define CB_HTTP_FEW 4u
 #define CB_HTTP_IP_MAX INET6_ADDRSTRLEN
 
-/* ---- ring.c: bytes between two threads; the transfer's lock guards it. Grows up to CB_HTTP_RING_MAX. */
+/* ---- ring.c: bytes between two threads; the transfer's lock guards it. Grows up to max. */
 struct cb_http_ring {
     char *buf;
-    size_t cap, head, len;
+    size_t cap, head, len, max;
 };
 void cb_http_ring_done(struct cb_http_ring *r);
 size_t cb_http_ring_room(const struct cb_http_ring *r);
 void cb_http_ring_push(struct cb_http_ring *r, const void *p, size_t n); /* n ≤ room */
+/* Where up to `want` bytes may be put, of which there is room for at least one; then committed. Others may pop meanwhile,
+ * without the lock for who fills it. */
+size_t cb_http_ring_reserve(struct cb_http_ring *r, size_t want, char **p); /* 1 ≤ want ≤ room */
+void cb_http_ring_commit(struct cb_http_ring *r, size_t n);
 size_t cb_http_ring_pop(struct cb_http_ring *r, void *p, size_t n);
 
 /* ---- proxy.c: what the environment says, read once. */
@@ -81,6 +87,7 @@ struct cb_http {
     bool cancel_seen;    /* what was under way then has ended */
     int64_t grace_until; /* monotonic; 0: there is none */
 
+    atomic_uint transfers;
     struct cb_http_transfer *running; /* list, client thread only, as the next ones */
     struct cb_http_bucket up, down;
     struct curl_waitfd *fds;

@@ -13,16 +13,21 @@ static int pull_mem(struct cb_http_pump *p, void *buf, size_t n, size_t *got)
     return 0;
 }
 
-/* Up to a chunk, never past the length that was announced. *ended: there is no more. */
-static int pull_chunk(struct cb_http_pump *p, const struct cb_http_transfer *t, char *buf, size_t *got,
+struct room {
+    char *buf;
+    size_t n;
+};
+
+/* As much as there is room for, never past the length that was announced. */
+static int pull_chunk(struct cb_http_pump *p, const struct cb_http_transfer *t, const struct room *room, size_t *got,
                       struct cb_error *err)
 {
     const struct cb_http_body *body = &p->req->body;
     uint64_t left = t->body_length - p->pulled;
-    size_t n = left < CHUNK ? (size_t)left : CHUNK;
+    size_t n = left < room->n ? (size_t)left : room->n;
     *got = 0;
     p->touched = true;
-    int r = body->mem ? pull_mem(p, buf, n, got) : n ? body->pull(body->arg, buf, n, got, err) : 0;
+    int r = body->mem ? pull_mem(p, room->buf, n, got) : n ? body->pull(body->arg, room->buf, n, got, err) : 0;
     if (r < 0)
         return r;
     if (*got > n)
@@ -57,16 +62,18 @@ static void report(struct cb_http_pump *p, struct cb_http_transfer *t, uint64_t 
     pthread_mutex_lock(&t->lock);
 }
 
-/* Entered and left with the lock held. */
-static int feed(struct cb_http_pump *p, struct cb_http_transfer *t, char *buf, struct cb_error *err)
+/* Entered and left with the lock held. Into the ring itself: nobody else makes it longer, or larger. */
+static int feed(struct cb_http_pump *p, struct cb_http_transfer *t, struct cb_error *err)
 {
+    struct room room;
     size_t got = 0;
+    room.n = cb_http_ring_reserve(&t->out, CHUNK, &room.buf);
     pthread_mutex_unlock(&t->lock);
-    int r = pull_chunk(p, t, buf, &got, err);
+    int r = pull_chunk(p, t, &room, &got, err);
     pthread_mutex_lock(&t->lock);
     if (r < 0)
         return r;
-    cb_http_ring_push(&t->out, buf, got);
+    cb_http_ring_commit(&t->out, got);
     t->body_ended = !got || p->pulled == t->body_length;
     if (t->read_paused) {
         pthread_mutex_unlock(&t->lock);
@@ -78,7 +85,6 @@ static int feed(struct cb_http_pump *p, struct cb_http_transfer *t, char *buf, s
 
 int cb_http_pump_run(struct cb_http_pump *p, struct cb_http_transfer *t, struct cb_error *err)
 {
-    cb_autofree char *buf = t->has_body ? cb_malloc(CHUNK) : NULL;
     uint64_t told = 0;
     int r = 0;
     pthread_mutex_lock(&t->lock);
@@ -87,7 +93,7 @@ int cb_http_pump_run(struct cb_http_pump *p, struct cb_http_transfer *t, struct 
         if (is_over(t))
             break;
         if (can_take(t))
-            r = feed(p, t, buf, err);
+            r = feed(p, t, err);
         else
             pthread_cond_wait(&t->changed, &t->lock);
     }

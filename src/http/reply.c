@@ -60,7 +60,7 @@ int cb_http_read(struct cb_http_reply *r, void *buf, size_t n, size_t *got, stru
     while (!t->in.len && !t->finished)
         pthread_cond_wait(&t->changed, &t->lock);
     *got = t->canceled ? 0 : cb_http_ring_pop(&t->in, buf, n);
-    bool resume = t->write_paused && !t->finished && t->in.len <= CB_HTTP_RING_MAX / 2;
+    bool resume = t->write_paused && !t->finished && t->in.len <= t->in.max / 2;
     bool ended = !*got && (t->canceled || !t->in.len);
     pthread_mutex_unlock(&t->lock);
     if (resume)

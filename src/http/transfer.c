@@ -112,7 +112,7 @@ static size_t on_read(char *p, size_t size, size_t n, void *arg)
     t->body_taken += got;
     t->body_wanted = true;
     t->read_paused = wait;
-    if (wait || t->out.len <= CB_HTTP_RING_MAX / 2)
+    if (wait || t->out.len <= t->out.max / 2)
         pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
     cb_http_rate_took(t->h, &t->h->up, got);
@@ -317,6 +317,8 @@ struct cb_http_transfer *cb_http_transfer_new(struct cb_http *h, const struct cb
     struct cb_http_transfer *t = CB_NEW(struct cb_http_transfer);
     init_sync(t);
     t->h = h;
+    bool few = atomic_fetch_add(&h->transfers, 1) < CB_HTTP_FEW;
+    t->in.max = t->out.max = few ? CB_HTTP_RING_MAX : CB_HTTP_RING_MANY;
     t->easy = curl_easy_init();
     int r = t->easy ? configure(t, hop, err) : cb_error_set(err, CB_ELOCAL, "libcurl has no memory");
     if (r < 0) {
@@ -335,6 +337,7 @@ void cb_http_transfer_unref(struct cb_http_transfer *t)
 {
     if (atomic_fetch_sub(&t->refs, 1) != 1)
         return;
+    atomic_fetch_sub(&t->h->transfers, 1);
     curl_easy_cleanup(t->easy);
     for (struct curl_slist *s = t->header_list; s; s = s->next)
         explicit_bzero(s->data, strlen(s->data));
