@@ -32,7 +32,7 @@ struct cb_http_ring {
 void cb_http_ring_done(struct cb_http_ring *r);
 size_t cb_http_ring_room(const struct cb_http_ring *r);
 void cb_http_ring_push(struct cb_http_ring *r, const void *p, size_t n); /* n ≤ room */
-/* Where up to `want` bytes may be put, of which there is room for at least one; then committed. Others may pop meanwhile,
+/* Where up to `want` bytes may be put, of which there is room for at least one; then committed. Others may pop then,
  * without the lock for who fills it. */
 size_t cb_http_ring_reserve(struct cb_http_ring *r, size_t want, char **p); /* 1 ≤ want ≤ room */
 void cb_http_ring_commit(struct cb_http_ring *r, size_t n);
