@@ -12,7 +12,7 @@ struct cb_codec {
     size_t block_size;
     int default_level, min_level, max_level;
     const char *name;                              /* "gzip" */
-    void (*engine)(char *buf, size_t n, int level); /* "libdeflate-1.14/6"; distinct names for distinct bytes */
+    void (*engine)(char *buf, size_t n, int level); /* "libdeflate-1.14/5"; distinct names for distinct bytes */
     size_t (*bound)(size_t n);                     /* output that is always enough for n bytes */
     void *(*context_new)(int level);               /* scratch of one thread at a time */
     void (*context_free)(void *ctx);

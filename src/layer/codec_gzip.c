@@ -93,7 +93,7 @@ static void engine(char *buf, size_t n, int level)
 
 const struct cb_codec cb_codec_gzip = {
     .block_size = BLOCK,
-    .default_level = 6,
+    .default_level = 5,
     .min_level = 0,
     .max_level = 12,
     .name = "gzip",

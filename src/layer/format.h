@@ -12,7 +12,7 @@
 #include "oci/mediatype.h"
 #include "util/error.h"
 
-#define CB_LEVEL_DEFAULT INT_MIN       /* gzip 6, zstd 3 */
+#define CB_LEVEL_DEFAULT INT_MIN       /* gzip 5, zstd 3 */
 #define CB_LEVEL_FAST (INT_MIN + 1)    /* of gzip */
 
 #define CB_ENGINE_FAST "isal-" /* how the names of its engine begin */
@@ -40,7 +40,7 @@ static inline CB_UNUSED bool cb_format_is_estargz(const struct cb_format *f)
 {
     return f->compression == CB_COMPRESSION_GZIP && f->chunked;
 }
-/* In codec.c: "libdeflate-1.14/6"; "" for none. */
+/* In codec.c: "libdeflate-1.14/5"; "" for none. */
 void cb_format_engine(const struct cb_format *f, char *buf, size_t n);
 /* In codec.c: whether there is such a level, and its engine in this program and on this processor. -CB_EUSAGE. */
 int cb_format_check(const struct cb_format *f, struct cb_error *err) CB_WUR;

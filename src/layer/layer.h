@@ -27,7 +27,7 @@ struct cb_layer_encoding {
     uint64_t size;
     enum cb_compression compression;
     char *media_type;                 /* as it was named by its manifest, or the OCI type of ours */
-    char *engine;                     /* "libdeflate-1.14/6", "" for foreign ones */
+    char *engine;                     /* "libdeflate-1.14/5", "" for foreign ones */
     struct cb_strmap annotations;     /* of its descriptor: those that tell of a table in it (foreign.h) */
 };
 void cb_layer_encoding_done(struct cb_layer_encoding *e);
