@@ -154,6 +154,8 @@ static void add_copy(struct cb_step_inputs *to, const struct cb_vertex *v)
     }
     if (!v->from && !v->from_scratch)
         cb_inputs_add_files(to, &v->state->selection);
+    if (v->state->noted.n)
+        cb_inputs_add_noted(to, &v->state->noted);
 }
 
 static void add_git(struct cb_step_inputs *to, const struct cb_remote_op *op)

@@ -8,6 +8,7 @@
 #include "build/solve.h"
 
 #define CB_INPUTS_MAX ((size_t)4 << 20) /* bytes in the store */
+#define CB_INPUTS_HASHES (CB_INPUTS_MAX / 4 * 3) /* of them for files by their hashes */
 
 struct cb_step_inputs {
     enum cb_vertex_kind kind;
@@ -44,7 +45,11 @@ void cb_inputs_of_build(const struct cb_solver *s, struct cb_inputs *out);
 void cb_inputs_goal(const struct cb_solver *s, struct cb_digest *out);
 
 /* ---- inputs_files.c ---- */
+#define CB_INPUTS_NAMED 4096 /* files of a step that are kept by name */
 void cb_inputs_add_files(struct cb_step_inputs *to, const struct cb_selection *sel);
+/* Of more files, in place of a selection, which is freed: what is kept of them in the end, a quarter of the memory. */
+void cb_inputs_note(struct cb_noted_files *out, struct cb_selection *sel);
+void cb_inputs_add_noted(struct cb_step_inputs *to, const struct cb_noted_files *noted);
 void cb_file_hash(char out[static CB_FILE_HASH + 1], const char *path, const char *what);
 /* The first file that differs, and how many more do: "requirements.txt changed (sha256:ab… → sha256:cd…)". False: none.
  * was and is get its digests, where there are two. */

@@ -71,30 +71,93 @@ static bool is_plain(const char *text)
     return !*text;
 }
 
-static void add_file(struct cb_step_inputs *to, const struct cb_item *it)
-{
-    struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
+struct described {
+    struct cb_strbuf path;
     char what[WHAT_MAX];
+};
+
+static void describe_file(struct described *d, const struct cb_item *it)
+{
     const char *name = it->path && *it->path ? it->path : ".";
     struct cb_entry e;
     cb_item_entry(it, &e);
-    what_of(what, &e);
-    if (!is_plain(name)) {
-        cb_strbuf_add_sanitized(&path, name, strlen(name), false);
-        name = path.buf;
-    }
-    to->files_sum = mix_text(mix_text(to->files_sum ? to->files_sum : MIX_BEGIN, name), what);
-    cb_strvec_push(&to->paths, name);
-    cb_strvec_push(&to->whats, what);
+    what_of(d->what, &e);
+    cb_strbuf_reset(&d->path);
+    if (is_plain(name))
+        cb_strbuf_adds(&d->path, name);
+    else
+        cb_strbuf_add_sanitized(&d->path, name, strlen(name), false);
+}
+
+static uint64_t add_to_sum(uint64_t sum, const struct described *d)
+{
+    return mix_text(mix_text(sum ? sum : MIX_BEGIN, d->path.buf), d->what);
+}
+
+typedef void each_file(void *arg, const struct described *d);
+
+static void go_through(const struct cb_selection *sel, each_file *each, void *arg)
+{
+    struct described d = { .path = CB_STRBUF_INIT };
+    for (size_t i = 0; i < sel->n; i++)
+        for (size_t k = 0; k < sel->v[i].n; k++)
+            if (!sel->v[i].items[k]->on_the_way) {
+                describe_file(&d, sel->v[i].items[k]);
+                each(arg, &d);
+            }
+    cb_strbuf_done(&d.path);
+}
+
+static void add_file(void *arg, const struct described *d)
+{
+    struct cb_step_inputs *to = arg;
+    to->files_sum = add_to_sum(to->files_sum, d);
+    cb_strvec_push(&to->paths, d->path.buf);
+    cb_strvec_push(&to->whats, d->what);
     to->n_files++;
 }
 
 void cb_inputs_add_files(struct cb_step_inputs *to, const struct cb_selection *sel)
 {
+    go_through(sel, add_file, to);
+}
+
+static void note_file(void *arg, const struct described *d)
+{
+    struct cb_noted_files *to = arg;
+    char hash[CB_FILE_HASH + 1];
+    to->sum = add_to_sum(to->sum, d);
+    cb_file_hash(hash, d->path.buf, d->what);
+    if (to->hashes.len <= CB_INPUTS_HASHES)
+        cb_strbuf_adds(&to->hashes, hash);
+    to->n++;
+}
+
+static size_t count(const struct cb_selection *sel)
+{
+    size_t n = 0;
     for (size_t i = 0; i < sel->n; i++)
         for (size_t k = 0; k < sel->v[i].n; k++)
-            if (!sel->v[i].items[k]->on_the_way)
-                add_file(to, sel->v[i].items[k]);
+            n += !sel->v[i].items[k]->on_the_way;
+    return n;
+}
+
+void cb_inputs_note(struct cb_noted_files *out, struct cb_selection *sel)
+{
+    if (count(sel) <= CB_INPUTS_NAMED)
+        return;
+    *out = (struct cb_noted_files){ .hashes = CB_STRBUF_INIT };
+    go_through(sel, note_file, out);
+    cb_selection_done(sel);
+    if (out->hashes.len > CB_INPUTS_HASHES)
+        cb_strbuf_done(&out->hashes);
+}
+
+void cb_inputs_add_noted(struct cb_step_inputs *to, const struct cb_noted_files *noted)
+{
+    to->n_files = noted->n;
+    to->files_sum = noted->sum;
+    cb_strbuf_add(&to->hashes, noted->hashes.buf, noted->hashes.len);
 }
 
 /* ---- what differs ---- */

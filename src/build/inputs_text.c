@@ -15,7 +15,6 @@
 #include "util/encode.h"
 
 #define HEAD "cbpush-inputs 1\n"
-#define NAMED_MAX 4096   /* files of a step that are kept by name */
 #define SUM_TAIL (4 + 64 + 1)
 #define STEPS_MAX 20000
 #define FILES_MAX UINT32_MAX
@@ -38,12 +37,12 @@ static void print_files(struct cb_strbuf *out, const struct cb_step_inputs *s)
 {
     size_t most = s->n_files * CB_FILE_HASH + out->len;
     cb_strbuf_addf(out, "files %zu %llx\n", s->n_files, (unsigned long long)s->files_sum);
-    if (s->paths.n && s->n_files <= NAMED_MAX && out->len < CB_INPUTS_MAX / 2) {
+    if (s->paths.n && s->n_files <= CB_INPUTS_NAMED && out->len < CB_INPUTS_MAX / 2) {
         for (size_t i = 0; i < s->paths.n; i++)
             add_file(out, s->whats.v[i], s->paths.v[i]);
         return;
     }
-    if (most > CB_INPUTS_MAX / 4 * 3 || (!s->paths.n && !s->hashes.len))
+    if (most > CB_INPUTS_HASHES || (!s->paths.n && !s->hashes.len))
         return;
     cb_strbuf_adds(out, "hashes ");
     cb_strbuf_add(out, s->hashes.buf, s->hashes.len);

@@ -77,24 +77,27 @@ static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct c
 }
 
 static int write_all(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w,
-                     struct cb_layer *layer, struct cb_toc **toc, struct cb_error *err)
+                     struct cb_layer_made *made, struct cb_error *err)
 {
     int r = add_all(s, job, w, false, err);
     if (r == 0)
         r = add_all(s, job, w, true, err);
     if (r == 0)
-        r = cb_layer_writer_finish(w, layer, toc, err);
-    if (r == 0)
-        r = check_digests(job->placer, *toc, err);
-    return r < 0 ? r : cb_solver_keep_layer(s, layer, *toc, err);
+        r = cb_layer_writer_finish(w, &made->layer, &made->toc, err);
+    return r < 0 ? r : check_digests(job->placer, made->toc, err);
+}
+
+void cb_layer_made_done(struct cb_layer_made *m)
+{
+    cb_layer_done(&m->layer);
+    cb_toc_unref(CB_TAKE(m->toc));
 }
 
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
-                          struct cb_error *err)
+                          struct cb_layer_made *made, struct cb_error *err)
 {
     cb_autosink struct cb_blob_sink *sink = NULL;
-    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
-    struct cb_layer layer cb_cleanup_layer = { 0 };
+    *made = (struct cb_layer_made){ 0 };
     if (cb_placer_count(job->placer) == 0)
         return 0;
     int r = cb_store_blob_sink(s->env->store, &sink, err);
@@ -105,11 +108,20 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
     if (!w)
         return cb_failed(err);
     struct cb_span span cb_cleanup_span = cb_span_begin("write", "layer of %s", v->name);
-    r = write_all(s, job, w, &layer, &toc, err);
-    cb_span_digest(&span, "diff_id", &layer.diff_id);
-    cb_span_number(&span, "bytes", layer.size);
+    r = write_all(s, job, w, made, err);
+    cb_span_digest(&span, "diff_id", &made->layer.diff_id);
+    cb_span_number(&span, "bytes", made->layer.size);
     cb_span_end(&span);
+    return r;
+}
+
+int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
+                         struct cb_error *err)
+{
+    if (!made->toc)
+        return 0;
+    int r = cb_solver_keep_layer(s, &made->layer, made->toc, err);
     if (r == 0)
-        cb_state_push_layer(v->state, cb_slots_made(s->slots, &layer, toc));
+        cb_state_push_layer(v->state, cb_slots_made(s->slots, &made->layer, made->toc));
     return r;
 }

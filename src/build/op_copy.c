@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/entry_hash.h"
+#include "build/inputs.h"
 #include "build/op_add.h"
 #include "build/place.h"
 #include "build/solve.h"
@@ -141,15 +142,36 @@ static int open_files(struct copy_run *c, struct cb_error *err)
 
 /* ---- the step ---- */
 
+/* All that was needed to write the layer. */
+static void forget(struct copy_run *c)
+{
+    cb_files_free(CB_TAKE(c->files));
+    for (size_t i = 0; i < c->n_layers; i++)
+        cb_layer_done(&c->layers[i]);
+    c->n_layers = 0;
+    free(CB_TAKE(c->layers));
+    cb_placer_free(CB_TAKE(c->placer));
+    cb_selection_done(&c->other);
+    cb_stack_unref(CB_TAKE(c->base));
+    cb_close_p(&c->spool.fd);
+}
+
 static int write_new(struct copy_run *c, const struct cb_digest *content, struct cb_error *err)
 {
+    struct cb_layer_made made cb_cleanup_layer_made = { 0 };
     struct cb_layer_job job = { .placer = c->placer, .spool_fd = c->spool.fd, .context = c->sel->context };
     int r = c->sel == &c->other && c->v->from ? open_files(c, err) : 0;
     job.files = c->files;
     c->v->state->executed = true;
     c->v->state->created = cb_time_now();
     if (r == 0)
-        r = cb_solver_write_layer(c->s, c->v, &job, err);
+        r = cb_solver_write_layer(c->s, c->v, &job, &made, err);
+    if (r < 0)
+        return r;
+    forget(c);
+    if (!c->s->o->explain)
+        cb_inputs_note(&c->v->state->noted, &c->v->state->selection);
+    r = cb_solver_take_layer(c->s, c->v, &made, err);
     if (r == 0)
         cb_solver_record(c->s, c->v, content);
     return r;
@@ -176,14 +198,7 @@ static int execute_copy(struct cb_solver *s, struct cb_vertex *v, struct cb_erro
 {
     struct copy_run c = { .s = s, .v = v, .spool = { .fd = -1 } };
     int r = copy(&c, err);
-    cb_files_free(c.files);
-    for (size_t i = 0; i < c.n_layers; i++)
-        cb_layer_done(&c.layers[i]);
-    free(c.layers);
-    cb_placer_free(c.placer);
-    cb_selection_done(&c.other);
-    cb_stack_unref(c.base);
-    cb_close_p(&c.spool.fd);
+    forget(&c);
     return r;
 }
 
@@ -230,11 +245,14 @@ static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_err
     p = cb_placer_new(&o);
     r = make_dirs(p, v->mkdir.path, err);
     struct cb_layer_job job = { .placer = p, .spool_fd = -1 };
+    struct cb_layer_made made cb_cleanup_layer_made = { 0 };
     v->state->executed = true;
     if (cb_placer_count(p))
         v->state->created = now;
     if (r == 0)
-        r = cb_solver_write_layer(s, v, &job, err);
+        r = cb_solver_write_layer(s, v, &job, &made, err);
+    if (r == 0)
+        r = cb_solver_take_layer(s, v, &made, err);
     if (r == 0)
         cb_solver_record(s, v, NULL);
     return r;

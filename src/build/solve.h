@@ -28,13 +28,21 @@ struct cb_lookup {
     const struct cb_cache_place *used; /* of a hit of a cache: whose */
 };
 
+/* Of very many files of the context: what is kept of them once the step has been run. */
+struct cb_noted_files {
+    size_t n;
+    uint64_t sum;
+    struct cb_strbuf hashes;        /* inputs.h */
+};
+
 /* Of one vertex; made by cb_solve_prepare, freed by cb_solve_done. While the vertex runs it is its thread's; once it is
  * done nothing in it changes. */
 struct cb_solve_state {
     struct cb_solver *solver;
     struct cb_vertex *vertex;       /* whose state it is; later vertices of the same key share it, and are not run */
     struct cb_digest key;
-    struct cb_selection selection;  /* COPY from a context: what it names */
+    struct cb_selection selection;  /* COPY from a context: what it names; or: */
+    struct cb_noted_files noted;
     struct cb_selection *mounts;    /* RUN: what each bind of the context shows; one for each mount, or NULL */
     struct cb_http_file *file;      /* HTTP: what was downloaded to know its digest; or NULL */
     struct cb_slot **layers;        /* the result, lowest first; empty differences may be among them */
@@ -164,7 +172,7 @@ void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_
  * key. False: none, or it is gone. */
 bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
 
-/* A layer out of placed entries, onto v's result; nothing where there are none. */
+/* A layer out of placed entries. */
 struct cb_placer;
 struct cb_files;
 struct cb_layer_job {
@@ -173,8 +181,18 @@ struct cb_layer_job {
     struct cb_context *context; /* for others, or NULL */
     int spool_fd;               /* for CB_DATA_SPOOL, or -1 */
 };
+struct cb_layer_made {
+    struct cb_layer layer;
+    struct cb_toc *toc;         /* NULL: there was nothing to write */
+};
+void cb_layer_made_done(struct cb_layer_made *m);
+#define cb_cleanup_layer_made CB_CLEANUP(cb_layer_made_done)
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
-                          struct cb_error *err) CB_WUR;
+                          struct cb_layer_made *made, struct cb_error *err) CB_WUR;
+/* Keeps it and puts it onto v's result. Takes as much memory as its table again: what the job had is better freed
+ * before. */
+int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
+                         struct cb_error *err) CB_WUR;
 /* What a new layer of v is written with; v may be NULL: one of the result. sink is borrowed. */
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
                                                       struct cb_blob_sink *sink);

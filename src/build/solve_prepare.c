@@ -119,6 +119,7 @@ static void need(struct cb_solver *s, struct cb_vertex *v)
 void cb_solve_state_free(struct cb_solve_state *st)
 {
     cb_selection_done(&st->selection);
+    cb_strbuf_done(&st->noted.hashes);
     for (size_t k = 0; st->mounts && k < st->vertex->run.n_mounts; k++)
         cb_selection_done(&st->mounts[k]);
     free(st->mounts);

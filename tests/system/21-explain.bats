@@ -269,3 +269,15 @@ END
     cbpush prune --all --keep 0s >/dev/null
     [ ! -e "$file" ]
 }
+
+@test "of thousands of files it is told which one changed, though the build before was not asked to explain" {
+    printf 'FROM busybox\nCOPY many /many\nRUN true\n' >ctx/Dockerfile
+    mkdir ctx/many
+    python3 -c '
+for i in range(5000):
+    with open(f"ctx/many/{i}", "w") as f:
+        f.write(f"{i}")'
+    build >build.log 2>&1
+    echo new >ctx/many/4321
+    because 'Dockerfile:2 COPY many /many: many/4321 changed' 'Dockerfile:3 RUN*'
+}

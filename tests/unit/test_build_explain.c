@@ -200,6 +200,51 @@ static void test_many_files(void **state)
     }
 }
 
+static struct cb_selection *selection(struct cb_selection *sel, const char *const names[], size_t n)
+{
+    struct cb_match *m = cb_selection_add(sel, "dir", true, false);
+    for (size_t i = 0; i < n; i++) {
+        struct cb_entry e = { .type = CB_ENTRY_FILE, .mode = 0600 + i % 8, .size = i };
+        cb_sum_of(&e.digest, &i, sizeof i);
+        struct cb_item *it = cb_match_add(m, names[i], &e);
+        it->path = names[i];
+        it->on_the_way = i % 1000 == 999;
+    }
+    return sel;
+}
+
+/* Noting the files of a step early, to free what it knows of them, leaves the same text. */
+static void test_noted(void **state)
+{
+    (void)state;
+    static const size_t counts[] = { 0, 3, CB_INPUTS_NAMED, CB_INPUTS_NAMED + 4, CB_INPUTS_NAMED + 5, 20000, 140000 };
+    const char **names = cb_calloc(140000, sizeof *names);
+    for (size_t i = 0; i < 140000; i++)
+        names[i] = cb_asprintf(i % 100 ? "dir/%zu" : "dir/\n%zu", i);
+    for (size_t i = 0; i < CB_COUNTOF(counts); i++) {
+        struct cb_inputs plain cb_cleanup_inputs = { 0 }, noted cb_cleanup_inputs = { 0 };
+        struct cb_strbuf want cb_cleanup_strbuf = CB_STRBUF_INIT, got cb_cleanup_strbuf = CB_STRBUF_INIT;
+        struct cb_selection sel = { 0 };
+        struct cb_noted_files n = { .hashes = CB_STRBUF_INIT };
+        cb_inputs_add_files(add(&plain, "0", 1, "COPY"), selection(&sel, names, counts[i]));
+        cb_inputs_note(&n, &sel);
+        assert_int_equal(sel.n == 0, counts[i] > CB_INPUTS_NAMED + 4); /* which are on the way */
+        struct cb_step_inputs *s = add(&noted, "0", 1, "COPY");
+        if (sel.n)
+            cb_inputs_add_files(s, &sel);
+        else
+            cb_inputs_add_noted(s, &n);
+        cb_inputs_print(&want, &plain);
+        cb_inputs_print(&got, &noted);
+        assert_string_equal(got.buf, want.buf);
+        cb_strbuf_done(&n.hashes);
+        cb_selection_done(&sel);
+    }
+    for (size_t i = 0; i < 140000; i++)
+        free((void *)(uintptr_t)names[i]);
+    free(names);
+}
+
 /* However much there is, the text stays within its bound, and what is in it can be read. */
 static void test_bound(void **state)
 {
@@ -252,7 +297,7 @@ int main(void)
         cmocka_unit_test(test_goal),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_many_files),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_noted), cmocka_unit_test(test_bound),
         cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
