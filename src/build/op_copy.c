@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/entry_hash.h"
-#include "build/inputs.h"
 #include "build/op_add.h"
 #include "build/place.h"
 #include "build/solve.h"
@@ -169,8 +168,7 @@ static int write_new(struct copy_run *c, const struct cb_digest *content, struct
     if (r < 0)
         return r;
     forget(c);
-    if (!c->s->o->explain)
-        cb_inputs_note(&c->v->state->noted, &c->v->state->selection);
+    cb_solve_forget_files_of(c->s, c->v);
     r = cb_solver_take_layer(c->s, c->v, &made, err);
     if (r == 0)
         cb_solver_record(c->s, c->v, content);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "build/inputs.h"
 #include "build/solve.h"
 
 #include "util/alloc.h"
@@ -150,19 +149,6 @@ static void mark_cached(struct cb_solver *s)
     }
 }
 
-/* What is not run needs its files no more, but for what is kept of them in the end. */
-static void forget_files(struct cb_solver *s)
-{
-    bool any = false;
-    for (size_t i = 0; i < s->plan->n; i++)
-        any = any || (s->plan->vertices[i]->state->needed && !s->plan->vertices[i]->state->done);
-    for (size_t i = 0; any && !s->o->explain && i < s->plan->n; i++) {
-        struct cb_solve_state *st = s->plan->vertices[i]->state;
-        if (st->vertex == s->plan->vertices[i] && (st->done || !st->needed))
-            cb_inputs_note(&st->noted, &st->selection);
-    }
-}
-
 static void run_all(struct cb_solver *s)
 {
     struct cb_vertex **ready = cb_calloc(s->plan->n + 1, sizeof(struct cb_vertex *));
@@ -233,7 +219,7 @@ int cb_solve(struct cb_solver *s, struct cb_error *err)
         tell_known(s, &s->plan->images[i]);
     cb_solve_expect(s);
     cb_solve_claim_ahead(s);
-    forget_files(s);
+    cb_solve_forget_files(s);
     run_all(s);
     int r = first_failure(s, err);
     if (r == 0 && (r = settle_all(s, err)) < 0) {

@@ -114,6 +114,11 @@ int cb_solve(struct cb_solver *s, struct cb_error *err) CB_WUR;
 void cb_solve_stop(struct cb_solver *s);
 void cb_solve_done(struct cb_solver *s);
 
+/* ---- solve_files.c: very many files of the context, of which little is kept ---- */
+/* Of all steps that need not be run, if any has to be. */
+void cb_solve_forget_files(struct cb_solver *s);
+void cb_solve_forget_files_of(struct cb_solver *s, struct cb_vertex *v); /* which was run */
+
 /* Whether a vertex of the goal's chain put a layer on its base; after cb_solve. */
 bool cb_solver_added_layer(const struct cb_vertex *v);
 
