@@ -39,7 +39,7 @@ static const struct cb_cache_layer *told(const struct cb_vertex *v, const struct
                                          struct cb_cache_place **from)
 {
     for (; v; v = v->base) {
-        const struct cb_lookup *l = &v->state->lookup;
+        const struct cb_recorded *l = &v->state->lookup;
         for (size_t i = 0; l->used && i < l->hit.step->n_layers; i++) {
             const struct cb_cache_layer *layer = &l->hit.set->layers[l->hit.step->layers[i]];
             if (tells(layer, diff_id, parents)) {
@@ -126,7 +126,7 @@ static bool in_base(const struct cb_vertex *v, const struct cb_slot *s)
 static void tell_content(struct cache_step *x)
 {
     const struct cb_solve_state *st = x->v->state;
-    const struct cb_lookup *l = &st->lookup;
+    const struct cb_recorded *l = &st->lookup;
     struct cb_cache_step *step = &x->set.steps[0];
     step->content = cb_digest_is_set(&st->content) ? st->content : l->used ? l->hit.step->content : step->content;
     step->added = cb_digest_is_set(&step->content) && x->n_own > 0;

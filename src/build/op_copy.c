@@ -9,7 +9,8 @@
 struct copy_run {
     struct cb_solver *s;
     struct cb_vertex *v;
-    struct cb_stack *base;
+    struct cb_lookup *lookup;
+    struct cb_finder base;
     struct cb_selection other;       /* from another result */
     const struct cb_selection *sel;
     struct cb_placer *placer;
@@ -23,9 +24,9 @@ static int make_placer(struct copy_run *c, struct cb_error *err)
 {
     const struct cb_copy_op *op = &c->v->copy;
     struct cb_user user cb_cleanup_user = { 0 };
-    struct cb_placer_options o = { .base = c->base, .now = cb_time_now() / CB_SECOND };
+    struct cb_placer_options o = { .base = &c->base, .now = cb_time_now() / CB_SECOND };
     if (op->chown) {
-        int r = cb_stack_user(c->base, op->chown, true, &user, err);
+        int r = cb_finder_user(&c->base, op->chown, true, &user, err);
         if (r < 0)
             return cb_error_wrap(err, "--chown=%s", op->chown);
         o.chown = true;
@@ -61,7 +62,7 @@ static int place_all(struct copy_run *c, struct cb_error *err)
     if (r == 0)
         r = cb_placer_inline(c->placer, op, err);
     cb_placer_settle(c->placer);
-    return r;
+    return r < 0 ? r : cb_placer_check(c->placer, err);
 }
 
 /* A server's and a commit's time are content as much as the bytes are; a context's are not. */
@@ -151,7 +152,7 @@ static void forget(struct copy_run *c)
     free(CB_TAKE(c->layers));
     cb_placer_free(CB_TAKE(c->placer));
     cb_selection_done(&c->other);
-    cb_stack_unref(CB_TAKE(c->base));
+    cb_lookup_free(CB_TAKE(c->lookup));
     cb_close_p(&c->spool.fd);
 }
 
@@ -175,17 +176,37 @@ static int write_new(struct copy_run *c, const struct cb_digest *content, struct
     return r;
 }
 
+/* needs: LOOKUP, or whole tables of what is below. */
+static int place_by(struct copy_run *c, unsigned needs, struct cb_error *err)
+{
+    int r = cb_solver_below(c->s, c->v, needs, &c->lookup, err);
+    if (r < 0)
+        return r;
+    c->base = cb_lookup_finder(c->lookup);
+    c->sel = &c->v->state->selection;
+    r = make_placer(c, err);
+    if (r == 0 && (c->v->from || c->v->from_scratch))
+        r = select_other(c, err);
+    return r < 0 ? r : place_all(c, err);
+}
+
+/* What is damaged below is found by reading it, and whole tables are checked, and made again. */
+static int place(struct copy_run *c, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = place_by(c, CB_NEED_LOOKUP, &e);
+    if (r == -CB_EVERIFY) {
+        cb_error_done(&e);
+        forget(c);
+        r = place_by(c, CB_NEED_TOC, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}
+
 static int copy(struct copy_run *c, struct cb_error *err)
 {
     struct cb_digest content;
-    int r = cb_solver_stack(c->s, c->v->base, c->v->step, &c->base, err);
-    if (r == 0)
-        r = make_placer(c, err);
-    c->sel = &c->v->state->selection;
-    if (r == 0 && (c->v->from || c->v->from_scratch))
-        r = select_other(c, err);
-    if (r == 0)
-        r = place_all(c, err);
+    int r = place(c, err);
     if (r < 0)
         return r;
     content_key(c, &content);
@@ -227,28 +248,58 @@ static int make_dirs(struct cb_placer *p, const char *path, struct cb_error *err
     return r < 0 ? r : cb_placer_mkdirs(p, real.buf, err);
 }
 
-static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+struct mkdir_run {
+    struct cb_lookup *lookup;
+    struct cb_finder base;
+    struct cb_placer *placer;
+};
+
+static void mkdir_done(struct mkdir_run *m)
 {
-    CB_AUTO(cb_stack_unref) struct cb_stack *base = NULL;
-    CB_AUTO(cb_placer_free) struct cb_placer *p = NULL;
+    cb_placer_free(CB_TAKE(m->placer));
+    cb_lookup_free(CB_TAKE(m->lookup));
+}
+
+static int mkdir_by(struct cb_solver *s, struct cb_vertex *v, unsigned needs, struct mkdir_run *m,
+                    struct cb_error *err)
+{
     struct cb_user user cb_cleanup_user = { 0 };
-    int64_t now = cb_time_now();
-    int r = cb_solver_stack(s, v->base, v->step, &base, err);
-    if (r == 0 && v->mkdir.user)
-        r = cb_stack_user(base, v->mkdir.user, true, &user, err);
+    int r = cb_solver_below(s, v, needs, &m->lookup, err);
     if (r < 0)
         return r;
-    struct cb_placer_options o = { .base = base, .chown = true, .uid = user.uid, .gid = user.gid,
-                                   .now = now / CB_SECOND };
-    p = cb_placer_new(&o);
-    r = make_dirs(p, v->mkdir.path, err);
-    struct cb_layer_job job = { .placer = p, .spool_fd = -1 };
+    m->base = cb_lookup_finder(m->lookup);
+    if (v->mkdir.user && (r = cb_finder_user(&m->base, v->mkdir.user, true, &user, err)) < 0)
+        return r;
+    m->placer = cb_placer_new(&(struct cb_placer_options){
+        .base = &m->base, .chown = true, .uid = user.uid, .gid = user.gid, .now = cb_time_now() / CB_SECOND });
+    return make_dirs(m->placer, v->mkdir.path, err);
+}
+
+static int mkdir_below(struct cb_solver *s, struct cb_vertex *v, struct mkdir_run *m, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = mkdir_by(s, v, CB_NEED_LOOKUP, m, &e);
+    if (r == -CB_EVERIFY) {
+        cb_error_done(&e);
+        mkdir_done(m);
+        r = mkdir_by(s, v, CB_NEED_TOC, m, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}
+
+static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
+{
+    struct mkdir_run m CB_CLEANUP(mkdir_done) = { 0 };
     struct cb_layer_made made cb_cleanup_layer_made = { 0 };
+    int64_t now = cb_time_now();
+    int r = mkdir_below(s, v, &m, err);
+    if (r < 0)
+        return r;
+    struct cb_layer_job job = { .placer = m.placer, .spool_fd = -1 };
     v->state->executed = true;
-    if (cb_placer_count(p))
+    if (cb_placer_count(m.placer))
         v->state->created = now;
-    if (r == 0)
-        r = cb_solver_write_layer(s, v, &job, &made, err);
+    r = cb_solver_write_layer(s, v, &job, &made, err);
     if (r == 0)
         r = cb_solver_take_layer(s, v, &made, err);
     if (r == 0)

@@ -25,6 +25,7 @@ struct cb_placer {
     struct cb_arena arena;
     uint32_t *order;            /* numbers of those that are not dead, by path; NULL: not now */
     enum cb_placing placing;
+    struct cb_error failed;     /* what is below could not be read: nothing that came of it counts */
 };
 
 static const char *path_of(const void *arg, uint32_t i)
@@ -38,6 +39,7 @@ struct cb_placer *cb_placer_new(const struct cb_placer_options *o)
     struct cb_placer *p = CB_NEW(struct cb_placer);
     p->o = *o;
     p->by_path = cb_index_new(path_of, p);
+    p->failed = (struct cb_error)CB_ERROR_INIT;
     return p;
 }
 
@@ -64,6 +66,7 @@ void cb_placer_free(struct cb_placer *p)
     free(p->order);
     cb_index_free(p->by_path);
     cb_arena_done(&p->arena);
+    cb_error_done(&p->failed);
     free(p);
 }
 
@@ -83,24 +86,48 @@ static enum cb_entry_type type_of(const struct place *x)
     return x->item ? x->item->type : x->own->e.type;
 }
 
+/* What is below at a path, or NULL. */
+static const struct cb_stack_entry *find_below(struct cb_placer *p, const char *path)
+{
+    const struct cb_stack_entry *se = NULL;
+    if (!p->o.base || p->failed.code || p->o.base->find(p->o.base->arg, path, &se, &p->failed) < 0)
+        return NULL;
+    return se;
+}
+
+int cb_placer_check(const struct cb_placer *p, struct cb_error *err)
+{
+    return p->failed.code ? cb_error_copy(err, &p->failed) : 0;
+}
+
+/* Of a function that has asked for what is below. */
+static int outcome(const struct cb_placer *p, int r, struct cb_error *err)
+{
+    if (!p->failed.code)
+        return r;
+    cb_error_done(err);
+    return cb_error_copy(err, &p->failed);
+}
+
 /* What stands at a path: placed, or below. 0: nothing. */
-static enum cb_entry_type type_at(const struct cb_placer *p, const char *path)
+static enum cb_entry_type type_at(struct cb_placer *p, const char *path)
 {
     if (!*path)
         return CB_ENTRY_DIR;
     const struct place *x = find(p, path);
     if (x)
         return type_of(x);
-    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_stack_entry *se = find_below(p, path);
     return se ? se->e->type : 0;
 }
 
-static const char *link_at(const struct cb_placer *p, const char *path)
+static const char *link_at(struct cb_placer *p, const char *path)
 {
     const struct place *x = find(p, path);
     if (x)
         return x->item ? x->item->link : x->own->e.link;
-    return cb_stack_find(p->o.base, path)->e->link;
+    const struct cb_stack_entry *se = find_below(p, path);
+    return se ? se->e->link : "";
 }
 
 /* One component more onto the resolved directory `at`; a link restarts with its target in front of what is left. */
@@ -142,12 +169,12 @@ int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *o
         cb_strbuf_reset(&rest);
         cb_strbuf_adds(&rest, left);
         if (step_into(p, out, &rest, component, strlen(component)) && ++links > CB_MAX_SYMLINKS)
-            return cb_error_set(err, CB_ECONF, "%s: too many symbolic links", path);
+            return outcome(p, cb_error_set(err, CB_ECONF, "%s: too many symbolic links", path), err);
     }
     enum cb_entry_type t = type_at(p, out->buf);
     *exists = t != 0;
     *is_dir = t == CB_ENTRY_DIR;
-    return 0;
+    return outcome(p, 0, err);
 }
 
 static const struct cb_xattr *copy_xattrs(const struct cb_entry *e)
@@ -178,8 +205,8 @@ static void list_parents(struct cb_placer *p, const char *path)
 {
     const char *slash = strrchr(path, '/');
     cb_autofree char *dir = cb_strndup(path, slash ? (size_t)(slash - path) : 0);
-    const struct cb_stack_entry *se = *dir && p->o.base ? cb_stack_find(p->o.base, dir) : NULL;
-    if (se && !find(p, dir))
+    const struct cb_stack_entry *se = *dir && !find(p, dir) ? find_below(p, dir) : NULL;
+    if (se)
         (void)list_dir(p, dir, se);
 }
 
@@ -229,7 +256,7 @@ static void set_owner(const struct cb_placer *p, struct cb_entry *e)
     }
 }
 
-int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err)
+static int mkdirs(struct cb_placer *p, const char *path, struct cb_error *err)
 {
     for (const char *end = path; *path; end++) {
         end = strchrnul(end, '/');
@@ -249,6 +276,11 @@ int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err
             break;
     }
     return 0;
+}
+
+int cb_placer_mkdirs(struct cb_placer *p, const char *path, struct cb_error *err)
+{
+    return outcome(p, mkdirs(p, path, err), err);
 }
 
 /* e as it will be in the layer; strings borrowed. */
@@ -308,15 +340,15 @@ static int parent_is_dir(struct cb_placer *p, const char *path, struct cb_error 
     if (!slash || (x && type_of(x) == CB_ENTRY_DIR))
         return 0;
     cb_autofree char *dir = cb_strndup(path, (size_t)(slash - path));
-    return cb_placer_mkdirs(p, dir, err);
+    return mkdirs(p, dir, err);
 }
 
 /* Whether a directory that is there looks as e would make it: then the layer need not name it. */
-static bool is_same_dir(const struct cb_placer *p, const char *path, const struct cb_entry *e)
+static bool is_same_dir(struct cb_placer *p, const char *path, const struct cb_entry *e)
 {
     struct cb_placed x;
     bool placed = cb_placer_find(p, path, &x);
-    const struct cb_stack_entry *se = !placed && p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_stack_entry *se = !placed ? find_below(p, path) : NULL;
     const struct cb_entry *have = placed ? &x.e : se ? se->e : NULL;
     struct cb_entry want = as_placed(p, e, p->placing);
     return have && have->mode == want.mode && have->uid == want.uid && have->gid == want.gid &&
@@ -341,7 +373,7 @@ static void drop_below(struct cb_placer *p, struct place *dir)
 static int replace(struct cb_placer *p, const char *path, bool dir, struct cb_error *err)
 {
     struct place *x = find(p, path);
-    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_stack_entry *se = find_below(p, path);
     if (p->placing != CB_PLACE_ARCHIVE)
         return cb_error_set(err, CB_ECONF, dir ? "cannot copy a directory onto /%s, which is not a directory"
                                                : "cannot copy a file onto /%s, which is a directory", path);
@@ -365,7 +397,9 @@ static int make_room(struct cb_placer *p, const char *path, const struct cb_entr
         return 1;
     if (t && dir != (t == CB_ENTRY_DIR))
         r = replace(p, path, dir, err);
-    return r < 0 ? r : parent_is_dir(p, path, err);
+    if (r == 0)
+        r = parent_is_dir(p, path, err);
+    return outcome(p, r, err);
 }
 
 int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *e, struct cb_placed **out,
@@ -405,7 +439,7 @@ bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode)
     if (type_at(p, path) != CB_ENTRY_DIR)
         return false;
     struct place *x = find(p, path);
-    const struct cb_stack_entry *se = p->o.base ? cb_stack_find(p->o.base, path) : NULL;
+    const struct cb_stack_entry *se = find_below(p, path);
     struct cb_placed *own = x ? make_own(p, x) : se && se->e->mode != mode ? list_dir(p, path, se) : NULL;
     if (own)
         own->e.mode = mode;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The entries of a layer that is made without a root file system: where sources land on what is below, which
- * directories have to be made, what replaces what. Only the table of the layers below is asked. */
+ * directories have to be made, what replaces what. Only tables of the layers below are asked, for the paths that
+ * matter. */
 
 #include "build/chmod.h"
 #include "build/select.h"
@@ -18,7 +19,7 @@ struct cb_placed {
 
 struct cb_placer;
 struct cb_placer_options {
-    const struct cb_stack *base;   /* NULL: empty */
+    const struct cb_finder *base;  /* borrowed; NULL: empty */
     bool chown;                    /* uid, gid are for everything that is placed, made parents included */
     uint32_t uid, gid;
     struct cb_chmod chmod;         /* for everything that is placed; see cb_chmod_made for made parents */
@@ -53,8 +54,11 @@ int cb_placer_put(struct cb_placer *p, const char *path, const struct cb_entry *
  * HARDLINK. */
 int cb_placer_put_item(struct cb_placer *p, const char *path, const struct cb_item *it, const char *link,
                        struct cb_error *err) CB_WUR;
-/* Gives a directory another mode and nothing else; false where none is there. */
+/* Gives a directory another mode and nothing else; false where none is there, or what is below cannot be read. */
 bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode);
+/* Why what is below could not be read (the finder's error); 0: it could. All functions above that can fail have failed
+ * with it since. */
+int cb_placer_check(const struct cb_placer *p, struct cb_error *err) CB_WUR;
 /* What is placed at a path; false: nothing. out (or NULL) borrows all it points to until the next call that places. */
 bool cb_placer_find(const struct cb_placer *p, const char *path, struct cb_placed *out);
 /* Hard links whose file was not placed (left out, replaced) become files of their own. Once, when all is placed. */

@@ -21,7 +21,7 @@ struct cb_mount_cache;
 
 /* What is recorded of a step: by the store, and by a cache. */
 enum cb_lookup_from { CB_LOOKUP_STORE, CB_LOOKUP_CACHE, CB_LOOKUP_N };
-struct cb_lookup {
+struct cb_recorded {
     bool asked[CB_LOOKUP_N];        /* record says what came of it */
     struct cb_cache_record record[CB_LOOKUP_N]; /* whole: there is one */
     struct cb_cache_hit hit;        /* what record[CACHE] is of */
@@ -51,7 +51,7 @@ struct cb_solve_state {
     int64_t created;                /* ns: when the step was really run */
     int64_t ns;                     /* how long that took */
     struct cb_digest lost;          /* a record says what it is, but this layer of it can be had nowhere; or NONE */
-    struct cb_lookup lookup;
+    struct cb_recorded lookup;
     bool hit, executed, needed, done;
     bool on_goal_chain;
     bool in_result;                 /* an image has its layer */
@@ -132,7 +132,7 @@ bool cb_look_up(struct cb_solver *s, struct cb_vertex *v);
 bool cb_look_up_again(struct cb_solver *s, struct cb_vertex *v);
 /* A record of a cache whose step got the same as v, which has its base's layers: what it added is put onto them. */
 bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
-void cb_lookup_done(struct cb_lookup *l);
+void cb_recorded_done(struct cb_recorded *r);
 
 /* ---- solve_claims.c: RUNs that other builds run, too ---- */
 /* Claims those that will have to run next, as far as that can be told. */
@@ -169,6 +169,9 @@ void cb_state_push_layer(struct cb_solve_state *st, struct cb_slot *slot);
 void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state *from);
 /* The view of a vertex's result (NULL vertex: the empty one); tables are brought. */
 int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out,
+                    struct cb_error *err) CB_WUR;
+/* What answers about v's base (none: the empty one); needs: CB_NEED_LOOKUP, or TOC after an answer was -CB_EVERIFY. */
+int cb_solver_below(struct cb_solver *s, struct cb_vertex *v, unsigned needs, struct cb_lookup **out,
                     struct cb_error *err) CB_WUR;
 /* Writes records for what v made: the whole by its key and, where content is set, the difference by that. Waits for all
  * layers. What cannot be recorded is a warning. */

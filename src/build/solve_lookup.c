@@ -4,7 +4,7 @@
 #include "build/solve.h"
 #include "util/alloc.h"
 
-void cb_lookup_done(struct cb_lookup *l)
+void cb_recorded_done(struct cb_recorded *l)
 {
     for (size_t i = 0; i < CB_LOOKUP_N; i++)
         cb_cache_record_done(&l->record[i]);
@@ -26,7 +26,7 @@ static void ask_store(struct cb_solver *s, struct cb_solve_state *st)
 
 static void ask_cache(struct cb_solver *s, struct cb_solve_state *st)
 {
-    struct cb_lookup *l = &st->lookup;
+    struct cb_recorded *l = &st->lookup;
     struct cb_cache_record *rec = &l->record[CB_LOOKUP_CACHE];
     if (!s->cache_in || !cb_cache_in_find(s->cache_in, &st->key, &l->hit))
         return;
@@ -40,7 +40,7 @@ static void ask_cache(struct cb_solver *s, struct cb_solve_state *st)
 /* NULL: none of the whole result. */
 static const struct cb_cache_record *record_of(struct cb_solver *s, struct cb_vertex *v, enum cb_lookup_from from)
 {
-    struct cb_lookup *l = &v->state->lookup;
+    struct cb_recorded *l = &v->state->lookup;
     if (s->o->no_cache || v->no_cache)
         return NULL;
     if (!l->asked[from] && from == CB_LOOKUP_STORE)

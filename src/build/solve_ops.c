@@ -34,6 +34,16 @@ int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *st
     return r;
 }
 
+int cb_solver_below(struct cb_solver *s, struct cb_vertex *v, unsigned needs, struct cb_lookup **out,
+                    struct cb_error *err)
+{
+    const struct cb_solve_state *st = v->base ? v->base->state : NULL;
+    int r = st ? cb_slots_need(s->slots, st->layers, st->n_layers, needs, v->step, err) : 0;
+    if (r == 0)
+        *out = cb_slots_lookup(st ? st->layers : NULL, st ? st->n_layers : 0);
+    return r;
+}
+
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
                                                       struct cb_blob_sink *sink)
 {

@@ -124,7 +124,7 @@ void cb_solve_state_free(struct cb_solve_state *st)
         cb_selection_done(&st->mounts[k]);
     free(st->mounts);
     cb_http_file_free(st->file);
-    cb_lookup_done(&st->lookup);
+    cb_recorded_done(&st->lookup);
     free(st->layers);
     free(st->dependents);
     free(st);

@@ -184,16 +184,16 @@ static void go_up(struct chain *c, const char *path)
         push_root(c);
 }
 
-/* 1: it is a directory that the chain has now as its last. */
+/* The chain has it as its last then, also where nothing is below it or it is not there at all: what is asked next may
+ * be below it, too. */
 static int enter(struct cb_lookup *l, struct chain *c, const char *path, struct found *f, struct cb_error *err)
 {
     struct level down;
     int r = step(l, &c->v[c->n - 1], path, f, &down, err);
-    if (r == 0 && down.n) {
+    if (r < 0)
+        free(down.layers);
+    else
         push(c, down, path);
-        return 1;
-    }
-    free(down.layers);
     return r;
 }
 
@@ -268,7 +268,7 @@ static int find(struct cb_lookup *l, struct chain *c, const char *path, const st
         *p = '\0';
         int r = enter(l, c, name, &f, err);
         *p = '/';
-        if (r <= 0)
+        if (r < 0)
             return r;
     }
     int r = enter(l, c, path, &f, err);

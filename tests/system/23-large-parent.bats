@@ -35,11 +35,17 @@ setup()
     step true
 }
 
-# step COMMANDS: built on the parent without cache. The digests of its layers are in the file named layers, the names
-# in its own one in that named names.
+# step COMMANDS: a RUN of them, as on: below.
 step()
 {
-    printf 'FROM %s/test/parent:1\nRUN %s\n' "$reg" "$1" >ctx/Dockerfile
+    on "RUN $1"
+}
+
+# on INSTRUCTIONS: built on the parent without cache. The digests of the layers are in the file named layers, the names
+# in the last one in that named names.
+on()
+{
+    printf 'FROM %s/test/parent:1\n%s\n' "$reg" "$1" >ctx/Dockerfile
     rm -rf oci
     cbpush build --no-cache --progress plain --trace t.json -o type=oci,tar=false,dest=oci ctx
     jq -r '.layers[].digest' "oci/blobs/sha256/$(jq -r '.manifests[0].digest[7:]' oci/index.json)" >layers
@@ -124,4 +130,42 @@ END
     assert_equal "$(cat layers)" "$(cat want)"
     assert_equal "$(layers_read)" 0 'layers that were read'
     cmp whole "$(large)"
+}
+
+@test "a COPY, an ADD, a WORKDIR ask for what is on their way, and no more" {
+    printf 'x\n' >ctx/x
+    tar -C ctx -cf ctx/x.tar x
+    on $'COPY --chown=nobody x /tree/part20/file2000\nADD x.tar /tree/part21\nWORKDIR /tree/part22/new'
+    cp layers want
+    assert_equal "$(cat names)" 'tree/ tree/part22/ tree/part22/new/'
+    spoil 3333
+    on $'COPY --chown=nobody x /tree/part20/file2000\nADD x.tar /tree/part21\nWORKDIR /tree/part22/new'
+    assert_equal "$(cat layers)" "$(cat want)"
+    assert_equal "$(layers_read)" 0 'layers that were read'
+}
+
+@test "damage where a COPY or a WORKDIR asks is found: the layer is read again, and the table made" {
+    local what
+    printf 'x\n' >ctx/x
+    cp "$(large)" whole
+    for what in 'COPY x /tree/part20/file2000' 'WORKDIR /tree/part20/file2000x'; do
+        on "$what"
+        cp layers want
+        spoil 2000
+        on "$what"
+        assert_equal "$(cat layers)" "$(cat want)" "$what"
+        assert_equal "$(layers_read)" 1 "layers that were read: $what"
+        cmp whole "$(large)"
+    done
+}
+
+@test "a COPY onto what is in the way is refused by what the tables say" {
+    mkdir -p ctx/d
+    printf 'x\n' >ctx/x
+    for what in 'COPY d /tree/part20/file2000' 'COPY x /tree/part20/file2000/' 'WORKDIR /tree/part20/file2000'; do
+        printf 'FROM %s/test/parent:1\n%s\n' "$reg" "$what" >ctx/Dockerfile
+        run cbpush build --no-cache --progress plain ctx
+        [ "$status" -ne 0 ] || rig_fail "$what"
+        assert_contains "$output" 'not a directory'
+    done
 }

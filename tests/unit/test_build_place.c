@@ -314,37 +314,88 @@ static int place(const struct copy_case *c, struct cb_placer *p, const struct cb
     return r;
 }
 
-static void run_case(const struct copy_case *c)
+static void describe(struct cb_strbuf *out, struct cb_placer *p)
 {
-    struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    for (size_t i = 0; i < cb_placer_count(p); i++) {
+        struct cb_placed x;
+        cb_placer_at(p, i, &x);
+        tree_line(out, &x.e, x.e.path);
+        check_data(&x);
+        if (i)
+            check_order(p, i);
+    }
+}
+
+static int place_case(const struct copy_case *c, const struct cb_finder *below, struct cb_strbuf *got)
+{
     struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
-    CB_AUTO(cb_stack_unref) struct cb_stack *base = c->base ? tree_stack(c->base) : NULL;
     struct cb_placer_options o = c->o;
     struct cb_selection sel = { 0 }; /* the placer borrows it */
     struct cb_copy_op op;
-    o.base = base;
+    o.base = below;
     o.now = NOW;
     assert_int_equal(cb_chmod_parse(&o.chmod, c->chmod, NULL), 0);
     CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
     make_op(c, &op);
     int r = place(c, p, &op, &sel, &err);
     if (r < 0)
-        cb_strbuf_addf(&got, "error: %s", cb_error_text(&err));
-    for (size_t i = 0; r == 0 && i < cb_placer_count(p); i++) {
-        struct cb_placed x;
-        cb_placer_at(p, i, &x);
-        tree_line(&got, &x.e, x.e.path);
-        check_data(&x);
-        if (i)
-            check_order(p, i);
-    }
-    if (r < 0)
-        assert_int_equal(r, -CB_ECONF);
+        cb_strbuf_addf(got, "error: %s", cb_error_text(&err));
+    else if ((r = cb_placer_check(p, &err)) == 0)
+        describe(got, p);
     op_done(&op);
     cb_selection_done(&sel);
+    return r;
+}
+
+static void check_case(const struct copy_case *c, const struct cb_finder *below)
+{
+    struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int r = place_case(c, below, &got);
+    if (r < 0)
+        assert_int_equal(r, -CB_ECONF);
     bool same = r < 0 ? cb_starts_with(got.buf, c->expected) : !strcmp(got.buf, c->expected);
     if (!same)
         fail_msg("%s\n--- expected\n%s\n--- got\n%s", c->title, c->expected, got.buf);
+}
+
+/* Fails at the question number `at`. */
+struct failing {
+    struct cb_finder below;
+    size_t asked, at;
+};
+
+static int fail_there(void *arg, const char *path, const struct cb_stack_entry **hit, struct cb_error *err)
+{
+    struct failing *f = arg;
+    if (++f->asked >= f->at)
+        return cb_error_set(err, CB_EVERIFY, "the table is damaged");
+    return f->below.find(f->below.arg, path, hit, err);
+}
+
+/* Wherever a table turns out to be damaged that is the error, and no other that comes of it. */
+static void check_failures(const struct copy_case *c, const struct cb_finder *below)
+{
+    for (size_t at = 1;; at++) {
+        struct cb_strbuf got cb_cleanup_strbuf = CB_STRBUF_INIT;
+        struct failing f = { *below, 0, at };
+        struct cb_finder failing = { fail_there, &f };
+        int r = place_case(c, &failing, &got);
+        if (f.asked < at)
+            return;
+        if (r != -CB_EVERIFY)
+            fail_msg("%s, question %zu: %d %s", c->title, at, r, got.buf);
+    }
+}
+
+static void run_case(const struct copy_case *c)
+{
+    CB_AUTO(cb_stack_unref) struct cb_stack *base = c->base ? tree_stack(c->base) : cb_stack_new(NULL, 0);
+    struct cb_lookup_layer layer = { .toc = cb_stack_toc(base, 0) };
+    CB_AUTO(cb_lookup_free) struct cb_lookup *lookup = cb_lookup_new(&layer, c->base ? 1 : 0);
+    struct cb_finder by_stack = cb_stack_finder(base), by_lookup = cb_lookup_finder(lookup);
+    check_case(c, c->base ? &by_stack : NULL);
+    check_case(c, &by_lookup);
+    check_failures(c, &by_lookup);
 }
 
 static void test_table(void **state)
@@ -359,7 +410,8 @@ static void test_times(void **state)
 {
     (void)state;
     CB_AUTO(cb_stack_unref) struct cb_stack *base = tree_stack(usual_base);
-    struct cb_placer_options o = { .base = base, .now = NOW };
+    struct cb_finder below = cb_stack_finder(base);
+    struct cb_placer_options o = { .base = &below, .now = NOW };
     CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
     struct cb_entry e = { .type = CB_ENTRY_FILE, .mode = 0644, .mtime = 77 };
     struct cb_placed *x;
@@ -399,7 +451,8 @@ static void test_archive_replaces(void **state)
 {
     (void)state;
     CB_AUTO(cb_stack_unref) struct cb_stack *base = tree_stack(usual_base);
-    struct cb_placer_options o = { .base = base, .now = NOW, .chown = true, .uid = 1, .gid = 2 };
+    struct cb_finder below = cb_stack_finder(base);
+    struct cb_placer_options o = { .base = &below, .now = NOW, .chown = true, .uid = 1, .gid = 2 };
     assert_int_equal(cb_chmod_parse(&o.chmod, "700", NULL), 0);
     CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
     cb_placer_set(p, CB_PLACE_ARCHIVE_DEST);
@@ -428,7 +481,8 @@ static void test_mkdirs_makes_only_what_is_missing(void **state)
 {
     (void)state;
     CB_AUTO(cb_stack_unref) struct cb_stack *base = tree_stack(usual_base);
-    struct cb_placer_options o = { .base = base, .chown = true, .uid = 3, .gid = 4, .now = NOW };
+    struct cb_finder below = cb_stack_finder(base);
+    struct cb_placer_options o = { .base = &below, .chown = true, .uid = 3, .gid = 4, .now = NOW };
     CB_AUTO(cb_placer_free) struct cb_placer *p = cb_placer_new(&o);
     assert_int_equal(cb_placer_mkdirs(p, "data/full", NULL), 0);
     assert_int_equal(cb_placer_mkdirs(p, "", NULL), 0);
