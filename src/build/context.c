@@ -169,12 +169,12 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
 
 int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *out, struct cb_error *err)
 {
-    cb_autoclose int fd = cb_path_openat(c->fd, it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+    cb_autoclose int fd = cb_path_openat(c->fd, cb_item_path(it), O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     struct stat st;
     if (fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, -fd, "open %s", it->path);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != it->size)
-        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+        return cb_error_sys(err, CB_ELOCAL, -fd, "open %s", cb_item_path(it));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != cb_item_found(it)->size)
+        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", cb_item_path(it));
     *out = CB_TAKE_FD(fd);
     return 0;
 }
@@ -188,15 +188,16 @@ int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_
     }
     int r = cb_context_open_item(c, it, &fd, err);
     if (r == 0)
-        *out = cb_blob_source_from_fd(fd, 0, it->size);
+        *out = cb_blob_source_from_fd(fd, 0, cb_item_found(it)->size);
     return r;
 }
 
 int cb_context_xattrs(struct cb_item *it, int fd, struct cb_error *err)
 {
     struct cb_xattrs x cb_cleanup_xattrs = CB_XATTRS_INIT;
+    const char *path = cb_item_path(it);
     if (cb_xattrs_read(&x, fd) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "extended attributes of %s", *it->path ? it->path : ".");
+        return cb_error_sys(err, CB_ELOCAL, errno, "extended attributes of %s", *path ? path : ".");
     cb_item_set_xattrs(it, x.v, x.n);
     return 0;
 }

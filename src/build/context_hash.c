@@ -30,20 +30,21 @@ struct reader {
 static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, struct cb_digest *sum,
                    struct cb_error *err)
 {
-    uint64_t total = 0;
-    for (size_t got = 1; got && total < it->size; total += got) {
-        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(it->size - total, (uint64_t)BUF), &got, err);
+    uint64_t total = 0, size = cb_item_found(it)->size;
+    for (size_t got = 1; got && total < size; total += got) {
+        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(size - total, (uint64_t)BUF), &got, err);
         if (r < 0)
-            return cb_error_wrap(err, "%s", it->path);
+            return cb_error_wrap(err, "%s", cb_item_path(it));
         cb_hasher_update(rd->h, rd->buf, got);
     }
     cb_hasher_finish(rd->h, sum);
-    return total == it->size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+    return total == size ? 0 : cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", cb_item_path(it));
 }
 
 static int hash_item(struct cb_context *c, struct cb_item *it, const struct reader *rd, struct cb_error *err)
 {
     cb_autoclose int fd = -1;
+    struct cb_found *f = cb_item_found(it);
     struct cb_digest sum;
     struct stat st;
     int r = cb_context_open_item(c, it, &fd, err);
@@ -54,12 +55,12 @@ static int hash_item(struct cb_context *c, struct cb_item *it, const struct read
         r = hash_fd(rd, fd, it, &sum, err);
     if (r < 0)
         return r;
-    cb_sum_take(&it->digest, &sum);
-    if (keep && !it->more)
-        cb_stat_cache_put(c->stats, fd, &st, &it->digest);
+    cb_sum_take(&f->digest, &sum);
+    if (keep && !f->more)
+        cb_stat_cache_put(c->stats, fd, &st, &f->digest);
     pthread_mutex_lock(&c->mu);
     c->work.files++;
-    c->work.bytes += it->size;
+    c->work.bytes += f->size;
     pthread_mutex_unlock(&c->mu);
     return 0;
 }
@@ -114,11 +115,12 @@ static void link_digests(struct cb_match *m)
 {
     for (size_t i = 0; i < m->n; i++) {
         struct cb_item *it = m->items[i];
+        struct cb_found *f = cb_item_found(it);
         if (it->type != CB_ENTRY_HARDLINK)
             continue;
-        const struct cb_item *to = m->items[it->more->target];
-        it->digest = to->digest;
-        it->size = to->size;
+        const struct cb_found *to = cb_item_found(m->items[f->more->target]);
+        f->digest = to->digest;
+        f->size = to->size;
         if (to->more)
             cb_item_set_xattrs(it, to->more->xattrs, to->more->n_xattrs);
     }
@@ -136,7 +138,7 @@ int cb_context_hash(struct cb_context *c, struct cb_selection *sel, const struct
             struct cb_item *it = sel->v[i].items[j];
             if (it->type != CB_ENTRY_FILE || it->is_socket)
                 continue;
-            if (it->digest.known) {
+            if (cb_item_found(it)->digest.known) {
                 known++;
                 continue;
             }

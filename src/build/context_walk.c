@@ -116,23 +116,23 @@ static int make_item(const struct place *at, struct cb_arena *arena, struct cb_i
     const struct stat *st = &at->st;
     struct cb_item *it = cb_item_new(arena);
     size_t n = strlen(at->path);
-    it->path = cb_arena_strndup(arena, at->path, n);
-    it->rel = it->path + n - strlen(at->rel);
+    it->rel = cb_arena_strndup(arena, at->path, n) + n - strlen(at->rel);
+    it->before = (uint16_t)(n - strlen(at->rel));
     it->type = (uint8_t)type_of(st->st_mode);
     it->mode = (uint16_t)(st->st_mode & 07777);
-    it->mtime = st->st_mtim.tv_sec;
+    cb_item_found(it)->mtime = st->st_mtim.tv_sec;
     it->is_socket = S_ISSOCK(st->st_mode);
     *out = it;
     if (!it->type)
         return cb_error_set(err, CB_ECONF, "%s: a kind of file that cannot be copied", at->path);
     if (S_ISREG(st->st_mode))
-        it->size = (uint64_t)st->st_size;
+        cb_item_found(it)->size = (uint64_t)st->st_size;
     if (it->type == CB_ENTRY_CHAR || it->type == CB_ENTRY_BLOCK) {
         cb_item_more(it)->dev_major = major(st->st_rdev);
         cb_item_more(it)->dev_minor = minor(st->st_rdev);
     }
     if (it->is_socket)
-        cb_sum_of(&it->digest, "", 0);
+        cb_sum_of(&cb_item_found(it)->digest, "", 0);
     return it->type == CB_ENTRY_SYMLINK ? fill_link(it, at, arena, err) : 0;
 }
 
@@ -164,7 +164,7 @@ static void add_file(struct reading *r, const struct place *at, struct cb_item *
     struct node *d = r->d;
     if (!S_ISREG(at->st.st_mode))
         return;
-    (void)cb_stat_cache_get(r->w->o->c->stats, &at->st, &r->hint, &it->digest);
+    (void)cb_stat_cache_get(r->w->o->c->stats, &at->st, &r->hint, &cb_item_found(it)->digest);
     if (at->st.st_nlink < 2)
         return;
     CB_GROW(d->linked, d->n_linked, d->cap_linked);
@@ -237,7 +237,7 @@ static int read_names(struct reading *r, int dirfd, const struct cb_strvec *name
     struct cb_strbuf p cb_cleanup_strbuf = CB_STRBUF_INIT, q cb_cleanup_strbuf = CB_STRBUF_INIT;
     int code = 0;
     for (size_t i = 0; code == 0 && i < names->n; i++) {
-        join(&p, r->d->item->path, names->v[i]);
+        join(&p, cb_item_path(r->d->item), names->v[i]);
         join(&q, r->d->item->rel, names->v[i]);
         struct place at = { .dirfd = dirfd, .name = names->v[i], .path = p.buf, .rel = q.buf };
         if (fstatat(dirfd, at.name, &at.st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -251,7 +251,7 @@ static int read_node(struct walk *w, struct node *d, struct cb_arena *arena, str
 {
     struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
     struct reading reading = { .w = w, .d = d, .arena = arena, .hint = SIZE_MAX };
-    const char *path = d->item->path, *shown = *path ? path : ".";
+    const char *path = cb_item_path(d->item), *shown = *path ? path : ".";
     if (d->depth > CB_MAX_TREE_DEPTH)
         return cb_error_set(err, CB_ECONF, "%s: directories too deep", shown);
     int r = cb_cancel_check(w->o->cancel, err);
@@ -368,7 +368,7 @@ static int walk_root(struct walk *w, const struct place *at, struct cb_arena *ar
     w->o->match->foreign = w->o->match->foreign || is_foreign(&at->st);
     if (!S_ISDIR(at->st.st_mode)) {
         if (S_ISREG(at->st.st_mode))
-            (void)cb_stat_cache_get(w->o->c->stats, &at->st, &hint, &item->digest);
+            (void)cb_stat_cache_get(w->o->c->stats, &at->st, &hint, &cb_item_found(item)->digest);
         cb_match_take(w->o->match, item);
         return 0;
     }

@@ -78,7 +78,7 @@ struct described {
 
 static void describe_file(struct described *d, const struct cb_item *it)
 {
-    const char *name = it->path && *it->path ? it->path : ".";
+    const char *name = !it->se && *cb_item_path(it) ? cb_item_path(it) : ".";
     struct cb_entry e;
     cb_item_entry(it, &e);
     what_of(d->what, &e);

@@ -71,7 +71,7 @@ static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct c
         const struct cb_entry *e = known ? cb_toc_find(toc, x.e.path) : NULL;
         if (e && !cb_sum_eq(&e->digest, &x.e.digest))
             return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
-                                x.item && x.item->path ? x.item->path : x.e.path);
+                                x.item && !x.item->se ? cb_item_path(x.item) : x.e.path);
     }
     return 0;
 }

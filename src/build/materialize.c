@@ -17,7 +17,8 @@ static char *place_of(const struct cb_materialize *o, const char *rel)
     return *o->name ? cb_asprintf("%s/%s", o->name, rel) : cb_strdup(rel);
 }
 
-static int copy_file(const struct cb_materialize *o, const struct cb_item *it, const char *to, struct cb_error *err)
+static int copy_file(const struct cb_materialize *o, const struct cb_item *it, uint64_t size, const char *to,
+                     struct cb_error *err)
 {
     cb_autoclose int in = -1;
     uint64_t copied = 0;
@@ -27,7 +28,7 @@ static int copy_file(const struct cb_materialize *o, const struct cb_item *it, c
     int r = o->open(o->arg, it, &in, err);
     if (r == 0)
         r = cb_fd_copy(in, out, UINT64_MAX, &copied, err);
-    if (r == 0 && copied != it->size)
+    if (r == 0 && copied != size)
         r = cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->rel);
     return r;
 }
@@ -79,7 +80,7 @@ static int make_item(const struct cb_materialize *o, const struct cb_item *it, s
     bool made = true;
     cb_item_entry(it, &e);
     if (e.type == CB_ENTRY_FILE) {
-        int r = copy_file(o, it, to, err);
+        int r = copy_file(o, it, e.size, to, err);
         return r < 0 ? r : set_attributes(o, &e, to, err);
     }
     int r = make_node(o, &e, to, &made);

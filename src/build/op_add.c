@@ -150,16 +150,16 @@ static int extract_match(struct extract *x, struct cb_context *context, const st
     cb_placer_set(x->placer, CB_PLACE_ARCHIVE);
     r = extract_all(x, err);
     if (r < 0)
-        cb_error_wrap(err, "archive %s", it->path);
+        cb_error_wrap(err, "archive %s", cb_item_path(it));
     return r;
 }
 
 static bool is_archive(const struct cb_context *context, const struct cb_item *it)
 {
-    if (it->type != CB_ENTRY_FILE || !it->path)
+    if (it->type != CB_ENTRY_FILE || it->se)
         return false;
     cb_autoclose int fd =
-        cb_path_openat(cb_context_fd(context), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+        cb_path_openat(cb_context_fd(context), cb_item_path(it), O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     return fd >= 0 && cb_layer_is_archive(fd);
 }
 

@@ -9,13 +9,17 @@
 
 /* There are as many of them as files: of an item only the path is ours. */
 struct place {
-    const char *path;           /* in the arena */
-    const struct cb_item *item; /* what it is, but for the options; or NULL: */
-    struct cb_placed *own;      /* with its link and attributes */
-    uint32_t below, next;       /* the first thing placed in it, the next one in the same directory; or NONE */
-    bool dead;                  /* replaced, with the directory that it was in */
+    const char *path;               /* in the arena */
+    union {
+        const struct cb_item *item; /* what it is, but for the options; or: */
+        struct cb_placed *own;      /* with its link and attributes */
+    };
+    uint32_t below : 31;            /* the first thing placed in it; or NONE */
+    uint32_t is_own : 1;
+    uint32_t next : 31;             /* the next one in the same directory; or NONE */
+    uint32_t dead : 1;              /* replaced, with the directory that it was in */
 };
-#define NONE CB_INDEX_NONE
+#define NONE ((uint32_t)INT32_MAX)
 
 struct cb_placer {
     struct cb_placer_options o;
@@ -43,8 +47,10 @@ struct cb_placer *cb_placer_new(const struct cb_placer_options *o)
     return p;
 }
 
-static void own_free(struct cb_placed *x)
+static void own_done(struct place *place)
 {
+    struct cb_placed *x = place->is_own ? CB_TAKE(place->own) : NULL;
+    place->is_own = false;
     if (!x)
         return;
     free((void *)(uintptr_t)x->e.link);
@@ -61,7 +67,7 @@ void cb_placer_free(struct cb_placer *p)
     if (!p)
         return;
     for (size_t i = 0; i < p->n; i++)
-        own_free(p->v[i].own);
+        own_done(&p->v[i]);
     free(p->v);
     free(p->order);
     cb_index_free(p->by_path);
@@ -73,7 +79,7 @@ void cb_placer_free(struct cb_placer *p)
 static struct place *find_n(const struct cb_placer *p, const char *path, size_t n)
 {
     uint32_t i = cb_index_find(p->by_path, path, n);
-    return i == NONE ? NULL : &p->v[i];
+    return i == CB_INDEX_NONE ? NULL : &p->v[i];
 }
 
 static struct place *find(const struct cb_placer *p, const char *path)
@@ -83,7 +89,7 @@ static struct place *find(const struct cb_placer *p, const char *path)
 
 static enum cb_entry_type type_of(const struct place *x)
 {
-    return x->item ? x->item->type : x->own->e.type;
+    return x->is_own ? x->own->e.type : x->item->type;
 }
 
 /* What is below at a path, or NULL. */
@@ -125,7 +131,7 @@ static const char *link_at(struct cb_placer *p, const char *path)
 {
     const struct place *x = find(p, path);
     if (x)
-        return x->item ? x->item->link : x->own->e.link;
+        return x->is_own ? x->own->e.link : x->item->link;
     const struct cb_stack_entry *se = find_below(p, path);
     return se ? se->e->link : "";
 }
@@ -218,7 +224,7 @@ static void hang_below_parent(struct cb_placer *p, struct place *x)
     if (!dir)
         return;
     x->next = dir->below;
-    dir->below = (uint32_t)(x - p->v);
+    dir->below = (uint32_t)(x - p->v) & NONE;
 }
 
 /* What was there is gone, but for what is below it. */
@@ -226,8 +232,7 @@ static struct place *add(struct cb_placer *p, const char *path)
 {
     struct place *x = find(p, path);
     if (x) {
-        own_free(CB_TAKE(x->own));
-        x->item = NULL;
+        own_done(x);
         return x;
     }
     list_parents(p, path);
@@ -244,6 +249,7 @@ static struct cb_placed *add_own(struct cb_placer *p, const char *path)
 {
     struct place *x = add(p, path);
     x->own = CB_NEW(struct cb_placed);
+    x->is_own = true;
     x->own->e.path = x->path;
     return x->own;
 }
@@ -307,7 +313,7 @@ static struct cb_placed *put_entry(struct cb_placer *p, const char *path, const 
 
 static void show(const struct cb_placer *p, const struct place *x, struct cb_placed *out)
 {
-    if (!x->item) {
+    if (x->is_own) {
         *out = *x->own;
         return;
     }
@@ -322,14 +328,14 @@ static void show(const struct cb_placer *p, const struct place *x, struct cb_pla
 /* For what is to be another than its item. */
 static struct cb_placed *make_own(const struct cb_placer *p, struct place *x)
 {
-    if (x->own)
+    if (x->is_own)
         return x->own;
     struct cb_placed *own = CB_NEW(struct cb_placed);
     show(p, x, own);
     own->e.link = cb_strdup_or_null(own->e.link);
     own->e.xattrs = copy_xattrs(&own->e);
     x->own = own;
-    x->item = NULL;
+    x->is_own = true;
     return own;
 }
 
@@ -510,11 +516,12 @@ static bool names_its_file(const struct cb_placer *p, const struct cb_placed *x)
 void cb_placer_settle(struct cb_placer *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        struct cb_placed *x = p->v[i].own;
+        struct cb_placed *x = p->v[i].is_own ? p->v[i].own : NULL;
         if (!x || p->v[i].dead || x->e.type != CB_ENTRY_HARDLINK || x->kind == CB_DATA_NONE || names_its_file(p, x))
             continue;
         free((void *)(uintptr_t)x->e.link);
         x->e.link = NULL;
         x->e.type = CB_ENTRY_FILE;
     }
+    cb_index_free(CB_TAKE(p->by_path));
 }

@@ -61,7 +61,8 @@ bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode);
 int cb_placer_check(const struct cb_placer *p, struct cb_error *err) CB_WUR;
 /* What is placed at a path; false: nothing. out (or NULL) borrows all it points to until the next call that places. */
 bool cb_placer_find(const struct cb_placer *p, const char *path, struct cb_placed *out);
-/* Hard links whose file was not placed (left out, replaced) become files of their own. Once, when all is placed. */
+/* Hard links whose file was not placed (left out, replaced) become files of their own. Once, when all is placed: only
+ * what stands below can be asked after that. */
 void cb_placer_settle(struct cb_placer *p);
 /* Everything that was placed, and the directories that are there and hold it, in path order. */
 size_t cb_placer_count(const struct cb_placer *p);

@@ -44,8 +44,11 @@ static int put_item(struct cb_placer *p, const char *root, const char *rel, cons
 static int put_contents(struct cb_placer *p, const struct cb_match *m, const struct dest *d, struct cb_error *err)
 {
     int r = cb_placer_mkdirs(p, d->path.buf, err);
-    if (!d->exists)
-        cb_placer_dir_time(p, d->path.buf, m->items[0]->mtime);
+    if (!d->exists) {
+        struct cb_entry dir;
+        cb_item_entry(m->items[0], &dir);
+        cb_placer_dir_time(p, d->path.buf, dir.mtime);
+    }
     for (size_t i = 1; r == 0 && i < m->n; i++)
         r = put_item(p, d->path.buf, m->items[i]->rel, m->items[i], err);
     return r;

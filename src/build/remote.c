@@ -64,7 +64,7 @@ static void set_times(struct cb_selection *sel, int64_t mtime)
 {
     for (size_t i = 0; mtime != INT64_MAX && i < sel->n; i++)
         for (size_t k = 0; k < sel->v[i].n; k++)
-            sel->v[i].items[k]->mtime = mtime;
+            cb_item_found(sel->v[i].items[k])->mtime = mtime;
 }
 
 int cb_remote_place(struct cb_solver *s, struct cb_vertex *v, int dirfd, int64_t mtime, struct cb_error *err)

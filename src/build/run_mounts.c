@@ -17,11 +17,11 @@ static int open_context_item(void *arg, const struct cb_item *it, int *fd, struc
 {
     struct cb_context *c = arg;
     struct stat st;
-    *fd = cb_path_openat(cb_context_fd(c), it->path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+    *fd = cb_path_openat(cb_context_fd(c), cb_item_path(it), O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
     if (*fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, -*fd, "open %s", it->path);
-    if (fstat(*fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != it->size)
-        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", it->path);
+        return cb_error_sys(err, CB_ELOCAL, -*fd, "open %s", cb_item_path(it));
+    if (fstat(*fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != cb_item_found(it)->size)
+        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", cb_item_path(it));
     return 0;
 }
 
@@ -44,7 +44,7 @@ static int copy_context(struct cb_run_mounts *rm, struct cb_open_mount *o, const
 static int bind_context(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_error *err)
 {
     const struct cb_match *match = &rm->v->state->mounts[o - rm->open].v[0];
-    const char *path = match->items[0]->path;
+    const char *path = cb_item_path(match->items[0]);
     if (!o->m->readonly || match->partial || match->foreign)
         return copy_context(rm, o, match, err);
     o->fd = cb_path_openat(cb_context_fd(rm->s->context), path, O_PATH | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);

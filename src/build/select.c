@@ -6,7 +6,7 @@
 
 void cb_item_done(struct cb_item *it)
 {
-    struct cb_item_more *more = CB_TAKE(it->more);
+    struct cb_item_more *more = it->se ? NULL : CB_TAKE(cb_item_found(it)->more);
     for (size_t i = 0; more && i < more->n_xattrs; i++) {
         free((void *)(uintptr_t)more->xattrs[i].name);
         free((void *)(uintptr_t)more->xattrs[i].value);
@@ -46,16 +46,16 @@ struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool
 
 struct cb_item *cb_item_new(struct cb_arena *a)
 {
-    struct cb_item *it = cb_arena_alloc(a, sizeof *it);
-    *it = (struct cb_item){ 0 };
-    return it;
+    struct cb_context_item *it = cb_arena_alloc(a, sizeof *it);
+    *it = (struct cb_context_item){ 0 };
+    return &it->item;
 }
 
 struct cb_item_more *cb_item_more(struct cb_item *it)
 {
-    if (!it->more)
-        it->more = CB_NEW(struct cb_item_more);
-    return it->more;
+    if (!cb_item_found(it)->more)
+        cb_item_found(it)->more = CB_NEW(struct cb_item_more);
+    return cb_item_found(it)->more;
 }
 
 void cb_match_take(struct cb_match *m, struct cb_item *it)
@@ -71,13 +71,30 @@ void cb_match_take_arena(struct cb_match *m, struct cb_arena *a)
     *a = (struct cb_arena){ 0 };
 }
 
-struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e)
+static struct cb_arena *arena_of(struct cb_match *m)
 {
     if (!m->n_arenas)
         cb_match_take_arena(m, &(struct cb_arena){ 0 });
-    struct cb_item *it = cb_item_new(&m->arenas[0]);
-    *it = (struct cb_item){ .rel = rel, .link = e->link, .mtime = e->mtime, .size = e->size, .digest = e->digest,
-                            .type = (uint8_t)e->type, .mode = (uint16_t)e->mode };
+    return &m->arenas[0];
+}
+
+struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e)
+{
+    struct cb_item *it = cb_item_new(arena_of(m));
+    it->rel = rel;
+    it->link = e->link;
+    it->type = (uint8_t)e->type;
+    it->mode = (uint16_t)e->mode;
+    *cb_item_found(it) = (struct cb_found){ .mtime = e->mtime, .size = e->size, .digest = e->digest };
+    cb_match_take(m, it);
+    return it;
+}
+
+struct cb_item *cb_match_add_se(struct cb_match *m, const char *rel, const struct cb_stack_entry *se)
+{
+    struct cb_item *it = cb_arena_alloc(arena_of(m), sizeof *it);
+    *it = (struct cb_item){ .rel = rel, .link = se->e->link, .se = se, .type = (uint8_t)se->e->type,
+                            .mode = (uint16_t)se->e->mode };
     cb_match_take(m, it);
     return it;
 }
@@ -93,21 +110,26 @@ void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n
         more->xattrs[i] = (struct cb_xattr){ cb_strdup(v[i].name), cb_memdup(v[i].value, v[i].len), v[i].len };
 }
 
-void cb_item_entry(const struct cb_item *it, struct cb_entry *out)
+static struct cb_entry entry_found(const struct cb_found *f)
 {
     static const struct cb_item_more none;
-    const struct cb_item_more *more = it->more ? it->more : &none;
-    *out = it->se ? *it->se->e
-                  : (struct cb_entry){ .dev_major = more->dev_major, .dev_minor = more->dev_minor,
-                                       .xattrs = more->xattrs, .n_xattrs = more->n_xattrs };
+    const struct cb_item_more *more = f->more ? f->more : &none;
+    return (struct cb_entry){ .dev_major = more->dev_major, .dev_minor = more->dev_minor, .xattrs = more->xattrs,
+                              .n_xattrs = more->n_xattrs, .mtime = f->mtime, .size = f->size, .digest = f->digest };
+}
+
+void cb_item_entry(const struct cb_item *it, struct cb_entry *out)
+{
+    *out = it->se ? *it->se->e : entry_found(cb_item_found(it));
     out->path = it->rel;
     out->type = (enum cb_entry_type)it->type;
     out->mode = it->mode;
-    out->mtime = it->mtime;
-    out->size = it->size;
     out->link = it->link;
-    out->digest = it->digest;
     out->inline_data = NULL;
+    if (it->se && it->se->data) {
+        out->size = it->se->data->size;
+        out->digest = it->se->data->digest;
+    }
 }
 
 void cb_selection_digest(const struct cb_selection *s, struct cb_digest *out)

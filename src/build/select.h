@@ -11,22 +11,32 @@
 
 struct cb_context;
 struct cb_item_more;
-/* There are as many of them as files: what few have is elsewhere (more), what the other result knows is there (se).
+/* There are as many of them as files: what another result knows is there (se), and what few have is elsewhere (more).
  * cb_item_entry puts it together. */
 struct cb_item {
     const char *rel;                 /* below the match; "" is the match itself */
-    const char *path;                /* in a context: where to open it, without links; rel is its end */
     const char *link;                /* of a SYMLINK; of a HARDLINK: rel of another item of the match; or NULL */
-    const struct cb_stack_entry *se; /* in another result, else NULL */
-    struct cb_item_more *more;       /* in a context, or NULL */
-    int64_t mtime;                   /* s */
-    uint64_t size;                   /* of the data */
-    struct cb_sum digest;            /* of the data */
+    const struct cb_stack_entry *se; /* in another result; NULL: in a context, see cb_item_found */
     uint8_t type;                    /* enum cb_entry_type */
     uint16_t mode;
+    uint16_t before;                 /* bytes of the path in front of rel: see cb_item_path */
     bool is_socket;                  /* in the context: becomes an empty FILE */
     bool on_the_way;                 /* a directory that is not meant itself, but something below it is */
 };
+struct cb_found {
+    struct cb_item_more *more;       /* or NULL */
+    int64_t mtime;                   /* s */
+    uint64_t size;                   /* of the data */
+    struct cb_sum digest;            /* of the data */
+};
+struct cb_context_item { /* as all are made whose se is NULL */
+    struct cb_item item;
+    struct cb_found found;
+};
+static inline CB_UNUSED struct cb_found *cb_item_found(const struct cb_item *it)
+{
+    return &((struct cb_context_item *)(uintptr_t)it)->found;
+}
 struct cb_item_more {
     size_t target;                   /* HARDLINK: index of the item it is a name of */
     uint32_t dev_major, dev_minor;
@@ -35,6 +45,11 @@ struct cb_item_more {
 };
 /* All of it, path = rel; borrowed. */
 void cb_item_entry(const struct cb_item *it, struct cb_entry *out);
+/* In a context: where to open it, without links; rel is its end. */
+static inline CB_UNUSED const char *cb_item_path(const struct cb_item *it)
+{
+    return it->rel - it->before;
+}
 
 struct cb_match {
     char *name;                      /* last component of the source: what it is called in a directory; "" of a root */
@@ -113,12 +128,13 @@ size_t cb_copy_plain_prefix(const char *pattern);
 const char *cb_copy_below(const struct cb_copy_op *op, size_t i);
 /* Adds a match (which moves when another is added), an item. */
 struct cb_match *cb_selection_add(struct cb_selection *s, const char *name, bool is_dir, bool wildcard);
-struct cb_item *cb_item_new(struct cb_arena *a); /* empty */
+struct cb_item *cb_item_new(struct cb_arena *a); /* in a context; empty */
 void cb_item_done(struct cb_item *it);           /* but for what is in the arena */
 struct cb_item_more *cb_item_more(struct cb_item *it); /* makes it where there is none */
 void cb_item_set_xattrs(struct cb_item *it, const struct cb_xattr *v, uint32_t n); /* in place of none; copies */
 void cb_match_take(struct cb_match *m, struct cb_item *it); /* it is the match's then, but for its memory */
 void cb_match_take_arena(struct cb_match *m, struct cb_arena *a); /* which is empty then */
 struct cb_item *cb_match_add(struct cb_match *m, const char *rel, const struct cb_entry *e); /* rel, e->link borrowed */
+struct cb_item *cb_match_add_se(struct cb_match *m, const char *rel, const struct cb_stack_entry *se); /* borrowed */
 void cb_match_pop(struct cb_match *m); /* takes the last item away */
 void cb_selection_pop(struct cb_selection *s); /* the last match */

@@ -16,35 +16,29 @@ struct select {
 
 /* A hard link stays one where its first name is part of what is copied and is still that file: it may have been
  * replaced in a higher layer. */
-static void relink(const struct select *s, struct cb_entry *e, const struct cb_stack_entry *se, const char *root)
+static void relink(const struct select *s, struct cb_item *it, const char *root)
 {
     size_t n = strlen(root);
-    const char *link = se->e->link;
-    if (e->type != CB_ENTRY_HARDLINK)
+    const char *link = it->link;
+    if (it->type != CB_ENTRY_HARDLINK)
         return;
     const struct cb_stack_entry *to = cb_stack_find(s->stack, link);
     bool inside = n == 0 || (!strncmp(link, root, n) && link[n] == '/');
-    if (inside && to && se->data && to->data == se->data) {
-        e->link = n ? link + n + 1 : link;
+    if (inside && to && it->se->data && to->data == it->se->data) {
+        it->link = n ? link + n + 1 : link;
     } else {
-        e->type = CB_ENTRY_FILE;
-        e->link = NULL;
+        it->type = CB_ENTRY_FILE;
+        it->link = NULL;
     }
 }
 
 static struct cb_item *add_entry(const struct select *s, struct cb_match *m, const struct cb_stack_entry *se,
                                  const char *root)
 {
-    struct cb_entry e = *se->e;
+    const char *path = se->e->path;
     size_t skip = *root ? strlen(root) + 1 : 0;
-    const char *rel = strlen(e.path) > skip ? e.path + skip : "";
-    relink(s, &e, se, root);
-    if (se->data) {
-        e.size = se->data->size;
-        e.digest = se->data->digest;
-    }
-    struct cb_item *it = cb_match_add(m, rel, &e);
-    it->se = se;
+    struct cb_item *it = cb_match_add_se(m, strlen(path) > skip ? path + skip : "", se);
+    relink(s, it, root);
     return it;
 }
 

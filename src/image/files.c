@@ -6,7 +6,6 @@
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/fs.h"
-#include "util/index.h"
 #include "util/path.h"
 
 struct slot {
@@ -18,9 +17,9 @@ struct slot {
 struct files_layer {
     int tree_fd;              /* O_PATH of its tree, -1 for none */
     int plain_fd;             /* its uncompressed blob, -1 for none: data stands at the table's offsets */
-    struct slot *slots;       /* what is to be read from its blob */
+    bool looked_at;           /* the above are known */
+    struct slot *slots;       /* what is to be read from its blob, by path */
     size_t n, cap;
-    struct cb_index *by_path; /* of them; NULL for none */
 };
 struct cb_files {
     struct cb_store *store;
@@ -35,21 +34,36 @@ struct cb_files {
 static void layer_done(struct files_layer *l)
 {
     free(l->slots);
-    cb_index_free(l->by_path);
     cb_close_p(&l->tree_fd);
     cb_close_p(&l->plain_fd);
 }
 
-static const char *path_of(const void *arg, uint32_t i)
+static int by_path(const void *a, const void *b)
 {
-    const struct files_layer *l = arg;
-    return l->slots[i].data->path;
+    const struct slot *x = a, *y = b;
+    return cb_entry_path_cmp(x->data->path, y->data->path);
 }
 
 static struct slot *find_slot(const struct files_layer *l, const char *path)
 {
-    uint32_t i = l->by_path ? cb_index_find(l->by_path, path, strlen(path)) : CB_INDEX_NONE;
-    return i == CB_INDEX_NONE ? NULL : &l->slots[i];
+    const struct cb_entry e = { .path = path };
+    const struct slot key = { .data = &e };
+    return l->n ? bsearch(&key, l->slots, l->n, sizeof key, by_path) : NULL;
+}
+
+/* Several links may have wanted one file. */
+static void put_in_order(struct files_layer *l)
+{
+    size_t n = 0;
+    for (size_t i = 1; i < l->n; i++)
+        if (by_path(&l->slots[i - 1], &l->slots[i]) > 0) {
+            qsort(l->slots, l->n, sizeof *l->slots, by_path);
+            break;
+        }
+    for (size_t i = 0; i < l->n; i++)
+        if (!n || by_path(&l->slots[n - 1], &l->slots[i]) != 0)
+            l->slots[n++] = l->slots[i];
+    l->n = n;
 }
 
 void cb_files_free(struct cb_files *f)
@@ -85,8 +99,9 @@ static bool in_plain(const struct files_layer *l, const struct cb_entry *data)
 static void look_at_layer(struct cb_files *f, size_t i)
 {
     struct files_layer *l = &f->v[i];
-    if (l->tree_fd >= 0 || l->plain_fd >= 0 || l->by_path)
+    if (l->looked_at)
         return;
+    l->looked_at = true;
     if (cb_store_tree_open(f->store, &f->layers[i].diff_id, &l->tree_fd, NULL) < 0)
         l->tree_fd = -1;
     const struct cb_layer_encoding *e = cb_layer_stored(f->store, &f->layers[i]);
@@ -104,13 +119,8 @@ static void want(struct cb_files *f, const struct cb_stack_entry *e)
     cb_autoclose int fd = open_in_tree(l, e->data);
     if (fd >= 0 || in_plain(l, e->data))
         return;
-    if (!l->by_path)
-        l->by_path = cb_index_new(path_of, l);
-    if (find_slot(l, e->data->path))
-        return;
     CB_GROW(l->slots, l->n, l->cap);
     l->slots[l->n++] = (struct slot){ e->data, NOT_THERE };
-    cb_index_add(l->by_path, (uint32_t)(l->n - 1));
 }
 
 static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf,
@@ -195,7 +205,8 @@ int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struc
     for (size_t i = 0; i < o->n_wanted; i++)
         want(f, o->wanted[i]);
     for (size_t i = 0; i < f->n; i++) {
-        int r = f->v[i].by_path ? spool_layer(f, i, err) : 0;
+        put_in_order(&f->v[i]);
+        int r = f->v[i].n ? spool_layer(f, i, err) : 0;
         if (r < 0)
             return r;
     }

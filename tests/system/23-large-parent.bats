@@ -169,3 +169,34 @@ END
         assert_contains "$output" 'not a directory'
     done
 }
+
+# peak COMMAND…: its largest memory in KiB, on standard output.
+peak()
+{
+    python3 -c '
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=2)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)' "$@"
+}
+
+@test "memory: a stage of 100,000 files is copied from, and files onto a parent of as many" {
+    local kib
+    ! grep -q __asan_init "$CBPUSH" || skip 'ASan has memory of its own'
+    python3 - <<'END'
+import os
+for d in range(1000):
+    os.makedirs(f"ctx/tree/part{d // 50:02}/module{d % 50:02}")
+    for i in range(100):
+        with open(f"ctx/tree/part{d // 50:02}/module{d % 50:02}/file{i:03}.c", "w") as f:
+            f.write(f"{d} {i}\n")
+END
+    printf 'FROM scratch AS from\nCOPY tree /src/\nFROM scratch\nCOPY --from=from /src /dst\n' >ctx/Dockerfile
+    kib=$(peak "$CBPUSH" build --progress quiet --push "$reg/test/many:1" ctx)
+    [ "$kib" -lt 81920 ] || rig_fail "copying from a stage: $kib KiB"
+    rm -r ctx/tree
+    printf 'x\n' >ctx/x
+    printf 'FROM %s/test/many:1\nCOPY x /dst/part03/module07/\nWORKDIR /dst/part09/new\n' "$reg" >ctx/Dockerfile
+    kib=$(peak "$CBPUSH" build --progress quiet --push "$reg/test/many:2" ctx)
+    [ "$kib" -lt 40960 ] || rig_fail "copying onto it: $kib KiB"
+}

@@ -200,7 +200,7 @@ static void test_owner_and_time(void **state)
     assert_int_equal(e.uid | e.gid, 0);
     assert_int_equal(e.mtime, 1234567);
     assert_true(cb_sum_eq(&e.digest, &d));
-    assert_string_equal(it->path, "suid");
+    assert_string_equal(cb_item_path(it), "suid");
     cb_selection_done(&sel);
 }
 
@@ -434,8 +434,8 @@ static void test_hard_links(void **state)
     check("= d/\nd . 755 0:0\nf b 644 0:0 4\nf z 644 0:0 1\n", .sources = L("d"), .exclude = L("a"));
     struct cb_selection sel = { 0 };
     assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
-    assert_true(cb_sum_eq(&sel.v[0].items[1]->digest, &sel.v[0].items[2]->digest));
-    assert_int_equal(sel.v[0].items[2]->more->target, 1);
+    assert_true(cb_sum_eq(&cb_item_found(sel.v[0].items[1])->digest, &cb_item_found(sel.v[0].items[2])->digest));
+    assert_int_equal(cb_item_found(sel.v[0].items[2])->more->target, 1);
     cb_selection_done(&sel);
 }
 
@@ -603,7 +603,7 @@ static void test_stats_and_many_files(void **state)
     for (size_t i = 2; i < sel.v[0].n; i++) {
         struct cb_sum d;
         cb_sum_of(&d, sel.v[0].items[i]->rel + 5, 4);
-        assert_true(cb_sum_eq(&d, &sel.v[0].items[i]->digest));
+        assert_true(cb_sum_eq(&d, &cb_item_found(sel.v[0].items[i])->digest));
     }
     cb_selection_done(&sel);
     cb_strvec_done(&op.sources);

@@ -79,11 +79,11 @@ static void check_item(const struct fixture *f, const struct look *l, const stru
     struct cb_sum d;
     if (it->type != CB_ENTRY_FILE && it->type != CB_ENTRY_HARDLINK)
         return;
-    snprintf(path, sizeof path, "%s/%s/%s", f->dir, dir_of(l), it->path);
+    snprintf(path, sizeof path, "%s/%s/%s", f->dir, dir_of(l), cb_item_path(it));
     assert_int_equal(cb_file_slurp(path, 1u << 20, &text, NULL), 0);
     cb_sum_of(&d, text.buf, text.len);
-    if (!cb_sum_eq(&d, &it->digest))
-        fail_msg("%s has a wrong digest", it->path);
+    if (!cb_sum_eq(&d, &cb_item_found(it)->digest))
+        fail_msg("%s has a wrong digest", cb_item_path(it));
 }
 
 static struct cb_context_work look_at(struct fixture *f, const struct look *l)
