@@ -240,7 +240,7 @@ int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, cons
     struct remote *x = CB_NEW(struct remote);
     x->base.ops = &remote_ops;
     x->r = r;
-    x->cancel = at->cancel;
+    x->cancel = at->cancel ? at->cancel : reg_until(r);
     x->offset = x->resumed_at = at->offset;
     x->end = at->end;
     cb_descriptor_copy(&x->desc, desc);

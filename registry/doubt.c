@@ -21,28 +21,28 @@ static char *again_key(const struct cb_digest *d)
 void reg_doubt(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *d)
 {
     cb_autofree char *key = key_of(e, d), *again = again_key(d);
-    pthread_mutex_lock(&r->mu);
-    if (!cb_hashmap_get(r->doubted, key))
-        cb_hashmap_put(r->doubted, again, r);
-    cb_hashmap_put(r->doubted, key, r);
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
+    if (!cb_hashmap_get(r->known->doubted, key))
+        cb_hashmap_put(r->known->doubted, again, r);
+    cb_hashmap_put(r->known->doubted, key, r);
+    pthread_mutex_unlock(&r->known->mu);
 }
 
 bool cb_registry_blob_again(struct cb_registry *r, const struct cb_digest *d)
 {
     cb_autofree char *again = again_key(d);
-    pthread_mutex_lock(&r->mu);
-    bool worth = cb_hashmap_remove(r->doubted, again) != NULL;
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
+    bool worth = cb_hashmap_remove(r->known->doubted, again) != NULL;
+    pthread_mutex_unlock(&r->known->mu);
     return worth;
 }
 
 static bool is_doubted(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *d)
 {
     cb_autofree char *key = key_of(e, d);
-    pthread_mutex_lock(&r->mu);
-    bool doubted = cb_hashmap_get(r->doubted, key) != NULL;
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
+    bool doubted = cb_hashmap_get(r->known->doubted, key) != NULL;
+    pthread_mutex_unlock(&r->known->mu);
     return doubted;
 }
 

@@ -86,7 +86,7 @@ static int add_certs(struct cb_registry *r, struct reg_host *h, struct cb_error 
 
 struct reg_host_how reg_host_how(const struct cb_registry *r, const char *name, bool rule_insecure)
 {
-    bool named = is_among(&r->named, name);
+    bool named = is_among(&r->known->named, name);
     bool insecure = rule_insecure || is_listed(r->o.insecure, name) || (r->o.tls_verify == 0 && named);
     return (struct reg_host_how){ .insecure = insecure, .named = named };
 }
@@ -115,13 +115,13 @@ struct reg_host *reg_host_make(struct cb_registry *r, const char *name, struct r
 static const struct reg_host *host_of(struct cb_registry *r, const char *name, bool rule_insecure,
                                       struct cb_error *err)
 {
-    pthread_mutex_lock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
     struct reg_host_how how = reg_host_how(r, name, rule_insecure);
     cb_autofree char *key = cb_asprintf("%s %d %d", name, how.insecure, how.named);
-    struct reg_host *h = cb_hashmap_get(r->hosts, key);
+    struct reg_host *h = cb_hashmap_get(r->known->hosts, key);
     if (!h && (h = reg_host_make(r, name, how, err)))
-        cb_hashmap_put(r->hosts, key, h);
-    pthread_mutex_unlock(&r->mu);
+        cb_hashmap_put(r->known->hosts, key, h);
+    pthread_mutex_unlock(&r->known->mu);
     return h;
 }
 
@@ -148,7 +148,8 @@ static int add(struct cb_registry *r, struct reg_endpoints *out, const char *nam
     const char *slash = strchr(name, '/');
     if (!slash)
         return cb_error_set(err, CB_ECONF, "registries.conf: no repository is left in \"%s\"", name);
-    struct reg_endpoint e = { .host = cb_strndup(name, (size_t)(slash - name)), .repo = cb_strdup(slash + 1) };
+    struct reg_endpoint e = { .host = cb_strndup(name, (size_t)(slash - name)), .repo = cb_strdup(slash + 1),
+                              .cancel = reg_until(r) };
     int s = 0;
     if (!cb_reference_valid_host(e.host) || !cb_reference_valid_repo(e.repo))
         s = cb_error_set(err, CB_ECONF, "registries.conf: \"%s\" is no valid name", name);
@@ -201,7 +202,7 @@ int reg_endpoints_pull(struct cb_registry *r, const struct reg_wanted *w, struct
     int s = add_mirrors(r, w, out, err);
     if (s < 0 || (out->n && r->o.only_mirrors))
         return s;
-    const struct reg_rule *rule = reg_conf_match(&r->conf, full, &matched);
+    const struct reg_rule *rule = reg_conf_match(&r->known->conf, full, &matched);
     if (rule && rule->blocked)
         return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
     if ((s = reg_hosts_of(r, w->host, &toml, err)) < 0 || toml)
@@ -243,7 +244,7 @@ int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo,
     struct reg_wanted w = { .host = host, .repo = repo };
     const struct reg_hosts *toml = NULL;
     size_t matched;
-    const struct reg_rule *rule = reg_conf_match(&r->conf, name, &matched);
+    const struct reg_rule *rule = reg_conf_match(&r->known->conf, name, &matched);
     if (rule && rule->blocked)
         return cb_error_set(err, CB_EAUTH, "%s is blocked by registries.conf", name);
     int s = reg_hosts_of(r, host, &toml, err);
@@ -254,5 +255,6 @@ int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo,
         return -CB_ECONF;
     out->host = cb_strdup(host);
     out->repo = cb_strdup(repo);
+    out->cancel = reg_until(r);
     return 0;
 }

@@ -34,7 +34,7 @@ static int load(const char *host, struct reg_hosts *h, struct cb_error *err)
 
 static int find(struct cb_registry *r, const char *host, struct reg_hosts **out, struct cb_error *err)
 {
-    *out = cb_hashmap_get(r->tomls, host);
+    *out = cb_hashmap_get(r->known->tomls, host);
     if (*out)
         return 0;
     struct reg_hosts *h = CB_NEW(struct reg_hosts);
@@ -44,7 +44,7 @@ static int find(struct cb_registry *r, const char *host, struct reg_hosts **out,
         free(h);
         return s;
     }
-    cb_hashmap_put(r->tomls, host, h);
+    cb_hashmap_put(r->known->tomls, host, h);
     *out = h;
     return 0;
 }
@@ -52,9 +52,9 @@ static int find(struct cb_registry *r, const char *host, struct reg_hosts **out,
 int reg_hosts_of(struct cb_registry *r, const char *host, const struct reg_hosts **out, struct cb_error *err)
 {
     struct reg_hosts *h = NULL;
-    pthread_mutex_lock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
     int s = find(r, host, &h, err);
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_unlock(&r->known->mu);
     *out = s == 0 && h->file ? h : NULL;
     return s;
 }
@@ -98,15 +98,15 @@ static const struct reg_host *toml_host(struct cb_registry *r, const struct reg_
 {
     const struct reg_hosts_entry *t = &all->v[i];
     const char *name = name_of(t, host);
-    pthread_mutex_lock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
     struct reg_host_how how = reg_host_how(r, name, false);
     cb_autofree char *key = cb_asprintf("%s %s %zu %d", all->file, host, i, how.named);
-    struct reg_host *h = cb_hashmap_get(r->hosts, key);
+    struct reg_host *h = cb_hashmap_get(r->known->hosts, key);
     if (!h && (h = reg_host_make(r, name, how, err))) {
         add_toml(h, t, host);
-        cb_hashmap_put(r->hosts, key, h);
+        cb_hashmap_put(r->known->hosts, key, h);
     }
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_unlock(&r->known->mu);
     return h;
 }
 
@@ -116,8 +116,8 @@ static int add(struct cb_registry *r, const struct reg_hosts *all, size_t i, con
     const struct reg_host *h = toml_host(r, all, i, w->host, err);
     if (!h)
         return -CB_ECONF;
-    *out =
-        (struct reg_endpoint){ .host = cb_strdup(name_of(&all->v[i], w->host)), .repo = cb_strdup(w->repo), .h = h };
+    *out = (struct reg_endpoint){ .host = cb_strdup(name_of(&all->v[i], w->host)), .repo = cb_strdup(w->repo), .h = h,
+                                  .cancel = reg_until(r) };
     return 0;
 }
 

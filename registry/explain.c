@@ -12,11 +12,11 @@ static json_t *configuration(struct cb_registry *r, const struct cb_explain_opti
     cb_autofree char *name = cb_asprintf("%s/%s", ref->host, ref->repo);
     const struct reg_hosts *toml = NULL;
     size_t matched;
-    const struct reg_rule *rule = reg_conf_match(&r->conf, name, &matched);
+    const struct reg_rule *rule = reg_conf_match(&r->known->conf, name, &matched);
     if (reg_hosts_of(r, ref->host, &toml, err) < 0)
         return NULL;
     json_t *c = json_object();
-    cb_json_put(c, "registries_conf", cb_json_from_strvec(&r->conf.files));
+    cb_json_put(c, "registries_conf", cb_json_from_strvec(&r->known->conf.files));
     cb_json_put(c, "rule", rule ? cb_json_string(rule->prefix) : json_null());
     cb_json_put(c, "hosts_toml", toml ? cb_json_string(toml->file) : json_null());
     return c;

@@ -173,7 +173,7 @@ static int pause_a_while(const struct edit *x, unsigned tries, struct cb_error *
  * process do not race one another. */
 static int edit(struct edit *x, struct cb_error *err)
 {
-    int s = cb_turn_take(&x->r->fallback, x->e->cancel ? x->e->cancel : x->r->o.cancel, err);
+    int s = cb_turn_take(&x->r->known->fallback, x->e->cancel ? x->e->cancel : x->r->o.cancel, err);
     if (s < 0)
         return s;
     s = 1;
@@ -182,7 +182,7 @@ static int edit(struct edit *x, struct cb_error *err)
         if (s == 0)
             s = edit_once(x, err);
     }
-    cb_turn_give(&x->r->fallback);
+    cb_turn_give(&x->r->known->fallback);
     if (s == 1)
         s = cb_error_set(err, CB_ENET, "%s/%s: what is written does not stay: others write it too", x->e->host,
                          x->e->repo);

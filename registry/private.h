@@ -43,6 +43,7 @@ struct reg_endpoint {
     const struct reg_host *h;
     bool push; /* manifests are read with the right to push, so that one token does for all */
     const struct cb_cancel *cancel; /* ends what is asked of it; borrowed, and derives from the client's. NULL: that */
+    _Atomic int64_t *heard; /* set when it answers; monotonic, ns; or NULL */
 };
 /* What is known of a host; kept for the life of the client. */
 struct reg_host {
@@ -66,8 +67,8 @@ struct reg_host {
     } limits; /* upload_limits.c */
 };
 
-struct cb_registry {
-    struct cb_registry_options o;
+/* What a client and its views share. */
+struct reg_known {
     struct reg_conf conf;
     struct cb_strvec named;
     struct {
@@ -82,6 +83,13 @@ struct cb_registry {
     struct cb_hashmap *tomls; /* by host → struct reg_hosts (hosts.h) */
     struct cb_hashmap *doubted; /* "host/repo digest" of places that served other bytes; doubt.c */
 };
+struct cb_registry {
+    struct cb_registry_options o;
+    struct reg_known *known;
+    struct cb_registry *client;    /* whose view it is; NULL: it is none */
+};
+/* What ends all that is asked through it beside the client's token; NULL: nothing. */
+const struct cb_cancel *reg_until(const struct cb_registry *r);
 struct reg_endpoints {
     struct reg_endpoint *v;
     size_t n, cap;
@@ -283,6 +291,7 @@ struct cb_push {
     bool surveyed, surveying, bare; /* it was asked; has not answered yet; nothing seems to be there */
     struct cb_cancel *cancel; /* of all that it asks for */
     struct cb_cancel *last;   /* of what is said after that; NULL: it goes on */
+    _Atomic int64_t heard;    /* monotonic, ns: when the registry last took bytes or answered */
     bool stop;
     struct cb_error error;
     struct cb_push_result *results;
@@ -347,3 +356,5 @@ void push_session_cancel(struct cb_push *p, const char *url);
 char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);
 char *reg_location_from(const char *asked, const char *location, struct cb_error *err);
 void push_progress(struct push_blob *b, uint64_t current);
+/* Where what is to be said after cb_push_stop is said: the registry has a moment for it. Borrows p's. */
+struct reg_endpoint push_last_words(struct cb_push *p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/private.h"
 #include "util/alloc.h"
+#include "util/timeutil.h"
 
 #define MUCH (UINT64_C(64) << 20)
 #define MAX_LOOKS 3
@@ -11,6 +12,7 @@
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
 {
     struct cb_push *p = CB_NEW(struct cb_push);
+    r = r->client ? r->client : r;
     p->r = r;
     p->o = *o;
     pthread_mutex_init(&p->mu, NULL);
@@ -28,6 +30,7 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
     }
     p->e.push = true;
     p->e.cancel = p->cancel;
+    p->e.heard = &p->heard;
     *out = p;
     return 0;
 }
@@ -84,8 +87,23 @@ void cb_push_free(struct cb_push *p)
     free(p);
 }
 
+struct reg_endpoint push_last_words(struct cb_push *p)
+{
+    struct reg_endpoint e = p->e;
+    pthread_mutex_lock(&p->mu);
+    e.cancel = p->last ? p->last : p->cancel;
+    pthread_mutex_unlock(&p->mu);
+    return e;
+}
+
+int64_t cb_push_heard(const struct cb_push *p)
+{
+    return atomic_load(&p->heard);
+}
+
 void push_progress(struct push_blob *b, uint64_t current)
 {
+    atomic_store(&b->p->heard, cb_time_monotonic());
     if (b->p->o.on_blob)
         b->p->o.on_blob(b->p->o.arg, &b->desc.digest, current, b->desc.size, NULL);
 }

@@ -35,8 +35,9 @@ int push_put(struct cb_push *p, const struct reg_put *put, const struct reg_refe
 {
     for (unsigned looks = 0;; looks++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        int s = referrer ? reg_manifest_store(p->r, &p->e, put, referrer, &e)
-                         : reg_manifest_put(p->r, &p->e, put, NULL, &e);
+        struct reg_endpoint at = push_last_words(p);
+        int s = referrer ? reg_manifest_store(p->r, &at, put, referrer, &e)
+                         : reg_manifest_put(p->r, &at, put, NULL, &e);
         if (s >= 0 || looks == MAX_LOOKS || !misses_blobs(&e))
             return s < 0 ? cb_error_move(err, &e) : s;
         s = push_look_again(p, looks, err);
@@ -120,12 +121,14 @@ int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *o
 int cb_push_tag_get(struct cb_push *p, const char *tag, struct cb_fetched *out, struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct reg_endpoint at = push_last_words(p);
     name_tag(p, tag, &ref);
-    return reg_manifest_fetch(p->r, &p->e, &ref, out, err);
+    return reg_manifest_fetch(p->r, &at, &ref, out, err);
 }
 
 int cb_push_manifest_remove(struct cb_push *p, const struct cb_digest *d, struct cb_error *err)
 {
     char text[CB_DIGEST_TEXT_MAX];
-    return reg_manifest_remove(p->r, &p->e, cb_digest_text(d, text), err);
+    struct reg_endpoint at = push_last_words(p);
+    return reg_manifest_remove(p->r, &at, cb_digest_text(d, text), err);
 }

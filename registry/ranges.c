@@ -146,9 +146,9 @@ static void end_streams(struct ranges *x)
             end_remote(x, CB_TAKE(s->remote));
         free(CB_TAKE(s->piece.buf));
     }
-    pthread_mutex_lock(&x->r->mu);
-    x->r->ranges.buffers -= x->n;
-    pthread_mutex_unlock(&x->r->mu);
+    pthread_mutex_lock(&x->r->known->mu);
+    x->r->known->ranges.buffers -= x->n;
+    pthread_mutex_unlock(&x->r->known->mu);
     x->n = 0;
 }
 
@@ -213,11 +213,11 @@ static bool read_piece(struct ranges *x, void *buf, size_t n, size_t *got)
 /* How many buffers this blob may have; fewer than two are none. */
 static unsigned take_buffers(struct cb_registry *r)
 {
-    pthread_mutex_lock(&r->mu);
-    unsigned n = CB_MIN(STREAMS, ALL_BUFFERS - r->ranges.buffers);
+    pthread_mutex_lock(&r->known->mu);
+    unsigned n = CB_MIN(STREAMS, ALL_BUFFERS - r->known->ranges.buffers);
     n = n < 2 ? 0 : n;
-    r->ranges.buffers += n;
-    pthread_mutex_unlock(&r->mu);
+    r->known->ranges.buffers += n;
+    pthread_mutex_unlock(&r->known->mu);
     return n;
 }
 
@@ -231,7 +231,7 @@ static void begin_measure(struct ranges *x)
 /* Bytes a second since the measure began; 0 where it is too early to tell. */
 static uint64_t measured(const struct ranges *x)
 {
-    int64_t trial = x->r->ranges.trial_ns ? x->r->ranges.trial_ns : TRIAL_NS;
+    int64_t trial = x->r->known->ranges.trial_ns ? x->r->known->ranges.trial_ns : TRIAL_NS;
     int64_t ns = CB_MAX(cb_time_monotonic() - x->since, INT64_C(1));
     uint64_t n = x->offset - x->from;
     return ns < trial || n < PIECE ? 0 : (uint64_t)((double)n * 1e9 / (double)ns);
@@ -257,7 +257,7 @@ static void maybe_widen(struct ranges *x)
 {
     uint64_t rate = x->tried ? 0 : measured(x);
     bool enough = x->desc.size - x->offset >= WORTH;
-    bool slow = x->waited >= (cb_time_monotonic() - x->since) / 100 * x->r->ranges.waits;
+    bool slow = x->waited >= (cb_time_monotonic() - x->since) / 100 * x->r->known->ranges.waits;
     if (!rate)
         return;
     if (!enough || !slow || !reg_remote_ranges(x->single) || !(x->n = take_buffers(x->r))) {
@@ -279,7 +279,7 @@ static int maybe_narrow(struct ranges *x, struct cb_error *err)
     if (!rate)
         return 0;
     x->settled = true;
-    return rate < x->rate / 100 * (uint64_t)(100 + x->r->ranges.gain) ? go_single(x, err) : 0;
+    return rate < x->rate / 100 * (uint64_t)(100 + x->r->known->ranges.gain) ? go_single(x, err) : 0;
 }
 
 /* ---- the source ---- */

@@ -10,16 +10,31 @@ struct cb_registry *cb_registry_new(const struct cb_registry_options *o, struct 
     CB_AUTO(cb_registry_free) struct cb_registry *r = CB_NEW(struct cb_registry);
     r->o = *o;
     r->o.registries_conf = NULL; /* used here, and perhaps gone later */
-    pthread_mutex_init(&r->mu, NULL);
-    cb_turn_init(&r->fallback);
-    r->hosts = cb_hashmap_new();
-    r->tomls = cb_hashmap_new();
-    r->doubted = cb_hashmap_new();
-    r->ranges.waits = 50;
-    r->ranges.gain = 20;
-    if (reg_conf_load(&r->conf, o->registries_conf, err) < 0)
+    r->known = CB_NEW(struct reg_known);
+    pthread_mutex_init(&r->known->mu, NULL);
+    cb_turn_init(&r->known->fallback);
+    r->known->hosts = cb_hashmap_new();
+    r->known->tomls = cb_hashmap_new();
+    r->known->doubted = cb_hashmap_new();
+    r->known->ranges.waits = 50;
+    r->known->ranges.gain = 20;
+    if (reg_conf_load(&r->known->conf, o->registries_conf, err) < 0)
         return NULL;
     return CB_TAKE(r);
+}
+
+struct cb_registry *cb_registry_until(struct cb_registry *r, const struct cb_cancel *c)
+{
+    struct cb_registry *view = CB_NEW(struct cb_registry);
+    *view = *r;
+    view->o.cancel = c;
+    view->client = r->client ? r->client : r;
+    return view;
+}
+
+const struct cb_cancel *reg_until(const struct cb_registry *r)
+{
+    return r->client ? r->o.cancel : NULL;
 }
 
 void cb_registry_grace(struct cb_registry *r, int64_t ns)
@@ -27,35 +42,40 @@ void cb_registry_grace(struct cb_registry *r, int64_t ns)
     cb_http_grace(r->o.http, ns);
 }
 
-void cb_registry_free(struct cb_registry *r)
+static void known_free(struct reg_known *k)
 {
     const char *key;
     void *h;
-    if (!r)
-        return;
-    for (size_t it = 0; cb_hashmap_next(r->hosts, &it, &key, &h);)
+    for (size_t it = 0; cb_hashmap_next(k->hosts, &it, &key, &h);)
         reg_host_free(h);
-    cb_hashmap_free(r->hosts);
-    reg_hosts_table_done(r->tomls);
-    cb_hashmap_free(r->doubted);
-    reg_conf_done(&r->conf);
-    cb_strvec_done(&r->named);
-    pthread_mutex_destroy(&r->mu);
-    cb_turn_done(&r->fallback);
+    cb_hashmap_free(k->hosts);
+    reg_hosts_table_done(k->tomls);
+    cb_hashmap_free(k->doubted);
+    reg_conf_done(&k->conf);
+    cb_strvec_done(&k->named);
+    pthread_mutex_destroy(&k->mu);
+    cb_turn_done(&k->fallback);
+    free(k);
+}
+
+void cb_registry_free(struct cb_registry *r)
+{
+    if (r && !r->client)
+        known_free(r->known);
     free(r);
 }
 
 const struct cb_strvec *cb_registry_credential_helpers(const struct cb_registry *r)
 {
-    return &r->conf.credential_helpers;
+    return &r->known->conf.credential_helpers;
 }
 
 void cb_registry_name_host(struct cb_registry *r, const char *host)
 {
-    pthread_mutex_lock(&r->mu);
-    if (!cb_strvec_has(&r->named, host))
-        cb_strvec_push(&r->named, host);
-    pthread_mutex_unlock(&r->mu);
+    pthread_mutex_lock(&r->known->mu);
+    if (!cb_strvec_has(&r->known->named, host))
+        cb_strvec_push(&r->known->named, host);
+    pthread_mutex_unlock(&r->known->mu);
 }
 
 /* GET /v2/ as this user; a registry that asks nobody takes anybody. *url: owned. */

@@ -60,6 +60,9 @@ struct cb_registry_options {
 struct cb_registry *cb_registry_new(const struct cb_registry_options *o,
                                     struct cb_error *err); /* NULL: registries.conf is wrong */
 void cb_registry_free(struct cb_registry *r);
+/* A view: the same client, but what is asked through it ends with c as well, which derives from the client's. Pushes do
+ * not: they have cb_push_stop. Freed before both, and when nothing that came through it is left. */
+struct cb_registry *cb_registry_until(struct cb_registry *r, const struct cb_cancel *c);
 void cb_registry_grace(struct cb_registry *r, int64_t ns); /* cb_http_grace of its client */
 CB_DEFINE_CLEANUP(struct cb_registry *, cb_registry_free)
 
@@ -162,8 +165,11 @@ struct cb_push_options {
 int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct cb_push **out, struct cb_error *err)
     CB_WUR;
 /* Gives up all that it asks for, whatever that waits for: -CB_ECANCELED. Uploads that are open are still canceled,
- * where the registry takes that within a moment. From any thread; nothing but cb_push_free goes after it. */
+ * where the registry takes that within a moment, and within it manifests without blobs can still be read, put and
+ * removed. From any thread; nothing else but cb_push_free goes after it. */
 void cb_push_stop(struct cb_push *p);
+/* When the registry last took bytes or answered: monotonic, ns; 0: never. */
+int64_t cb_push_heard(const struct cb_push *p);
 void cb_push_free(struct cb_push *p); /* nothing more is sent; waits for answers to what was asked */
 CB_DEFINE_CLEANUP(struct cb_push *, cb_push_free)
 /* Where a blob can be had: a repository of the target's host (mounted), of another host (streamed), or open()

@@ -345,6 +345,8 @@ int reg_send(struct cb_registry *r, const struct reg_endpoint *e, const struct r
     int s = may_guess(&a) ? ask_guessing(&a, out, err) : 0;
     if (s == 0 && !*out)
         s = ask_knowing(&a, out, err);
+    if (s == 0 && e->heard)
+        atomic_store(e->heard, cb_time_monotonic());
     if (s < 0 && *out)
         cb_http_reply_free(CB_TAKE(*out));
     cb_error_done(&a.wrong);

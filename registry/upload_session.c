@@ -62,10 +62,7 @@ void push_session_cancel(struct cb_push *p, const char *url)
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "DELETE", .url = url, .scopes = &scope, .n_scopes = 1, .no_retry = true,
                              .keep_401 = true };
-    struct reg_endpoint e = p->e;
-    pthread_mutex_lock(&p->mu);
-    e.cancel = p->last ? p->last : p->cancel;
-    pthread_mutex_unlock(&p->mu);
+    struct reg_endpoint e = push_last_words(p);
     (void)!reg_send(p->r, &e, &q, &reply, NULL);
 }
 

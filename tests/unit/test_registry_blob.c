@@ -345,20 +345,20 @@ static void test_ranges(void **state)
     client_open(c, NULL, NULL);
     put_pattern(&c->one, "a/b", LARGE, &d);
     c->one.hook = serve_ranges;
-    c->r->ranges.trial_ns = 1;
-    c->r->ranges.waits = 0;
+    c->r->known->ranges.trial_ns = 1;
+    c->r->known->ranges.waits = 0;
     for (size_t i = 0; i < CB_COUNTOF(t); i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         struct ranges_fault x = { .kind = t[i].kind, .at = t[i].at };
         c->one.arg = &x;
-        c->r->ranges.gain = t[i].gain;
+        c->r->known->ranges.gain = t[i].gain;
         atomic_store(&c->one.hits, 0);
         int r = fetch(c, c->one.host, &d, &e);
         unsigned parts = atomic_load(&x.parts), asked = atomic_load(&x.asked);
         if (r != t[i].code || parts < t[i].parts || asked > t[i].asked)
             fail_msg("%zu, %s: %d \"%s\", %u parts, %u rests, %u whole", i, t[i].kind, r, cb_error_text(&e), parts,
                      asked, atomic_load(&x.whole));
-        assert_int_equal(c->r->ranges.buffers, 0);
+        assert_int_equal(c->r->known->ranges.buffers, 0);
     }
 }
 
@@ -376,9 +376,9 @@ static void test_ranges_mirror_dies(void **state)
     c->one.hook = c->two.hook = serve_ranges;
     c->one.arg = &here;
     c->two.arg = &there;
-    c->r->ranges.trial_ns = 1;
-    c->r->ranges.gain = -100;
-    c->r->ranges.waits = 0;
+    c->r->known->ranges.trial_ns = 1;
+    c->r->known->ranges.gain = -100;
+    c->r->known->ranges.waits = 0;
     if (fetch(c, c->one.host, &d, &e) < 0)
         fail_msg("%s", cb_error_text(&e));
     assert_true(atomic_load(&here.parts) >= 1);
@@ -399,9 +399,9 @@ static void test_ranges_lie(void **state)
     c->one.hook = c->two.hook = serve_ranges;
     c->one.arg = &here;
     c->two.arg = &there;
-    c->r->ranges.trial_ns = 1;
-    c->r->ranges.gain = -100;
-    c->r->ranges.waits = 0;
+    c->r->known->ranges.trial_ns = 1;
+    c->r->known->ranges.gain = -100;
+    c->r->known->ranges.waits = 0;
     assert_int_equal(fetch(c, c->one.host, &d, &e), -CB_EVERIFY);
     assert_true(cb_starts_with(cb_error_text(&e), c->two.host));
     assert_int_equal(atomic_load(&here.parts) + atomic_load(&here.whole), 0);
@@ -433,9 +433,9 @@ static void test_ranges_mixed(void **state)
     c->one.hook = c->two.hook = serve_ranges;
     c->one.arg = &here;
     c->two.arg = &there;
-    c->r->ranges.trial_ns = 1;
-    c->r->ranges.gain = -100;
-    c->r->ranges.waits = 0;
+    c->r->known->ranges.trial_ns = 1;
+    c->r->known->ranges.gain = -100;
+    c->r->known->ranges.waits = 0;
     assert_int_equal(fetch(c, c->one.host, &d, &e), -CB_EVERIFY);
     cb_autofree char *both = cb_asprintf("%s and %s: ", c->two.host, c->one.host);
     assert_true(cb_starts_with(cb_error_text(&e), both));
@@ -459,18 +459,18 @@ static void test_ranges_are_bounded(void **state)
     put_pattern(&c->one, "a/b", LARGE, &d);
     c->one.hook = serve_ranges;
     c->one.arg = &x;
-    c->r->ranges.trial_ns = 1;
-    c->r->ranges.gain = -100;
-    c->r->ranges.waits = 0;
+    c->r->known->ranges.trial_ns = 1;
+    c->r->known->ranges.gain = -100;
+    c->r->known->ranges.waits = 0;
     for (size_t i = 0; i < CB_COUNTOF(src); i++) {
         assert_int_equal(cb_registry_blob(c->r, c->one.host, "a/b", &d, &src[i], NULL), 0);
         assert_int_equal(cb_blob_read_full(src[i], buf, 12u << 20, &got, NULL), 0);
         assert_int_equal(got, 12u << 20);
     }
-    assert_int_equal(c->r->ranges.buffers, 8);
+    assert_int_equal(c->r->known->ranges.buffers, 8);
     for (size_t i = 0; i < CB_COUNTOF(src); i++)
         src[i]->ops->close(src[i]);
-    assert_int_equal(c->r->ranges.buffers, 0);
+    assert_int_equal(c->r->known->ranges.buffers, 0);
 }
 
 /* ---- elsewhere ---- */

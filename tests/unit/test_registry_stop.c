@@ -299,12 +299,101 @@ static void test_waits_for_token(void **state)
     cb_push_free(CB_TAKE(q));
 }
 
+/* For a moment after the end, what is said without blobs is still said. */
+static void test_takes_back(void **state)
+{
+    struct client *c = *state;
+    struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    struct cb_descriptor m cb_cleanup_descriptor = { 0 };
+    const char *body = "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"manifests\":[]}";
+    client_open(c, NULL, NULL);
+    cb_descriptor_of(&m, CB_MT_OCI_INDEX, body, strlen(body));
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    assert_int_equal(cb_push_heard(p), 0);
+    assert_int_equal(cb_push_manifest_blind(p, &m, CB_SLICE(body), "t", NULL), 0);
+    assert_true(cb_push_heard(p) > 0);
+    cb_push_stop(p);
+    assert_int_equal(cb_push_tag_get(p, "t", &f, NULL), 0);
+    assert_int_equal(cb_push_manifest_blind(p, &m, CB_SLICE(body), "u", NULL), 0);
+    assert_int_not_equal(cb_push_manifest_remove(p, &m.digest, NULL), -CB_ECANCELED); /* the fake one deletes nothing */
+    assert_int_equal(fake_count(&c->one, "DELETE "), 1);
+
+    struct silence s = { "GET", "/manifests/", 0 };
+    c->one.arg = &s;
+    c->one.hook = falls_silent;
+    assert_int_equal(cb_push_tag_get(p, "t", &f, NULL), -CB_ECANCELED);
+    c->one.hook = NULL;
+}
+
+struct fetching {
+    struct cb_registry *r;
+    const char *host;
+    struct cb_descriptor desc;
+    int code;
+};
+
+static void *fetch_something(void *arg)
+{
+    struct fetching *a = arg;
+    cb_autosource struct cb_blob_source *src = NULL;
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    struct cb_reference ref = { .host = (char *)(uintptr_t)a->host, .repo = (char *)(uintptr_t)"a/b",
+                                .tag = (char *)(uintptr_t)"1" };
+    bool blob = cb_digest_is_set(&a->desc.digest);
+    a->code = blob ? cb_registry_blob(a->r, a->host, "a/b", &a->desc, &src, NULL)
+                   : cb_registry_manifest(a->r, &ref, &f, NULL);
+    if (a->code == 0 && blob)
+        a->code = cb_blob_read_all(src, 1u << 20, &text, NULL);
+    return NULL;
+}
+
+/* What is asked through a view ends with its token, and nothing else does: not the client, nor a push of the view. */
+static void test_view(void **state)
+{
+    static const struct { struct silence s; uint64_t size; } rows[] = {
+        { { "GET", "/v2/", 0 }, 0 }, { { "GET", "/manifests/1", 0 }, 0 }, { { "GET", "/blobs/", 0 }, 1000 },
+        { { "GET", "/blobs/", 0 }, UINT64_C(100) << 20 },
+    };
+    struct client *c = *state;
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        struct silence s = rows[i].s;
+        pthread_t t;
+        client_close(c);
+        client_open(c, NULL, NULL);
+        CB_AUTO(cb_cancel_free) struct cb_cancel *end = cb_cancel_new(NULL);
+        CB_AUTO(cb_registry_free) struct cb_registry *view = cb_registry_until(c->r, end);
+        struct fetching a = { .r = view, .host = c->one.host, .desc.size = rows[i].size };
+        if (rows[i].size)
+            cb_digest_of(&a.desc.digest, "x", 1);
+        a.desc.media_type = (char *)(uintptr_t)"";
+        c->one.arg = &s;
+        c->one.hook = falls_silent;
+        atomic_store(&c->one.hits, 0);
+        assert_int_equal(pthread_create(&t, NULL, fetch_something, &a), 0);
+        await_hits(&c->one, 1);
+        cb_cancel_trigger(end, 0);
+        pthread_join(t, NULL);
+        assert_int_equal(a.code, -CB_ECANCELED);
+        c->one.hook = NULL;
+
+        struct cb_reference to = { .host = c->one.host, .repo = (char *)(uintptr_t)"a/b" };
+        CB_AUTO(cb_push_free) struct cb_push *p = NULL;
+        assert_int_equal(cb_push_begin(view, &(struct cb_push_options){ .target = &to }, &p, NULL), 0);
+        assert_int_equal(cb_push_check(p, NULL), 0);
+        a.r = c->r;
+        fetch_something(&a);
+        assert_int_equal(a.code, -CB_ENOTFOUND);
+        cb_push_free(CB_TAKE(p)); /* before what it names */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_blobs),      CLIENT_TEST(test_requests), CLIENT_TEST(test_last_words),
         CLIENT_TEST(test_open_upload), CLIENT_TEST(test_other_push), CLIENT_TEST(test_token),
-        CLIENT_TEST(test_waits_for_token),
+        CLIENT_TEST(test_waits_for_token), CLIENT_TEST(test_takes_back), CLIENT_TEST(test_view),
     };
     alarm(240); /* for what is never given up */
     return cmocka_run_group_tests(tests, NULL, NULL);
