@@ -243,7 +243,7 @@ static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error
 static int make_plan(struct cb_build *b, struct cb_error *err)
 {
     struct cb_plan_options po = { .build = b->o, .dockerfile = b->res->dockerfile, .resolve = resolve_source,
-                                  .resolve_arg = b, .progress = b->env->progress };
+                                  .resolve_arg = b, .cancel = b->cancel, .progress = b->env->progress };
     int64_t t = cb_time_monotonic();
     int r = cb_plan_make(&po, &b->plan, &b->res->failed, err);
     b->res->t_resolve = cb_time_monotonic() - t;
@@ -478,7 +478,7 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
     cb_autofree char *run = cb_cache_run_name(b->o, b->n_tags ? &b->tags[0] : NULL);
     bool squash = b->o->squash || b->o->squash_all;
     int r = cb_cache_in_open(b->env, b->o, run, &b->cache_in, err);
-    struct cb_cache_out_options co = { .env = b->env, .o = b->o, .in = b->cache_in, .run = run,
+    struct cb_cache_out_options co = { .env = b->whole_env, .o = b->o, .in = b->cache_in, .run = run,
                                        .pusher = squash ? NULL : b->pusher, .format = b->solver.format };
     if (r == 0)
         r = cb_cache_out_open(&co, &b->cache_out, err);
@@ -558,6 +558,7 @@ static void clean_up(struct cb_build *b)
     cb_context_free(b->solver.context);
     cb_slots_free(b->slots);
     cb_cache_in_free(b->cache_in);
+    cb_registry_free(b->own_env.registry);
     cb_cancel_free(b->cancel);
     cb_plan_done(&b->plan);
     for (size_t i = 0; i < b->n_tags; i++)
@@ -591,14 +592,27 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     return r;
 }
 
+/* A cache gets what was made, also where the build has failed: as long as it is taken. What it is to have may come
+ * through the pusher. */
+static void end_writing(struct cb_build *b, bool failed)
+{
+    if (failed)
+        cb_cache_out_stop(b->cache_out);
+    else
+        cb_cache_out_drain(b->cache_out);
+    if (failed && b->pusher)
+        cb_pusher_stop(b->pusher);
+}
+
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                  struct cb_error *err)
 {
-    struct cb_build b = { .own_env = *env, .o = o, .res = res, .epoch = INT64_MAX };
+    struct cb_build b = { .own_env = *env, .whole_env = env, .o = o, .res = res, .epoch = INT64_MAX };
     struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context = CB_MAIN_CONTEXT_INIT };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     b.cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)env->cancel);
     b.own_env.cancel = b.cancel;
+    b.own_env.registry = env->registry ? cb_registry_until(env->registry, b.cancel) : NULL;
     b.env = &b.own_env;
     int r = check_options(&b, &e);
     if (r == 0)
@@ -610,9 +624,7 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     if (r < 0)
         cb_cancel_trigger(b.cancel, 0);
     cb_solve_stop(&b.solver);
-    cb_cache_out_drain(b.cache_out);
-    if (r < 0 && b.pusher) /* not sooner: what a cache is to have may come through it */
-        cb_pusher_stop(b.pusher);
+    end_writing(&b, r < 0);
     cb_claims_free(b.claims);
     if (b.prepared)
         cb_build_explain(&b, in.context.fd, r < 0);

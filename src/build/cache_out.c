@@ -10,6 +10,7 @@
 #include "util/timeutil.h"
 
 #define WIDTH 8         /* steps at a time: most of them wait for a blob */
+#define SILENCE (3 * CB_SECOND) /* who says nothing for so long is not waited for when the build has failed */
 #define FRESH (24 * 3600 * CB_SECOND) /* so long an unchanged run index is good: its age says when it was used last */
 
 /* A place of --cache-to. */
@@ -38,7 +39,10 @@ struct cb_cache_out {
     void (*on_written)(void *arg, struct cb_vertex *v);
     void *on_written_arg;
     pthread_mutex_t mu;
+    pthread_cond_t cond;
     struct job *jobs;
+    unsigned open;    /* jobs that are not done */
+    unsigned copying; /* of them, those that wait for nobody */
 };
 
 /* ---- one step to one place ---- */
@@ -186,6 +190,16 @@ static bool wants(const struct target *t, const struct cb_vertex *v)
     return t->spec->all_steps || v->state->in_result;
 }
 
+static void set_copying(struct cb_cache_out *out, const struct target *t, bool begins)
+{
+    pthread_mutex_lock(&out->mu);
+    if (!t->place->ops->heard && begins)
+        out->copying++;
+    else if (!t->place->ops->heard)
+        out->copying--;
+    pthread_mutex_unlock(&out->mu);
+}
+
 static void put_everywhere(struct cb_cache_out *out, struct job *j)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -194,10 +208,12 @@ static void put_everywhere(struct cb_cache_out *out, struct job *j)
         if (!wants(t, j->v) || (cb_cache_in_state(out->o.in, t->place, &j->v->state->key) == CB_CACHE_GOOD &&
                                 !is_anew(out, t, j->v)))
             continue;
+        set_copying(out, t, true);
         if (put_step(out, t, j->step, &e) < 0) {
             cb_error_wrap(&e, "%s", j->v->note ? j->v->note : "a step");
             fail(out, t, &e);
         }
+        set_copying(out, t, false);
     }
 }
 
@@ -216,6 +232,10 @@ static void run_job(void *arg)
     }
     if (out->on_written)
         out->on_written(out->on_written_arg, j->v);
+    pthread_mutex_lock(&out->mu);
+    out->open--;
+    pthread_cond_broadcast(&out->cond);
+    pthread_mutex_unlock(&out->mu);
 }
 
 struct cb_cache_place *cb_cache_out_claims(struct cb_cache_out *out, const struct cb_vertex *v,
@@ -243,6 +263,45 @@ void cb_cache_out_drain(struct cb_cache_out *out)
         cb_pool_free(CB_TAKE(out->pool));
 }
 
+static int64_t last_heard(const struct cb_cache_out *out)
+{
+    int64_t last = out->o.pusher ? cb_pusher_heard(out->o.pusher) : 0;
+    for (size_t i = 0; i < out->n; i++) {
+        const struct cb_cache_place *p = out->v[i].place;
+        last = CB_MAX(last, p->ops->heard ? p->ops->heard(p) : 0);
+    }
+    return last;
+}
+
+/* Until all is written, or nothing has moved for a while. */
+static void wait_while_heard(struct cb_cache_out *out)
+{
+    int64_t begun = cb_time_monotonic();
+    pthread_mutex_lock(&out->mu);
+    while (out->open) {
+        int64_t now = cb_time_monotonic(), last = out->copying ? now : CB_MAX(begun, last_heard(out));
+        if (now - last >= SILENCE || cb_canceled(out->o.env->cancel))
+            break;
+        int64_t until = now + CB_MIN(last + SILENCE - now, CB_SECOND / 10);
+        struct timespec ts = { .tv_sec = until / CB_SECOND, .tv_nsec = until % CB_SECOND };
+        (void)pthread_cond_clockwait(&out->cond, &out->mu, CLOCK_MONOTONIC, &ts);
+    }
+    pthread_mutex_unlock(&out->mu);
+}
+
+void cb_cache_out_stop(struct cb_cache_out *out)
+{
+    if (!out)
+        return;
+    wait_while_heard(out);
+    if (out->o.pusher)
+        cb_pusher_stop(out->o.pusher);
+    for (size_t i = 0; i < out->n; i++)
+        if (out->v[i].place->ops->stop)
+            out->v[i].place->ops->stop(out->v[i].place);
+    cb_cache_out_drain(out);
+}
+
 void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v)
 {
     bool wanted = false;
@@ -256,6 +315,7 @@ void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v)
     if (j) {
         *j = (struct job){ .out = out, .v = v, .next = out->jobs };
         out->jobs = j;
+        out->open++;
     }
     pthread_mutex_unlock(&out->mu);
     if (j)
@@ -431,6 +491,7 @@ int cb_cache_out_open(const struct cb_cache_out_options *o, struct cb_cache_out 
     x->o.run = x->run = cb_strdup(o->run);
     x->v = cb_calloc(o->o->n_cache_to + 1, sizeof *x->v);
     pthread_mutex_init(&x->mu, NULL);
+    pthread_cond_init(&x->cond, NULL);
     for (size_t i = 0; r == 0 && i < o->o->n_cache_to; i++)
         r = open_target(x, &o->o->cache_to[i], err);
     if (r == 0 && x->n)
@@ -458,6 +519,7 @@ void cb_cache_out_free(struct cb_cache_out *out)
     }
     free(out->v);
     free(out->run);
+    pthread_cond_destroy(&out->cond);
     pthread_mutex_destroy(&out->mu);
     free(out);
 }

@@ -10,7 +10,7 @@
 struct cb_pusher;
 struct cb_cache_out;
 struct cb_cache_out_options {
-    const struct cb_build_env *env;
+    const struct cb_build_env *env;   /* one that the build's failure does not end */
     const struct cb_build_options *o;
     struct cb_cache_in *in;           /* or NULL */
     struct cb_pusher *pusher;         /* what it pushes is mounted from there; or NULL */
@@ -28,6 +28,9 @@ struct cb_cache_place *cb_cache_out_claims(struct cb_cache_out *out, const struc
 /* fn is called when a step was written to all places, or was not: from any thread, until drain returns. */
 void cb_cache_out_on_written(struct cb_cache_out *out, void (*fn)(void *arg, struct cb_vertex *v), void *arg);
 void cb_cache_out_drain(struct cb_cache_out *out); /* waits for what is under way; nothing more may come */
+/* The same after a failure: only as long as it moves, then it is given up, with the pusher. Claims can be taken back
+ * for a moment from then on. */
+void cb_cache_out_stop(struct cb_cache_out *out);
 /* The build is done: the rest, and what came of it all. */
 int cb_cache_out_finish(struct cb_cache_out *out, const struct cb_plan *plan, struct cb_error *err) CB_WUR;
 void cb_cache_out_free(struct cb_cache_out *out); /* waits for what is under way */

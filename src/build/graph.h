@@ -178,6 +178,7 @@ struct cb_plan_options {
     const struct cb_dockerfile *dockerfile;
     int (*resolve)(void *arg, struct cb_plan_source *src, struct cb_error *err);
     void *resolve_arg;
+    struct cb_cancel *cancel;    /* triggered by the first that cannot be resolved; or NULL */
     struct cb_progress *progress;
     bool parents_only;           /* of all stages where there is no target; nothing else is planned */
 };

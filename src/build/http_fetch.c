@@ -114,7 +114,8 @@ static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
     conditions(o, &headers);
     /* Whoever wrote the Dockerfile named this host, so it may be a private one; where redirects lead, nobody wrote. */
-    struct cb_http_request req = { .method = "GET", .url = o->url, .headers = &headers, .private_ok = true,
+    struct cb_http_request req = { .cancel = env->cancel, .method = "GET", .url = o->url, .headers = &headers,
+                                   .private_ok = true,
                                    .plain_http = !strncasecmp(o->url, "http:", 5) };
     int r = cb_http_send(env->http, &req, &reply, err);
     if (r < 0)

@@ -13,8 +13,9 @@ struct cb_mount_cache;
 /* One build under way. */
 struct cb_build {
     const struct cb_build_env *env;
-    struct cb_build_env own_env;   /* with a token of its own: the first failure stops what still runs */
+    struct cb_build_env own_env;   /* the first failure ends what it asks for, and what still runs: its token, … */
     struct cb_cancel *cancel;
+    const struct cb_build_env *whole_env; /* … but not what is asked through this one, the caller's */
     const struct cb_build_options *o;
     struct cb_build_result *res;
     struct cb_plan plan;
@@ -131,6 +132,7 @@ struct cb_pusher *cb_pusher_new(const struct cb_build_env *env, const struct cb_
                                 struct cb_error *err);
 /* After a failure: nothing is waited for any more, as cb_push_stop says. What is there stays. */
 void cb_pusher_stop(struct cb_pusher *p);
+int64_t cb_pusher_heard(const struct cb_pusher *p); /* as cb_push_heard, of all that it pushes to */
 void cb_pusher_free(struct cb_pusher *p);
 CB_DEFINE_CLEANUP(struct cb_pusher *, cb_pusher_free)
 void cb_pusher_set_format(struct cb_pusher *p, const struct cb_format *f);

@@ -353,13 +353,24 @@ static void side_done(struct side *s)
     cb_cache_key_free(s->key);
 }
 
+static void stop_writing(struct cb_mount_cache *c)
+{
+    for (size_t i = 0; i < c->n_to; i++) {
+        struct cb_cache_place *p = c->to[i].place;
+        if (p && p->ops->stop)
+            p->ops->stop(p);
+    }
+}
+
 /* Places first: uploads open what works have. */
 void cb_mount_cache_free(struct cb_mount_cache *c)
 {
     if (!c)
         return;
-    if (c->pool)
+    if (c->pool) {
         cb_cancel_trigger(c->cancel, 0);
+        stop_writing(c);
+    }
     cb_pool_free(c->pool);
     for (size_t i = 0; i < c->n_from; i++)
         side_done(&c->from[i]);

@@ -83,10 +83,14 @@ static void resolve_source(const struct group *g, struct cb_plan_source *s)
     cb_span_end(&span);
     if (s->result == 0 && g->o->build->n_platforms > 1)
         check_platform(s);
-    if (s->result < 0)
-        cb_step_error(s->step, cb_error_text(&s->err));
-    else
+    if (s->result == 0)
         cb_step_done(s->step);
+    else if (s->result == -CB_ECANCELED)
+        cb_step_canceled(s->step);
+    else
+        cb_step_error(s->step, cb_error_text(&s->err));
+    if (s->result < 0 && g->o->cancel)
+        cb_cancel_trigger(g->o->cancel, 0);
 }
 
 /* What the name stood for when it was asked for the first platform is what the others get: a tag that moves meanwhile
@@ -150,6 +154,18 @@ static void make_steps(struct planner *p, size_t from)
     }
 }
 
+/* What was only given up because of another says nothing; NULL: all are there. */
+static struct cb_plan_source *first_failed(const struct planner *p, size_t from)
+{
+    struct cb_plan_source *failed = NULL;
+    for (size_t i = from; i < p->plan->n_sources; i++) {
+        struct cb_plan_source *s = p->plan->sources[i];
+        if (s->result < 0 && (!failed || (failed->result == -CB_ECANCELED && s->result != -CB_ECANCELED)))
+            failed = s;
+    }
+    return failed;
+}
+
 int plan_resolve(struct planner *p, size_t from, struct cb_error *err)
 {
     struct group g = { .o = p->o };
@@ -168,12 +184,9 @@ int plan_resolve(struct planner *p, size_t from, struct cb_error *err)
     for (size_t i = 0; i < n_jobs; i++)
         free(jobs[i].v);
     free(jobs);
-    for (size_t i = from; i < p->plan->n_sources; i++) {
-        struct cb_plan_source *s = p->plan->sources[i];
-        if (s->result < 0) {
-            cb_error_move(err, &s->err);
-            return plan_error_for(p, &s->platform, s->span, err);
-        }
-    }
-    return 0;
+    struct cb_plan_source *failed = first_failed(p, from);
+    if (!failed)
+        return 0;
+    cb_error_move(err, &failed->err);
+    return plan_error_for(p, &failed->platform, failed->span, err);
 }

@@ -92,6 +92,14 @@ void cb_pusher_stop(struct cb_pusher *p)
         cb_push_stop(p->targets[i].push);
 }
 
+int64_t cb_pusher_heard(const struct cb_pusher *p)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < p->n; i++)
+        last = CB_MAX(last, cb_push_heard(p->targets[i].push));
+    return last;
+}
+
 void cb_pusher_free(struct cb_pusher *p)
 {
     if (!p)

@@ -28,8 +28,23 @@ static void resolve_one(void *arg)
     bool http = j->v->kind == CB_VERTEX_HTTP;
     cb_step_begin(j->v->step);
     j->result = http ? cb_http_resolve(j->s, j->v, &j->err) : git_resolve(j->s, j->v, &j->err);
-    if (j->result < 0)
+    if (j->result == -CB_ECANCELED)
+        cb_step_canceled(j->v->step);
+    else if (j->result < 0)
         cb_step_error(j->v->step, cb_error_text(&j->err));
+    if (j->result < 0)
+        cb_cancel_trigger(j->s->cancel, 0);
+}
+
+/* What was only given up because of another says nothing; NULL: all are there. */
+static struct job *first_failed(struct job *jobs, size_t n)
+{
+    struct job *failed = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (jobs[i].result < 0 &&
+            (!failed || (failed->result == -CB_ECANCELED && jobs[i].result != -CB_ECANCELED)))
+            failed = &jobs[i];
+    return failed;
 }
 
 int cb_remotes_resolve(struct cb_solver *s, struct cb_vertex **failed, struct cb_error *err)
@@ -49,13 +64,13 @@ int cb_remotes_resolve(struct cb_solver *s, struct cb_vertex **failed, struct cb
         else
             resolve_one(&jobs[i]);
     cb_pool_free(pool);
-    for (size_t i = 0; i < n; i++) {
-        if (r == 0 && jobs[i].result < 0) {
-            r = cb_error_move(err, &jobs[i].err);
-            *failed = jobs[i].v;
-        }
-        cb_error_done(&jobs[i].err);
+    struct job *first = first_failed(jobs, n);
+    if (first) {
+        r = cb_error_move(err, &first->err);
+        *failed = first->v;
     }
+    for (size_t i = 0; i < n; i++)
+        cb_error_done(&jobs[i].err);
     free(jobs);
     return r;
 }

@@ -155,6 +155,10 @@ struct cb_cache_place_ops {
     int (*mark)(struct cb_cache_place *p, const char *name, const struct cb_descriptor *d, struct cb_slice body,
                 struct cb_error *err);
     int (*unmark)(struct cb_cache_place *p, const struct cb_digest *d, struct cb_error *err);
+    /* Where writing waits for somebody else: when that was last heard of (monotonic, ns; 0: never), and the end of
+     * it. After that claims can be taken back for a moment, and nothing else be done. NULL: it only takes its time. */
+    int64_t (*heard)(const struct cb_cache_place *p);
+    void (*stop)(struct cb_cache_place *p);
     void (*close)(struct cb_cache_place *p);
 };
 struct cb_cache_place {

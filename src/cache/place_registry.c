@@ -151,6 +151,16 @@ static int unmark(struct cb_cache_place *p, const struct cb_digest *d, struct cb
     return cb_push_manifest_remove(((struct remote *)p)->push, d, err);
 }
 
+static int64_t heard(const struct cb_cache_place *p)
+{
+    return cb_push_heard(((const struct remote *)p)->push);
+}
+
+static void stop(struct cb_cache_place *p)
+{
+    cb_push_stop(((struct remote *)p)->push);
+}
+
 /* ---- opening ---- */
 
 static void close_it(struct cb_cache_place *p)
@@ -170,7 +180,7 @@ static void close_it(struct cb_cache_place *p)
 
 static const struct cb_cache_place_ops ops = {
     .get = get, .blob = blob, .has = has, .list = list, .remove = remove_name, .exists = exists, .add = add,
-    .put = put, .peek = peek, .mark = mark, .unmark = unmark, .close = close_it,
+    .put = put, .peek = peek, .mark = mark, .unmark = unmark, .heard = heard, .stop = stop, .close = close_it,
 };
 
 int cache_registry_open(const struct cb_cache_place_options *o, struct cb_cache_place **out, struct cb_error *err)

@@ -4,6 +4,7 @@
 
 load helpers
 load build
+load silent
 
 setup_file()
 {
@@ -142,16 +143,6 @@ kinds()
     assert_contains "$(cat build.log)" 'nothing to do'
 }
 
-# silent REGEX [HELD [STATUS]]: in $proxy, a way to the registry reg on which what matches is never answered
-# (silent_proxy.py).
-silent()
-{
-    silent=$(mktemp -d "$(rig_dir)/silent.XXXXXX")
-    rig_spawn "$silent" python3 -B "$RIG_HERE/silent_proxy.py" "$reg" "$silent/port" "$@"
-    until [ -s "$silent/port" ]; do sleep 0.05; done
-    proxy=localhost:$(cat "$silent/port")
-}
-
 # gives_up STATUS [ARG…]: the build to the silent proxy ends so, with nothing that is silent left; nobody but cbpush ends
 # such requests in time.
 gives_up()
@@ -164,23 +155,11 @@ gives_up()
     all_closed
 }
 
-all_closed()
-{
-    grep -q '^silent' "$silent/out"
-    until [ "$(grep -c '^closed' "$silent/out")" = "$(grep -c '^silent' "$silent/out")" ]; do sleep 0.05; done
-}
-
-# A RUN that fails when a request that is not answered has been there.
-until_proxy()
-{
-    printf 'RUN until wget -q -O /dev/null http://%s/silent; do sleep 0.1; done; exit 7\n' "$proxy" >>ctx/Dockerfile
-}
-
 # Something is sent before a step fails.
 fails_late()
 {
     printf 'FROM %s\nRUN head -c 3000000 /dev/urandom >/x\n' "$1" >ctx/Dockerfile
-    until_proxy
+    until_proxy silent
 }
 
 @test "a build that fails does not wait for a registry that never answers" {
@@ -214,7 +193,7 @@ fails_late()
     built # there are records, so the tags are asked for
     silent 'HEAD /v2/test/silent/manifests/1' 'HEAD /v2/library/busybox/manifests/'
     printf 'FROM %s/library/busybox\n' "$proxy" >ctx/Dockerfile
-    until_proxy
+    until_proxy silent
     gives_up 1
     assert_contains "$(cat build.log)" 'exit code: 7'
     silent 'HEAD /v2/test/silent/manifests/1' 'HEAD /v2/library/none/manifests/'
