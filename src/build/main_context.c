@@ -69,7 +69,10 @@ static int take_file(const struct cb_build_env *env, struct cb_main_context *c, 
     c->fd = cb_path_openat(c->tmp.fd, "fs", O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
     if (c->fd < 0)
         return cb_error_sys(err, CB_ELOCAL, -c->fd, "open the directory of the context");
-    if (cb_layer_is_archive(file)) {
+    int archive = cb_layer_is_archive(file, err);
+    if (archive < 0)
+        return archive;
+    if (archive) {
         int fd = fcntl(file, F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
             return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");

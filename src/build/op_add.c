@@ -154,13 +154,17 @@ static int extract_match(struct extract *x, struct cb_context *context, const st
     return r;
 }
 
-static bool is_archive(const struct cb_context *context, const struct cb_item *it)
+/* 1, 0. */
+static int is_archive(const struct cb_context *context, const struct cb_item *it, struct cb_error *err)
 {
     if (it->type != CB_ENTRY_FILE || it->se)
-        return false;
-    cb_autoclose int fd =
-        cb_path_openat(cb_context_fd(context), cb_item_path(it), O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
-    return fd >= 0 && cb_layer_is_archive(fd);
+        return 0;
+    const char *path = cb_item_path(it);
+    cb_autoclose int fd = cb_path_openat(cb_context_fd(context), path, O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+    int r = fd >= 0 ? cb_layer_is_archive(fd, err) : 0;
+    if (r < 0)
+        cb_error_wrap(err, "%s", path);
+    return r;
 }
 
 int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selection *sel, struct cb_placer *p,
@@ -172,8 +176,10 @@ int cb_add_place(struct cb_solver *s, struct cb_vertex *v, const struct cb_selec
         struct cb_selection one = { .v = &sel->v[i], .n = 1 };
         const struct cb_item *first = sel->v[i].items[0];
         cb_placer_set(p, CB_PLACE_COPY);
-        r = is_archive(sel->context, first) ? extract_match(&x, sel->context, first, v->copy.dest, err)
-                                              : cb_placer_selection(p, &one, v->copy.dest, err);
+        r = is_archive(sel->context, first, err);
+        if (r >= 0)
+            r = r ? extract_match(&x, sel->context, first, v->copy.dest, err)
+                  : cb_placer_selection(p, &one, v->copy.dest, err);
     }
     cb_placer_set(p, CB_PLACE_COPY);
     return r;

@@ -165,13 +165,16 @@ static int set_attributes(const struct cb_http_file *f, struct cb_error *err)
 }
 
 /* Only the bytes tell whether there is something to unpack. */
-static void set_dest(struct cb_vertex *v)
+static int set_dest(struct cb_vertex *v, struct cb_error *err)
 {
     const struct cb_remote_op *op = &v->remote;
-    bool archive = op->unpack && cb_layer_is_archive(v->state->file->fd);
+    int archive = op->unpack ? cb_layer_is_archive(v->state->file->fd, err) : 0;
+    if (archive < 0)
+        return archive;
     v->copy.unpack = archive;
     free(v->copy.dest);
     v->copy.dest = archive && op->as_root ? cb_strdup("/") : cb_asprintf("/%s%s", op->name, archive ? "/" : "");
+    return 0;
 }
 
 static int execute_http(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
@@ -179,9 +182,10 @@ static int execute_http(struct cb_solver *s, struct cb_vertex *v, struct cb_erro
     int r = v->state->file ? 0 : download(s, v, err);
     if (r == 0)
         r = set_attributes(v->state->file, err);
+    if (r == 0)
+        r = set_dest(v, err);
     if (r < 0)
         return r;
-    set_dest(v);
     r = cb_remote_place(s, v, CB_TAKE_FD(v->state->file->dir), INT64_MAX, err);
     cb_http_file_free(CB_TAKE(v->state->file));
     return r;

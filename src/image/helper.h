@@ -154,8 +154,8 @@ int cb_helper_link_step(struct cb_helper_link *h, int also, struct cb_error *err
 /* ---- helper_reader.c: what cb_layer_reader_new makes where there are helpers ---- */
 struct cb_layer_reader *cb_helper_reader(const struct cb_layer_read_options *o, struct cb_error *err);
 
-/* ---- helper_probe.c ---- What cannot be read is none. */
-bool cb_helper_begins_archive(struct cb_blob_source *src);
+/* ---- helper_probe.c ---- 1, 0: what cannot be inflated is none; fails where the helper does. */
+int cb_helper_begins_archive(struct cb_blob_source *src, struct cb_error *err) CB_WUR;
 
 /* ---- helper.c: cb_unpack_read in a helper. Takes the source, whatever comes of it ---- */
 int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err) CB_WUR;

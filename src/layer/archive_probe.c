@@ -40,16 +40,17 @@ bool cb_layer_begins_archive(struct cb_blob_source *src)
     return have == sizeof block && cb_tar_is_header(block);
 }
 
-bool cb_layer_is_archive(int fd)
+int cb_layer_is_archive(int fd, struct cb_error *err)
 {
     static const struct cb_blob_source_ops ops = { peek_read, peek_close };
     struct peek p = { .base = { &ops }, .fd = fd };
     const struct cb_layer_elsewhere *elsewhere = cb_layer_elsewhere();
     uint8_t block[CB_TAR_BLOCK];
     size_t n = 0;
-    if (cb_fd_pread_full(fd, block, sizeof block, 0, &n, NULL) < 0)
-        return false;
+    int r = cb_fd_pread_full(fd, block, sizeof block, 0, &n, err);
+    if (r < 0)
+        return r;
     if (cb_inflate_is_plain(block, n))
         return n == sizeof block && cb_tar_is_header(block);
-    return elsewhere ? elsewhere->begins_archive(&p.base) : cb_layer_begins_archive(&p.base);
+    return elsewhere ? elsewhere->begins_archive(&p.base, err) : cb_layer_begins_archive(&p.base);
 }

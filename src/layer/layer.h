@@ -146,7 +146,7 @@ struct cb_layer_reader {
 struct cb_layer_elsewhere {
     /* Takes o->source, whatever comes of it. */
     struct cb_layer_reader *(*reader)(const struct cb_layer_read_options *o, struct cb_error *err);
-    bool (*begins_archive)(struct cb_blob_source *src);
+    int (*begins_archive)(struct cb_blob_source *src, struct cb_error *err); /* 1, 0; what cannot be inflated is none */
 };
 /* From then on it is they that read; NULL: all is read here again. Before there are threads. */
 void cb_layer_read_elsewhere(const struct cb_layer_elsewhere *e);
@@ -156,9 +156,9 @@ bool cb_layer_begins_archive(struct cb_blob_source *src);
 int cb_layer_check_diff_id(const struct cb_digest *expect /* or NULL */, const struct cb_digest *is,
                            struct cb_error *err) CB_WUR;
 
-/* Whether bytes begin like an archive that ADD extracts: tar, gzip, bzip2, xz, zstd (of a tar). Reads from fd by
- * pread. */
-bool cb_layer_is_archive(int fd);
+/* Whether bytes begin like an archive that ADD extracts: tar, gzip, bzip2, xz, zstd (of a tar). Reads from fd by pread.
+ * 1, 0; fails where it cannot be found out. */
+int cb_layer_is_archive(int fd, struct cb_error *err) CB_WUR;
 
 /* ---- the difference of a RUN ---- */
 struct cb_diff_options {

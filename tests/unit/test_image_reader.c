@@ -233,6 +233,18 @@ static int with_crash(void **state)
     return start(state, crashes);
 }
 
+static void make_file(const char *path, const char *command)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, "sh", path, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void a_crash_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -244,6 +256,13 @@ static void a_crash_is_told(void **state)
     o.source = sup_source("", 0, 1);
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *r = cb_layer_reader_new(&o, &f->err);
     fails(cb_layer_reader_finish(r, NULL, NULL, NULL, NULL, &f->err), CB_EVERIFY);
+    assert_non_null(strstr(cb_error_text(&f->err), "crashed"));
+
+    /* Nor is what it crashed of no archive. */
+    cb_autofree char *path = cb_asprintf("%s/case", f->dir);
+    make_file(path, "tar -cf - -C /etc passwd | gzip >\"$1\"");
+    cb_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+    fails(cb_layer_is_archive(fd, &f->err), CB_EVERIFY);
     assert_non_null(strstr(cb_error_text(&f->err), "crashed"));
 }
 
@@ -390,18 +409,6 @@ static void lies_are_not_believed(CB_UNUSED void **state)
 
 /* ---- what is an archive ---- */
 
-static void make_file(const char *path, const char *command)
-{
-    int status = 0;
-    pid_t pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", command, "sh", path, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 static void archives_are_told_from_files(void **state)
 {
     struct fixture *f = *state;
@@ -421,7 +428,7 @@ static void archives_are_told_from_files(void **state)
         make_file(path, cases[i].command);
         cb_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
         assert_true(fd >= 0);
-        if (cb_layer_is_archive(fd) != cases[i].is_one)
+        if (cb_layer_is_archive(fd, &f->err) != cases[i].is_one)
             fail_msg("%s", cases[i].command);
     }
 }

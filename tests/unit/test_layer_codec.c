@@ -470,7 +470,7 @@ static void archives(void **state)
     for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
         cb_autoclose int fd = fd_of(cases[i].p, cases[i].n);
         off_t before = lseek(fd, 0, SEEK_CUR);
-        assert_int_equal(cb_layer_is_archive(fd), cases[i].want);
+        assert_int_equal(cb_layer_is_archive(fd, NULL), cases[i].want);
         assert_int_equal(lseek(fd, 0, SEEK_CUR), before);
     }
     cb_strbuf_done(&z.data);
