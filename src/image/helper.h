@@ -101,6 +101,7 @@ struct cb_helper_job {
 struct cb_helper_end {
     int fork_errno; /* it was never there */
     int status;     /* as from waitpid(2) */
+    bool lost;      /* the server did not say it, but is gone, and all helpers with it */
 };
 
 /* helper_server.c: the life of the server, which ends with its parent. */

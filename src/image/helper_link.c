@@ -134,7 +134,7 @@ struct cb_helper_end cb_helper_link_end(struct cb_helper_link *h)
         r = recv(h->life, &end, sizeof end, 0);
     while (r < 0 && errno == EINTR);
     cb_close_p(&h->life);
-    return r == (ssize_t)sizeof end ? end : (struct cb_helper_end){ .status = SIGKILL };
+    return r == (ssize_t)sizeof end ? end : (struct cb_helper_end){ .lost = true };
 }
 
 int cb_helper_blame(struct cb_helper_end end, struct cb_error *err)
@@ -143,6 +143,9 @@ int cb_helper_blame(struct cb_helper_end end, struct cb_error *err)
     int signo = WIFSIGNALED(end.status) ? WTERMSIG(end.status) : 0;
     if (end.fork_errno)
         return cb_error_sys(err, CB_ELOCAL, end.fork_errno, "start a process to read it in");
+    if (end.lost)
+        return cb_error_set(err, CB_ELOCAL, "the process that starts those that read has ended, perhaps killed for lack of "
+                            "memory");
     if (signo == SIGKILL)
         return cb_error_set(err, CB_ELOCAL, "%s was killed, perhaps for lack of memory", what);
     if (signo == SIGXCPU)

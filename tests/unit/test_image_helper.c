@@ -396,6 +396,34 @@ static void what_hangs_is_killed(void **state)
     check_nothing_left(f);
 }
 
+/* Our only child. */
+static void *kill_server(CB_UNUSED void *arg)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    FILE *f = fopen(path, "re");
+    nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+    if (f && fscanf(f, "%d", &pid) == 1 && pid > 1)
+        kill(pid, SIGKILL);
+    if (f)
+        fclose(f);
+    return NULL;
+}
+
+/* Whoever is asked to read then is told what is the matter: the layer is not to blame. */
+static void a_lost_server_is_told(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, kill_server, NULL), 0);
+    fails(take_in(f, true, NULL), CB_ELOCAL);
+    pthread_join(t, NULL);
+    assert_non_null(strstr(cb_error_text(&f->err), "the process that starts those that read has ended"));
+    check_nothing_left(f);
+    fails(take_in(f, true, NULL), CB_ELOCAL);
+}
+
 /* All that the killed process had started becomes ours, and has to end by itself. */
 static void nothing_outlives_its_parent(void **state)
 {
@@ -457,6 +485,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_crash_fails_the_layer, with_crash, teardown_helpers),
         cmocka_unit_test(lies_are_not_believed),
         cmocka_unit_test_setup_teardown(what_hangs_is_killed, with_sleep, teardown_helpers),
+        cmocka_unit_test_setup_teardown(a_lost_server_is_told, with_sleep, teardown_helpers),
         cmocka_unit_test_setup_teardown(nothing_outlives_its_parent, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
