@@ -144,7 +144,8 @@ int cb_helper_blame(struct cb_helper_end end, struct cb_error *err)
     if (end.fork_errno)
         return cb_error_sys(err, CB_ELOCAL, end.fork_errno, "start a process to read it in");
     if (end.lost)
-        return cb_error_set(err, CB_ELOCAL, "the process that starts those that read has ended, perhaps for lack of memory");
+        return cb_error_set(err, CB_ELOCAL,
+                            "the process that starts those that read has ended, perhaps for lack of memory");
     if (signo == SIGKILL)
         return cb_error_set(err, CB_ELOCAL, "%s was killed, perhaps for lack of memory", what);
     if (signo == SIGXCPU)
