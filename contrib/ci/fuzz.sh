@@ -21,8 +21,9 @@ build_objects()
     sanitize="-fsanitize=fuzzer-no-link,address,undefined"
     for source in "$top"/src/util/*.c "$top"/src/oci/*.c "$top"/src/dockerfile/*.c "$top"/src/http/*.c \
         "$top"/src/progress/*.c "$top"/src/layer/foreign*.c "$top"/src/layer/reader_entry.c \
-        "$top"/src/layer/toc*.c "$top"/src/layer/arena.c "$top"/src/layer/xattr.c "$top"/src/layer/archive_lib.c \
+        "$top"/src/layer/toc*.c "$top"/src/layer/xattr.c "$top"/src/layer/archive_lib.c \
         "$top"/src/cache/artifact.c "$top"/src/cache/records.c "$top"/auth/*.c "$top"/registry/*.c \
+        "$top"/src/image/helper_link.c "$top"/src/image/helper_reader.c "$top"/src/image/helper_wire.c \
         "$top"/src/cmd/template.c; do
         object=$out/obj/$(printf '%s' "${source#"$top"/}" | tr / _).o
         # shellcheck disable=SC2086 # lists of words

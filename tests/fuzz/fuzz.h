@@ -2,8 +2,8 @@
 #pragma once
 /* A fuzz target is one file, fuzz_NAME.c, with FUZZ_TARGET(NAME) { … }: it gets `text`, its own to change, with a NUL
  * behind its `len` bytes, and calls abort() where a promise is broken. contrib/ci/fuzz.sh builds each with libFuzzer;
- * tests/unit/test_dockerfile_mutate.c, test_layer_toc.c and test_registry_fuzz.c include them all and replay
- * tests/fuzz/corpus/NAME. */
+ * tests/unit/test_dockerfile_mutate.c, test_image_records.c, test_layer_toc.c and test_registry_fuzz.c include them all
+ * and replay tests/fuzz/corpus/NAME. */
 
 #include <stdint.h>
 #include <stdlib.h>
