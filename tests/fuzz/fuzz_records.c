@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All that a helper says while it reads, as cbpush hears it: entries and bytes in the memory, and messages, in whatever
  * order and with whatever counts. The text is what a helper that was taken over does, an operation after the other; the
- * first byte says what is wanted of it. What cbpush takes keeps all limits, an entry has all of its bytes or fails, and
- * a failure stays one.
+ * first byte says what is wanted of it, the second how it ends. What cbpush takes keeps all limits, an entry has all of
+ * its bytes or fails, and a failure stays one.
  * The helper plays when its blob is fed, in the same thread: all that it does is there before anybody looks. */
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -23,6 +23,7 @@ struct play {
     int fds[CB_HELPER_FDS];
     uint8_t *out;
     uint64_t put, told;
+    uint8_t how; /* it ends: a status, from 0x80 on an error of fork(2), 0xff: nobody knows */
     bool begun, ended;
     unsigned feeds;
 };
@@ -48,6 +49,15 @@ int cb_helper_server(void)
     return server[0];
 }
 
+/* What a server would say of its end is there before anybody asks: nobody is there to wait for. */
+static void tell_end(struct play *p)
+{
+    const struct cb_helper_end end = { .fork_errno = p->how >= 0x80 ? p->how - 0x80 : 0, .status = p->how & 0x7f };
+    if (p->how != 0xff)
+        (void)!send(p->fds[CB_HELPER_LIFE], &end, sizeof end, MSG_NOSIGNAL | MSG_DONTWAIT);
+    cb_close_p(&p->fds[CB_HELPER_LIFE]);
+}
+
 static void take_job(struct play *p)
 {
     union {
@@ -68,13 +78,11 @@ static void take_job(struct play *p)
     if (p->out == MAP_FAILED)
         abort();
     p->begun = true;
+    tell_end(p);
 }
 
-/* Its end is told as a server does, or not at all. */
-static void leave(struct play *p, const struct cb_helper_end *end)
+static void leave(struct play *p)
 {
-    if (end && p->fds[CB_HELPER_LIFE] >= 0)
-        (void)!send(p->fds[CB_HELPER_LIFE], end, sizeof *end, MSG_NOSIGNAL | MSG_DONTWAIT);
     for (int i = 0; i < CB_HELPER_FDS; i++)
         cb_close_p(&p->fds[i]);
     if (p->out)
@@ -196,7 +204,7 @@ static bool operate(struct play *p)
     case 'P':
         return !p->ended;
     case 'X':
-        leave(p, &(struct cb_helper_end){ .fork_errno = (int)number(p, 1), .status = (int)number(p, 2) });
+        leave(p);
         break;
     default:
         break;
@@ -214,7 +222,7 @@ static int feed(struct cb_blob_source *b, CB_UNUSED void *buf, size_t n, size_t 
         continue;
     bool over = p->at >= p->len;
     if (over)
-        leave(p, NULL);
+        leave(p);
     *got = over ? 0 : n;
     return 0;
 }
@@ -272,7 +280,8 @@ FUZZ_TARGET(records)
 {
     static const struct cb_blob_source_ops ops = { .read = feed, .close = close_feed };
     unsigned wanted = len ? (uint8_t)*text : 0;
-    struct play p = { .base = { &ops }, .text = (const uint8_t *)text + (len > 0), .len = len ? len - 1 : 0 };
+    struct play p = { .base = { &ops }, .text = (const uint8_t *)text, .len = len, .at = CB_MIN(len, (size_t)2),
+                      .how = len > 1 ? (uint8_t)text[1] : 0 };
     struct cb_layer_read_options o = { .source = &p.base, .max_entries = wanted & FEW_ENTRIES ? FEW : 0,
                                        .max_size = wanted & FEW_BYTES ? SMALL : 0 };
     for (int i = 0; i < CB_HELPER_FDS; i++)
@@ -280,6 +289,6 @@ FUZZ_TARGET(records)
     struct cb_layer_reader *r = cb_helper_reader(&o, NULL);
     int k = wanted & TABLE_ONLY ? 0 : take_all(r, wanted);
     finish(r, wanted & TABLE_TOO, k < 0);
-    leave(&p, NULL); /* whoever ends it waits for the end */
+    leave(&p);
     r->ops->free(r);
 }
