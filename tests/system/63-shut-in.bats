@@ -116,6 +116,15 @@ END
     apart copy copy docker-archive:docker.tar "$reg/test/loaded:1"
 }
 
+@test "an index that is gone, by verbs that read no layers otherwise" {
+    printf 'FROM busybox\nRUN echo x >/x\n' | dockerfile
+    build
+    rm "$CBPUSH_ROOT"/index.sqlite*
+    apart save save -o image.tar "$reg/test/app:1"
+    rm "$CBPUSH_ROOT"/index.sqlite*
+    apart prune prune
+}
+
 # pid_of_reader PARENT: of the process that reads for cbpush PARENT, as soon as there is one.
 pid_of_reader()
 {
