@@ -59,21 +59,19 @@ static int find(struct remote *x, struct cb_foreign_place *at, struct cb_error *
 
 static int load(struct remote *x, bool names, struct cb_slot_foreign *out, struct cb_error *err)
 {
-    CB_AUTO(cb_foreign_toc_free) struct cb_foreign_toc *t = NULL;
     struct cb_strbuf raw cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_foreign_place at;
-    int r = find(x, &at, err);
+    const struct cb_foreign_reader users = { read_range, x };
+    struct cb_foreign_work w = { .users = names ? &users : NULL, .cancel = x->slot->env->cancel };
+    int r = find(x, &w.place, err);
     if (r == 0)
-        r = read_range(x, at.offset, at.length, &raw, err);
+        r = read_range(x, w.place.offset, w.place.length, &raw, err);
+    w.raw = (struct cb_slice){ raw.buf, raw.len };
     if (r == 0)
-        r = cb_foreign_toc_load(&at, raw.buf, raw.len, &t, err);
-    if (r == 0 && names)
-        r = cb_foreign_toc_fill(t, &(struct cb_foreign_reader){ read_range, x }, err);
+        r = cb_foreign_table(&w, &out->toc, err);
     if (r < 0)
         return r;
-    out->kind = at.kind;
-    out->digest = at.digest;
-    out->toc = cb_toc_ref(cb_foreign_toc_table(t));
+    out->kind = w.place.kind;
+    out->digest = w.place.digest;
     return 0;
 }
 

@@ -23,25 +23,6 @@ static bool is_path(const struct cb_helper_message *m, bool root_too)
            cb_streq(normal.buf, m->payload);
 }
 
-static int answer(struct helper *h, struct cb_helper_head *head, const struct cb_strbuf *text, int fd,
-                  struct cb_error *err)
-{
-    int r = cb_helper_send(h->link.sock, head, text->buf, fd);
-    if (r == 0 && head->code == 0)
-        r = cb_helper_send_parts(h->link.sock, CB_HELPER_PART, text->buf, text->len);
-    /* That it is gone shows where its next message should be. */
-    return r == 0 || r == -EPIPE || r == -ECONNRESET ? 0 : cb_helper_no_sense(err);
-}
-
-static int answer_error(struct helper *h, const struct cb_error *e, struct cb_error *err)
-{
-    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_adds(&text, cb_error_text(e));
-    struct cb_helper_head head = { .type = CB_HELPER_ANSWER, .code = (int32_t)e->code, .sys_errno = e->sys_errno };
-    head.n = (uint32_t)CB_MIN(text.len, (size_t)CB_HELPER_PAYLOAD);
-    return answer(h, &head, &text, -1, err);
-}
-
 /* A failure to look is told to the helper, which makes of it what it is: maybe nothing. */
 static int answer_lower(struct helper *h, const struct cb_helper_message *m, struct cb_error *err)
 {
@@ -59,15 +40,14 @@ static int answer_lower(struct helper *h, const struct cb_helper_message *m, str
     if (r == -CB_ECANCELED)
         return cb_error_move(err, &e);
     if (r < 0)
-        return answer_error(h, &e, err);
+        return cb_helper_link_answer_error(&h->link, &e, err);
     CB_AUTO(cb_toc_builder_free) struct cb_toc_builder *b = cb_toc_builder_new();
     if (entry && (r = cb_toc_builder_add(b, entry, err)) < 0)
         return r;
     CB_AUTO(cb_toc_unref) struct cb_toc *t = cb_toc_builder_finish(b);
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_toc_print(&text, t);
-    struct cb_helper_head head = { .type = CB_HELPER_ANSWER, .value = text.len };
-    return answer(h, &head, &text, fd, err);
+    return cb_helper_link_answer(&h->link, &text, fd, err);
 }
 
 static int take_device(struct helper *h, const struct cb_helper_message *m, struct cb_error *err)

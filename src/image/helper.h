@@ -37,10 +37,14 @@ enum cb_helper_type {
     CB_HELPER_VERDICT,    /* value: whether it is one */
     CB_HELPER_DONE,       /* value: size; digest: the diff id */
     CB_HELPER_ERROR,      /* code, sys_errno; payload: the text */
+    CB_HELPER_RANGE,      /* payload: cb_helper_range. The answer: these bytes */
     /* to it */
     CB_HELPER_ANSWER,     /* value: bytes that follow in parts; code, sys_errno and text where it is an error */
     CB_HELPER_PART,       /* payload */
     CB_HELPER_FINISH,     /* read to the end; value: whether the table is wanted */
+};
+struct cb_helper_range {
+    uint64_t offset, len; /* of the blob that the table is of */
 };
 #define CB_HELPER_PAYLOAD (32u << 10)
 struct cb_helper_head {
@@ -86,6 +90,7 @@ enum cb_helper_kind {
     CB_HELPER_TO_FILE, /* the tar as it is */
     CB_HELPER_READ,
     CB_HELPER_PROBE, /* whether an archive begins there */
+    CB_HELPER_FOREIGN, /* a table of another format; the diff id it tells is the digest of what it was given */
     CB_HELPER_TRIAL, /* it says READY and ends */
 };
 struct cb_helper_job {
@@ -94,6 +99,8 @@ struct cb_helper_job {
     bool lower; /* there are layers below that may be asked about */
     bool data;  /* READ: entries are wanted, not only the table */
     uint64_t max_entries; /* READ */
+    struct cb_foreign_place place; /* FOREIGN */
+    bool users; /* the same: they are read too */
     struct cb_digest diff_id;
     uint64_t max_size;
 };
@@ -152,11 +159,19 @@ int cb_helper_link_feed(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
 /* More of the blob, or else waits until something happens, at the descriptor `also` (or -1) too. */
 int cb_helper_link_step(struct cb_helper_link *h, int also, struct cb_error *err) CB_WUR;
 
+/* The answer to a question: bytes (and a descriptor, or -1), or why there are none. That the helper is gone is no
+ * failure here. */
+int cb_helper_link_answer(struct cb_helper_link *h, const struct cb_strbuf *bytes, int fd, struct cb_error *err) CB_WUR;
+int cb_helper_link_answer_error(struct cb_helper_link *h, const struct cb_error *e, struct cb_error *err) CB_WUR;
+
 /* ---- helper_reader.c: what cb_layer_reader_new makes where there are helpers ---- */
 struct cb_layer_reader *cb_helper_reader(const struct cb_layer_read_options *o, struct cb_error *err);
 
 /* ---- helper_probe.c ---- 1, 0: what cannot be inflated is none; fails where the helper does. */
 int cb_helper_begins_archive(struct cb_blob_source *src, struct cb_error *err) CB_WUR;
+
+/* ---- helper_foreign.c ---- cb_foreign_table of layer */
+int cb_helper_foreign_table(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err) CB_WUR;
 
 /* ---- helper.c: cb_unpack_read in a helper. Takes the source, whatever comes of it ---- */
 int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err) CB_WUR;

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "image/helper_child.h"
+#include "oci/json.h"
 #include "util/alloc.h"
 #include "util/confine.h"
 
@@ -142,26 +143,32 @@ int cb_helper_hear(struct cb_helper_self *h, enum cb_helper_type type, struct cb
     return -head->code;
 }
 
-static int ask(struct cb_helper_self *h, enum cb_helper_type what, const char *path, int *fd, struct cb_error *err)
+int cb_helper_hear_answer(struct cb_helper_self *h, struct cb_strbuf *out, int *fd, struct cb_error *err)
 {
-    cb_toc_unref(h->answer);
-    h->answer = NULL;
-    tell_path(h, (struct cb_helper_head){ .type = what }, path);
     int r = cb_helper_hear(h, CB_HELPER_ANSWER, err);
     cb_autoclose int got = h->m->fd;
     if (r < 0)
         return r;
     uint64_t left = h->m->head.value;
-    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     while (left) {
         if ((r = cb_helper_hear(h, CB_HELPER_PART, err)) < 0)
             return r;
         cb_close_p(&h->m->fd);
-        cb_strbuf_add(&text, h->m->payload, h->m->head.n);
+        cb_strbuf_add(out, h->m->payload, h->m->head.n);
         left -= CB_MIN(left, (uint64_t)h->m->head.n);
     }
     *fd = CB_TAKE_FD(got);
-    return cb_toc_parse(&h->answer, text.buf, text.len, err);
+    return 0;
+}
+
+static int ask(struct cb_helper_self *h, enum cb_helper_type what, const char *path, int *fd, struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_toc_unref(h->answer);
+    h->answer = NULL;
+    tell_path(h, (struct cb_helper_head){ .type = what }, path);
+    int r = cb_helper_hear_answer(h, &text, fd, err);
+    return r < 0 ? r : cb_toc_parse(&h->answer, text.buf, text.len, err);
 }
 
 static const struct cb_entry *lower_dir(struct cb_lower *l, const char *path)
@@ -253,6 +260,8 @@ static int serve(struct cb_helper_self *h, const struct cb_helper_options *o, st
         return cb_error_set(err, CB_EVERIFY, "%s", why);
     if (job->kind == CB_HELPER_PROBE)
         return probe(h, j.source);
+    if (job->kind == CB_HELPER_FOREIGN)
+        return cb_helper_tell_foreign(h, j.source, err);
     if (job->kind == CB_HELPER_READ)
         return cb_helper_give(h, j.source, err);
     r = cb_unpack_read(&j, h->root >= 0 ? &u : NULL, &res, err);
@@ -324,6 +333,7 @@ void cb_helper_warm_up(void)
     struct cb_digest d;
     /* A reader tells why it is not there. */
     (void)!cb_layer_load(NULL);
+    json_decref(json_object()); /* seeds its hashes */
     cb_digest_of(&d, "", 0);
     cb_hasher_free(cb_hasher_new(CB_DIGEST_SHA256));
 }

@@ -21,5 +21,10 @@ void cb_helper_tell_result(const struct cb_helper_self *h, const struct cb_unpac
 /* The next message, into h->m. An error that it carries is returned. */
 int cb_helper_hear(struct cb_helper_self *h, enum cb_helper_type type, struct cb_error *err) CB_WUR;
 
+/* The answer to a question that was told: bytes, and a descriptor where one came (else -1). */
+int cb_helper_hear_answer(struct cb_helper_self *h, struct cb_strbuf *out, int *fd, struct cb_error *err) CB_WUR;
+
+/* helper_child_foreign.c */
+int cb_helper_tell_foreign(struct cb_helper_self *h, struct cb_blob_source *source, struct cb_error *err) CB_WUR;
 /* helper_child_read.c: the life of one that only reads. source: taken. */
 int cb_helper_give(struct cb_helper_self *h, struct cb_blob_source *source, struct cb_error *err) CB_WUR;

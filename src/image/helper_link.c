@@ -224,6 +224,31 @@ int cb_helper_link_take_done(struct cb_helper_link *h, const struct cb_digest *e
     return out->want_toc ? cb_toc_parse(&out->toc, h->toc.buf, h->toc.len, err) : 0;
 }
 
+/* ---- what it is told ---- */
+
+/* That it is gone shows where its next message should be. */
+static int was_told(int r, struct cb_error *err)
+{
+    return r == 0 || r == -EPIPE || r == -ECONNRESET ? 0 : cb_helper_no_sense(err);
+}
+
+int cb_helper_link_answer(struct cb_helper_link *h, const struct cb_strbuf *bytes, int fd, struct cb_error *err)
+{
+    struct cb_helper_head head = { .type = CB_HELPER_ANSWER, .value = bytes->len };
+    int r = cb_helper_send(h->sock, &head, NULL, fd);
+    if (r == 0)
+        r = cb_helper_send_parts(h->sock, CB_HELPER_PART, bytes->buf, bytes->len);
+    return was_told(r, err);
+}
+
+int cb_helper_link_answer_error(struct cb_helper_link *h, const struct cb_error *e, struct cb_error *err)
+{
+    const char *text = cb_error_text(e);
+    struct cb_helper_head head = { .type = CB_HELPER_ANSWER, .code = (int32_t)e->code, .sys_errno = e->sys_errno };
+    head.n = (uint32_t)CB_MIN(strlen(text), (size_t)CB_HELPER_PAYLOAD);
+    return was_told(cb_helper_send(h->sock, &head, text, -1), err);
+}
+
 /* ---- the blob ---- */
 
 static int note_freed(struct cb_helper_link *h, struct cb_error *err)

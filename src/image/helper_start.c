@@ -66,7 +66,8 @@ static CB_NORETURN void become_server(int sock, pid_t parent, const struct cb_he
 
 void cb_helpers_start(const struct cb_helper_options *o)
 {
-    static const struct cb_layer_elsewhere apart = { cb_helper_reader, cb_helper_begins_archive };
+    static const struct cb_layer_elsewhere apart = { cb_helper_reader, cb_helper_begins_archive,
+                                                      cb_helper_foreign_table };
     int sock[2];
     pid_t parent = getpid();
     if (cb_helper_is_there() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) < 0)

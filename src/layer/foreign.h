@@ -18,6 +18,8 @@
  * the image, but what is made here may differ from what unpacking makes, and is no table for toc/<diffid>. */
 
 #include "layer/toc.h"
+#include "util/cancel.h"
+#include "util/strbuf.h"
 #include "util/strvec.h"
 
 enum cb_foreign_toc_kind { CB_FOREIGN_ESTARGZ, CB_FOREIGN_ZSTD_CHUNKED };
@@ -63,6 +65,17 @@ struct cb_foreign_reader {
     int (*read)(void *arg, uint64_t offset, uint64_t len, struct cb_strbuf *out, struct cb_error *err);
     void *arg;
 };
+/* All of it, as this process or another reads it (rule R3). users: the user databases are read too; or NULL. Ranges are
+ * asked for in the calling thread, each of no more than CB_MAX_FOREIGN_PART bytes. */
+#define CB_MAX_FOREIGN_PART (1u << 20)
+struct cb_foreign_work {
+    struct cb_foreign_place place;
+    struct cb_slice raw; /* as cb_foreign_toc_load has it */
+    const struct cb_foreign_reader *users;
+    const struct cb_cancel *cancel; /* or NULL */
+};
+int cb_foreign_table(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err) CB_WUR;
+int cb_foreign_table_here(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err) CB_WUR;
 /* The user databases (cb_toc_wants_inline) read from their parts, verified by their digests, and kept inline. The table
  * must not be shared yet. -CB_EVERIFY too where they are too many or lie among too much else. */
 int cb_foreign_toc_fill(struct cb_foreign_toc *t, const struct cb_foreign_reader *r, struct cb_error *err) CB_WUR;

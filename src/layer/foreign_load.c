@@ -6,7 +6,6 @@
 #include "util/alloc.h"
 
 #define MAX_FILES 16               /* that are read apart */
-#define MAX_PART (UINT64_C(1) << 20) /* of the blob for a piece of one */
 #define MAX_SKIP (UINT64_C(8) << 20) /* of others' data before it */
 
 /* ---- the text ---- */
@@ -111,7 +110,7 @@ static int read_part(const struct cb_foreign_reader *from, const struct cb_forei
                      struct cb_error *err)
 {
     struct cb_strbuf raw cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (p->end - p->offset > MAX_PART || p->inner > MAX_SKIP)
+    if (p->end - p->offset > CB_MAX_FOREIGN_PART || p->inner > MAX_SKIP)
         return cb_error_set(err, CB_EVERIFY, "it lies among too much else");
     int r = from->read(from->arg, p->offset, p->end - p->offset, &raw, err);
     return r < 0 ? r : inflate_some((struct cb_slice){ raw.buf, raw.len }, p->inner, p->size, out, err);
@@ -151,6 +150,30 @@ int cb_foreign_toc_fill(struct cb_foreign_toc *t, const struct cb_foreign_reader
         }
     }
     return 0;
+}
+
+/* ---- both ---- */
+
+int cb_foreign_table_here(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err)
+{
+    CB_AUTO(cb_foreign_toc_free) struct cb_foreign_toc *t = NULL;
+    int r = cb_foreign_toc_load(&w->place, w->raw.ptr, w->raw.len, &t, err);
+    if (r == 0 && w->users)
+        r = cb_foreign_toc_fill(t, w->users, err);
+    if (r == 0)
+        *out = cb_toc_ref(cb_foreign_toc_table(t));
+    return r;
+}
+
+/* What can be compared before anything is inflated is compared here. */
+int cb_foreign_table(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err)
+{
+    const struct cb_layer_elsewhere *elsewhere = cb_layer_elsewhere();
+    if (!elsewhere)
+        return cb_foreign_table_here(w, out, err);
+    bool of_raw = w->place.kind == CB_FOREIGN_ZSTD_CHUNKED;
+    int r = of_raw ? check_digest(&w->place.digest, w->raw.ptr, w->raw.len, err) : 0;
+    return r < 0 ? r : elsewhere->foreign_table(w, out, err);
 }
 
 /* ---- against what the layer holds ---- */

@@ -147,6 +147,7 @@ struct cb_layer_elsewhere {
     /* Takes o->source, whatever comes of it. */
     struct cb_layer_reader *(*reader)(const struct cb_layer_read_options *o, struct cb_error *err);
     int (*begins_archive)(struct cb_blob_source *src, struct cb_error *err); /* 1, 0; what cannot be inflated is none */
+    int (*foreign_table)(const struct cb_foreign_work *w, struct cb_toc **out, struct cb_error *err);
 };
 /* From then on it is they that read; NULL: all is read here again. Before there are threads. */
 void cb_layer_read_elsewhere(const struct cb_layer_elsewhere *e);
