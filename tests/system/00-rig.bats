@@ -241,6 +241,45 @@ END
     assert_equal "$(pgrep -fc "$BATS_TEST_TMPDIR.*config.yml" || :)" 0
 }
 
+# memory_of RUN: where the run of that number has its memory mounted, or nothing.
+memory_of()
+{
+    awk -v name="^cbpush-test:$1:" '{ for (i = 7; i < NF && $i != "-"; i++); } $(i + 2) ~ name { print $5 }' /proc/self/mountinfo
+}
+
+@test "what a run that was killed has left mounted is cleared by the next one, and nobody else's" {
+    [ "$(id -u)" -eq 0 ] || skip 'memory is for root'
+    local run live killed killed_dir BEGUN
+    # Nothing of the bats around them.
+    local inner=(env -i "PATH=${PATH//"$BATS_LIBEXEC":/}" "HOME=$HOME" "CBPUSH=$CBPUSH" "TMPDIR=$PWD/runs" "RIG_TEST_MARK=$RIG_TEST_MARK")
+    inner+=("GO=$PWD/go")
+    mkdir runs
+    # bats would take a line that begins with @test for one of this file
+    printf '@%s "waits" {\n    touch "$BEGUN"\n    until [ -e "$GO" ]; do sleep 0.05; done\n}\n' test >runs/waits.bats
+    for run in killed live; do
+        BEGUN=$PWD/begun.$run
+        setsid "${inner[@]}" "BEGUN=$BEGUN" sh "$RIG_HERE/run.sh" runs/waits.bats >"$run.log" 2>&1 3>&- 4>&- &
+        printf -v "$run" '%s' "$!"
+        until [ -e "$BEGUN" ]; do
+            rig_alive "$!" || rig_fail "$(cat "$run.log")"
+            sleep 0.05
+        done
+    done
+    [ -n "$(memory_of "$killed")" ] || { touch go; wait; skip 'there is not enough memory'; }
+    killed_dir=$(dirname "$(memory_of "$killed")")
+    kill -KILL -- "-$killed"
+    wait "$killed" || :
+    [ -n "$(memory_of "$killed")" ]
+    printf '@%s "does nothing" {\n    :\n}\n' test >runs/nothing.bats
+    "${inner[@]}" sh "$RIG_HERE/run.sh" runs/nothing.bats 3>&- 4>&-
+    assert_equal "$(memory_of "$killed")" ''
+    [ ! -e "$killed_dir" ]
+    [ -n "$(memory_of "$live")" ]
+    touch go
+    wait "$live"
+    assert_equal "$(memory_of "$live")" ''
+}
+
 @test "each test has a home and a store of its own" {
     local dir
     for dir in "$HOME" "$XDG_CONFIG_HOME" "$XDG_RUNTIME_DIR" "$TMPDIR" "$CBPUSH_ROOT"; do

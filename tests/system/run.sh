@@ -66,6 +66,25 @@ trap 'leave 130' INT
 trap 'leave 143' TERM HUP
 chmod 0755 "$CBPUSH_TEST_WORK"
 
+# When a process began (field 22 of proc_pid_stat(5)): its number alone may be another's by now.
+began()
+{
+    sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+}
+
+# A run that was killed has left its memory mounted. Whose it is stands in the mount's name.
+clear_dead()
+{
+    [ "$(id -u)" -eq 0 ] || return 0
+    awk '{ for (i = 7; i < NF && $i != "-"; i++); }
+        $(i + 1) == "tmpfs" && $(i + 2) ~ /^cbpush-test:[0-9]+:[0-9]+$/ && $5 ~ /\/memory$/ { print $5, $(i + 2) }' \
+        /proc/self/mountinfo | while IFS=' :' read -r point _ pid time; do
+        [ "$(began "$pid")" != "$time" ] || continue
+        umount -l "$point" && rm -rf --one-file-system "${point%/memory}"
+    done
+}
+clear_dead
+
 # The tests make and remove a million files. In memory that takes a fraction of the time, where there is a lot of it, we
 # are root, and its file system can do what the disk's can.
 memory()
@@ -74,7 +93,7 @@ memory()
     available=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
     [ "${available:-0}" -ge 8192 ] || return
     mkdir "$CBPUSH_TEST_WORK/memory" || return
-    mount -t tmpfs -o "size=$((available / 2))m,mode=1777" cbpush-test "$CBPUSH_TEST_WORK/memory" 2>/dev/null || return
+    mount -t tmpfs -o "size=$((available / 2))m,mode=1777" "cbpush-test:$$:$(began $$)" "$CBPUSH_TEST_WORK/memory" 2>/dev/null || return
     mounted=$CBPUSH_TEST_WORK/memory
     CBPUSH_TEST_MEMORY=$mounted
     python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.cbpush", b"1")' "$CBPUSH_TEST_MEMORY" 2>/dev/null && return
