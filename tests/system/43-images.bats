@@ -4,6 +4,7 @@
 # cannot.
 #
 # On the disk: the kernel mounts no file of a tmpfs. (run.sh puts what the other files make into memory.)
+# CBPUSH_TEST_LONG=1: a file of four gibibytes too, which takes as much of the disk.
 
 load helpers
 load build
@@ -91,4 +92,71 @@ DONE
     cb_quietly 'the build' cbpush build --trace t.json ctx
     assert_equal "$(jq '[.traceEvents[] | select(.name == "unpack layer" and .args.bytes < 20000)] | length' t.json)" 2
     assert_equal "$(find "$CBPUSH_ROOT/trees" -mindepth 2 -maxdepth 2 -name fs | wc -l)" 2
+}
+
+# layer FILE PYTHON: what it adds to a tar, by add(NAME, [PART…]) with bytes or zeros(N) as parts, is the top layer of
+# the image test/FILE:1.
+layer()
+{
+    python3 - "$1" "$2" <<'END'
+import gzip, sys
+def zeros(n):
+    return n
+def add(name, parts=(), kind=b"0"):
+    size = sum(p if isinstance(p, int) else len(p) for p in parts)
+    head = bytearray(512)
+    for at, text in ((0, name.encode()), (100, b"0000644\0" if kind == b"0" else b"0000755\0"), (108, b"0000000\0"),
+                     (116, b"0000000\0"), (124, b"%011o\0" % size), (136, b"00000000000\0"), (148, b" " * 8), (156, kind),
+                     (257, b"ustar\x0000")):
+        head[at:at + len(text)] = text
+    head[148:156] = b"%06o\0 " % sum(head)
+    out.write(head)
+    for part in (*parts, -size % 512):
+        while isinstance(part, int) and part > 0:
+            out.write(bytes(min(part, 1 << 20)))
+            part -= min(part, 1 << 20)
+        if isinstance(part, bytes):
+            out.write(part)
+with gzip.GzipFile(sys.argv[1], "wb", 1, mtime=0) as out:
+    exec(sys.argv[2])
+    out.write(bytes(1024))
+END
+    cbpush append -t "$reg/test/$1:1" "$reg/library/busybox" "$1"
+}
+
+# large_images MEBIBYTES: how many trees are images of more than that.
+large_images()
+{
+    find "$CBPUSH_ROOT/trees" -name image -size "+$1M" | wc -l
+}
+
+@test "a directory of a hundred thousand names" {
+    local name
+    cb_quietly 'the layer' layer many.tgz 'add("many/", kind=b"5")
+for i in range(100000):
+    add(f"many/{i * 7919 % 100000:05}", [b"x"] if i == 0 else [])'
+    # Of names that are next to one another in the image's blocks, which the kernel finds by halves.
+    dockerfile <<END
+FROM $reg/test/many.tgz:1
+RUN seq -w 0 99999 >/want && ls /many | cmp - /want && [ "\$(cat /many/00000)" = x ] && rm /want
+RUN for i in 00001 31999 32000 65535 65536 99998; do stat -c %s /many/\$i; done && ! stat /many/100000 && ! stat /many/0000
+RUN rm /many/50000 && echo new >/many/new && [ "\$(ls /many | wc -l)" = 100000 ]
+END
+    cb_quietly 'the build' cbpush build -o type=oci,tar=false,dest=oci ctx
+    assert_equal "$(large_images 40)" 1
+    name=$(jq -r '.layers[-1].digest[7:]' "oci/blobs/sha256/$(jq -r '.manifests[0].digest[7:]' oci/index.json)")
+    assert_equal "$(tar tzf "oci/blobs/sha256/$name" | paste -s -d ' ')" 'many/ many/.wh.50000 many/new'
+}
+
+@test "a file that is larger than four gibibytes" {
+    [ -n "${CBPUSH_TEST_LONG-}" ] || skip 'CBPUSH_TEST_LONG=1: its image takes as much of the disk'
+    cb_quietly 'the layer' layer big.tgz 'add("big", [b"first", zeros((1 << 32) - 9), b"border", zeros(4096), b"last"])
+add("behind", [b"behind"])'
+    dockerfile <<END
+FROM $reg/test/big.tgz:1
+RUN [ "\$(stat -c %s /big)" = $(((1 << 32) - 9 + 5 + 6 + 4096 + 4)) ] && [ "\$(head -c 5 /big)" = first ] && \
+    [ "\$(tail -c 4106 /big | head -c 6)" = border ] && [ "\$(tail -c 4 /big)" = last ] && [ "\$(cat /behind)" = behind ]
+END
+    cb_quietly 'the build' cbpush build ctx
+    assert_equal "$(large_images 4096)" 1
 }
