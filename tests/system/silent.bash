@@ -10,7 +10,7 @@
 silent()
 {
     silent=$(mktemp -d "$(rig_dir)/silent.XXXXXX")
-    rig_spawn "$silent" python3 -B "$RIG_HERE/silent_proxy.py" "$reg" "$silent/port" "$@"
+    rig_spawn "$silent" python3 -B "$RIG_HERE/silent_proxy.py" "${reg?}" "$silent/port" "$@"
     until [ -s "$silent/port" ]; do sleep 0.05; done
     proxy=localhost:$(cat "$silent/port")
 }
