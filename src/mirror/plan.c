@@ -120,10 +120,9 @@ static int look_at_whole(struct source_state *s, const struct cb_reference *ref,
     if (atomic_fetch_add(&s->planning->kept, f.body.len) + f.body.len > KEPT_MAX)
         return 0;
     out->manifest = CB_NEW(struct cb_copy_manifest);
-    out->manifest->desc = f.desc;
-    out->manifest->body = f.body;
-    f.desc = (struct cb_descriptor){ 0 };
-    f.body = (struct cb_strbuf)CB_STRBUF_INIT;
+    cb_descriptor_copy(&out->manifest->desc, &f.desc);
+    out->manifest->body = (struct cb_strbuf)CB_STRBUF_INIT;
+    cb_strbuf_add(&out->manifest->body, f.body.buf, f.body.len); /* what was read may have room for much more */
     return 0;
 }
 
