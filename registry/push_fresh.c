@@ -7,6 +7,7 @@
 #include "util/alloc.h"
 
 #define LOOK_FROM (UINT64_C(1) << 20)
+#define BARE_FROM (UINT64_C(8) << 20) /* all begin at once there, and looks would take the places of bodies */
 #define MAX_ANSWER (64u << 10)
 #define PATIENCE_NS (3 * INT64_C(1000000000)) /* with a registry that is slow to say what it has */
 
@@ -109,7 +110,7 @@ int push_send_fresh(struct push_blob *b, struct push_session *session, struct cb
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     if (!session->url)
         push_spare_take(b->p, session);
-    b->unseen = b->desc.size >= LOOK_FROM;
+    b->unseen = b->desc.size >= (b->fresh ? LOOK_FROM : BARE_FROM);
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
     int s = push_send(b, session, &e);
     return give_up(b, s, &e, err);

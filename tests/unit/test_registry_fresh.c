@@ -155,28 +155,31 @@ static void test_survey(void **state)
     c->one.hook = list_tags;
     for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
         struct ours small CB_CLEANUP(ours_done) = { 0 }, large CB_CLEANUP(ours_done) = { 0 };
+        struct ours middle CB_CLEANUP(ours_done) = { 0 };
         struct cb_descriptor d cb_cleanup_descriptor = { 0 };
         const struct cb_push_result *v;
         unsigned heads = fake_count(&c->one, "HEAD "), lists = fake_count(&c->one, "/tags/list");
         c->one.arg = (void *)(uintptr_t)rows[i].said;
         ours_make(&small, 1000, (char)i);
-        ours_make(&large, 3u << 20, (char)('m' + i));
+        ours_make(&middle, 2u << 20, (char)('z' + i));
+        ours_make(&large, 9u << 20, (char)('m' + i));
         fake_put_blob(&c->two, "src", large.body, large.d.size, &d);
         CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
         cb_push_survey(p);
         cb_push_survey(p);
         add_as(p, &small, false, false);
+        add_as(p, &middle, false, false);
         struct cb_push_blob b = { .desc = large.d, .origin_hosts = (const char *[]){ c->two.host },
                                   .origin_repos = (const char *[]){ "src" }, .n_origins = 1 };
         assert_int_equal(cb_push_add(p, &b, NULL), 0);
         assert_int_equal(cb_push_wait(p, NULL), 0);
         expect_stored(&c->one, "a/b", &small);
         expect_stored(&c->one, "a/b", &large);
-        assert_int_equal(cb_push_results(p, &v), 2);
+        assert_int_equal(cb_push_results(p, &v), 3);
         assert_int_equal(v[0].outcome, CB_BLOB_UPLOADED);
-        assert_int_equal(v[1].outcome, CB_BLOB_COPIED);
+        assert_int_equal(v[2].outcome, CB_BLOB_COPIED);
         cb_push_free(CB_TAKE(p));
-        assert_int_equal(fake_count(&c->one, "HEAD ") - heads, rows[i].bare ? 3 : 4);
+        assert_int_equal(fake_count(&c->one, "HEAD ") - heads, rows[i].bare ? 4 : 6);
         assert_int_equal(fake_count(&c->one, "/tags/list") - lists, 1);
     }
 }
