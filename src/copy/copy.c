@@ -27,13 +27,29 @@ static bool travels(const struct cb_descriptor *d)
     return !cb_mt_is_foreign_layer(d->media_type);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    const struct cb_descriptor *x = *(const struct cb_descriptor *const *)a;
+    const struct cb_descriptor *y = *(const struct cb_descriptor *const *)b;
+    return x->size < y->size ? 1 : -(x->size > y->size);
+}
+
+/* The largest also gets the connection that is open already. */
 static int add_blobs(struct cb_copy_source *from, struct cb_copy_target *to, const struct copy_node *n,
                      struct cb_error *err)
 {
-    int r = n->is_index ? 0 : to->ops->blob(to, from, &n->manifest.config, err);
-    for (size_t i = 0; r == 0 && i < n->manifest.n_layers; i++)
+    cb_autofree const struct cb_descriptor **v = cb_calloc(n->manifest.n_layers + 1, sizeof *v);
+    size_t count = 0;
+    int r = 0;
+    if (!n->is_index)
+        v[count++] = &n->manifest.config;
+    for (size_t i = 0; i < n->manifest.n_layers; i++)
         if (travels(&n->manifest.layers[i]))
-            r = to->ops->blob(to, from, &n->manifest.layers[i], err);
+            v[count++] = &n->manifest.layers[i];
+    if (to->ops->largest_first && count)
+        qsort(v, count, sizeof *v, by_size);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = to->ops->blob(to, from, v[i], err);
     return r;
 }
 

@@ -70,6 +70,7 @@ struct cb_copy_target_ops {
     void (*survey)(struct cb_copy_target *t);
     /* Whether that has told that it has no tags. */
     bool (*bare)(struct cb_copy_target *t);
+    bool largest_first; /* the order of blobs is nothing to it: what takes longest begins first */
     bool one_image; /* takes neither an index nor what refers to an image */
     bool no_referrers;
     void (*close)(struct cb_copy_target *t);

@@ -201,7 +201,8 @@ static void close_it(struct cb_copy_target *t)
 
 static const struct cb_copy_target_ops ops = {
     .head = head, .blob = add_blob, .wait_blob = wait_blob, .manifest = put_manifest, .tag = put_tag,
-    .blobs = blobs, .extra = add_extra, .beside = put_beside, .survey = survey, .bare = is_bare, .close = close_it,
+    .blobs = blobs, .extra = add_extra, .beside = put_beside, .survey = survey, .bare = is_bare, .largest_first = true,
+    .close = close_it,
 };
 
 int copy_target_registry(const struct cb_copy_env *env, const struct cb_copy_target_options *o,

@@ -120,6 +120,14 @@ END
     assert_equal "$(registry_requests two "\"HEAD /v2/never/other/blobs/$small" | count)" 1
 }
 
+@test "to a registry the largest blob goes first" {
+    local blobs
+    registry_forget one
+    cbpush copy -q -j 1 "$one/src/app:plain" "$two/by/size:1"
+    blobs=$(registry_requests one '"GET /v2/src/app/blobs' | sed 's/.*blobs.\(sha[^ ]*\) .*/\1/')
+    assert_equal "$blobs" "$(jq -r '[.config, .layers[]] | sort_by(-.size)[].digest' "$things/blobs/$(digest_of plain | tr : /)")"
+}
+
 @test "what is there already costs two requests and sends nothing" {
     cbpush copy -q "$one/src/app:plain" "$two/twice:1"
     registry_forget two
