@@ -14,16 +14,33 @@ void cb_solve_open(struct cb_solver *s)
     s->open = true;
 }
 
+/* Under s->mu. What took a RUN an hour is not thrown away because the next one fails while it becomes a layer: that
+ * needs nothing but this machine, and is over soon. */
+static void give_up(struct cb_solver *s)
+{
+    if (s->error.code && !s->sealing)
+        cb_cancel_trigger(s->cancel, 0);
+}
+
 void cb_solver_fail(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
 {
     pthread_mutex_lock(&s->mu);
     if (!s->error.code) {
         cb_error_move(&s->error, e);
         s->failed = v;
-        cb_cancel_trigger(s->cancel, 0);
+        give_up(s);
     }
     pthread_mutex_unlock(&s->mu);
     cb_error_done(e);
+}
+
+void cb_solver_seals(struct cb_solver *s, bool begins)
+{
+    pthread_mutex_lock(&s->mu);
+    s->sealing += begins ? 1u : -1u;
+    give_up(s);
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mu);
 }
 
 /* ---- telling of layers ---- */
@@ -69,7 +86,7 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
     pthread_mutex_lock(&s->mu);
     v->state->done = r == 0;
     for (size_t i = 0; r == 0 && i < v->state->n_dependents; i++)
-        if (--v->state->dependents[i]->state->waiting == 0 && !cb_canceled(s->cancel))
+        if (--v->state->dependents[i]->state->waiting == 0 && !s->error.code && !cb_canceled(s->cancel))
             start(s, v->state->dependents[i]);
     if (--s->active == 0)
         pthread_cond_signal(&s->cond);
@@ -85,9 +102,19 @@ static int run_op(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
     return ops[v->kind]->execute(s, v, e);
 }
 
+static int may_begin(struct cb_solver *s, struct cb_error *err)
+{
+    int r = cb_cancel_check(s->cancel, err);
+    pthread_mutex_lock(&s->mu);
+    if (r == 0 && s->error.code)
+        r = cb_error_set(err, CB_ECANCELED, "another step has failed");
+    pthread_mutex_unlock(&s->mu);
+    return r;
+}
+
 static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
 {
-    int r = cb_cancel_check(s->cancel, e);
+    int r = may_begin(s, e);
     if (r < 0) {
         cb_step_canceled(v->step);
         return r;
@@ -161,7 +188,7 @@ static void run_all(struct cb_solver *s)
     }
     for (size_t i = 0; i < n; i++)
         start(s, ready[i]);
-    while (s->active)
+    while (s->active || (s->error.code && s->sealing))
         pthread_cond_wait(&s->cond, &s->mu);
     pthread_mutex_unlock(&s->mu);
     free(ready);

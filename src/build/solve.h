@@ -78,7 +78,7 @@ struct cb_solver {
     struct cb_format format;        /* of new layers that the result has */
     struct cb_format format_aside;  /* of those that only other steps need */
     int64_t newer_than;             /* ns: older records do not count */
-    struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it */
+    struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it, when what is sealed is */
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
@@ -97,6 +97,7 @@ struct cb_solver {
     pthread_mutex_t mu;
     pthread_cond_t cond;
     unsigned active;                /* vertices that are queued or running */
+    unsigned sealing;               /* RUNs that have ended, and are no layers yet */
     struct cb_hashmap *by_key;      /* key → the first vertex that has it */
     struct cb_solved *images;       /* parallel to the plan's, when they are solved */
     struct cb_error error;          /* the first failure */
@@ -165,6 +166,8 @@ int cb_remote_place(struct cb_solver *s, struct cb_vertex *v, int dirfd, int64_t
 /* ---- for the ops ---- */
 /* The first failure stops everything. e is emptied. */
 void cb_solver_fail(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e);
+/* A RUN that has ended begins to be made a layer, or is one. */
+void cb_solver_seals(struct cb_solver *s, bool begins);
 void cb_state_push_layer(struct cb_solve_state *st, struct cb_slot *slot);
 void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state *from);
 /* The view of a vertex's result (NULL vertex: the empty one); tables are brought. */
