@@ -291,7 +291,7 @@ struct cb_push {
     bool surveyed, surveying, bare; /* it was asked; has not answered yet; nothing seems to be there */
     struct cb_cancel *cancel; /* of all that it asks for */
     struct cb_cancel *last;   /* of what is said after that; NULL: it goes on */
-    _Atomic int64_t heard;    /* monotonic, ns: when the registry last took bytes or answered */
+    _Atomic int64_t heard;    /* monotonic, ns: when the registry last took bytes or answered about blobs */
     bool stop;
     struct cb_error error;
     struct cb_push_result *results;
@@ -356,5 +356,6 @@ void push_session_cancel(struct cb_push *p, const char *url);
 char *reg_location(const struct reg_endpoint *e, const struct cb_http_reply *reply, struct cb_error *err);
 char *reg_location_from(const char *asked, const char *location, struct cb_error *err);
 void push_progress(struct push_blob *b, uint64_t current);
-/* Where what is to be said after cb_push_stop is said: the registry has a moment for it. Borrows p's. */
+/* Where manifests are put, and what else can be said after cb_push_stop: the registry has a moment for it. Its answers
+ * are not what cb_push_heard tells: claims are renewed however little of the blobs is taken. Borrows p's. */
 struct reg_endpoint push_last_words(struct cb_push *p);

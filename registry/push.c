@@ -90,6 +90,7 @@ void cb_push_free(struct cb_push *p)
 struct reg_endpoint push_last_words(struct cb_push *p)
 {
     struct reg_endpoint e = p->e;
+    e.heard = NULL;
     pthread_mutex_lock(&p->mu);
     e.cancel = p->last ? p->last : p->cancel;
     pthread_mutex_unlock(&p->mu);

@@ -168,7 +168,7 @@ int cb_push_begin(struct cb_registry *r, const struct cb_push_options *o, struct
  * where the registry takes that within a moment, and within it manifests without blobs can still be read, put and
  * removed. From any thread; nothing else but cb_push_free goes after it. */
 void cb_push_stop(struct cb_push *p);
-/* When the registry last took bytes or answered: monotonic, ns; 0: never. */
+/* When the registry last took bytes or answered about blobs: monotonic, ns; 0: never. */
 int64_t cb_push_heard(const struct cb_push *p);
 void cb_push_free(struct cb_push *p); /* nothing more is sent; waits for answers to what was asked */
 CB_DEFINE_CLEANUP(struct cb_push *, cb_push_free)
