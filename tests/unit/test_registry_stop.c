@@ -299,10 +299,12 @@ static void test_waits_for_token(void **state)
     cb_push_free(CB_TAKE(q));
 }
 
-/* For a moment after the end, what is said without blobs is still said. */
+/* For a moment after the end, what is said without blobs is still said; that it is answered does not count as hearing
+ * of what is pushed. */
 static void test_takes_back(void **state)
 {
     struct client *c = *state;
+    struct ours CB_CLEANUP(ours_done) o = { 0 };
     struct cb_fetched f cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
     struct cb_descriptor m cb_cleanup_descriptor = { 0 };
     const char *body = "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"manifests\":[]}";
@@ -311,6 +313,11 @@ static void test_takes_back(void **state)
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
     assert_int_equal(cb_push_heard(p), 0);
     assert_int_equal(cb_push_manifest_blind(p, &m, CB_SLICE(body), "t", NULL), 0);
+    assert_int_equal(cb_push_heard(p), 0);
+    ours_make(&o, 10, 'o');
+    struct cb_push_blob blob = { .desc = o.d, .open = ours_open, .arg = &o };
+    assert_int_equal(cb_push_add(p, &blob, NULL), 0);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
     assert_true(cb_push_heard(p) > 0);
     cb_push_stop(p);
     assert_int_equal(cb_push_tag_get(p, "t", &f, NULL), 0);
