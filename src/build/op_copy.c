@@ -154,6 +154,7 @@ static void forget(struct copy_run *c)
     cb_selection_done(&c->other);
     cb_lookup_free(CB_TAKE(c->lookup));
     cb_close_p(&c->spool.fd);
+    c->spool.size = 0;
 }
 
 static int write_new(struct copy_run *c, const struct cb_digest *content, struct cb_error *err)
@@ -190,12 +191,18 @@ static int place_by(struct copy_run *c, unsigned needs, struct cb_error *err)
     return r < 0 ? r : place_all(c, err);
 }
 
+/* And not an archive, or another source: there is no placer yet, or it says so. */
+static bool failed_below(const struct copy_run *c)
+{
+    return !c->placer || cb_placer_check(c->placer, NULL) < 0;
+}
+
 /* What is damaged below is found by reading it, and whole tables are checked, and made again. */
 static int place(struct copy_run *c, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int r = place_by(c, CB_NEED_LOOKUP, &e);
-    if (r == -CB_EVERIFY) {
+    if (r == -CB_EVERIFY && failed_below(c)) {
         cb_error_done(&e);
         forget(c);
         r = place_by(c, CB_NEED_TOC, &e);
