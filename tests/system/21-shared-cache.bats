@@ -88,7 +88,8 @@ keys()
 
 run_tag()
 {
-    tags "$@" | grep -vxE '[0-9a-f]{64}'
+    # A claim that has ended may be left where the registry did not delete it.
+    tags "$@" | grep -vxE '(claim-)?[0-9a-f]{64}'
 }
 
 @test "another machine runs nothing, moves no byte of a layer, and makes the same image" {
