@@ -182,6 +182,18 @@ store_has_no_parent()
     [ ! -e "second/blobs/${digest/://}" ]
 }
 
+@test "a registry that wants an image before what refers to it: the tables are kept all the same" {
+    local strict
+    strict=$(mktemp -d "$(rig_dir)/strict.XXXXXX")
+    rig_spawn "$strict" python3 -B "$RIG_HERE/strict_proxy.py" "$reg" "$strict/port"
+    until [ -s "$strict/port" ]; do sleep 0.05; done
+    onto parent:1 'COPY file /app/'
+    cbpush build --progress plain --push "localhost:$(cat "$strict/port")/test/strict:1" ctx >build.log 2>&1
+    assert_equal "$(grep -c '^refused ' "$strict/out")" 1
+    refute_contains "$(cat build.log)" 'not kept'
+    assert_equal "$(artifacts reg test/strict | count)" 1
+}
+
 # ---- what is read
 
 @test "small tables are read from the manifest: no request for them, of an image that has no others no artifact" {
