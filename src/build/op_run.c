@@ -164,7 +164,7 @@ static void seal_run(void *arg)
     cb_owner_table_free(CB_TAKE(x->owners));
     if (r == 0)
         record(x);
-    cb_solver_seals(x->s, false);
+    cb_solver_sealed(x->s);
 }
 
 static void log_output(void *arg, int stream, const char *buf, size_t n)
@@ -302,8 +302,8 @@ static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_ro
     pthread_mutex_lock(&s->mu);
     x->next = s->seal_list;
     s->seal_list = x;
+    s->sealing++;
     pthread_mutex_unlock(&s->mu);
-    cb_solver_seals(s, true);
     cb_pool_submit(s->seals, seal_run, x);
     return 0;
 }

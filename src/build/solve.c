@@ -34,10 +34,10 @@ void cb_solver_fail(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
     cb_error_done(e);
 }
 
-void cb_solver_seals(struct cb_solver *s, bool begins)
+void cb_solver_sealed(struct cb_solver *s)
 {
     pthread_mutex_lock(&s->mu);
-    s->sealing += begins ? 1u : -1u;
+    s->sealing--;
     give_up(s);
     pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->mu);

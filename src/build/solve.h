@@ -166,8 +166,7 @@ int cb_remote_place(struct cb_solver *s, struct cb_vertex *v, int dirfd, int64_t
 /* ---- for the ops ---- */
 /* The first failure stops everything. e is emptied. */
 void cb_solver_fail(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e);
-/* A RUN that has ended begins to be made a layer, or is one. */
-void cb_solver_seals(struct cb_solver *s, bool begins);
+void cb_solver_sealed(struct cb_solver *s); /* a RUN that had ended is a layer, or failed to be */
 void cb_state_push_layer(struct cb_solve_state *st, struct cb_slot *slot);
 void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state *from);
 /* The view of a vertex's result (NULL vertex: the empty one); tables are brought. */

@@ -170,16 +170,6 @@ END
     done
 }
 
-# peak COMMAND…: its largest memory in KiB, on standard output.
-peak()
-{
-    python3 -c '
-import resource, subprocess, sys
-status = subprocess.call(sys.argv[1:], stdout=2)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)' "$@"
-}
-
 @test "memory: a stage of 100,000 files is copied from, and files onto a parent of as many" {
     local kib
     ! grep -q __asan_init "$CBPUSH" || skip 'ASan has memory of its own'

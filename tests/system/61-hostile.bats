@@ -118,16 +118,6 @@ attempt_all()
     refute_contains "$(judge_blob "$oci" "$(manifest -r '.layers[-1].digest')" | gzip -dc | tr -d '\0')" overlay
 }
 
-# peak COMMAND…: its largest memory in KiB, on standard output.
-peak()
-{
-    python3 -c '
-import resource, subprocess, sys
-status = subprocess.call(sys.argv[1:], stdout=2)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)' "$@"
-}
-
 @test "a gigabyte of zeros in a megabyte of gzip is never in memory" {
     python3 - "$PWD" <<'END'
 import gzip, sys, tarfile

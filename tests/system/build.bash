@@ -106,3 +106,13 @@ metadata()
 {
     jq -cS "$@" metadata.json
 }
+
+# peak COMMAND…: its largest memory in KiB, on standard output.
+peak()
+{
+    python3 -c '
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=2)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)' "$@"
+}
