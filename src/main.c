@@ -86,6 +86,10 @@ static int run(int argc, char **argv)
     umask(022);
     signal(SIGPIPE, SIG_IGN);
     keep_arrays_mapped();
+    if (argc > 0 && cb_process_serves(argv[0])) {
+        fprintf(stderr, "cbpush: %s is a process that cbpush starts: call it by another name\n", argv[0]);
+        return 2;
+    }
     if (argc > 0 && !strcmp(cb_path_base(argv[0]), "executor"))
         return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     const char *name = argc > 1 ? argv[1] : NULL;

@@ -66,6 +66,5 @@ const struct cb_verb cb_verb_append = {
     .details = "LAYER is a tar: by gzip or zstd it is taken as it is, a plain one is compressed by gzip; - is\n"
                "standard input. Names that begin with .wh. are whiteouts. The image's own layers are not fetched.",
     .options = append_table,
-    .reads_layers = true,
     .run = run_append,
 };

@@ -158,6 +158,5 @@ const struct cb_verb cb_verb_build = {
     .options = build_opts,
     .groups = build_groups,
     .userns = true,
-    .reads_layers = true,
     .run = run,
 };

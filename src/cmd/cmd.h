@@ -19,6 +19,9 @@ struct cb_process {
 };
 
 struct cb_verb;
+/* For a process that cbpush has started of itself, called by that name, it does not return. True: that name, but not so
+ * started. */
+bool cb_process_serves(const char *name);
 /* Before any thread exists: the user namespace where the verb works on trees, limits, signals. */
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err) CB_WUR;
 /* When the verb has returned, whatever became of it, and nothing that it started runs any more: --trace is written. */
@@ -39,8 +42,6 @@ struct cb_verb {
     const struct cb_opt_group *groups; /* more of them, or NULL */
     const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
-    bool reads_layers;         /* or archives: in processes of their own */
-    const char *const *reads_of; /* only where an argument begins with one of these; NULL: always. NULL-terminated */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);

@@ -235,8 +235,6 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     return r;
 }
 
-static const char *const archives[] = { "docker-archive:", "oci-archive:", "oci:", NULL };
-
 const struct cb_verb cb_verb_copy = {
     .name = "copy",
     .topic = CB_TOPIC_REGISTRY,
@@ -245,7 +243,5 @@ const struct cb_verb cb_verb_copy = {
     .operands = "[OPTIONS] SRC DST",
     .details = details,
     .options = table,
-    .reads_layers = true,
-    .reads_of = archives,
     .run = run,
 };

@@ -307,6 +307,5 @@ const struct cb_verb cb_verb_diff = {
                "IMAGE is one of a registry, or store:NAME, one of the local store. Files are compared by the tables\n"
                "of contents of the layers; where all layers are the same none is read.",
     .options = diff_table,
-    .reads_layers = true,
     .run = run_diff,
 };

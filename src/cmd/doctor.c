@@ -63,7 +63,7 @@ static struct cb_probe layers_probe(unsigned held, int r, const struct cb_error 
 {
     struct cb_probe p = { .name = cb_strdup("layers"), .state = r < 0 ? CB_PROBE_BROKEN : CB_PROBE_OK };
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_adds(&text, r < 0 ? "read in this process: " : "read in processes of their own:");
+    cb_strbuf_adds(&text, r < 0 ? "not read in processes of their own: " : "read in processes of their own:");
     if (r < 0)
         cb_strbuf_adds(&text, cb_error_text(err));
     for (size_t i = 0; r == 0 && i < CB_COUNTOF(walls); i++) {
@@ -140,6 +140,5 @@ const struct cb_verb cb_verb_doctor = {
     .operands = "[OPTIONS]",
     .options = options,
     .userns = true,
-    .reads_layers = true,
     .run = run,
 };

@@ -297,6 +297,5 @@ const struct cb_verb cb_verb_executor = {
     .operands = "[OPTIONS]",
     .options = options,
     .userns = true,
-    .reads_layers = true,
     .run = run,
 };

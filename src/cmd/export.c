@@ -62,6 +62,5 @@ const struct cb_verb cb_verb_export = {
     .details = "Whiteouts are applied, hard links are kept. Every layer is fetched once, and nothing is unpacked.\n"
                "IMAGE is one of a registry, or store:NAME, one of the local store.",
     .options = export_table,
-    .reads_layers = true,
     .run = run_export,
 };

@@ -56,6 +56,5 @@ const struct cb_verb cb_verb_flatten = {
     .details = "What upper layers have deleted or replaced is gone then. An image of one layer stays as it is. The\n"
                "history becomes one entry, with the old one as its comment.",
     .options = flatten_table,
-    .reads_layers = true,
     .run = run_flatten,
 };

@@ -163,6 +163,5 @@ const struct cb_verb cb_verb_ls = {
     .details = "IMAGE is one of a registry, or store:NAME, one of the local store. Tables of contents are kept: an\n"
                "image that was listed once is not read again.",
     .options = ls_table,
-    .reads_layers = true,
     .run = run_ls,
 };

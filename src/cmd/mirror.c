@@ -275,6 +275,5 @@ const struct cb_verb cb_verb_mirror = {
     .operands = "plan|apply|run|load [OPTIONS] FILE",
     .details = details,
     .options = table,
-    .reads_layers = true,
     .run = run,
 };

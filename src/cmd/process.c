@@ -8,21 +8,10 @@
 #include "util/fd.h"
 #include "util/timeutil.h"
 
-static bool begins_with_one(const char *arg, const char *const *v)
+bool cb_process_serves(const char *name)
 {
-    for (; *v; v++)
-        if (!strncmp(arg, *v, strlen(*v)))
-            return true;
-    return false;
-}
-
-/* A fork is a good part of what a copy within a registry costs. */
-static bool reads_layers(const struct cb_verb *v, char **argv)
-{
-    bool reads = v->reads_layers && !v->reads_of;
-    for (; v->reads_layers && !reads && argv && *argv; argv++)
-        reads = begins_with_one(*argv, v->reads_of);
-    return reads;
+    /* It does not return where we have started it. */
+    return !strcmp(name, CB_HELPERS_NAME) && cb_helpers_main(&(struct cb_helper_options){ 0 }) < 0;
 }
 
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
@@ -33,8 +22,7 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
     p->id_mode = (int)mode;
     if (r < 0)
         return r;
-    if (reads_layers(v, p->argv))
-        cb_helpers_start(&(struct cb_helper_options){ .argv = p->argv });
+    cb_helpers_start(&(struct cb_helper_options){ .program = "/proc/self/exe", .argv = p->argv });
     cb_fd_raise_limit();
     p->trace = cb_trace_file_new();
     p->cancel = cb_cancel_new(NULL);

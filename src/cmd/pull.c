@@ -90,5 +90,5 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 
 const struct cb_verb cb_verb_pull = {
     .name = "pull", .summary = "bring an image into the store; prints its digest", .operands = "[OPTIONS] IMAGE",
-    .options = options, .reads_layers = true, .run = run,
+    .options = options, .run = run,
 };

@@ -365,6 +365,5 @@ const struct cb_verb cb_verb_run = {
     .options = options,
     .groups = groups,
     .userns = true,
-    .reads_layers = true,
     .run = run,
 };

@@ -182,6 +182,5 @@ const struct cb_verb cb_verb_load = {
     .summary = "bring an archive into the store",
     .operands = "[OPTIONS]",
     .options = load_table,
-    .reads_layers = true,
     .run = run_load,
 };

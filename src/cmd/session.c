@@ -46,11 +46,7 @@ int cb_session_store(struct cb_session *s, const struct cb_process *p, const str
                                                                     : CB_STORE_IMAGES_NONE };
     s->process = p;
     s->common = c;
-    int r = cb_store_open(&o, &s->store, err);
-    /* Whatever the verb is for. There are no threads and no secrets yet. */
-    if (r == 0 && cb_store_index_is_lost(s->store))
-        cb_helpers_start(&(struct cb_helper_options){ .argv = p->argv });
-    return r;
+    return cb_store_open(&o, &s->store, err);
 }
 
 static void debug_line(void *arg, const char *line)

@@ -99,6 +99,5 @@ const struct cb_verb cb_verb_validate = {
                "size, compression, every entry, diff id. All that is wrong is named; then the exit status is 7.\n"
                "IMAGE is one of a registry (what the local store has is no substitute), or store:NAME.",
     .options = validate_table,
-    .reads_layers = true,
     .run = run_validate,
 };

@@ -3,17 +3,20 @@
 /* Layers are read in processes of their own (rule R3): decompressors, tar and the writing of files, for bytes that
  * anybody may have made. Inside of image; image.h has what others need.
  *
- *   cbpush ──fork, before it has threads──► server ──fork, one a layer──► helper (shut in: util/confine.h)
+ *   cbpush ──exec of itself──► server ──fork, one a layer──► helper (shut in: util/confine.h)
  *
  * cbpush (helper.c) reads the blob, whose digest is checked there as ever, into memory that it shares with the helper,
  * which cannot write to it. The helper (helper_child.c) answers over a socket: questions for what lower layers have,
  * and in the end the table, the diff id and what is to be marked in the tree. All of that is taken for hostile. The
- * server (helper_server.c) forks, kills and reaps, and is of before any secret was read. */
+ * server (helper_server.c) forks, kills and reaps; it begins with the first layer that is read, and has nothing of what
+ * cbpush knows. */
 
 #include <stdatomic.h>
 #include <sys/types.h>
 
 #include "image/private.h"
+
+#define CB_HELPERS_FD 3 /* the server's end of its socket, when it is executed */
 
 /* ---- the memory that blobs go through ---- */
 #define CB_HELPER_RING ((size_t)1 << 20)
@@ -120,8 +123,9 @@ CB_NORETURN void cb_helper_main(const struct cb_helper_job *job, const int fds[C
 void cb_helper_warm_up(void);
 
 /* ---- helper_start.c ---- */
-bool cb_helper_is_there(void);
-int cb_helper_server(void); /* its socket */
+bool cb_helper_is_there(void); /* or will be when it is first needed */
+/* Its socket, borrowed. Starts it where that is still to be done; -CB_ELOCAL. */
+int cb_helper_server(struct cb_error *err) CB_WUR;
 
 /* ---- helper_link.c: one helper, from cbpush's side ---- */
 struct cb_helper_link {

@@ -114,7 +114,9 @@ int cb_helper_link_start(struct cb_helper_link *h, const struct cb_helper_job *j
         size_t n = CB_HELPER_TREE;
         for (size_t i = 0; more[i] >= 0; i++)
             fds[n++] = more[i];
-        r = send_job(cb_helper_server(), job, fds, n, err);
+        r = cb_helper_server(err);
+        if (r >= 0)
+            r = send_job(r, job, fds, n, err);
     }
     cb_close_p(&theirs[0]);
     cb_close_p(&theirs[1]);

@@ -69,15 +69,20 @@ int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, 
     CB_WUR;
 
 /* ---- the processes that layers are read in: helper.h inside of image ---- */
+#define CB_HELPERS_NAME "cbpush-layers"
 struct cb_helper_options {
-    char **argv; /* of main: what it says is wiped from the memory of the server; or NULL */
+    /* What is executed as the server when a layer is first read: its main calls cb_helpers_main where argv[0] is
+     * CB_HELPERS_NAME. NULL, or not to be executed: a fork, at once. Borrowed. */
+    const char *program;
+    char **argv; /* of main, for a fork: what it says is wiped from the memory of the server; or NULL */
     /* Tests: called in the helper once it is shut in. NULL or "": it goes on; else it fails with that text. */
     const char *(*hook)(int root_fd);
 };
-/* Once, before there are threads; from then on cb_image_intake reads in helpers. Where no process can be had it reads
- * in this one, as it does without this call. */
+/* Once, before there are threads; from then on cb_image_intake reads in helpers. Where no process can be forked it
+ * reads in this one, as it does without this call; where none can be executed later, it fails. */
 void cb_helpers_start(const struct cb_helper_options *o);
 void cb_helpers_stop(void);
+int cb_helpers_main(const struct cb_helper_options *o); /* of the server; -1: it was not started as one */
 /* Starts one below a directory, and tells what held it: enum cb_confine of util/confine.h. */
 int cb_helpers_try(int root_fd, unsigned *held, struct cb_error *err) CB_WUR;
 

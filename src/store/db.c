@@ -212,19 +212,6 @@ static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
     return r < 0 ? r : prepare_handle(s, fresh, err);
 }
 
-#define VERSION_AT 60 /* of user_version in a SQLite file, big-endian (fileformat2.html, 1.3) */
-
-/* Not while SQLite has it open: closing any descriptor of it would drop its locks. */
-bool cb_store_index_is_lost(const struct cb_store *s)
-{
-    uint8_t v[4];
-    if (s->db.handle)
-        return false;
-    cb_autoclose int fd = openat(s->root_fd, DB_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    return fd < 0 || pread(fd, v, sizeof v, VERSION_AT) != (ssize_t)sizeof v ||
-           ((uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3]) != SCHEMA_VERSION;
-}
-
 static int set_aside(struct cb_store *s, struct cb_error *err)
 {
     if (renameat(s->root_fd, DB_NAME, s->root_fd, DB_NAME ".bak") < 0 && errno != ENOENT)

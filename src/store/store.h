@@ -53,9 +53,6 @@ void cb_store_close(struct cb_store *s);
 CB_DEFINE_CLEANUP(struct cb_store *, cb_store_close)
 const char *cb_store_root(const struct cb_store *s);
 int cb_store_root_fd(const struct cb_store *s); /* borrowed */
-/* Before anything is asked of it: the first question will rebuild it, and read layers for that. One that turns out to
- * be damaged is not told of. */
-bool cb_store_index_is_lost(const struct cb_store *s);
 
 /* ---- blobs ---- */
 /* A blob that was committed is there for this handle at once, and for others as soon as the disk has it: R6 is kept

@@ -42,7 +42,7 @@ int cb_layer_check_diff_id(CB_UNUSED const struct cb_digest *expect, CB_UNUSED c
 #endif
 
 /* In place of the real one's (helper_start.c). */
-int cb_helper_server(void)
+int cb_helper_server(CB_UNUSED struct cb_error *err)
 {
     if (server[0] < 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, server) < 0)
         abort();

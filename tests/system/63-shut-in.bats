@@ -130,7 +130,7 @@ pid_of_reader()
 {
     local server reader
     for _ in $(seq 2000); do
-        for server in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+        for server in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
             reader=$(cat "/proc/$server/task/$server/children" 2>/dev/null)
             [ -z "$reader" ] || { echo "${reader%% *}"; return; }
         done

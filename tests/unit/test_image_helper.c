@@ -4,6 +4,7 @@
 #include "store_fixture.h"
 #include "layer_support.h"
 
+#include <dirent.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -159,9 +160,8 @@ static const char *tries_everything(int root)
     return why ? why : "all was refused";
 }
 
-static void a_helper_can_do_nothing_else(void **state)
+static void all_is_refused(struct fixture *f)
 {
-    struct fixture *f = *state;
     unsigned held = 0;
     cb_autoclose int dir = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ok(cb_helpers_try(dir, &held, &f->err));
@@ -170,6 +170,80 @@ static void a_helper_can_do_nothing_else(void **state)
     fails(take_in(f, true, NULL), CB_EVERIFY);
     assert_non_null(strstr(cb_error_text(&f->err), ": all was refused"));
     check_nothing_left(f);
+}
+
+static void a_helper_can_do_nothing_else(void **state)
+{
+    all_is_refused(*state);
+}
+
+/* ---- a server that is executed: it and its helpers get nothing of what we have ---- */
+
+/* Of all threads. */
+static int count_children(void)
+{
+    int n = 0, pid;
+    struct dirent *e;
+    DIR *d = opendir("/proc/self/task");
+    assert_non_null(d);
+    while ((e = readdir(d))) {
+        cb_autofree char *path = cb_asprintf("/proc/self/task/%s/children", e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+        while (f && fscanf(f, "%d", &pid) == 1)
+            n++;
+        if (f)
+            fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+static void a_server_comes_with_the_first_layer(void **state)
+{
+    struct fixture *f = *state;
+    cb_autoclose int inherited = open("/dev/null", O_RDONLY); /* NOLINT: not O_CLOEXEC */
+    assert_int_equal(setenv("CBPUSH_SECRET", "s", 1), 0);
+    cb_helpers_start(&(struct cb_helper_options){ .program = "/proc/self/exe" });
+    assert_true(cb_helper_is_there());
+    assert_int_equal(count_children(), 0);
+    all_is_refused(f);
+    assert_int_equal(count_children(), 1);
+    cb_helpers_stop();
+    assert_int_equal(count_children(), 0);
+}
+
+static void what_is_no_server_is_told(void **state)
+{
+    struct fixture *f = *state;
+    cb_helpers_start(&(struct cb_helper_options){ .program = "/bin/false" });
+    fails(take_in(f, true, NULL), CB_ELOCAL);
+    assert_non_null(strstr(cb_error_text(&f->err), "the process that starts those that read has ended"));
+    check_nothing_left(f);
+    cb_helpers_stop();
+}
+
+static void what_cannot_be_executed_is_told(void **state)
+{
+    struct fixture *f = *state;
+    cb_autofree char *path = cb_asprintf("%s/program", f->dir);
+    cb_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    assert_int_equal(write(fd, "\177ELF", 4), 4);
+    cb_close_p(&fd);
+    cb_helpers_start(&(struct cb_helper_options){ .program = path });
+    fails(take_in(f, true, NULL), CB_ELOCAL);
+    assert_non_null(strstr(cb_error_text(&f->err), "start the process that layers are read in"));
+    fails(take_in(f, true, NULL), CB_ELOCAL);
+    cb_helpers_stop();
+}
+
+/* As before there are programs to execute: /proc is not there. */
+static void without_a_program_it_is_forked(void **state)
+{
+    struct fixture *f = *state;
+    cb_helpers_start(&(struct cb_helper_options){ .program = "/proc/none", .hook = tries_everything });
+    assert_int_equal(count_children(), 1);
+    all_is_refused(f);
+    cb_helpers_stop();
 }
 
 /* ---- each wall alone ---- */
@@ -474,11 +548,17 @@ static int with_tries(void **state)
     return setup_helpers(state);
 }
 
-int main(void)
+int main(CB_UNUSED int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    if (!strcmp(argv[0], CB_HELPERS_NAME))
+        return cb_helpers_main(&(struct cb_helper_options){ .hook = tries_everything });
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_helper_can_do_nothing_else, with_tries, teardown_helpers),
+        cmocka_unit_test_setup_teardown(a_server_comes_with_the_first_layer, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_server_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_executed_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_program_it_is_forked, setup, teardown),
         cmocka_unit_test_setup_teardown(each_wall_holds_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(devices_come_last_and_only_where_they_belong, without_hook, teardown_helpers),
         cmocka_unit_test_setup_teardown(an_archive_has_no_layers_below, without_hook, teardown_helpers),
