@@ -99,7 +99,10 @@ static int send_job(int server, const struct cb_helper_job *job, const int *fds,
     do
         r = sendmsg(server, &m, MSG_NOSIGNAL);
     while (r < 0 && errno == EINTR);
-    return r < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "ask for a process to read it in") : 0;
+    /* That the server is gone is found, and told, by who waits for the helper. */
+    if (r >= 0 || errno == EPIPE || errno == ECONNRESET)
+        return 0;
+    return cb_error_sys(err, CB_ELOCAL, errno, "ask for a process to read it in");
 }
 
 int cb_helper_link_start(struct cb_helper_link *h, const struct cb_helper_job *job, const int *more,
