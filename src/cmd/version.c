@@ -6,7 +6,6 @@
 #include <openssl/crypto.h>
 #include <seccomp.h>
 #include <sqlite3.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include "cmd/session.h"
@@ -22,12 +21,11 @@ static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self,
     cb_strvec_done(&a.operands);
     if (r < 0 || a.done)
         return r;
-    const struct scmp_version *sc = seccomp_version();
     printf("cbpush %s\n", PACKAGE_VERSION);
-    printf("libraries: %s, %s, jansson %s, %s, zlib %s, zstd %s, libdeflate %s, SQLite %s, libseccomp %u.%u.%u%s\n",
+    printf("libraries: %s, %s, jansson %s, %s, zstd %s, libdeflate %s, SQLite %s, libseccomp %d.%d.%d%s\n",
            cb_http_library(), OpenSSL_version(OPENSSL_VERSION), jansson_version_str(), cb_layer_library(),
-           zlibVersion(), ZSTD_versionString(), LIBDEFLATE_VERSION_STRING, sqlite3_libversion(), sc->major, sc->minor,
-           sc->micro,
+           ZSTD_versionString(), LIBDEFLATE_VERSION_STRING, sqlite3_libversion(), SCMP_VER_MAJOR, SCMP_VER_MINOR,
+           SCMP_VER_MICRO,
 #ifdef HAVE_ISAL
            ", ISA-L"
 #else

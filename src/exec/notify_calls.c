@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "exec/notify.h"
 #include "exec/notify_private.h"
+#include "exec/seccomp_lib.h"
 #include "util/alloc.h"
 
 #define X32_BIT 0x40000000u
@@ -119,6 +119,8 @@ static void build(void)
 
 const struct sock_fprog *cb_notify_filter(void)
 {
+    if (cb_seccomp_load(NULL) < 0)
+        return NULL;
     pthread_once(&built.once, build);
     return built.ok ? &built.program : NULL;
 }

@@ -5,7 +5,6 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "exec/seccomp_lib.h"
 #include "exec/seccomp_names.h"
 #include "util/alloc.h"
 
@@ -274,6 +274,8 @@ static void build(void)
 
 static int get(const struct sock_fprog *program, const struct sock_fprog **out, struct cb_error *err)
 {
+    if (cb_seccomp_load(err) < 0)
+        return -CB_ELOCAL;
     pthread_once(&built.once, build);
     if (built.code < 0)
         return cb_error_sys(err, CB_EINTERNAL, -built.code, "seccomp filter");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/codec.h"
+#include "layer/isal_lib.h"
 
 const struct cb_codec *cb_codec_find(const struct cb_format *f)
 {
@@ -24,7 +25,7 @@ static int check_fast(const struct cb_format *f, struct cb_error *err)
         return cb_error_set(err, CB_EUSAGE, "there is no compression level \"fast\" but of gzip: " CB_FORMAT_LEVELS);
     switch (cb_codec_gzip_fast_state()) {
     case CB_ENGINE_HERE:
-        return 0;
+        return cb_isal_load(err);
     case CB_ENGINE_OTHER_CPU:
         return cb_error_set(err, CB_EUSAGE, "compression level \"fast\" needs an x86-64 processor with SSE4.2: what "
                                             "others make of it are other bytes; use 1");

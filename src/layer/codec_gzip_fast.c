@@ -2,13 +2,13 @@
 /* ISA-L's level 1. From SSE4.2 on all x86-64 processors make the same of it (its level 3 is another matter); the
  * portable code, for older ones, hashes otherwise, and so does that for ARM. */
 #include "layer/codec.h"
+#include "layer/isal_lib.h"
 #include "util/alloc.h"
 
 #define BLOCK ((size_t)1 << 20)
 
 #if defined(HAVE_ISAL) && defined(__x86_64__)
 
-#include <isa-l.h>
 #include <libdeflate.h>
 
 enum cb_engine_state cb_codec_gzip_fast_state(void)
@@ -33,9 +33,9 @@ static void *context_new(CB_UNUSED int level)
 {
     struct context *c = CB_NEW(struct context);
     c->store = libdeflate_alloc_compressor(0);
-    if (c->store)
+    if (c->store && cb_isal_load(NULL) == 0)
         return c;
-    free(c);
+    context_free(c);
     return NULL;
 }
 

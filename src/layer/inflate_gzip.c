@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gzip, member after member. ISA-L is about three times as fast as zlib; both check CRC and length. */
-#ifdef HAVE_ISAL
-#include <isa-l/igzip_lib.h>
-#else
+#ifndef HAVE_ISAL
 #include <zlib.h>
 #endif
 
 #include "layer/inflate_priv.h"
+#include "layer/isal_lib.h"
 #include "util/alloc.h"
 
 #define FLAGS 3 /* where they stand in a header */
@@ -37,11 +36,14 @@ static const char *reason(int r)
     }
 }
 
-static bool engine_open(struct gzip *g)
+static int engine_open(struct gzip *g, struct cb_error *err)
 {
+    int r = cb_isal_load(err);
+    if (r < 0)
+        return r;
     isal_inflate_init(&g->z);
     g->z.crc_flag = ISAL_GZIP;
-    return true;
+    return 0;
 }
 
 static void engine_close(CB_UNUSED struct gzip *g)
@@ -72,9 +74,9 @@ static const char *engine_step(struct gzip *g, uint8_t *out, uint32_t room, uint
 
 #else
 
-static bool engine_open(struct gzip *g)
+static int engine_open(struct gzip *g, struct cb_error *err)
 {
-    return inflateInit2(&g->z, 15 + 16) == Z_OK;
+    return inflateInit2(&g->z, 15 + 16) == Z_OK ? 0 : cb_error_set(err, CB_EINTERNAL, "cannot start gzip");
 }
 
 static void engine_close(struct gzip *g)
@@ -116,10 +118,9 @@ static void *gzip_open(struct cb_inflate_input *in, struct cb_error *err)
 {
     struct gzip *g = CB_NEW(struct gzip);
     g->in = in;
-    if (engine_open(g))
+    if (engine_open(g, err) == 0)
         return g;
     free(g);
-    cb_error_set(err, CB_EINTERNAL, "cannot start gzip");
     return NULL;
 }
 

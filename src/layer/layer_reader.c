@@ -2,6 +2,7 @@
 #include "layer/layer.h"
 
 #include "layer/inflate.h"
+#include "layer/isal_lib.h"
 #include "layer/reader_priv.h"
 #include "util/alloc.h"
 
@@ -50,7 +51,8 @@ static void prepare_archive(struct tar_reader *r)
 
 int cb_layer_load(struct cb_error *err)
 {
-    return cb_archive_load(err);
+    int r = cb_archive_load(err);
+    return r < 0 ? r : cb_isal_load(err);
 }
 
 const char *cb_layer_library(void)

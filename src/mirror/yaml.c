@@ -42,6 +42,8 @@ int mirror_yaml_open(struct mirror_yaml *y, const char *name, const char *text, 
 {
     yaml_parser_t parser;
     y->name = name;
+    if (cb_yaml_load(err) < 0)
+        return -CB_ELOCAL;
     if (!yaml_parser_initialize(&parser))
         return cb_error_set(err, CB_ELOCAL, "no memory for YAML");
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);

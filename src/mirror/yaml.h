@@ -2,7 +2,7 @@
 #pragma once
 /* A YAML document by libyaml, read strictly: known keys only, each once, and every error has its line. */
 
-#include <yaml.h>
+#include "mirror/yaml_lib.h"
 
 #include "util/error.h"
 #include "util/strvec.h"
