@@ -288,6 +288,7 @@ struct cb_push {
     uint64_t body_bytes;
     struct push_spare spares[PUSH_SPARES]; /* begun ahead of their blobs */
     unsigned n_spares, opening;
+    bool let_in; /* an upload was begun ahead, so that we may push there */
     bool surveyed, surveying, bare; /* it was asked; has not answered yet; nothing seems to be there */
     struct cb_cancel *cancel; /* of all that it asks for */
     struct cb_cancel *last;   /* of what is said after that; NULL: it goes on */

@@ -32,24 +32,38 @@ static bool announce(struct cb_push *p)
 }
 
 /* What was announced; session's url may be NULL, for none. */
-static void give(struct cb_push *p, struct push_session *session)
+static void give(struct cb_push *p, struct push_session *session, bool ahead)
 {
     pthread_mutex_lock(&p->mu);
     if (session->url)
         p->spares[p->n_spares++] = (struct push_spare){ *session, cb_time_monotonic() };
+    p->let_in = p->let_in || (session->url && ahead);
     p->opening--;
     pthread_cond_broadcast(&p->cond);
     pthread_mutex_unlock(&p->mu);
     *session = (struct push_session){ 0 };
 }
 
+/* What was begun ahead shows it too. Why that was refused is told by another try. */
+static bool was_let_in(struct cb_push *p)
+{
+    pthread_mutex_lock(&p->mu);
+    while (!p->let_in && p->opening && !p->stop)
+        pthread_cond_wait(&p->cond, &p->mu);
+    bool in = p->let_in;
+    pthread_mutex_unlock(&p->mu);
+    return in;
+}
+
 int cb_push_check(struct cb_push *p, struct cb_error *err)
 {
     struct push_session session push_cleanup_session = { 0 };
+    if (was_let_in(p))
+        return 0;
     bool kept = announce(p);
     int s = begin(p, &session, err);
     if (kept)
-        give(p, &session);
+        give(p, &session, false);
     else if (session.url)
         push_session_cancel(p, session.url);
     return s < 0 ? s : 0;
@@ -61,7 +75,7 @@ static void ahead(void *arg)
     struct push_session session push_cleanup_session = { 0 };
     if (!push_stopped(p))
         (void)!begin(p, &session, NULL);
-    give(p, &session);
+    give(p, &session, true);
 }
 
 void cb_push_ahead(struct cb_push *p)

@@ -292,11 +292,13 @@ static int ask_knowing(struct attempt *a, struct cb_http_reply **out, struct cb_
     return s == 0 ? authenticate(a, out, err) : s;
 }
 
-/* What it is asked for is the probe, where that asks for little and leads nowhere else. */
+/* What it is asked for is the probe, where that asks for little and leads nowhere else. To begin an upload is little:
+ * who speaks otherwise does not understand it, and what nobody heard of a registry forgets. */
 static bool may_guess(const struct attempt *a)
 {
     const struct reg_request *q = a->q;
-    bool asks = cb_streq(q->method, "GET") || cb_streq(q->method, "HEAD");
+    bool asks = cb_streq(q->method, "GET") || cb_streq(q->method, "HEAD") ||
+                (cb_streq(q->method, "POST") && q->repeatable);
     return get_plain(a->e->h) < 0 && asks && q->path && !q->body.pull && !q->body.mem;
 }
 

@@ -566,7 +566,16 @@ static void *serve_tls_port(void *arg)
     return NULL;
 }
 
-/* Nothing more goes there in clear. */
+static int begin_upload(struct client *c, const struct fake *f, struct cb_error *e)
+{
+    struct cb_reference ref cb_cleanup_reference = { .host = cb_strdup(f->host), .repo = cb_strdup("a/b") };
+    struct cb_push_options po = { .target = &ref };
+    CB_AUTO(cb_push_free) struct cb_push *p = NULL;
+    int r = cb_push_begin(c->r, &po, &p, e);
+    return r < 0 ? r : cb_push_check(p, e);
+}
+
+/* Nothing more goes there in clear, whether something is asked for first, or an upload begun. */
 static void test_wants_https(void **state)
 {
     struct client *c = *state;
@@ -576,8 +585,8 @@ static void test_wants_https(void **state)
         "HTTP/1.1 301 Moved\r\nLocation: HTTPS://127.0.0.1/v2/\r\nContent-Length: 0\r\n\r\n",
     };
     client_open(c, NULL, NULL);
-    for (size_t i = 0; i < CB_COUNTOF(replies); i++) {
-        struct tls_port t = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .reply = replies[i] };
+    for (size_t i = 0; i < 2 * CB_COUNTOF(replies); i++) {
+        struct tls_port t = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .reply = replies[i / 2] };
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         socklen_t len = sizeof a;
@@ -586,7 +595,7 @@ static void test_wants_https(void **state)
         assert_int_equal(pthread_create(&t.thread, NULL, serve_tls_port, &t), 0);
         cb_autofree char *host = cb_asprintf("127.0.0.1:%u", ntohs(a.sin_port));
         struct fake name = { .host = host };
-        int r = pull(c, &name, "a/b:1", &e);
+        int r = i % 2 ? begin_upload(c, &name, &e) : pull(c, &name, "a/b:1", &e);
         shutdown(t.fd, SHUT_RDWR);
         pthread_join(t.thread, NULL);
         close(t.fd);

@@ -84,6 +84,50 @@ static void test_spare(void **state)
     assert_int_equal(fake_count(&c->one, "DELETE "), 1);
 }
 
+/* What is begun ahead is the first request of all, and shows what a check would ask. */
+static void test_ahead(void **state)
+{
+    struct client *c = *state;
+    struct ours o CB_CLEANUP(ours_done) = { 0 };
+    client_open(c, NULL, NULL);
+    ours_make(&o, 1000, 'o');
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    cb_push_ahead(p);
+    cb_push_ahead(p);
+    assert_int_equal(cb_push_check(p, NULL), 0);
+    add_as(p, &o, false, true);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    expect_stored(&c->one, "a/b", &o);
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "POST "), 2);
+    assert_int_equal(fake_count(&c->one, "DELETE "), 1); /* one is left */
+    assert_int_equal(fake_count(&c->one, "GET /v2/ "), 0);
+}
+
+static bool refuses_posts(struct fake *f, struct server_request *r, bool *keep)
+{
+    (void)f;
+    if (strcmp(r->method, "POST") != 0)
+        return false;
+    *keep = server_reply(r, 403, "", "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not you\"}]}");
+    return true;
+}
+
+/* The check still tells what that was refused for. */
+static void test_ahead_refused(void **state)
+{
+    struct client *c = *state;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    c->one.hook = refuses_posts;
+    client_open(c, NULL, NULL);
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    cb_push_ahead(p);
+    assert_int_equal(cb_push_check(p, &e), -CB_EAUTH);
+    assert_non_null(strstr(cb_error_text(&e), "not you"));
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "DELETE "), 0);
+}
+
 static int slow_read(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
     (void)s;
@@ -219,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_optional), CLIENT_TEST(test_fresh), CLIENT_TEST(test_spare), CLIENT_TEST(test_fresh_is_there),
         CLIENT_TEST(test_survey),   CLIENT_TEST(test_survey_is_wrong),
+        CLIENT_TEST(test_ahead),    CLIENT_TEST(test_ahead_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
