@@ -11,6 +11,7 @@
 #include "build/failed.h"
 #include "build/foreign.h"
 #include "build/internal.h"
+#include "build/uploads_ahead.h"
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
@@ -263,6 +264,21 @@ static void step_written(void *claims, struct cb_vertex *v)
     cb_claims_written(claims, v);
 }
 
+static int open_context(struct cb_build *b, const struct inputs *in, struct cb_error *err)
+{
+    int fd = fcntl(in->context.fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
+    b->solver.context = cb_context_from_fd(fd, in->ignore);
+    return 0;
+}
+
+/* Digests of its files are kept from build to build. */
+static bool remembers(const struct cb_build *b, const struct inputs *in)
+{
+    return !in->context.remote && !b->o->no_stat_cache;
+}
+
 static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     struct cb_solver *s = &b->solver;
@@ -284,15 +300,15 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
         cb_cache_out_on_written(b->cache_out, step_written, b->claims);
     b->slots = s->slots = cb_slots_new(b->env);
     cb_solve_open(s);
-    if (b->plan.needs_context) {
-        int fd = fcntl(in->context.fd, F_DUPFD_CLOEXEC, 3);
-        if (fd < 0)
-            return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
-        s->context = cb_context_from_fd(fd, in->ignore);
-        if (!in->context.remote && !b->o->no_stat_cache)
-            cb_context_remember(s->context, b->env->store);
-    }
-    return cb_named_contexts_open(&b->plan, b->o->no_stat_cache ? NULL : b->env->store, err);
+    int r = 0;
+    cb_uploads_ahead_settle(b->uploads);
+    if (!b->plan.needs_context)
+        cb_context_free(CB_TAKE(s->context));
+    else if (!s->context)
+        r = open_context(b, in, err);
+    if (r == 0 && s->context && remembers(b, in))
+        cb_context_remember(s->context, b->env->store);
+    return r < 0 ? r : cb_named_contexts_open(&b->plan, b->o->no_stat_cache ? NULL : b->env->store, err);
 }
 
 static void show_context(struct cb_build *b, struct cb_step *step)
@@ -459,7 +475,7 @@ static int join(struct cb_build *b, struct cb_error *err)
 static int set_up_push(struct cb_build *b, struct cb_error *err)
 {
     struct cb_push_tree_options o = { b->tags, b->n_pushed, b->o->release };
-    if (!wants_push(b->o))
+    if (!wants_push(b->o) || b->pusher)
         return 0;
     int r = b->o->join ? meet(b, &o, err) : 0;
     if (r < 0)
@@ -485,13 +501,33 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
     return r < 0 ? r : cb_mount_cache_open(b->env, b->o, &b->mount_cache, err);
 }
 
+/* Where the tags are asked for, and what was taken from the context is known: files of other contexts look the same. */
+static int open_ahead(struct cb_build *b, const struct inputs *in, struct cb_error *err)
+{
+    if (!b->ahead || !remembers(b, in) || in->context.is_dockerfile || (b->o->contexts && b->o->contexts->n))
+        return 0;
+    int r = set_up_push(b, err);
+    if (r == 0)
+        r = open_context(b, in, err);
+    if (r == 0)
+        b->uploads = cb_uploads_ahead_new(b);
+    return r;
+}
+
+static int plan(struct cb_build *b, const struct inputs *in, struct cb_error *err)
+{
+    int r = make_plan(b, err);
+    int v = lint(b, in, r < 0 ? NULL : err);
+    return r < 0 ? r : v;
+}
+
 static int work(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
     bool all_hit = false;
     ask_ahead(b);
-    int r = make_plan(b, err);
-    int v = lint(b, in, r < 0 ? NULL : err);
-    r = r < 0 ? r : v;
+    int r = open_ahead(b, in, err);
+    if (r == 0)
+        r = plan(b, in, err);
     if (r == 0)
         r = set_up_push(b, err);
     if (r == 0)
@@ -551,6 +587,7 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
 /* What still runs tells the pusher of layers, so it ends first. */
 static void clean_up(struct cb_build *b)
 {
+    cb_uploads_ahead_free(b->uploads);
     cb_mount_cache_free(b->mount_cache);
     cb_cache_out_free(b->cache_out);
     cb_pusher_free(b->pusher);

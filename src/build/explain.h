@@ -6,6 +6,9 @@
 #include "build/inputs.h"
 #include "build/internal.h"
 
+/* What the last build of the same was made from; nothing where that is not known, or is told in more than max bytes. */
+void cb_inputs_last(const struct cb_build *b, int context_fd, size_t max, struct cb_inputs *out);
+
 /* Which step of the old build each of now's is: the index in old, or SIZE_MAX; free() it. An instruction that was moved
  * or stands behind a new one is known by its text, one that was changed by its place. None is taken twice. */
 size_t *cb_inputs_match(const struct cb_inputs *old, const struct cb_inputs *now);

@@ -23,12 +23,18 @@ static void identity(const struct cb_build *b, int context_fd, struct cb_digest 
     cb_hasher_finish(h, out);
 }
 
-static void read_old(struct cb_store *store, const struct cb_digest *id, struct cb_inputs *out)
+static void read_old(struct cb_store *store, const struct cb_digest *id, size_t max, struct cb_inputs *out)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    if (cb_store_inputs_get(store, id, CB_INPUTS_MAX + CB_INPUTS_HEAD, &text, NULL) < 0 ||
-        !cb_inputs_parse(out, text.buf, text.len))
+    if (cb_store_inputs_get(store, id, max, &text, NULL) < 0 || !cb_inputs_parse(out, text.buf, text.len))
         *out = (struct cb_inputs){ 0 };
+}
+
+void cb_inputs_last(const struct cb_build *b, int context_fd, size_t max, struct cb_inputs *out)
+{
+    struct cb_digest id;
+    identity(b, context_fd, &id);
+    read_old(b->env->store, &id, max, out);
 }
 
 /* In front of those that stand further down. */
@@ -114,7 +120,7 @@ void cb_build_explain(struct cb_build *b, int context_fd, bool failed)
     struct cb_span span cb_cleanup_span = cb_span_begin("cache", "note what the steps were made from");
     cb_inputs_of_build(&b->solver, &now);
     if (failed || b->o->explain)
-        read_old(b->env->store, &id, &old);
+        read_old(b->env->store, &id, CB_INPUTS_MAX + CB_INPUTS_HEAD, &old);
     cb_autofree size_t *match = cb_inputs_match(&old, &now);
     struct cb_explain x = { .old = &old, .now = &now, .match = match, .dockerfile = b->res->dockerfile->name,
                             .no_cache = b->o->no_cache };

@@ -9,6 +9,7 @@
 
 struct cb_cache_out;
 struct cb_mount_cache;
+struct cb_uploads_ahead;
 
 /* One build under way. */
 struct cb_build {
@@ -32,6 +33,7 @@ struct cb_build {
     struct cb_claims *claims;      /* NULL: nobody is waited for */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
     struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
+    struct cb_uploads_ahead *uploads; /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */
     bool prepared;                 /* the keys are there */
 };

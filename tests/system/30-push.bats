@@ -73,75 +73,6 @@ count()
     ran true
 }
 
-# asked REGISTRY: what was asked of it, as "METHOD PATH STATUS" lines in order.
-asked()
-{
-    registry_requests "$1" '"[A-Z]+ ' | awk '{ print substr($6, 2), $7, $9 }' | sort
-}
-
-# The example of two stages on one parent, RUNs of its own apart.
-flask()
-{
-    cp -r "$RIG_HERE/../../contrib/examples/flask/." ctx
-    sed -i -e "s#^FROM [^ ]*#FROM $1#" -e 's/^RUN pip.*/RUN mkdir -p .local \&\& echo flask >.local\/flask/' \
-        -e 's|^RUN useradd.*|RUN mkdir -p /etc \&\& echo myuser:x:1000:1000::/:/bin/sh >>/etc/passwd|' -e 's#/root/.local#/app/.local#' ctx/Dockerfile
-}
-
-# twice REGISTRY REPO: built and pushed to two tags; the requests are those of the second time.
-twice()
-{
-    cb_quietly 'the first build' cbpush build --progress plain --push -t "$2:1" -t "$2:2" ctx
-    registry_forget "$1"
-    cbpush build --push -t "$2:1" -t "$2:2" ctx >build.log 2>&1
-    assert_contains "$(cat build.log)" 'nothing to do'
-}
-
-@test "an unchanged build and push asks for the parent and the tags, and for nothing else" {
-    flask "$reg/library/busybox"
-    twice reg "$reg/test/app"
-    assert_equal "$(asked reg)" 'HEAD /v2/library/busybox/manifests/latest 200
-HEAD /v2/test/app/manifests/1 200
-HEAD /v2/test/app/manifests/2 200'
-}
-
-# kinds REGISTRY: how often each kind of request was made; ids are left out.
-kinds()
-{
-    asked "$1" | sed -E -e 's/sha256:[0-9a-f]{64}/DIGEST/' -e 's#(uploads/)[^ ]+#\1ID#' | sort | uniq -c | sed 's/^ *//'
-}
-
-@test "one file changed: what is new goes without a look, and the tag was looked at with the parents" {
-    flask "$reg/library/busybox"
-    cb_quietly 'the first build' cbpush build --progress plain --push "$reg/test/edit:1" ctx
-    echo '# changed' >>ctx/app.py
-    registry_forget reg
-    cbpush build --push "$reg/test/edit:1" ctx 2>build.log
-    # Looked for: four layers, a large table and the config of what keeps it; both that were sent, afterwards.
-    assert_equal "$(kinds reg)" '1 HEAD /v2/library/busybox/manifests/latest 200
-8 HEAD /v2/test/edit/blobs/DIGEST 200
-1 HEAD /v2/test/edit/manifests/1 200
-2 POST /v2/test/edit/blobs/uploads/ 202
-2 PUT /v2/test/edit/blobs/uploads/ID 201
-1 PUT /v2/test/edit/manifests/1 201
-1 PUT /v2/test/edit/manifests/DIGEST 201'
-}
-
-@test "an unchanged build asks for parents and tags in one round" {
-    local dir proxy
-    dir=$(rig_dir)/both
-    mkdir -p "$dir"
-    rig_spawn "$dir" python3 -B "$RIG_HERE/both_proxy.py" "$reg" "$dir/port" "$dir/armed"
-    until [ -s "$dir/port" ]; do sleep 0.05; done
-    proxy=localhost:$(cat "$dir/port")
-    flask "$proxy/library/busybox"
-    cb_quietly 'the first build' cbpush build --push -t "$reg/test/both:1" -t "$reg/test/both:2" ctx
-    : >"$dir/armed"
-    cbpush build --push -t "$proxy/test/both:1" -t "$proxy/test/both:2" --retry 0 ctx >build.log 2>&1 || { cat build.log; false; }
-    # Where a registry is out of reach, what is in the store will do: so the proxy is asked.
-    assert_equal "$(cat "$dir/out")" ''
-    assert_contains "$(cat build.log)" 'nothing to do'
-}
-
 # gives_up STATUS [ARG…]: the build to the silent proxy ends so, with nothing that is silent left; nobody but cbpush ends
 # such requests in time.
 gives_up()
@@ -241,22 +172,6 @@ fails_late()
     assert_equal "$status" 130
     assert_contains "$(cat build.log)" interrupted
     all_closed
-}
-
-@test "an unchanged build and push with tokens is ten requests at most, tokens included" {
-    local all
-    docker_config "$tokens" alice:s3cret:with:colons
-    rig_push "$(make_busybox_image)" tokens team/base:1
-    flask "$tokens/team/base:1"
-    twice tokens "$tokens/team/app"
-    all=$(asked tokens && token_requests tokens | jq -r '.path // .')
-    echo "$all" >&2
-    [ "$(count <<<"$all")" -le 10 ]
-    # They go side by side, so none waits for another to hear that it takes a token.
-    [ "$(asked tokens | grep -c ' 401$')" -le 3 ]
-    assert_equal "$(asked tokens | grep -v ' 401$')" 'HEAD /v2/team/app/manifests/1 200
-HEAD /v2/team/app/manifests/2 200
-HEAD /v2/team/base/manifests/1 200'
 }
 
 @test "a push of what is there sends no blob and no manifest" {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Passes requests on to a registry. Once the file ARMED is there, a HEAD of a manifest is answered when HEADs of two
-different repositories have come, or with 504 after ten seconds: who asks for one after the other gets nowhere.
-usage: both_proxy.py REGISTRY PORTFILE ARMED"""
+"""Passes requests on to a registry. Once the file ARMED is there, a request whose "METHOD PATH" a REGEX finds is answered
+when one has come for each of them, or with 504 after ten seconds: who asks for one after the other gets nowhere.
+usage: both_proxy.py REGISTRY PORTFILE ARMED REGEX REGEX…"""
 import os
+import re
 import sys
 import threading
 
@@ -12,14 +13,15 @@ import passing_on
 
 class Both(passing_on.PassingOn):
     def answer(self):
-        if self.command != "HEAD" or "/manifests/" not in self.path or not os.path.exists(sys.argv[3]):
+        found = [regex for regex in sys.argv[4:] if re.search(regex, f"{self.command} {self.path}")]
+        if not found or not os.path.exists(sys.argv[3]):
             return False
-        self.server.seen.add(self.path.split("/manifests/")[0])
-        if len(self.server.seen) > 1:
+        self.server.seen.update(found)
+        if len(self.server.seen) == len(sys.argv[4:]):
             self.server.both.set()
         if self.server.both.wait(10):
             return False
-        print("nobody else came:", self.path, flush=True)
+        print("nobody else came:", self.command, self.path, flush=True)
         self.send_response(504)
         self.send_header("Content-Length", "0")
         self.end_headers()

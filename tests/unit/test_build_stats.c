@@ -8,6 +8,7 @@
 
 #include "build/context_private.h"
 #include "build/stat_cache.h"
+#include "build/uploads_ahead.h"
 #include "util/thread.h"
 
 #define REAL_MARGIN (-1)
@@ -472,6 +473,58 @@ static void file_of_another_boot(void **state)
     }
 }
 
+/* ---- what is told of a context before it is walked ---- */
+
+/* As a build notes what it took. */
+static void take_all(struct fixture *f, struct cb_inputs *out)
+{
+    struct cb_selection sel = { 0 };
+    struct cb_copy_op op = { .unpack = -1 };
+    CB_AUTO(cb_pool_free) struct cb_pool *cpu = cb_pool_new("cpu", 2);
+    struct cb_build_env env = { .cpu = cpu };
+    CB_AUTO(cb_context_free) struct cb_context *c = open_context(f, &(struct look){ .margin = 0 });
+    cb_strvec_push(&op.sources, ".");
+    ok(cb_context_select(c, &op, &env, &sel, &f->err));
+    CB_GROW(out->v, out->n, out->cap);
+    out->v[out->n] = (struct cb_step_inputs){ .kind = CB_VERTEX_COPY, .hashes = CB_STRBUF_INIT };
+    cb_inputs_add_files(&out->v[out->n++], &sel);
+    cb_selection_done(&sel);
+    cb_strvec_done(&op.sources);
+}
+
+static bool has_changed(struct fixture *f, const struct cb_inputs *last, bool stop)
+{
+    CB_AUTO(cb_context_free) struct cb_context *c = open_context(f, &(struct look){ .margin = 0 });
+    const atomic_bool stopped = stop;
+    return cb_context_has_changed(c, last, &stopped);
+}
+
+static void told_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_inputs last cb_cleanup_inputs = { 0 };
+    char path[512];
+    three_files(f);
+    path_of(f, "ctx/link", path);
+    assert_int_equal(symlink("a", path), 0);
+    assert_false(has_changed(f, &last, false)); /* nothing is known */
+    take_all(f, &last);
+    assert_false(has_changed(f, &last, false));
+    write_file(f, "ctx/new", "a step that takes it is one for the walk");
+    write_file(f, "ctx/sub/c", "cccc"); /* another time, the same bytes */
+    assert_false(has_changed(f, &last, false));
+    write_file(f, "ctx/sub/c", "CCCC");
+    assert_true(has_changed(f, &last, false));
+    assert_false(has_changed(f, &last, true));
+    path_of(f, "ctx/sub/c", path);
+    assert_int_equal(truncate(path, 2 << 20), 0); /* too much for a look */
+    assert_false(has_changed(f, &last, false));
+    assert_int_equal(unlink(path), 0);
+    assert_false(has_changed(f, &last, false));
+    assert_int_equal(symlink("../a", path), 0);
+    assert_false(has_changed(f, &last, false));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -480,6 +533,7 @@ int main(void)
         T(link_that_points_elsewhere), T(just_written), T(time_to_come), T(changed_while_it_is_read),
         T(open_for_writing), T(written_by_a_mapping), T(extended_attributes), T(file_system_that_is_not_believed),
         T(two_contexts), T(two_at_once), T(not_asked_for), T(damaged_file), T(file_of_another_boot),
+        T(told_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
