@@ -9,10 +9,16 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <seccomp.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "exec/seccomp_bpf.h"
+#include "exec/seccomp_names.h"
 #include "exec/seccomp_profile.h"
 
 #define ALLOW SECCOMP_RET_ALLOW
@@ -38,11 +44,11 @@ static bool compare(uint16_t op, uint32_t a, uint32_t k)
     }
 }
 
-static uint32_t run(const struct seccomp_data *d)
+static uint32_t run_on(const struct sock_filter *v, size_t n, const struct seccomp_data *d)
 {
     uint32_t a = 0, mem[BPF_MEMWORDS] = { 0 };
-    for (size_t pc = 0; pc < filter->len; pc++) {
-        const struct sock_filter *f = &filter->filter[pc];
+    for (size_t pc = 0; pc < n; pc++) {
+        const struct sock_filter *f = &v[pc];
         switch (BPF_CLASS(f->code)) {
         case BPF_LD:
             if (BPF_MODE(f->code) == BPF_MEM) {
@@ -73,6 +79,11 @@ static uint32_t run(const struct seccomp_data *d)
     }
     fail_msg("ran over the end");
     return 0;
+}
+
+static uint32_t run(const struct seccomp_data *d)
+{
+    return run_on(filter->filter, filter->len, d);
 }
 
 static uint32_t call(uint32_t arch, uint32_t nr, uint64_t a, uint64_t b, uint64_t c)
@@ -205,6 +216,91 @@ static void newer_calls(void **state)
     assert_int_equal(call(A64, 310 /* process_vm_readv */, 0, 0, 0), ABSENT);
 }
 
+/* ---- the same decisions as the library makes of rules ---- */
+
+static void allow(scmp_filter_ctx ctx, uint32_t action, const char *name, const struct scmp_arg_cmp *args, unsigned n)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    int r = number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add_array(ctx, action, number, n, args);
+    assert_true(r == 0 || r == -EDOM);
+}
+
+static void allow_nodes(scmp_filter_ctx ctx, const char *name, unsigned at)
+{
+    static const uint32_t harmless[] = { 0, S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR };
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
+        struct scmp_arg_cmp args[] = {
+            { .arg = at, .op = SCMP_CMP_MASKED_EQ, .datum_a = S_IFMT, .datum_b = harmless[i] },
+            { .arg = at + 1, .op = SCMP_CMP_EQ, .datum_a = 0 } };
+        allow(ctx, SCMP_ACT_ALLOW, name, args, harmless[i] == S_IFCHR ? 2 : 1);
+    }
+}
+
+static void add_rules(scmp_filter_ctx ctx)
+{
+    static const uint32_t personality[] = { 0, 0x0008, 0x20000, 0x20008, 0xffffffff };
+    static const char *const absent[] = { "clone3", "process_vm_readv", "process_vm_writev" };
+    assert_int_equal(seccomp_arch_add(ctx, SCMP_ARCH_X86), 0);
+    assert_int_equal(seccomp_arch_add(ctx, SCMP_ARCH_X32), 0);
+    for (size_t i = 0; i < sizeof allowed_names / sizeof *allowed_names; i++)
+        allow(ctx, SCMP_ACT_ALLOW, allowed_names[i], NULL, 0);
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
+        allow(ctx, SCMP_ACT_ERRNO(ENOSYS), absent[i], NULL, 0);
+    allow(ctx, SCMP_ACT_ALLOW, "clone", (struct scmp_arg_cmp[]){ SCMP_A0(SCMP_CMP_MASKED_EQ, 0x7e020000u, 0) }, 1);
+    for (size_t i = 0; i < sizeof personality / sizeof *personality; i++)
+        allow(ctx, SCMP_ACT_ALLOW, "personality",
+              (struct scmp_arg_cmp[]){ SCMP_A0(SCMP_CMP_EQ, personality[i]) }, 1);
+    allow_nodes(ctx, "mknod", 1);
+    allow_nodes(ctx, "mknodat", 2);
+}
+
+static struct sock_filter *library(size_t *n)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    assert_non_null(ctx);
+    add_rules(ctx);
+    int fd = memfd_create("judge", MFD_CLOEXEC);
+    assert_int_equal(seccomp_export_bpf(ctx, fd), 0);
+    seccomp_release(ctx);
+    off_t size = lseek(fd, 0, SEEK_END);
+    assert_in_range(size, 100, BPF_MAXINSNS * sizeof(struct sock_filter));
+    struct sock_filter *v = malloc((size_t)size);
+    assert_int_equal(pread(fd, v, (size_t)size, 0), size);
+    close(fd);
+    *n = (size_t)size / sizeof *v;
+    return v;
+}
+
+static void as_the_library_decides(void **state)
+{
+    (void)state;
+    static const uint32_t arches[] = { A64, A32, AUDIT_ARCH_AARCH64, AUDIT_ARCH_ARM, 0 };
+    static const uint64_t args[][4] = {
+        { 0, 0, 0, 0 }, { 0x20000, S_IFREG, S_IFREG, 0 }, { 8, S_IFCHR | 0644, S_IFCHR | 0644, 0 },
+        { 0x20008, S_IFIFO, S_IFCHR, 0 }, { 0xffffffff, S_IFCHR, 0x103, 0x103 }, { 0x10000000, S_IFBLK, S_IFBLK, 0 },
+        { 0x40000, S_IFSOCK, S_IFSOCK, 5 }, { 1, S_IFDIR, S_IFDIR, 0 }, { 0x7e020000, S_IFLNK, S_IFLNK, 0 },
+        { UINT64_C(1) << 32, S_IFCHR, UINT64_C(1) << 32, UINT64_C(1) << 32 },
+        { UINT64_C(0x1ffffffff), UINT64_C(1) << 32 | S_IFBLK, S_IFCHR, UINT64_C(1) << 33 },
+        { UINT64_C(0x100000008), S_IFCHR, S_IFCHR, UINT64_MAX }, { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX },
+    };
+    size_t n;
+    struct sock_filter *judge = library(&n);
+    struct cb_bpf ours = { 0 };
+    cb_seccomp_body(&ours);
+    for (size_t a = 0; a < sizeof arches / sizeof *arches; a++)
+        for (uint32_t i = 0; i < 3 * 1100; i++)
+            for (size_t k = 0; k < sizeof args / sizeof *args; k++) {
+                uint32_t nr = i < 1100 ? i : i < 2200 ? X32 | (i - 1100) : 0xffffffff - (i - 2200);
+                struct seccomp_data d = { .nr = (int)nr, .arch = arches[a] };
+                memcpy(d.args, args[k], sizeof args[k]);
+                uint32_t want = run_on(judge, n, &d), got = run_on(ours.v, ours.n, &d);
+                if (want != got)
+                    fail_msg("%x: call %x, arguments %zu: %x, the library: %x", arches[a], nr, k, got, want);
+            }
+    free(judge);
+    free(ours.v);
+}
+
 static void foreign_architecture(void **state)
 {
     (void)state;
@@ -224,6 +320,7 @@ int main(void)
         cmocka_unit_test(device_nodes),
         cmocka_unit_test(personalities),
         cmocka_unit_test(newer_calls),
+        cmocka_unit_test(as_the_library_decides),
         cmocka_unit_test(foreign_architecture),
 #endif
     };
