@@ -98,41 +98,82 @@ static int read_version(struct cb_store *s, uint64_t *version, struct cb_error *
     return 1;
 }
 
-/* By way of tmp/, so that a kill leaves nothing in the root. Only called with the lock held. */
-static int put_if_absent(struct cb_store *s, const char *name, const char *text, struct cb_error *err)
+/* ---- a new one. Each sync may cost a commit of the journal, and a cold build waits for them: so all bytes are on
+ * their way before the first of them is waited for, and who has no version is not there yet ---- */
+
+struct layout_file {
+    const char *name, *text;
+    int fd; /* -1: it is there */
+};
+
+static void tmp_name(const struct layout_file *f, char name[static 64])
 {
+    snprintf(name, 64, "tmp/init.%s", f->name);
+}
+
+/* By way of tmp/, so that a kill leaves nothing in the root. Only called with the lock held. */
+static int write_file(struct cb_store *s, struct layout_file *f, struct cb_error *err)
+{
+    char tmp[64];
     struct stat st;
-    if (fstatat(s->root_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    if (fstatat(s->root_fd, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
-    cb_autoclose int fd = openat(s->root_fd, "tmp/init", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/tmp/init", s->root);
-    int r = cb_fd_write_all(fd, text, strlen(text), err);
-    if (r < 0 || (r = cb_fd_sync(fd, err)) < 0) {
-        cb_error_wrap(err, "write %s/%s", s->root, name);
-        return r;
-    }
-    if (renameat(s->root_fd, "tmp/init", s->root_fd, name) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "rename %s/tmp/init", s->root);
-    return cb_fs_sync_dir(s->root_fd, err);
+    tmp_name(f, tmp);
+    f->fd = openat(s->root_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (f->fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, tmp);
+    int r = cb_fd_write_all(f->fd, f->text, strlen(f->text), err);
+    /* Only begun: whether it arrives cb_fd_sync says. */
+    (void)!sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return r;
+}
+
+static int sync_file(const struct layout_file *f, struct cb_error *err)
+{
+    return f->fd < 0 ? 0 : cb_fd_sync(f->fd, err);
+}
+
+static int name_file(struct cb_store *s, const struct layout_file *f, struct cb_error *err)
+{
+    char tmp[64];
+    tmp_name(f, tmp);
+    if (f->fd >= 0 && renameat(s->root_fd, tmp, s->root_fd, f->name) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "rename %s/%s", s->root, tmp);
+    return 0;
+}
+
+/* The last one is what makes it a store: whoever does not see it after a power cut does all this again. */
+static int put_files(struct cb_store *s, struct layout_file *v, size_t n, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = write_file(s, &v[i], err);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = sync_file(&v[i], err);
+    for (size_t i = 0; i + 1 < n && r == 0; i++)
+        r = name_file(s, &v[i], err);
+    if (r == 0)
+        r = cb_store_sync_parent(s, "blobs/sha256", err);
+    if (r == 0)
+        r = cb_fs_sync_dir(s->root_fd, err);
+    return r < 0 ? r : name_file(s, &v[n - 1], err);
 }
 
 static int make_layout(struct cb_store *s, struct cb_error *err)
 {
-    int r;
+    char version[16];
+    struct layout_file files[] = { { "oci-layout", LAYOUT_FILE, -1 }, { "index.json", EMPTY_INDEX, -1 },
+                                   { "version", version, -1 } };
     if (fchmod(s->root_fd, 0700) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "chmod %s", s->root);
     for (size_t i = 0; own_dirs[i]; i++)
         if (mkdirat(s->root_fd, own_dirs[i], 0700) < 0 && errno != EEXIST)
             return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, own_dirs[i]);
-    if ((r = cb_store_sync_parent(s, "blobs/sha256", err)) < 0)
-        return r;
-    char version[16];
     snprintf(version, sizeof version, "%d\n", CB_STORE_VERSION);
-    if ((r = put_if_absent(s, "oci-layout", LAYOUT_FILE, err)) < 0 ||
-        (r = put_if_absent(s, "index.json", EMPTY_INDEX, err)) < 0)
-        return r;
-    return put_if_absent(s, "version", version, err);
+    int r = put_files(s, files, CB_COUNTOF(files), err);
+    for (size_t i = 0; i < CB_COUNTOF(files); i++)
+        cb_close_p(&files[i].fd);
+    return r;
 }
 
 static int create_layout(struct cb_store *s, struct cb_error *err)
