@@ -38,8 +38,8 @@ class Registry:
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return sum(1 for line in f if '"' in line)
 
-    def image_size(self, name):
-        """The bytes of an image's layers; Failed if it is not there."""
+    def layers(self, name):
+        """The descriptors of an image's layers; Failed if it is not there."""
         repository, _, tag = name.partition("/")[2].rpartition(":")
         connection = http.client.HTTPConnection(self.address, timeout=20)
         accept = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -49,7 +49,11 @@ class Registry:
         connection.close()
         if reply.status != 200:
             raise Failed(f"{name} is not in the registry: {reply.status}")
-        return sum(layer["size"] for layer in json.loads(body)["layers"])
+        return json.loads(body)["layers"]
+
+    def image_size(self, name):
+        """The bytes of its layers."""
+        return sum(layer["size"] for layer in self.layers(name))
 
 
 def number(name, default):
@@ -215,6 +219,7 @@ def take(bench, case, tool, turn, result):
         result.samples.append(case.sample(tool, turn))
         result.requests = sum(r.requests() for r in bench.registries.values())
         result.bytes = case.verify(tool, turn)
+        case.after(tool, result.samples[-1])
     except Failed as e:
         result.why, result.samples = str(e), []
 

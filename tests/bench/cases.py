@@ -6,7 +6,7 @@ import shutil
 import sys
 
 import tools
-from measure import timed
+from measure import median, timed
 
 MIB = 1 << 20
 
@@ -62,6 +62,13 @@ class Case:
     def verify(self, tool, turn):
         """The size of what is in the registry now; Failed if it is not there."""
         return self.bench.registries["reg"].image_size(self.target(tool, turn)) if self.pushes else 0
+
+    def after(self, tool, sample):
+        """What else is measured in the same turn, beside that sample of the tool."""
+
+    def remarks(self):
+        """Lines below the table."""
+        return ()
 
     def cleanup(self):
         """Gives back the room of what no later case uses."""
@@ -282,18 +289,47 @@ class CopyOntoFar(CopyOnto):
 
 
 class RunOnto(CopyOnto):
-    """All of the parent is fetched and made ready."""
+    """All of the parent is fetched and made ready. Beside cbpush the same blobs are only fetched: `times` has how many
+    times as long as that it took, turn by turn."""
 
     key = "run-onto"
     title = "RUN true on a parent of 1 GB in ten layers, empty store, no push"
     aim = 5
     pushes = False
 
+    def __init__(self, bench):
+        super().__init__(bench)
+        self.times = {}
+
     def setup(self):
         self.make(mix_of_usr(), "RUN true\n")
 
     def verify(self, tool, turn):
         return 0
+
+    def fetches(self, tool):
+        """(what, command): by the least that can be done, and by a tool that keeps and checks what it fetches."""
+        address, name = self.bench.far("mem", self.delay), "parent" if self.toc else "parent-plain"
+        if shutil.which("curl"):
+            argv = ["curl", "-sS", "--fail", "--parallel", "--parallel-immediate", "--parallel-max", str(self.layers)]
+            for layer in self.bench.registries["mem"].layers(f"{address}/{name}:1"):
+                argv += ["-o", "/dev/null", f"http://{address}/v2/{name}/blobs/{layer['digest']}"]
+            yield "as fetching its blobs side by side and keeping nothing (curl)", argv
+        if shutil.which("skopeo"):
+            yield "as fetching it into a directory (skopeo)", [
+                "skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", f"docker://{address}/{name}:1",
+                f"dir:{tool.store}/fetched"]
+
+    def after(self, tool, sample):
+        if tool.key != "cbpush":
+            return
+        for what, argv in self.fetches(tool):
+            tool.wipe()
+            self.times.setdefault(what, []).append(sample.wall / timed(argv, tool.log, tool.env).wall)
+
+    def remarks(self):
+        return [f"cbpush took {median(v):.1f} times ({min(v):.1f}–{max(v):.1f}) as long {what}"
+                for what, v in self.times.items()]
 
 
 class Memory(Case):

@@ -79,6 +79,8 @@ def print_case(case, results):
             print(f"  {r.key}: {r.why}")
         for remark in r.remarks:
             print(f"  {r.key}: {remark}")
+    for remark in case.remarks():
+        print(f"  {remark}")
 
 
 def verdict(case, results):
