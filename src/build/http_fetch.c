@@ -11,7 +11,7 @@
 #include "util/timeutil.h"
 
 #define COPY_BUF ((size_t)256 << 10)
-#define TRIES 3 /* of a body that is cut short; up to its header the client tries again by itself */
+#define TRIES 3 /* of a body that is cut short; up to its header the client has tried again by itself */
 
 void cb_http_fetched_done(struct cb_http_fetched *f)
 {
@@ -107,8 +107,9 @@ static int write_body(const struct cb_build_env *env, const struct cb_http_fetch
     return r;
 }
 
+/* began: whether the answer did. */
 static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch *o, struct cb_http_fetched *out,
-                      struct cb_error *err)
+                      bool *began, struct cb_error *err)
 {
     struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
     CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
@@ -118,6 +119,7 @@ static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch
                                    .private_ok = true,
                                    .plain_http = !strncasecmp(o->url, "http:", 5) };
     int r = cb_http_send(env->http, &req, &reply, err);
+    *began = r == 0;
     if (r < 0)
         return r;
     out->unchanged = is_unchanged(o, reply);
@@ -143,10 +145,11 @@ int cb_http_fetch(const struct cb_build_env *env, const struct cb_http_fetch *o,
 {
     struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    bool began = true;
     int r = -CB_ENET;
-    for (unsigned i = 0; i < TRIES && r == -CB_ENET && !e.http_status; i++) {
+    for (unsigned i = 0; i < TRIES && r == -CB_ENET && began && !e.http_status; i++) {
         *out = (struct cb_http_fetched){ 0 };
-        r = fetch_once(env, o, out, &e);
+        r = fetch_once(env, o, out, &began, &e);
     }
     if (r == 0)
         return 0;

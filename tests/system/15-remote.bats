@@ -644,3 +644,9 @@ END
             { cat build.log >&2; false; }
     done
 }
+
+@test "a host where nobody listens is tried as often as --retry says, and no more" {
+    run cbpush build -D --retry 1 --retry-delay 1ms -t x "http://127.0.0.1:1/context.tar"
+    assert_status 4
+    assert_equal "$(grep -c 'next try' <<<"$output")" 1
+}
