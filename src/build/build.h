@@ -29,13 +29,14 @@ struct cb_build_env {
 enum cb_output_type {
     CB_OUTPUT_IMAGE, /* store, and push */
     CB_OUTPUT_OCI, CB_OUTPUT_DOCKER, CB_OUTPUT_LOCAL, CB_OUTPUT_TAR,
+    CB_OUTPUT_NONE,  /* cacheonly: no more than what steps leave in the store; names are not set */
 };
 struct cb_output {
     enum cb_output_type type;
     char *dest;                        /* path; "-" is standard output; NULL for IMAGE; DOCKER: NULL is --load */
     bool as_dir;                       /* OCI: a directory (tar=false) */
     bool push;
-    struct cb_strvec names;            /* IMAGE: name=a,b ; else those of -t */
+    struct cb_strvec names;            /* IMAGE, OCI, DOCKER: name=a,b ; else those of -t */
     struct cb_format format;           /* level CB_LEVEL_DEFAULT: not said */
     bool format_set;                   /* whether its compression was said */
     bool docker_types;                 /* oci-mediatypes=false */

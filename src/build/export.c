@@ -205,7 +205,7 @@ int cb_build_export(struct cb_build *b, struct cb_error *err)
                                    .clamp_mtime = b->epoch, .cancel = b->env->cancel };
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->o->n_outputs; i++)
-        if (b->o->outputs[i].type != CB_OUTPUT_IMAGE)
+        if (b->o->outputs[i].type != CB_OUTPUT_IMAGE && b->o->outputs[i].type != CB_OUTPUT_NONE)
             r = export_one(b, &b->o->outputs[i], &x, err);
     for (size_t i = 0; i < b->n_tags; i++)
         free(names[i]);

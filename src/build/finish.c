@@ -202,11 +202,22 @@ static int set_name(struct cb_build *b, const char *name, struct cb_error *err)
     return cb_store_name_set(b->env->store, name, new, err);
 }
 
+/* Whether an image is made for the sake of its steps alone. */
+static bool is_for_the_cache(const struct cb_build_options *o)
+{
+    bool only = o->n_outputs > 0 && !o->push;
+    for (size_t i = 0; i < o->n_outputs; i++)
+        only = only && o->outputs[i].type == CB_OUTPUT_NONE;
+    return only;
+}
+
 /* The names of a push that had something to do are in the result already, with what became of each. */
 int cb_build_set_names(struct cb_build *b, struct cb_error *err)
 {
     size_t told = b->res->n_tags;
     int r = cb_store_settle(b->env->store, err);
+    if (is_for_the_cache(b->o))
+        return r;
     b->res->tags = cb_reallocarray(b->res->tags, told + b->n_tags + 1, sizeof *b->res->tags);
     for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
         cb_autofree char *name = cb_reference_text(&b->tags[i]);

@@ -27,6 +27,7 @@ static int set_type(struct cb_output *o, const char *v, struct cb_error *err)
     static const struct { const char *name; enum cb_output_type type; bool push; } types[] = {
         { "image", CB_OUTPUT_IMAGE, false }, { "registry", CB_OUTPUT_IMAGE, true }, { "oci", CB_OUTPUT_OCI, false },
         { "docker", CB_OUTPUT_DOCKER, false }, { "local", CB_OUTPUT_LOCAL, false }, { "tar", CB_OUTPUT_TAR, false },
+        { "cacheonly", CB_OUTPUT_NONE, false },
     };
     for (size_t i = 0; i < CB_COUNTOF(types); i++)
         if (!strcmp(v, types[i].name)) {
@@ -34,7 +35,8 @@ static int set_type(struct cb_output *o, const char *v, struct cb_error *err)
             o->push = o->push || types[i].push;
             return 0;
         }
-    return cb_error_set(err, CB_EUSAGE, "--output: unknown type \"%s\": image, registry, oci, docker, local, tar", v);
+    return cb_error_set(err, CB_EUSAGE, "--output: unknown type \"%s\": image, registry, oci, docker, local, tar, "
+                                        "cacheonly", v);
 }
 
 static int set_compression(struct cb_output *o, const char *v, struct cb_error *err)
@@ -114,13 +116,16 @@ static int check_format(const struct cb_output *o, const char *spec, struct cb_e
 
 static int check(const struct cb_output *o, const char *spec, struct cb_error *err)
 {
-    bool file = o->type != CB_OUTPUT_IMAGE;
+    bool file = o->type != CB_OUTPUT_IMAGE && o->type != CB_OUTPUT_NONE;
+    bool named = o->type == CB_OUTPUT_IMAGE || o->type == CB_OUTPUT_OCI || o->type == CB_OUTPUT_DOCKER;
     if (file && (o->dest ? !*o->dest : o->type != CB_OUTPUT_DOCKER))
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is missing", spec);
     if (!file && o->dest)
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
-    if (file && (o->push || o->names.n))
-        return cb_error_set(err, CB_EUSAGE, "--output %s: push and name are for type=image", spec);
+    if (o->push && o->type != CB_OUTPUT_IMAGE)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: push= is for type=image", spec);
+    if (o->names.n && !named)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: name= is for image, oci and docker", spec);
     if (o->platform_split >= 0 && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)
         return cb_error_set(err, CB_EUSAGE, "--output %s: platform-split= is for local and tar", spec);
     if (o->as_dir && o->type != CB_OUTPUT_OCI)
@@ -163,6 +168,8 @@ int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *er
         return 0;
     }
     int r = take_fields(out, spec, &seen, err);
+    if (!out->dest && (out->type == CB_OUTPUT_TAR || (out->type == CB_OUTPUT_OCI && !out->as_dir)))
+        out->dest = cb_strdup("-");
     if (r == 0 && !cb_strvec_has(&seen, "type"))
         r = cb_error_set(err, CB_EUSAGE, "--output %s: type= is missing", spec);
     return r < 0 ? r : check(out, spec, err);

@@ -79,7 +79,7 @@ static unsigned needs_of_outputs(const struct cb_build_options *o)
         enum cb_output_type t = o->outputs[i].type;
         if (t == CB_OUTPUT_LOCAL || t == CB_OUTPUT_TAR)
             needs |= CB_NEED_DATA;
-        else if (t != CB_OUTPUT_IMAGE)
+        else if (t == CB_OUTPUT_OCI || t == CB_OUTPUT_DOCKER)
             needs |= CB_NEED_BLOB;
     }
     return needs;

@@ -44,13 +44,12 @@ static int open_session(struct cb_session *s, const struct build_input *in, cons
     return r;
 }
 
-/* Whether nothing goes to standard output but, perhaps, --trace. */
-static bool stdout_is_free(const struct build_input *in)
+static bool stdout_has_an_output(const struct build_input *in)
 {
-    bool is_free = !in->cli.quiet;
+    bool has = false;
     for (size_t i = 0; i < in->n_outputs; i++)
-        is_free = is_free && !cb_streq(in->outputs[i].dest, "-");
-    return is_free;
+        has = has || cb_streq(in->outputs[i].dest, "-");
+    return has;
 }
 
 int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err)
@@ -59,8 +58,12 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     struct cb_build_result res = { 0 };
     if (in->cli.quiet)
         in->cli.common.progress = "quiet";
-    in->cli.common.stdout_is_free = stdout_is_free(in);
-    int r = open_session(&s, in, p, err);
+    const char *mode = in->cli.common.progress;
+    bool print_id = cb_streq(mode, "quiet") && !stdout_has_an_output(in);
+    in->cli.common.stdout_is_free = !print_id && !stdout_has_an_output(in);
+    int r = build_check_files(in, err);
+    if (r == 0)
+        r = open_session(&s, in, p, err);
     if (r == 0)
         r = build_ssh_open(&in->secrets, s.store, err);
     if (r < 0)
@@ -71,10 +74,9 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     if (r == -CB_ESTEP && in->cli.results.propagate_exit)
         *status = err->exit_status;
     cb_progress_finish(s.progress, r < 0);
-    const char *mode = in->cli.common.progress;
     struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile,
                              .metadata_file = in->cli.metadata_file, .receipt = in->cli.release.receipt,
-                             .print_id = in->cli.quiet,
+                             .print_id = print_id,
                              .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"),
                              .explain = in->cli.explain,
                              .tell_why = in->cli.explain && !cb_streq(mode, "rawjson"),

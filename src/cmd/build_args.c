@@ -100,8 +100,11 @@ int build_args_take(const struct image_options *cli, const struct cb_strvec *giv
     int r = 0;
     for (size_t i = 0; r == 0 && i < cli->arg_files.n; i++)
         r = build_args_file(cli->arg_files.v[i], out, err);
-    for (size_t i = 0; i < given->n; i++)
+    for (size_t i = 0; r == 0 && i < given->n; i++) {
+        if (!*given->v[i] || *given->v[i] == '=')
+            r = cb_error_set(err, CB_EUSAGE, "--build-arg %s: write NAME=VALUE", given->v[i]);
         build_args_add(given->v[i], out);
+    }
     if (cli->http_proxy)
         environment_proxies(out);
     return r < 0 ? r : config_proxies(out, err);

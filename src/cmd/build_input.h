@@ -52,6 +52,10 @@ void build_input_done(struct build_input *in);
 /* Builds what was taken, reports, writes the files for scripts. *status as of a verb. */
 int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err) CB_WUR;
 
+/* ---- build_dest.c ---- */
+/* Whether the files that are written at the end can be, as far as a look tells. -CB_EUSAGE, -CB_ELOCAL. */
+int build_check_files(const struct build_input *in, struct cb_error *err) CB_WUR;
+
 /* ---- build_context.c: all -CB_EUSAGE ---- */
 /* --build-context NAME=VALUE, names as they are looked up. */
 int build_take_contexts(struct build_input *in, struct cb_error *err) CB_WUR;

@@ -366,3 +366,37 @@ END
     run executor -c ctx --no-push --registry-map nothing
     assert_status 2
 }
+
+@test "--build-arg without a name: refused" {
+    refused 2 --build-arg =x
+    assert_contains "$output" 'NAME=VALUE'
+}
+
+@test "files that are written at the end: looked at before anything is built" {
+    local flag
+    : >plain
+    printf 'FROM busybox\nRUN false\n' >ctx/Dockerfile
+    for flag in --iidfile --metadata-file --digest-file --iidfile-raw --image-name-with-digest-file; do
+        refused 6 "$flag" none/x
+        assert_contains "$output" 'write none/x: No such file or directory'
+        refused 6 "$flag" plain/x
+        refused 6 "$flag" .
+        assert_contains "$output" 'Is a directory'
+    done
+    refused 6 -o type=oci,dest=none/x
+    assert_contains "$output" none/x
+    refute_contains "$output" RUN
+}
+
+@test "--push and --output as buildx has them: cacheonly, archives to standard output, their names" {
+    cb_quietly 'a build' cbpush build -t only:1 -o type=cacheonly ctx
+    assert_equal "$(cbpush images -q)" ''
+    cbpush build -o type=oci,name=named/here:2 --target one ctx 2>log >oci.tar
+    tar -tf oci.tar >list
+    assert_contains "$(cat list)" index.json
+    assert_contains "$(tar -xOf oci.tar index.json)" named/here:2
+    cbpush build -o type=tar --target one ctx 2>log | tar -t >list
+    assert_contains "$(cat list)" one
+    cbpush build --quiet -o type=docker,dest=-,name=named/here:3 --target one ctx >docker.tar
+    assert_equal "$(tar -xOf docker.tar manifest.json | jq -r '.[0].RepoTags[0]')" named/here:3
+}

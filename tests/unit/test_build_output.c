@@ -21,7 +21,7 @@
 
 static void output_text(struct cb_strbuf *o, const struct cb_output *x)
 {
-    static const char *const types[] = { "image", "oci", "docker", "local", "tar" };
+    static const char *const types[] = { "image", "oci", "docker", "local", "tar", "none" };
     static const char *const compressions[] = { "none", "gzip", "zstd" };
     cb_strbuf_adds(o, types[x->type]);
     if (x->dest)
@@ -82,6 +82,11 @@ static void test_grammar(void **state)
         { "type=image,oci-mediatypes=false", "image docker-types" },
         { "type=image,oci-mediatypes=true", "image" },
         { "type=image,rewrite-timestamp=true,force-compression=false", "image" },
+        { "type=tar", "tar to -" },
+        { "type=oci", "oci to -" },
+        { "type=oci,name=a", "oci to - name a" },
+        { "type=docker,dest=x,name=r/a:1", "docker to x name r/a:1" },
+        { "type=cacheonly", "none" },
         { "type=docker", "docker" }, /* to the engine of this machine */
         /* errors */
         { "", NULL },
@@ -89,16 +94,20 @@ static void test_grammar(void **state)
         { "type=", NULL },
         { "dest=x", NULL },
         { "name=x", NULL },
-        { "type=oci", NULL },
         { "type=docker,dest=", NULL },
         { "type=local", NULL },
-        { "type=tar", NULL },
         { "type=local,dest=", NULL },
         { "type=image,dest=x", NULL },
         { "type=local,dest=-", NULL },
         { "type=oci,dest=-,tar=false", NULL },
         { "type=tar,dest=x,push=true", NULL },
         { "type=tar,dest=x,name=a", NULL },
+        { "type=oci,dest=x,push=true", NULL },
+        { "type=oci,tar=false", NULL },
+        { "type=oci,dest=", NULL },
+        { "type=cacheonly,dest=x", NULL },
+        { "type=cacheonly,push=true", NULL },
+        { "type=cacheonly,name=a", NULL },
         { "type=oci,dest=o,tar=maybe", NULL },
         { "type=image,push=yes", NULL },
         { "type=oci,dest=o,compression=estargz", "oci to o gzip chunked" },
