@@ -34,32 +34,6 @@ static void await_hits(struct fake *f, unsigned n)
         usleep(1000);
 }
 
-static int never_ending(struct cb_blob_source *s, void *buf, size_t n, size_t *got, struct cb_error *err)
-{
-    (void)s;
-    (void)err;
-    memset(buf, 'x', n);
-    *got = n;
-    return 0;
-}
-
-static void close_it(struct cb_blob_source *s)
-{
-    free(s);
-}
-
-static int open_large(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
-{
-    static const struct cb_blob_source_ops ops = { never_ending, close_it };
-    struct cb_blob_source *x = CB_NEW(struct cb_blob_source);
-    (void)arg;
-    (void)d;
-    (void)err;
-    x->ops = &ops;
-    *out = x;
-    return 0;
-}
-
 static void test_blobs(void **state)
 {
     static const struct { struct silence s; bool fresh, mounts, copies; } rows[] = {
@@ -86,7 +60,8 @@ static void test_blobs(void **state)
         CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
         if (strstr(s.path, "/tags/"))
             cb_push_survey(p);
-        struct cb_push_blob b = { .desc = o.d, .open = rows[i].copies ? NULL : open_large, .fresh = rows[i].fresh,
+        struct cb_push_blob b = { .desc = o.d, .open = rows[i].copies ? NULL : ours_open, .arg = &o,
+                                  .fresh = rows[i].fresh,
                                   .origin_hosts = &host, .origin_repos = &repo,
                                   .n_origins = rows[i].mounts || rows[i].copies };
         assert_int_equal(cb_push_add(p, &b, NULL), 0);
@@ -177,7 +152,7 @@ static void test_open_upload(void **state)
     c->one.arg = &s;
     c->one.hook = falls_silent;
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
-    struct cb_push_blob b = { .desc = o.d, .open = open_large, .fresh = true };
+    struct cb_push_blob b = { .desc = o.d, .open = ours_open, .arg = &o, .fresh = true };
     assert_int_equal(cb_push_add(p, &b, NULL), 0);
     await_hits(&c->one, 1);
     cb_push_stop(p);
