@@ -69,14 +69,20 @@ int cb_push_manifest(struct cb_push *p, const struct cb_descriptor *desc, const 
     return store(p, desc, (struct cb_slice){ body, len }, cb_digest_text(&desc->digest, digest), &same, err);
 }
 
-int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, struct cb_error *err)
+int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, bool *unlisted,
+                   struct cb_error *err)
 {
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *answer = NULL;
     char digest[CB_DIGEST_TEXT_MAX];
     bool there = false;
     struct reg_put put = { .name = cb_digest_text(&desc->digest, digest), .media_type = desc->media_type,
                            .body = body };
     int s = push_brings_new(p) ? 0 : manifest_is(p, desc, digest, &there, err);
-    return s < 0 || there ? s : reg_manifest_put(p->r, &p->e, &put, NULL, err);
+    if (s == 0 && !there)
+        s = reg_manifest_put(p->r, &p->e, &put, unlisted ? &answer : NULL, err);
+    if (unlisted)
+        *unlisted = s == 0 && !there && !cb_http_header(answer, "OCI-Subject");
+    return s;
 }
 
 int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, const char *name,

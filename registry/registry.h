@@ -193,9 +193,9 @@ int cb_push_wait(struct cb_push *p, struct cb_error *err) CB_WUR;
 int cb_push_wait_blob(struct cb_push *p, const struct cb_digest *d, struct cb_error *err) CB_WUR;
 /* PUT by digest of what lies beside an image, whose loss is no harm; skipped when HEAD says it is there, and nobody
  * looks where the push brings a blob that was not there before. Where the registry does not index its subject nobody
- * does: no tag is made for it. */
-int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, struct cb_error *err)
-    CB_WUR;
+ * does: no tag is made for it. *unlisted (may be NULL): it was sent, and that is so. */
+int cb_push_beside(struct cb_push *p, const struct cb_descriptor *desc, struct cb_slice body, bool *unlisted,
+                   struct cb_error *err) CB_WUR;
 /* What a tag stands for at the target (never at a mirror). -CB_ENOTFOUND. */
 int cb_push_tag_head(struct cb_push *p, const char *tag, struct cb_descriptor *out, struct cb_error *err) CB_WUR;
 int cb_push_tag_get(struct cb_push *p, const char *tag, struct cb_fetched *out, struct cb_error *err) CB_WUR;

@@ -28,6 +28,7 @@ struct cb_pusher {
     bool pins;                        /* manifests will name the tables of new layers */
     bool builds;                      /* something new is being made */
     struct cb_tags_ahead *ahead;      /* borrowed; NULL: nobody looked */
+    enum { UNASKED, SEND_NOW, ASK_FIRST } known_tables; /* what the targets have may be kept there already */
 };
 
 static struct target *target_of(struct cb_pusher *p, const struct cb_reference *ref)
@@ -244,6 +245,21 @@ static int add_slot(struct cb_pusher *p, struct cb_slot *s, const struct cb_laye
     return add_blob(p, &layer, &desc, cb_slot_is_fresh(s), err);
 }
 
+/* Tables that were there before are not asked for one by one where the artifact that keeps them may be there. */
+static bool tables_can_wait(struct cb_pusher *p)
+{
+    pthread_mutex_lock(&p->mu);
+    if (p->known_tables == UNASKED) {
+        p->known_tables = ASK_FIRST;
+        for (size_t i = 0; i < p->n; i++)
+            if (!cb_toc_push_knows(p->env, p->targets[i].tags[0]))
+                p->known_tables = SEND_NOW;
+    }
+    bool wait = p->known_tables == ASK_FIRST;
+    pthread_mutex_unlock(&p->mu);
+    return wait;
+}
+
 static void add_table(struct cb_pusher *p, struct cb_slot *s, const struct cb_toc_pin *pin)
 {
     for (size_t i = 0; i < p->n; i++)
@@ -259,7 +275,7 @@ static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
     bool parents = cb_slot_is_parent(s);
     bool pinned = parents ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
     bool blob = parents ? !cb_toc_pin_has_data(&pin, &annotations) : pin.size > CB_TOC_SMALL;
-    if (p->pins && pinned && blob)
+    if (p->pins && pinned && blob && (cb_slot_is_fresh(s) || !tables_can_wait(p)))
         add_table(p, s, &pin);
 }
 
@@ -360,12 +376,6 @@ static int add_layers(struct cb_pusher *p, const struct cb_push_part *part, stru
         if (r == 0)
             r = add_slot(p, part->layers[i], &e, err);
     }
-    for (size_t i = 0; r == 0 && i < layers_of(part); i++) {
-        const struct cb_strmap *annotations = &part->manifest->layers[i].annotations;
-        struct cb_toc_pin pin;
-        if (cb_toc_pin_read(&pin, annotations) && !cb_toc_pin_has_data(&pin, annotations))
-            add_table(p, part->layers[i], &pin);
-    }
     for (size_t i = 0; r == 0 && !part->layers && i < part->manifest->n_layers; i++)
         r = add_blob(p, NULL, &part->manifest->layers[i], false, err);
     return r;
@@ -420,10 +430,24 @@ struct beside {
     bool again, kept; /* the tables, everywhere */
 };
 
+static void add_tables(struct cb_pusher *p, const struct target *t, const struct cb_push_part *part)
+{
+    for (size_t i = 0; i < layers_of(part); i++) {
+        const struct cb_strmap *annotations = &part->manifest->layers[i].annotations;
+        struct cb_toc_pin pin;
+        if (cb_toc_pin_read(&pin, annotations) && !cb_toc_pin_has_data(&pin, annotations))
+            cb_toc_push_add(p->tables, t->push, part->layers[i], &pin);
+    }
+}
+
 static bool keep_tables_of(const struct beside *x, const struct target *t, const struct cb_push_part *part)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!layers_of(part) || cb_toc_push_keep(t->push, part->desc, part->manifest, t->step, &e) == 0)
+    struct cb_toc_target to = { t->push, t->tags[0], t->step };
+    if (!layers_of(part) || cb_toc_push_has(x->p->tables, &to, part))
+        return true;
+    add_tables(x->p, t, part);
+    if (cb_toc_push_keep(x->p->tables, &to, part, &e) == 0)
         return true;
     if (x->again)
         cb_step_logf(t->step, "the tables of contents are not kept: %s", cb_error_text(&e));

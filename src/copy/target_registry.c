@@ -145,7 +145,7 @@ static void add_extra(struct cb_copy_target *t, struct cb_copy_source *from, con
 static int put_beside(struct cb_copy_target *t, const struct cb_descriptor *d, struct cb_slice body,
                       struct cb_error *err)
 {
-    return cb_push_beside(((struct pushing *)t)->push, d, body, err);
+    return cb_push_beside(((struct pushing *)t)->push, d, body, NULL, err);
 }
 
 static int wait_blob(struct cb_copy_target *t, const struct cb_digest *d, struct cb_error *err)

@@ -230,5 +230,7 @@ struct cb_image_tables {
     void *arg;
 };
 extern const char cb_image_tables_config[]; /* the bytes of its config */
+/* The name of what it lists where all tables are there. False where an image has none. */
+bool cb_image_tables_set(const struct cb_manifest *image, struct cb_digest *out);
 /* False where no table is there. */
 bool cb_image_tables_artifact(const struct cb_image_tables *t, struct cb_descriptor *desc, struct cb_strbuf *body);

@@ -26,6 +26,23 @@ static void list_tables(const struct cb_image_tables *t, struct cb_manifest *out
     }
 }
 
+static bool is_there(void *arg CB_UNUSED, const struct cb_toc_pin *pin CB_UNUSED)
+{
+    return true;
+}
+
+bool cb_image_tables_set(const struct cb_manifest *image, struct cb_digest *out)
+{
+    CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    list_tables(&(struct cb_image_tables){ .manifest = image, .has = is_there }, &m);
+    cb_hasher_field(h, "cbpush-tables/1");
+    for (size_t i = 0; i < m.n_layers; i++)
+        cb_hasher_field_digest(h, &m.layers[i].digest);
+    cb_hasher_finish(h, out);
+    return m.n_layers > 0;
+}
+
 bool cb_image_tables_artifact(const struct cb_image_tables *t, struct cb_descriptor *desc, struct cb_strbuf *body)
 {
     struct cb_manifest m cb_cleanup_manifest = { .media_type = cb_strdup(CB_MT_OCI_MANIFEST),

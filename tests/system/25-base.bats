@@ -151,6 +151,54 @@ store_has_no_parent()
     assert_equal "$(registry_requests reg '"(POST|PUT|PATCH) ')" ''
 }
 
+# app_of FILL REGISTRY: an image of another file, pushed to test/next there.
+app_of()
+{
+    printf '%s' "$1" >ctx/file
+    cbpush build --progress plain --push "$(registry_addr "$2")/test/next:1" ctx >build.log 2>&1 || rig_fail "$(cat build.log)"
+}
+
+@test "the next image has the same tables: what keeps them is there, and asked for alone; where it is gone there is another" {
+    local it again
+    onto parent:1 'COPY file /app/'
+    app_of one reg
+    it=$(artifacts reg test/next)
+    registry_forget reg
+    app_of two reg
+    assert_equal "$(artifacts reg test/next)" ''
+    assert_equal "$(registry_requests reg "\"HEAD /v2/test/next/manifests/$it .* 200 " | count)" 1
+    assert_equal "$(registry_requests reg '"HEAD /v2/test/next/blobs/.* 200 ' | count)" 7 # five layers, and what was sent
+    curl -sSf -X DELETE "$(registry_url reg)/v2/test/next/manifests/$it"
+    registry_forget reg
+    app_of three reg
+    again=$(artifacts reg test/next)
+    raw_manifest reg test/next "$again" >artifact
+    assert_equal "$(jq -r .subject.digest artifact)" "$(digest_of_app reg test/next:1)"
+    assert_equal "$(jq '.layers | length' artifact)" 5
+    # Other tables are another set; the first one is still known.
+    registry_forget reg
+    mkdir ctx/more
+    for i in {1..30}; do echo "$i" >"ctx/more/$i"; done # too much for a table in the manifest
+    onto parent:1 'COPY more /more/'
+    app_of four reg
+    assert_equal "$(artifacts reg test/next | count)" 1
+    onto parent:1 'COPY file /app/'
+    registry_forget reg
+    app_of five reg
+    assert_equal "$(artifacts reg test/next)" ''
+}
+
+@test "a registry that lists referrers has one for each image" {
+    olareg_builds || skip 'no Go 1.21 to build olareg with'
+    olareg_start referrers
+    onto parent:1 'COPY file /app/'
+    for text in one two; do
+        app_of "$text" referrers
+        list=$(curl -sSf "$(registry_url referrers)/v2/test/next/referrers/$(digest_of_app referrers test/next:1)")
+        assert_equal "$(jq -c '[.manifests[].artifactType]' <<<"$list")" '["application/vnd.cbpush.toc.v1"]'
+    done
+}
+
 @test "--toc=false and Docker's media types: no word of tables, and none is pushed" {
     onto parent:1 'COPY file /app/'
     cbpush build --toc=false --push "$reg/test/without:1" ctx 2>build.log
