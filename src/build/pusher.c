@@ -428,6 +428,8 @@ struct beside {
     const struct cb_push_set *set;
     struct cb_release *release;
     bool again, kept; /* the tables, everywhere */
+    int remembered;   /* where the blobs are; or why not, and error */
+    struct cb_error error;
 };
 
 static void add_tables(struct cb_pusher *p, const struct target *t, const struct cb_push_part *part)
@@ -471,6 +473,15 @@ static void look_ahead(void *arg)
     cb_release_look_ahead(x->release, x->p->ahead);
 }
 
+/* Every blob is there, whatever becomes of the tags: our own disk is waited for beside these, and not behind them. */
+static void remember(void *arg)
+{
+    struct beside *x = arg;
+    for (size_t i = 0; x->remembered == 0 && i < x->p->n; i++)
+        x->remembered = remember_origins(x->p, &x->p->targets[i], x->set, &x->error);
+    cb_store_settle_index(x->p->env->store);
+}
+
 /* Every blob, everywhere; meanwhile one looks at the tag. */
 static int wait_blobs(struct cb_pusher *p, struct beside *x, struct cb_error *err)
 {
@@ -500,10 +511,12 @@ static int send_manifests(struct cb_pusher *p, const struct beside *x, struct cb
 static int send_all(struct cb_pusher *p, struct beside *x, struct cb_build_result *res, struct cb_error *err)
 {
     int r = add_rest(p, x->set, err);
-    struct cb_pool *pool = cb_pool_new("beside", 1);
+    struct cb_pool *pool = cb_pool_new("beside", 2);
     if (r == 0)
         cb_pool_submit(pool, keep_tables, x);
     r = r < 0 ? r : wait_blobs(p, x, err);
+    if (r == 0)
+        cb_pool_submit(pool, remember, x);
     if (r == 0)
         r = send_manifests(p, x, res, err);
     if (r < 0)
@@ -511,6 +524,9 @@ static int send_all(struct cb_pusher *p, struct beside *x, struct cb_build_resul
     cb_pool_free(pool);
     if (r == 0 && !x->kept)
         keep_tables(x);
+    if (r == 0 && x->remembered < 0)
+        r = cb_error_move(err, &x->error);
+    cb_error_done(&x->error);
     return r;
 }
 
@@ -519,13 +535,11 @@ static int push_all(struct cb_pusher *p, const struct cb_push_set *set, struct c
                     struct cb_error *err)
 {
     struct cb_release rel CB_CLEANUP(cb_release_done) = { 0 };
-    struct beside beside = { .p = p, .set = set, .release = &rel };
+    struct beside beside = { .p = p, .set = set, .release = &rel, .error = CB_ERROR_INIT };
     list_tags(p, &rel);
     int r = send_all(p, &beside, res, err);
-    for (size_t i = 0; r == 0 && i < p->n; i++) {
+    for (size_t i = 0; r == 0 && i < p->n; i++)
         report_blobs(&p->targets[i], res);
-        r = remember_origins(p, &p->targets[i], set, err);
-    }
     return r;
 }
 

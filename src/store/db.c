@@ -299,3 +299,12 @@ void cb_store_warm(struct cb_store *s)
 {
     (void)!cb_db_run(s, nothing, NULL, NULL);
 }
+
+/* Where others use it, some of it stays for whoever closes it last. */
+void cb_store_settle_index(struct cb_store *s)
+{
+    pthread_mutex_lock(&s->db.mutex);
+    if (s->db.handle && s->db.pid == getpid())
+        (void)!sqlite3_wal_checkpoint_v2(s->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    pthread_mutex_unlock(&s->db.mutex);
+}

@@ -206,6 +206,8 @@ int cb_store_cache_put(struct cb_store *s, const struct cb_digest *key, const st
 bool cb_store_cache_is_empty(struct cb_store *s); /* there is not one record */
 /* Opens the index, which the first question to it does otherwise: for who is about to wait for something else. */
 void cb_store_warm(struct cb_store *s);
+/* Brings what was written to the index so far to the disk, as closing it does otherwise: for who waits anyway. */
+void cb_store_settle_index(struct cb_store *s);
 
 /* ---- what the steps of a build were made from: one text a build of the same Dockerfile, context and target; derived,
  * not synced, so the text has to show by itself that it is whole. gc removes those that nobody asked for in 30 days */

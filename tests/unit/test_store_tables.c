@@ -576,6 +576,34 @@ static void stats_are_a_few_dozen(void **state)
     assert_int_equal(count_in(f, "stats"), 64);
 }
 
+/* In the file itself, not only in the log before it that closing would bring over. Another process looks: the locks of
+ * SQLite would go with any descriptor of ours. */
+static bool index_file_has(const struct fixture *f, const char *text)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct cb_strbuf b = CB_STRBUF_INIT;
+        char path[512];
+        snprintf(path, sizeof path, "%s/index.sqlite", f->root);
+        int r = cb_file_slurp(path, 16u << 20, &b, NULL);
+        _exit(r < 0 ? 2 : !memmem(b.buf, b.len, text, strlen(text)));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 0;
+}
+
+static void settled_index(void **state)
+{
+    struct fixture *f = *state;
+    cb_store_settle_index(f->s); /* it was not even opened */
+    ok(cb_store_fact_put(f->s, "kind", "key", "value-of-mine", &f->err));
+    assert_false(index_file_has(f, "value-of-mine"));
+    cb_store_settle_index(f->s);
+    assert_true(index_file_has(f, "value-of-mine"));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -591,6 +619,7 @@ int main(void)
         T(torn_cache_records_are_misses),
         T(layers_merge),
         T(facts),
+        T(settled_index),
         T(tocs_and_torn_ones),
         T(tocs_of_older_stores),
         T(tocs_that_rot),
