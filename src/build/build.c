@@ -432,6 +432,7 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         r = cb_pusher_check(b->pusher, b->cancel, err);
     if (r == 0)
         r = cb_solve(&b->solver, err);
+    cb_store_go_on(b->env->store);
     if (r == -CB_ECANCELED && b->pusher)
         r = told_by_pusher(b, r, err);
     if (r == 0)
@@ -525,6 +526,7 @@ static int work(struct cb_build *b, const struct inputs *in, struct cb_error *er
 {
     bool all_hit = false;
     ask_ahead(b);
+    cb_store_put_off(b->env->store); /* until the first RUN is under way */
     int r = open_ahead(b, in, err);
     if (r == 0)
         r = plan(b, in, err);

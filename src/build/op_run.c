@@ -272,6 +272,7 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi, .owners = root->owners,
     };
     struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
+    cb_store_go_on(s->env->store);
     r = cb_exec_run(&spec, &status, err);
     cb_span_number(&span, "exit_status", (uint64_t)status);
     if (r == 0)

@@ -42,6 +42,8 @@ static void expect_trees(const struct cb_solver *s)
         for (size_t k = 0; k < v->n_inputs; k++)
             expect(known_below(v->inputs[k]), CB_NEED_TREE);
     }
+    if (!any)
+        cb_store_go_on(s->env->store);
 }
 
 /* Whose files of users are read: tables that layers carry with them are without them. */

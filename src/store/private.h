@@ -38,6 +38,8 @@ struct cb_publishing {
     struct cb_unpublished *list;
     size_t n_waiting;       /* of the list: the rest failed */
     struct cb_pool *pool;   /* NULL until first use */
+    bool hold;              /* cb_store_put_off */
+    uint64_t held;          /* bytes, since then */
     atomic_bool met;        /* there is a blob whose name another process may not have synced yet */
     struct cb_error error;  /* of the first that failed */
 };

@@ -12,9 +12,11 @@
 
 #define PUBLISHERS 4
 #define WAITING_MAX 64 /* each holds a descriptor; beyond it who commits has to wait */
+#define HELD_BYTES ((uint64_t)64 << 20) /* more than that is on its way to the disk soon enough */
 
 struct cb_unpublished {
     struct cb_unpublished *next;
+    bool held; /* no thread has it yet */
     struct cb_store *store;
     struct cb_tmpfile tmp;
     struct cb_digest digest;
@@ -122,10 +124,45 @@ static struct cb_unpublished *find(struct cb_publishing *p, const struct cb_dige
     return u;
 }
 
+/* Under the mutex. */
+static void begin(struct cb_publishing *p, struct cb_unpublished *u)
+{
+    if (!p->pool)
+        p->pool = cb_pool_new("publish", PUBLISHERS);
+    u->held = false;
+    cb_pool_submit(p->pool, run, u);
+}
+
+/* Under the mutex. */
+static void begin_all(struct cb_publishing *p)
+{
+    p->hold = false;
+    for (struct cb_unpublished *u = p->list; u; u = u->next)
+        if (u->held)
+            begin(p, u);
+}
+
+void cb_store_put_off(struct cb_store *s)
+{
+    pthread_mutex_lock(&s->publishing.mutex);
+    s->publishing.hold = true;
+    s->publishing.held = 0;
+    pthread_mutex_unlock(&s->publishing.mutex);
+}
+
+void cb_store_go_on(struct cb_store *s)
+{
+    pthread_mutex_lock(&s->publishing.mutex);
+    begin_all(&s->publishing);
+    pthread_mutex_unlock(&s->publishing.mutex);
+}
+
 void cb_publish_later(struct cb_store *s, struct cb_tmpfile *tmp, const struct cb_digest *d, uint64_t size)
 {
     struct cb_publishing *p = &s->publishing;
     pthread_mutex_lock(&p->mutex);
+    if (p->n_waiting >= WAITING_MAX)
+        begin_all(p);
     while (p->n_waiting >= WAITING_MAX)
         pthread_cond_wait(&p->changed, &p->mutex);
     if (!find(p, d)) {
@@ -134,9 +171,10 @@ void cb_publish_later(struct cb_store *s, struct cb_tmpfile *tmp, const struct c
         *tmp = (struct cb_tmpfile)CB_TMPFILE_INIT;
         p->list = u;
         p->n_waiting++;
-        if (!p->pool)
-            p->pool = cb_pool_new("publish", PUBLISHERS);
-        cb_pool_submit(p->pool, run, u);
+        u->held = true;
+        p->held += size;
+        if (!p->hold || p->held > HELD_BYTES)
+            begin_all(p);
     }
     pthread_mutex_unlock(&p->mutex);
 }
@@ -155,8 +193,10 @@ int cb_publish_peek(struct cb_store *s, const struct cb_digest *d)
     int fd = -1;
     pthread_mutex_lock(&p->mutex);
     /* Without /proc it is read by its name, as soon as it has one. */
-    for (struct cb_unpublished *u; (u = find(p, d)) && (fd = open_again(u->tmp.fd)) < 0 && p->n_waiting;)
+    for (struct cb_unpublished *u; (u = find(p, d)) && (fd = open_again(u->tmp.fd)) < 0 && p->n_waiting;) {
+        begin_all(p);
         pthread_cond_wait(&p->changed, &p->mutex);
+    }
     pthread_mutex_unlock(&p->mutex);
     return fd;
 }
@@ -165,6 +205,7 @@ int cb_store_settle(struct cb_store *s, struct cb_error *err)
 {
     struct cb_publishing *p = &s->publishing;
     pthread_mutex_lock(&p->mutex);
+    begin_all(p);
     while (p->n_waiting)
         pthread_cond_wait(&p->changed, &p->mutex);
     int r = p->error.code ? cb_error_copy(err, &p->error) : 0;
@@ -182,6 +223,7 @@ int cb_publish_settle(struct cb_store *s, struct cb_error *err)
 
 void cb_publishing_done(struct cb_publishing *p)
 {
+    begin_all(p); /* nobody else is there any more */
     cb_pool_free(p->pool);
     while (p->list)
         forget(p, p->list);

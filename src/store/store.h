@@ -68,6 +68,10 @@ int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_d
     CB_WUR;
 /* All that was committed is on the disk, or why something is not. */
 int cb_store_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
+/* From here on the disk is waited for only where somebody asks (cb_store_settle and what it is a part of) or it gets
+ * much, until cb_store_go_on: a sync holds up all that writes to the same file system. */
+void cb_store_put_off(struct cb_store *s);
+void cb_store_go_on(struct cb_store *s);
 /* Whole, re-hashed; -CB_EVERIFY where the file is damaged. For manifests and configs. */
 int cb_store_blob_get(struct cb_store *s, const struct cb_digest *d, size_t max, struct cb_strbuf *out,
                       struct cb_error *err) CB_WUR;

@@ -172,3 +172,22 @@ END
     cbpush mirror run -q --trace t.json spec.yaml >/dev/null
     timeline_is 'len(some("copy: "))' 1
 }
+
+# The sync of a parent would hold up whatever the first step writes before it runs.
+@test "a parent gets its name on the disk while the first RUN is under way, not before" {
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /new
+RUN sleep 3
+RUN true
+END
+    build --trace t.json
+    timeline_is 'len(some("layer: fetch layer")) >= 1 and len(some("store: publish blob")) >= 4' True
+    timeline_is 'one("run: process of .*sleep").begin <= min(s.begin for s in some("store: publish blob"))' True
+    timeline_is 'any(s.args["digest"] == one("layer: fetch").args["digest"] and s.end < one("run: process of .*sleep").end for s in some("store: publish blob"))' True
+    rm -rf store
+    sed -i '/^RUN/d' ctx/Dockerfile
+    printf 'COPY --from=busybox /bin/busybox /new/\n' >>ctx/Dockerfile
+    build --trace t.json
+    timeline_is 'some("run: ") == [] and len(some("store: publish blob")) >= 4' True
+}

@@ -402,6 +402,73 @@ static void closing_waits_for_names(void **state)
     reopen(f);
 }
 
+/* Whether it has its name now, or gets it within so many hundredths of a second. */
+static bool gets_name(struct fixture *f, const struct cb_digest *d, int hundredths)
+{
+    cb_autofree char *path = blob_file(f, d);
+    for (int i = 0; i < hundredths && !exists(path); i++)
+        usleep(10000);
+    return exists(path);
+}
+
+static void put_off_until_told(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest d = digest_of("later");
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_store_put_off(f->s);
+    ok(cb_store_blob_put(f->s, "later", 5, NULL, &f->err));
+    assert_false(gets_name(f, &d, 20));
+    assert_true(cb_store_blob_has(f->s, &d, NULL));
+    ok(cb_store_blob_get(f->s, &d, 100, &sb, &f->err));
+    assert_string_equal(sb.buf, "later");
+    cb_store_go_on(f->s);
+    assert_true(gets_name(f, &d, 1000));
+    d = digest_of("after that");
+    ok(cb_store_blob_put(f->s, "after that", 10, NULL, &f->err));
+    assert_true(gets_name(f, &d, 1000));
+}
+
+static void put_off_until_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest d = digest_of("asked"), e = digest_of("closed");
+    cb_store_put_off(f->s);
+    ok(cb_store_blob_put(f->s, "asked", 5, NULL, &f->err));
+    ok(cb_store_settle(f->s, &f->err));
+    assert_true(gets_name(f, &d, 1));
+    cb_store_put_off(f->s);
+    ok(cb_store_blob_put(f->s, "closed", 6, NULL, &f->err));
+    cb_store_close(CB_TAKE(f->s));
+    assert_true(gets_name(f, &e, 1));
+    assert_int_equal(count_in(f, "tmp"), 0);
+    reopen(f);
+}
+
+/* Not more than fits into the next sync, nor than there are descriptors for. */
+static void put_off_no_more_than_some(void **state)
+{
+    struct fixture *f = *state;
+    const size_t n = 33 << 20;
+    struct cb_digest d;
+    char text[16];
+    cb_autofree char *buf = cb_malloc(n);
+    cb_store_put_off(f->s);
+    for (int i = 0; i < 2; i++) {
+        memset(buf, 'a' + i, n);
+        ok(cb_store_blob_put(f->s, buf, n, &d, &f->err));
+        assert_true(i == 0 || gets_name(f, &d, 3000));
+    }
+    ok(cb_store_settle(f->s, &f->err));
+    cb_store_put_off(f->s);
+    for (int i = 0; i < 100; i++) {
+        snprintf(text, sizeof text, "blob %d", i);
+        ok(cb_store_blob_put(f->s, text, strlen(text), NULL, &f->err));
+    }
+    d = digest_of("blob 0");
+    assert_true(gets_name(f, &d, 1000));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -425,6 +492,9 @@ int main(void)
         T(what_is_there_is_not_written_again),
         T(what_was_committed_can_be_read_before_it_has_a_name),
         T(closing_waits_for_names),
+        T(put_off_until_told),
+        T(put_off_until_asked),
+        T(put_off_no_more_than_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
