@@ -24,6 +24,8 @@ static int from_registry(const struct cb_build_env *env, const struct cb_referen
     struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT,
                                                  .config_body = CB_STRBUF_INIT };
     struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
+    if (cb_store_has_no_blob(env->store)) /* on a fresh machine nobody need ask first which one it is */
+        o.cached = NULL;
     int r = cb_registry_resolve(env->registry, ref, &o, &x, err);
     if (r == 0)
         r = keep(env, &x.manifest.config.digest, &x.config_body, err);

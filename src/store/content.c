@@ -179,6 +179,16 @@ bool cb_store_blob_has(struct cb_store *s, const struct cb_digest *d, uint64_t *
     return cb_store_blob_open(s, d, &fd, size, NULL) == 0;
 }
 
+static int stop_at(CB_UNUSED void *arg, CB_UNUSED int dirfd, CB_UNUSED const char *name, struct cb_error *err)
+{
+    return cb_error_set(err, CB_ELOCAL, "there is one");
+}
+
+bool cb_store_has_no_blob(struct cb_store *s)
+{
+    return !cb_publish_any(s) && cb_store_each(s, "blobs/sha256", stop_at, NULL, NULL) == 0;
+}
+
 /* An unchanged build puts what is there: it is read, and written only where it is not sound. */
 static bool is_there(struct cb_store *s, const struct cb_digest *d, const void *buf, size_t n)
 {

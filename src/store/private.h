@@ -121,6 +121,7 @@ void cb_publish_later(struct cb_store *s, struct cb_tmpfile *tmp, const struct c
 int cb_publish_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
 /* A descriptor of one that is on its way, or -1. */
 int cb_publish_peek(struct cb_store *s, const struct cb_digest *d);
+bool cb_publish_any(struct cb_store *s); /* has no name yet */
 
 /* ---- content.c ---- */
 int cb_store_hash_file(int fd, enum cb_digest_alg alg, struct cb_digest *out, struct cb_error *err) CB_WUR;

@@ -201,6 +201,14 @@ int cb_publish_peek(struct cb_store *s, const struct cb_digest *d)
     return fd;
 }
 
+bool cb_publish_any(struct cb_store *s)
+{
+    pthread_mutex_lock(&s->publishing.mutex);
+    bool any = s->publishing.list != NULL;
+    pthread_mutex_unlock(&s->publishing.mutex);
+    return any;
+}
+
 int cb_store_settle(struct cb_store *s, struct cb_error *err)
 {
     struct cb_publishing *p = &s->publishing;

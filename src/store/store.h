@@ -64,6 +64,7 @@ int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, u
 int cb_store_blob_source(struct cb_store *s, const struct cb_digest *d, struct cb_blob_source **out,
                          struct cb_error *err) CB_WUR;
 bool cb_store_blob_has(struct cb_store *s, const struct cb_digest *d, uint64_t *size /* may be NULL */);
+bool cb_store_has_no_blob(struct cb_store *s); /* of sha256, which is what there is */
 int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_digest *out, struct cb_error *err)
     CB_WUR;
 /* All that was committed is on the disk, or why something is not. */

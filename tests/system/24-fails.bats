@@ -163,7 +163,7 @@ twice_made()
 }
 
 @test "a parent that is not there ends the questions about all others" {
-    silent 'HEAD /v2/library/busybox/manifests' 'HEAD /v2/test/none/manifests' 404
+    silent 'GET /v2/library/busybox/manifests' 'GET /v2/test/none/manifests' 404
     printf 'FROM %s/library/busybox\nFROM %s/test/none\nCOPY --from=0 /etc/passwd /\n' "$proxy" "$proxy" >ctx/Dockerfile
     fails 4
     assert_contains "$(cat build.log)" 'test/none'

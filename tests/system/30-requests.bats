@@ -62,6 +62,15 @@ HEAD /v2/test/app/manifests/1 200
 HEAD /v2/test/app/manifests/2 200'
 }
 
+@test "on a fresh machine the parent's manifest is fetched by its tag at once; later one asks which it is" {
+    printf 'FROM %s/library/busybox\nRUN true\n' "$reg" | dockerfile
+    cb_quietly 'the first build' cbpush build --progress plain ctx
+    assert_equal "$(asked reg | grep /manifests/)" 'GET /v2/library/busybox/manifests/latest 200'
+    registry_forget reg
+    cb_quietly 'the second build' cbpush build --progress plain --no-cache ctx
+    assert_equal "$(asked reg | grep /manifests/)" 'HEAD /v2/library/busybox/manifests/latest 200'
+}
+
 # kinds REGISTRY: how often each kind of request was made; ids are left out.
 kinds()
 {

@@ -411,6 +411,17 @@ static bool gets_name(struct fixture *f, const struct cb_digest *d, int hundredt
     return exists(path);
 }
 
+static void none_is_there(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(cb_store_has_no_blob(f->s));
+    cb_store_put_off(f->s);
+    ok(cb_store_blob_put(f->s, "one", 3, NULL, &f->err));
+    assert_false(cb_store_has_no_blob(f->s)); /* without a name yet */
+    reopen(f);
+    assert_false(cb_store_has_no_blob(f->s));
+}
+
 static void put_off_until_told(void **state)
 {
     struct fixture *f = *state;
@@ -492,6 +503,7 @@ int main(void)
         T(what_is_there_is_not_written_again),
         T(what_was_committed_can_be_read_before_it_has_a_name),
         T(closing_waits_for_names),
+        T(none_is_there),
         T(put_off_until_told),
         T(put_off_until_asked),
         T(put_off_no_more_than_some),
