@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,15 @@ static void keep_arrays_mapped(void)
 #endif
 }
 
+/* What `| head` leaves behind: no failure that anybody has to be told of. */
+static bool reader_has_gone(void)
+{
+    struct pollfd p = { .fd = STDOUT_FILENO };
+    return ferror(stdout) && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+#define STATUS_SIGPIPE (128 + SIGPIPE)
+
 static int fail(const struct cb_process *p, const struct cb_error *err)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -40,6 +50,8 @@ static int fail(const struct cb_process *p, const struct cb_error *err)
         fprintf(stderr, "cbpush: interrupted\n");
         return 128 + signo;
     }
+    if (err->code == CB_ELOCAL && reader_has_gone())
+        return STATUS_SIGPIPE;
     cb_strbuf_add_sanitized(&sb, text, strlen(text), true);
     fprintf(stderr, "cbpush: %s\n", sb.buf);
     return cb_error_exit_code(err);
@@ -49,6 +61,8 @@ static int finish_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
+    if (reader_has_gone())
+        return status ? status : STATUS_SIGPIPE;
     fprintf(stderr, "cbpush: standard output could not be written\n");
     return status ? status : 6;
 }
@@ -100,7 +114,8 @@ static int run(int argc, char **argv)
         printf("cbpush %s\n", PACKAGE_VERSION);
         return finish_output(0);
     }
-    const struct cb_verb *v = name ? cb_verb_find(name) : NULL;
+    int used = 0;
+    const struct cb_verb *v = cb_verb_spelled(argc - 1, argv + 1, &used);
     if (!v) {
         if (name)
             fprintf(stderr, "cbpush: there is no verb \"%s\": `cbpush help` lists them\n", name);
@@ -108,7 +123,7 @@ static int run(int argc, char **argv)
             fprintf(stderr, "cbpush: name a verb: `cbpush help` lists them\n");
         return 2;
     }
-    return run_verb(v, argc - 2, argv + 2, argv);
+    return run_verb(v, argc - 1 - used, argv + 1 + used, argv);
 }
 
 /* Everything of ours is ended and written by then, and the kernel takes the rest back sooner than forty libraries clean

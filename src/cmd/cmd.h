@@ -60,6 +60,9 @@ extern const struct cb_verb cb_verb_executor;
 /* NULL-terminated, in the order of `cbpush help`. */
 extern const struct cb_verb *const cb_verbs[];
 const struct cb_verb *cb_verb_find(const char *name);
+/* The verb that argv begins with, also as docker, podman and buildah spell it ("image ls"); or NULL. *used: its
+ * words. */
+const struct cb_verb *cb_verb_spelled(int argc, char **argv, int *used);
 /* Runs the one of self->subs that the first word names; what looks like a reference is for the first of them. */
 int cb_verb_run_sub(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                     struct cb_error *err);

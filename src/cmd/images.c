@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "cmd/image_row.h"
 #include "cmd/session.h"
+#include "cmd/template.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
@@ -10,106 +12,66 @@
 
 struct images_options {
     struct cb_common common;
-    bool quiet, json, digests;
+    struct cb_strvec filters, operands;
+    const char *format;
+    bool quiet, json, digests, no_trunc, all;
 };
 #define AT(field) offsetof(struct images_options, field)
 static const struct cb_opt images_table[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "image IDs only", NULL },
+    { "filter", 'f', CB_OPT_LIST, AT(filters), "KEY=VALUE",
+      "only those of reference=NAME, label=K[=V], dangling=true|false", NULL },
+    { "format", 0, CB_OPT_STRING, AT(format), "TEMPLATE",
+      "of Repository, Tag, ID, Digest, CreatedAt, CreatedSince, Size; or json: one object a line", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON", NULL },
     { "digests", 0, CB_OPT_FLAG, AT(digests), NULL, "whole manifest digests instead of short IDs", NULL },
+    { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole IDs", NULL },
+    { "all", 'a', CB_OPT_FLAG, AT(all), NULL, NULL, NULL }, /* of intermediate images there are none */
     CB_OPT_COMMON_STORE(images_options),
     CB_OPT_END,
 };
 
-struct image_row {
-    char *name, *id, *size, *age;
-    struct cb_digest digest, config;
-    uint64_t bytes;
-    struct cb_strvec platforms;   /* of an index */
-};
-
-static bool seen(const struct cb_image_tree *t, size_t part, const struct cb_digest *d)
+static int check_images(const struct images_options *o, struct cb_error *err)
 {
-    for (size_t i = 0; i < part; i++)
-        for (size_t k = 0; k < t->v[i].image.manifest.n_layers; k++)
-            if (cb_digest_eq(&t->v[i].image.manifest.layers[k].digest, d))
-                return true;
-    return false;
-}
-
-/* Of all that is below the name, each layer once. */
-static uint64_t tree_size(const struct cb_image_tree *t)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        const struct cb_manifest *m = &t->v[i].image.manifest;
-        n += m->config.size;
-        for (size_t k = 0; k < m->n_layers; k++)
-            n += seen(t, i, &m->layers[k].digest) ? 0 : m->layers[k].size;
+    if (o->format && (o->quiet || o->json))
+        return cb_error_set(err, CB_EUSAGE, "--format does not go with --%s", o->quiet ? "quiet" : "json");
+    if (o->format && cb_starts_with(o->format, "table"))
+        return cb_error_set(err, CB_EUSAGE, "--format: tables are not done here: leave out \"table\"");
+    for (size_t i = 0; i < o->filters.n; i++) {
+        const char *f = o->filters.v[i];
+        if (!cb_starts_with(f, "reference=") && !cb_starts_with(f, "label=") && strcmp(f, "dangling=true") != 0 &&
+            strcmp(f, "dangling=false") != 0)
+            return cb_error_set(err, CB_EUSAGE, "--filter %s: write reference=NAME, label=K[=V], dangling=true or "
+                                                "dangling=false", f);
     }
-    return n;
+    return 0;
 }
 
-static void list_platforms(struct image_row *row, const struct cb_image_tree *t)
+static bool has_label(const struct image_row *row, const char *text)
 {
-    for (size_t i = 0; t->v[t->n - 1].is_index && i < t->n; i++) {
-        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-        const struct cb_image *image = &t->v[i].image;
-        if (!t->v[i].is_image)
-            continue;
-        cb_strbuf_add_platform(&text, image->desc.platform ? image->desc.platform : &image->config.platform);
-        cb_strvec_push(&row->platforms, text.buf);
+    const char *eq = strchrnul(text, '=');
+    cb_autofree char *key = cb_strndup(text, (size_t)(eq - text));
+    const char *value = cb_strmap_get(&row->labels, key);
+    return value && (!*eq || !strcmp(value, eq + 1));
+}
+
+/* One of the names that were said, and all else of the filters. */
+static bool is_wanted(const struct images_options *o, const struct image_row *row)
+{
+    bool asked = o->operands.n > 0, named = false, rest = true;
+    for (size_t i = 0; i < o->operands.n; i++)
+        named = named || image_row_is(row, o->operands.v[i]);
+    for (size_t i = 0; i < o->filters.n; i++) {
+        const char *f = o->filters.v[i];
+        bool reference = cb_starts_with(f, "reference=");
+        asked = asked || reference;
+        named = named || (reference && image_row_is(row, f + strlen("reference=")));
+        if (cb_starts_with(f, "label="))
+            rest = rest && has_label(row, f + strlen("label="));
+        else if (!reference)
+            rest = rest && !strcmp(f, "dangling=true") == !row->canonical;
     }
-}
-
-static void make_row(struct image_row *row, const struct cb_store_name *n, const struct cb_image_tree *t, bool digests)
-{
-    const struct cb_image *i = cb_image_tree_pick(t, NULL);
-    struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT, age cb_cleanup_strbuf = CB_STRBUF_INIT;
-    struct cb_reference ref cb_cleanup_reference = { 0 };
-    char id[16], text[CB_DIGEST_TEXT_MAX];
-    int64_t created = 0;
-    if (n->name && cb_reference_parse(&ref, n->name, NULL) == 0)
-        cb_strbuf_add_familiar(&name, &ref);
-    else
-        cb_strbuf_adds(&name, n->name ? n->name : "<none>");
-    row->bytes = tree_size(t);
-    list_platforms(row, t);
-    if (i->config.created && cb_time_parse(i->config.created, &created))
-        cb_time_format_ago(&age, created, cb_time_now());
-    cb_short_id(id, &i->manifest.config.digest);
-    row->name = cb_strbuf_detach(&name, NULL);
-    row->id = cb_strdup(digests ? cb_digest_text(&n->desc.digest, text) : id);
-    row->size = cb_size_text(row->bytes);
-    row->age = cb_strbuf_detach(&age, NULL);
-    row->digest = n->desc.digest;
-    row->config = i->manifest.config.digest;
-}
-
-static void row_done(struct image_row *row)
-{
-    free(row->name);
-    free(row->id);
-    free(row->size);
-    free(row->age);
-    cb_strvec_done(&row->platforms);
-}
-
-static json_t *row_json(const struct image_row *row)
-{
-    char text[CB_DIGEST_TEXT_MAX];
-    json_t *o = json_object();
-    json_object_set_new(o, "name", json_string(row->name));
-    json_object_set_new(o, "digest", json_string(cb_digest_text(&row->digest, text)));
-    json_object_set_new(o, "id", json_string(cb_digest_text(&row->config, text)));
-    json_object_set_new(o, "size", json_integer((json_int_t)row->bytes));
-    json_t *platforms = json_array();
-    for (size_t i = 0; i < row->platforms.n; i++)
-        json_array_append_new(platforms, json_string(row->platforms.v[i]));
-    if (row->platforms.n)
-        json_object_set(o, "platforms", platforms);
-    json_decref(platforms);
-    return o;
+    return rest && (named || !asked);
 }
 
 /* Other tools leave out of an index what they did not copy: then the part that serves here stands for it. */
@@ -122,26 +84,54 @@ static int load_tree(struct cb_session *s, const struct cb_descriptor *desc, str
     return r < 0 ? r : cb_image_tree_load(s->store, &image.desc, out, NULL);
 }
 
+static int print_template(const struct images_options *o, const struct image_row *row, struct cb_error *err)
+{
+    struct cb_strbuf line cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autojson json_t *j = image_row_docker(row, o->no_trunc);
+    int r = cb_template_print(&line, !strcmp(o->format, "json") ? "{{json .}}" : o->format, j, err);
+    if (r == 0)
+        printf("%s\n", line.buf);
+    return r;
+}
+
+static int print_row(const struct images_options *o, const struct image_row *row, json_t *all, struct cb_error *err)
+{
+    struct cb_strbuf age cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char id[16], text[CB_DIGEST_TEXT_MAX];
+    cb_autofree char *size = cb_size_text(row->bytes);
+    const char *shown = o->digests    ? cb_digest_text(&row->digest, text)
+                        : o->no_trunc ? cb_digest_text(&row->config, text)
+                                      : id;
+    cb_short_id(id, &row->config);
+    if (row->created)
+        cb_time_format_ago(&age, row->created, cb_time_now());
+    if (o->format)
+        return print_template(o, row, err);
+    if (o->json)
+        json_array_append_new(all, image_row_json(row));
+    else if (o->quiet)
+        printf("%s\n", shown);
+    else
+        printf("%-44s  %-12s  %-18s  %s\n", row->name, shown, age.buf, size);
+    return 0;
+}
+
 static int list(struct cb_session *s, const struct images_options *o, struct cb_error *err)
 {
     struct cb_store_names names = { 0 };
     cb_autojson json_t *all = json_array();
     int r = cb_store_name_list(s->store, &names, err);
-    if (r == 0 && !o->quiet && !o->json)
+    if (r == 0 && !o->quiet && !o->json && !o->format)
         printf("%-44s  %-12s  %-18s  %s\n", "NAME", "IMAGE ID", "CREATED", "SIZE");
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
-        struct image_row row = { .platforms = CB_STRVEC_INIT };
+        struct image_row row = IMAGE_ROW_INIT;
         if (load_tree(s, &names.v[i].desc, &tree) < 0 || !cb_image_tree_pick(&tree, NULL))
             continue;
-        make_row(&row, &names.v[i], &tree, o->digests);
-        if (o->json)
-            json_array_append_new(all, row_json(&row));
-        else if (o->quiet)
-            printf("%s\n", row.id);
-        else
-            printf("%-44s  %-12s  %-18s  %s\n", row.name, row.id, row.age, row.size);
-        row_done(&row);
+        image_row_make(&row, &names.v[i], &tree);
+        if (is_wanted(o, &row))
+            r = print_row(o, &row, all, err);
+        image_row_done(&row);
     }
     if (r == 0 && o->json) {
         struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -155,21 +145,27 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
 static int run_images(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
                       int *status CB_UNUSED, struct cb_error *err)
 {
-    struct images_options o = { .common = CB_COMMON_INIT };
+    struct images_options o = { .common = CB_COMMON_INIT, .filters = CB_STRVEC_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = SIZE_MAX };
     int r = cb_verb_args(&a, err);
-    cb_strvec_done(&a.operands);
-    if (r < 0 || a.done)
-        return r;
-    r = cb_session_store(&s, p, &o.common, err);
-    return r < 0 ? r : list(&s, &o, err);
+    o.operands = a.operands;
+    if (r == 0 && !a.done)
+        r = check_images(&o, err);
+    if (r == 0 && !a.done)
+        r = cb_session_store(&s, p, &o.common, err);
+    if (r == 0 && !a.done)
+        r = list(&s, &o, err);
+    cb_strvec_done(&o.operands);
+    cb_strvec_done(&o.filters);
+    return r;
 }
 
 const struct cb_verb cb_verb_images = {
     .name = "images",
     .summary = "list the images of the store",
-    .operands = "[OPTIONS]",
+    .operands = "[OPTIONS] [NAME[:TAG]…]",
+    .details = "A NAME may have the wildcards *, ? and [ ], which stay within one part between slashes.",
     .options = images_table,
     .run = run_images,
 };
@@ -222,6 +218,18 @@ const struct cb_verb cb_verb_tag = {
 
 /* ---- rmi ---- */
 
+struct rmi_options {
+    struct cb_common common;
+    bool force;
+};
+#undef AT
+#define AT(field) offsetof(struct rmi_options, field)
+static const struct cb_opt rmi_table[] = {
+    { "force", 'f', CB_OPT_FLAG, AT(force), NULL, "one that is not there is no failure", NULL },
+    CB_OPT_COMMON_STORE(rmi_options),
+    CB_OPT_END,
+};
+
 /* A name goes; an ID takes all names of its image along. The bytes go with `prune`. */
 static int remove_image(struct cb_session *s, const char *what, struct cb_error *err)
 {
@@ -248,22 +256,43 @@ static int remove_image(struct cb_session *s, const char *what, struct cb_error 
     return r;
 }
 
+/* All that can go goes; what could not is told, and the last failure is the result. */
+static int remove_all(struct cb_session *s, const struct cb_strvec *names, bool force, struct cb_error *err)
+{
+    struct cb_error last cb_cleanup_error = CB_ERROR_INIT;
+    int result = 0;
+    for (size_t i = 0; i < names->n; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        int r = remove_image(s, names->v[i], &e);
+        if (r == 0)
+            continue;
+        if (r == -CB_ENOTFOUND && force) {
+            fprintf(stderr, "cbpush: %s\n", cb_error_text(&e));
+            continue;
+        }
+        if (result < 0)
+            fprintf(stderr, "cbpush: %s\n", cb_error_text(&last));
+        result = cb_error_move(&last, &e);
+    }
+    return result < 0 ? cb_error_move(err, &last) : 0;
+}
+
 static int run_rmi(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
                    struct cb_error *err)
 {
-    struct plain_options o = { .common = CB_COMMON_INIT };
+    struct rmi_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)
         r = cb_session_store(&s, p, &o.common, err);
-    for (size_t i = 0; r == 0 && !a.done && i < a.operands.n; i++)
-        r = remove_image(&s, a.operands.v[i], err);
+    if (r == 0 && !a.done)
+        r = remove_all(&s, &a.operands, o.force, err);
     cb_strvec_done(&a.operands);
     return r;
 }
 
 const struct cb_verb cb_verb_rmi = {
-    .name = "rmi", .summary = "remove names from the store", .operands = "IMAGE…",
-    .details = "Takes the name away; `cbpush prune` frees what no name needs.", .options = plain_table, .run = run_rmi,
+    .name = "rmi", .summary = "remove names from the store", .operands = "[OPTIONS] IMAGE…",
+    .details = "Takes the name away; `cbpush prune` frees what no name needs.", .options = rmi_table, .run = run_rmi,
 };

@@ -8,12 +8,11 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/limits.h"
-#include "util/timeutil.h"
 
 struct inspect_options {
     struct cb_common common;
     const char *platform, *format;
-    bool raw, config, no_trunc, remote, no_tags;
+    bool raw, config, remote, no_tags;
 };
 #define AT(field) offsetof(struct inspect_options, field)
 
@@ -50,6 +49,29 @@ static int take_blob(struct cb_session *s, const struct cb_digest *d, struct cb_
     return cb_digest_is_set(d) ? cb_store_blob_get(s->store, d, CB_MAX_MANIFEST, out, err) : 0;
 }
 
+/* Every name that stands for it. */
+static int take_names(struct cb_session *s, struct cb_inspected *x, struct cb_error *err)
+{
+    struct cb_store_names names = { 0 };
+    int r = cb_store_name_list(s->store, &names, err);
+    for (size_t i = 0; r == 0 && i < names.n; i++) {
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        struct cb_strbuf tag cb_cleanup_strbuf = CB_STRBUF_INIT, digest cb_cleanup_strbuf = CB_STRBUF_INIT;
+        if (!names.v[i].name || !cb_digest_eq(&names.v[i].desc.digest, &x->top.digest) ||
+            cb_reference_parse(&ref, names.v[i].name, NULL) < 0)
+            continue;
+        const struct cb_reference pinned = { .host = ref.host, .repo = ref.repo, .digest = x->top.digest };
+        cb_strbuf_add_familiar(&tag, &ref);
+        cb_strbuf_add_familiar(&digest, &pinned);
+        cb_strvec_push(&x->repo_tags, tag.buf);
+        if (!cb_strvec_has(&x->repo_digests, digest.buf))
+            cb_strvec_push(&x->repo_digests, digest.buf);
+    }
+    cb_store_names_done(&names);
+    x->local = true;
+    return r;
+}
+
 static int inspect_store(struct cb_session *s, const char *what, const struct inspect_options *o,
                          struct cb_inspected *x, struct cb_error *err)
 {
@@ -69,7 +91,7 @@ static int inspect_store(struct cb_session *s, const char *what, const struct in
     cb_descriptor_copy(&x->top, &f.desc);
     cb_descriptor_copy(&x->desc, &f.image.desc);
     x->name = CB_TAKE(f.name);
-    return r;
+    return r < 0 ? r : take_names(s, x, err);
 }
 
 /* ---- an image of a registry ---- */
@@ -124,7 +146,13 @@ static void print_text(struct cb_strbuf *text)
         fwrite(text->buf, 1, text->len, stdout);
 }
 
-static int print(const struct inspect_options *o, const struct cb_inspected *x, struct cb_error *err)
+static bool is_json(const struct inspect_options *o)
+{
+    return !o->raw && !o->config && (!o->format || !strcmp(o->format, "json"));
+}
+
+/* all: where several are collected, or NULL. */
+static int print(const struct inspect_options *o, const struct cb_inspected *x, json_t *all, struct cb_error *err)
 {
     struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
     if (o->raw || o->config)
@@ -133,7 +161,9 @@ static int print(const struct inspect_options *o, const struct cb_inspected *x, 
     cb_autojson json_t *j = cb_inspect_json(x, err);
     if (!j)
         return -CB_EVERIFY;
-    if (!o->format || !strcmp(o->format, "json")) {
+    if (is_json(o)) {
+        if (all)
+            return json_array_append(all, j);
         cb_json_print_pretty(&out, j);
         fputs(out.buf, stdout);
         return 0;
@@ -144,7 +174,7 @@ static int print(const struct inspect_options *o, const struct cb_inspected *x, 
     return r;
 }
 
-static int inspect(const struct cb_process *p, const struct inspect_options *o, const char *what,
+static int inspect(const struct cb_process *p, const struct inspect_options *o, const char *what, json_t *all,
                    struct cb_error *err)
 {
     struct cb_inspected x cb_cleanup_inspected = CB_INSPECTED_INIT;
@@ -155,17 +185,35 @@ static int inspect(const struct cb_process *p, const struct inspect_options *o, 
     int r = remote ? cb_remote_open(&re, p, &o->common, what, err) : cb_session_store(&re.s, p, &o->common, err);
     if (r == 0)
         r = remote ? inspect_remote(&re, o, &x, err) : inspect_store(&re.s, what, o, &x, err);
-    return r < 0 ? r : print(o, &x, err);
+    return r < 0 ? r : print(o, &x, all, err);
+}
+
+/* Several are an array, as docker has them, or one line of --format each. */
+static int inspect_all(const struct cb_process *p, const struct inspect_options *o, const struct cb_strvec *names,
+                       struct cb_error *err)
+{
+    struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_autojson json_t *all = names->n > 1 && is_json(o) ? json_array() : NULL;
+    int r = 0;
+    if (names->n > 1 && (o->raw || o->config))
+        return cb_error_set(err, CB_EUSAGE, "--raw and --config print the bytes of one image");
+    for (size_t i = 0; r == 0 && i < names->n; i++)
+        r = inspect(p, o, names->v[i], all, err);
+    if (r == 0 && all) {
+        cb_json_print_pretty(&out, all);
+        fputs(out.buf, stdout);
+    }
+    return r;
 }
 
 static int run_inspect(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
                        int *status CB_UNUSED, struct cb_error *err)
 {
     struct inspect_options o = { .common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)
-        r = inspect(p, &o, a.operands.v[0], err);
+        r = inspect_all(p, &o, &a.operands, err);
     cb_strvec_done(&a.operands);
     cb_common_done(&o.common);
     return r;
@@ -189,73 +237,10 @@ static const struct cb_opt inspect_table[] = {
 const struct cb_verb cb_verb_inspect = {
     .name = "inspect",
     .summary = "show an image of the store, or with docker:// of a registry, as JSON",
-    .operands = "[OPTIONS] IMAGE|docker://REFERENCE",
+    .operands = "[OPTIONS] IMAGE|docker://REFERENCE…",
     .details = "Members are those of `skopeo inspect` and `docker image inspect`: Name Digest Id MediaType Size\n"
                "Created Author Architecture Variant Os OsVersion Labels Env Config RootFS Layers LayersData Manifest\n"
-               "Index.",
+               "Index, and of the store RepoTags and RepoDigests. Several images are an array.",
     .options = inspect_table,
     .run = run_inspect,
-};
-
-/* ---- history ---- */
-
-static void history_row(const struct cb_history *h, const char *size, bool whole)
-{
-    struct cb_strbuf age cb_cleanup_strbuf = CB_STRBUF_INIT, by cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int64_t created;
-    const char *text = h->created_by ? h->created_by : "";
-    if (h->created && cb_time_parse(h->created, &created))
-        cb_time_format_ago(&age, created, cb_time_now());
-    cb_strbuf_add_sanitized(&by, text, strlen(text), false);
-    if (!whole && by.len > 60) {
-        cb_strbuf_setlen(&by, 57);
-        cb_strbuf_adds(&by, "...");
-    }
-    printf("%-18s  %-60s  %s\n", age.buf, by.buf, size);
-}
-
-static void history(const struct cb_image *i, bool whole)
-{
-    size_t layer = i->manifest.n_layers;
-    printf("%-18s  %-60s  %s\n", "CREATED", "CREATED BY", "SIZE");
-    for (size_t k = i->config.n_history; k-- > 0;) {
-        const struct cb_history *h = &i->config.history[k];
-        bool has = !h->empty_layer && layer > 0;
-        cb_autofree char *size = has ? cb_size_text(i->manifest.layers[--layer].size) : cb_strdup("0B");
-        history_row(h, size, whole);
-    }
-}
-
-static int run_history(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
-                       int *status CB_UNUSED, struct cb_error *err)
-{
-    struct inspect_options o = { .common = CB_COMMON_INIT };
-    struct cb_session s cb_cleanup_session = { 0 };
-    struct found f CB_CLEANUP(found_done) = { 0 };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
-    int r = cb_verb_args(&a, err);
-    if (r == 0 && !a.done)
-        r = cb_session_store(&s, p, &o.common, err);
-    if (r == 0 && !a.done)
-        r = load(&s, a.operands.v[0], &o, &f, err);
-    if (r == 0 && !a.done)
-        history(&f.image, o.no_trunc);
-    cb_strvec_done(&a.operands);
-    return r;
-}
-
-static const struct cb_opt history_table[] = {
-    { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH", "which image of an index; default that of this machine",
-      NULL },
-    { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole lines", NULL },
-    CB_OPT_COMMON_STORE(inspect_options),
-    CB_OPT_END,
-};
-
-const struct cb_verb cb_verb_history = {
-    .name = "history",
-    .summary = "show how an image of the store came about",
-    .operands = "[OPTIONS] IMAGE",
-    .options = history_table,
-    .run = run_history,
 };

@@ -12,6 +12,8 @@ void cb_inspected_done(struct cb_inspected *x)
     cb_strbuf_done(&x->index);
     cb_strbuf_done(&x->manifest);
     cb_strbuf_done(&x->config);
+    cb_strvec_done(&x->repo_tags);
+    cb_strvec_done(&x->repo_digests);
 }
 
 static void put_digest(json_t *o, const char *key, const struct cb_digest *d)
@@ -73,6 +75,14 @@ static uint64_t size_of(const struct cb_manifest *m)
     return CB_MIN(size, (uint64_t)INT64_MAX);
 }
 
+static json_t *list(const struct cb_strvec *v)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < v->n; i++)
+        json_array_append_new(a, json_string(v->v[i]));
+    return a;
+}
+
 static json_t *parse(const struct cb_strbuf *body, struct cb_error *err)
 {
     return cb_json_parse(body->buf, body->len, err);
@@ -90,6 +100,10 @@ json_t *cb_inspect_json(const struct cb_inspected *x, struct cb_error *err)
     cb_json_put_string(o, "Name", x->name);
     put_digest(o, "Digest", &x->top.digest);
     put_digest(o, "Id", &m.config.digest);
+    if (x->local) {
+        cb_json_put(o, "RepoTags", list(&x->repo_tags));
+        cb_json_put(o, "RepoDigests", list(&x->repo_digests));
+    }
     cb_json_put_string(o, "MediaType", x->top.media_type);
     cb_json_put(o, "Size", json_integer((json_int_t)size_of(&m)));
     put_config(o, config);

@@ -10,13 +10,14 @@ struct push_options {
     struct cb_common common;
     const char *digest_file;
     struct release_options release;
-    bool quiet;
+    bool quiet, all_tags;
 };
 
 #define AT(field) offsetof(struct push_options, field)
 static const struct cb_opt options[] = {
     { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the manifest's digest there", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
+    { "all-tags", 'a', CB_OPT_FLAG, AT(all_tags), NULL, "IMAGE is a repository: all its tags of the store", NULL },
     CB_OPT_COMMON_PROGRESS(push_options),
     CB_OPT_COMMON_REGISTRY(push_options),
     CB_OPT_COMMON_RETRY(push_options),
@@ -55,7 +56,7 @@ static void targets_done(struct targets *t)
 static int report(const struct push_options *o, struct cb_build_result *res, struct cb_error *err)
 {
     char digest[CB_DIGEST_TEXT_MAX];
-    struct cb_report rep = { .res = res, .quiet = o->quiet, .receipt = o->release.receipt };
+    struct cb_report rep = { .res = res, .quiet = o->quiet || o->all_tags, .receipt = o->release.receipt };
     int r = cb_report_success(&rep, err);
     printf("%s\n", cb_digest_text(&res->desc.digest, digest));
     return r == 0 && o->digest_file ? cb_report_write(o->digest_file, digest, err) : r;
@@ -74,7 +75,8 @@ static int push_image(struct cb_session *s, const struct push_options *o, const 
         r = cb_build_push_tree(&s->env, &tree, &po, &res, err);
     if (r == 0)
         take_images(&tree, &res);
-    cb_progress_finish(s->progress, r < 0);
+    if (!o->all_tags || r < 0)
+        cb_progress_finish(s->progress, r < 0);
     if (r == 0)
         r = report(o, &res, err);
     else
@@ -98,22 +100,51 @@ static int take_targets(const struct cb_strvec *operands, struct targets *t, str
     return r;
 }
 
-static int push(const struct cb_process *p, struct push_options *o, const struct cb_strvec *operands,
+static int push(struct cb_session *s, const struct push_options *o, const struct cb_strvec *operands,
                 struct cb_error *err)
 {
-    struct cb_session s cb_cleanup_session = { 0 };
     struct targets t CB_CLEANUP(targets_done) = { 0 };
-    struct cb_release_policy policy = release_policy(&o->release);
-    if (o->quiet)
-        o->common.progress = "quiet";
     int r = take_targets(operands, &t, err);
-    if (r == 0)
-        r = cb_release_policy_check(&policy, err);
-    if (r == 0)
-        r = cb_session_open(&s, p, &o->common, "Pushing", err);
     for (size_t i = 0; r == 0 && i < t.n; i++)
-        r = cb_session_name_host(&s, t.v[i].host, err);
-    return r < 0 ? r : push_image(&s, o, operands->v[0], &t, err);
+        r = cb_session_name_host(s, t.v[i].host, err);
+    return r < 0 ? r : push_image(s, o, operands->v[0], &t, err);
+}
+
+/* Each tag is a push of its own: they stand for different images. */
+static int push_tags(struct cb_session *s, const struct push_options *o, const char *repository, struct cb_error *err)
+{
+    struct cb_store_names names = { 0 };
+    struct cb_reference wanted cb_cleanup_reference = { 0 };
+    size_t n = 0;
+    int r = cb_reference_parse(&wanted, repository, err);
+    if (r == 0 && (wanted.tag || cb_digest_is_set(&wanted.digest)))
+        r = cb_error_set(err, CB_EUSAGE, "--all-tags %s: name a repository, without a tag", repository);
+    if (r == 0)
+        r = cb_store_name_list(s->store, &names, err);
+    for (size_t i = names.n; r == 0 && i-- > 0;) {
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        struct cb_strvec one cb_cleanup_strvec = CB_STRVEC_INIT;
+        if (!names.v[i].name || cb_reference_parse(&ref, names.v[i].name, NULL) < 0 ||
+            strcmp(ref.host, wanted.host) != 0 || strcmp(ref.repo, wanted.repo) != 0)
+            continue;
+        n++;
+        cb_strvec_push(&one, names.v[i].name);
+        r = push(s, o, &one, err);
+    }
+    cb_progress_finish(s->progress, r < 0);
+    if (r == 0 && n == 0)
+        r = cb_error_set(err, CB_ENOTFOUND, "no image of the store is named %s", repository);
+    cb_store_names_done(&names);
+    return r;
+}
+
+static int check(const struct push_options *o, const struct cb_strvec *operands, struct cb_error *err)
+{
+    struct cb_release_policy policy = release_policy(&o->release);
+    if (o->all_tags && (operands->n > 1 || o->digest_file || o->release.receipt || o->release.expect_old.n))
+        return cb_error_set(err, CB_EUSAGE, "--all-tags pushes several images: it goes with one repository, and not "
+                                            "with --digestfile, --receipt and --expect-old");
+    return cb_release_policy_check(&policy, err);
 }
 
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
@@ -121,9 +152,16 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 {
     struct push_options o = { .common = CB_COMMON_INIT };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX };
+    struct cb_session s cb_cleanup_session = { 0 };
     int r = cb_verb_args(&a, err);
+    if (o.quiet)
+        o.common.progress = "quiet";
     if (r == 0 && !a.done)
-        r = push(p, &o, &a.operands, err);
+        r = check(&o, &a.operands, err);
+    if (r == 0 && !a.done)
+        r = cb_session_open(&s, p, &o.common, "Pushing", err);
+    if (r == 0 && !a.done)
+        r = o.all_tags ? push_tags(&s, &o, a.operands.v[0], err) : push(&s, &o, &a.operands, err);
     cb_strvec_done(&a.operands);
     release_options_done(&o.release);
     cb_common_done(&o.common);

@@ -37,19 +37,6 @@ static bool is_docker(const struct save_options *o)
     return !o->format || !strcmp(o->format, "docker-archive");
 }
 
-static int write_tree(struct cb_session *s, const struct save_options *o, const struct cb_image_tree *tree,
-                      const char *name, struct cb_error *err)
-{
-    const char *format = o->format ? o->format : "docker-archive";
-    const char *names[] = { name };
-    struct cb_export_options x = { .store = s->store, .image = &tree->v[tree->n - 1].image, .tree = tree,
-                                   .names = names, .n_names = name ? 1 : 0, .clamp_mtime = INT64_MAX,
-                                   .cancel = s->process->cancel };
-    if (!strcmp(format, "oci-dir"))
-        return cb_export_oci_dir(&x, o->output, err);
-    return write_archive(&x, o->output ? o->output : "-", is_docker(o), err);
-}
-
 static int check_format(const struct save_options *o, struct cb_error *err)
 {
     const char *format = o->format ? o->format : "docker-archive";
@@ -75,21 +62,58 @@ static int choose(struct cb_session *s, const struct save_options *o, struct cb_
     return r;
 }
 
-static int save(struct cb_session *s, const struct save_options *o, const char *what, struct cb_error *err)
+/* What is written of one operand; of a name that is an ID, none. */
+struct saved {
+    struct cb_image_tree tree;
+    struct cb_export_options x;
+    char *name;
+};
+
+static void saved_done(struct saved *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        cb_image_tree_done(&v[i].tree);
+        free(v[i].name);
+    }
+    free(v);
+}
+
+static int take(struct cb_session *s, const struct save_options *o, const char *what, struct saved *out,
+                struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
-    cb_autofree char *name = NULL;
-    int r = check_format(o, err);
-    if (r == 0)
-        r = cb_store_find(s->store, what, &desc, &name, err);
+    int r = cb_store_find(s->store, what, &desc, &out->name, err);
     if (r == 0)
         r = choose(s, o, &desc, err);
     if (r == 0)
-        r = cb_image_tree_load(s->store, &desc, &tree, err);
+        r = cb_image_tree_load(s->store, &desc, &out->tree, err);
     if (r == 0)
-        r = cb_build_fetch_tree(&s->env, &tree, NULL, err);
-    return r < 0 ? r : write_tree(s, o, &tree, name, err);
+        r = cb_build_fetch_tree(&s->env, &out->tree, NULL, err);
+    if (r < 0)
+        return r;
+    out->x = (struct cb_export_options){ .store = s->store, .image = &out->tree.v[out->tree.n - 1].image,
+                                         .tree = &out->tree, .names = (const char *const *)&out->name,
+                                         .n_names = out->name != NULL, .clamp_mtime = INT64_MAX,
+                                         .cancel = s->process->cancel };
+    return 0;
+}
+
+static int save(struct cb_session *s, const struct save_options *o, const struct cb_strvec *images,
+                struct cb_error *err)
+{
+    struct saved *v = cb_calloc(images->n, sizeof *v);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < images->n; i++) {
+        r = take(s, o, images->v[i], &v[i], err);
+        if (i > 0)
+            v[i - 1].x.more = &v[i].x;
+    }
+    if (r == 0 && cb_streq(o->format, "oci-dir"))
+        r = cb_export_oci_dir(&v[0].x, o->output, err);
+    else if (r == 0)
+        r = write_archive(&v[0].x, o->output ? o->output : "-", is_docker(o), err);
+    saved_done(v, images->n);
+    return r;
 }
 
 static int run_save(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
@@ -97,12 +121,14 @@ static int run_save(const struct cb_process *p, const struct cb_verb *self, int 
 {
     struct save_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = SIZE_MAX };
     int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = check_format(&o, err);
     if (r == 0 && !a.done)
         r = cb_session_open(&s, p, &o.common, "Saving", err);
     if (r == 0 && !a.done)
-        r = save(&s, &o, a.operands.v[0], err);
+        r = save(&s, &o, &a.operands, err);
     cb_strvec_done(&a.operands);
     cb_common_done(&o.common);
     return r;
@@ -110,8 +136,8 @@ static int run_save(const struct cb_process *p, const struct cb_verb *self, int 
 
 const struct cb_verb cb_verb_save = {
     .name = "save",
-    .summary = "write an image to an archive",
-    .operands = "[OPTIONS] IMAGE",
+    .summary = "write images to an archive",
+    .operands = "[OPTIONS] IMAGE…",
     .options = save_table,
     .run = run_save,
 };

@@ -105,18 +105,24 @@ static void list_image(struct cb_export_list *l, const struct cb_image *i)
         list_add(l, &i->manifest.layers[k]);
 }
 
+static void list_one(struct cb_export_list *l, const struct cb_export_options *o)
+{
+    if (!o->tree)
+        list_image(l, o->image);
+    for (size_t i = 0; o->tree && i < o->tree->n; i++) {
+        if (o->tree->v[i].is_index)
+            list_add(l, &o->tree->v[i].image.desc);
+        else
+            list_image(l, &o->tree->v[i].image);
+    }
+}
+
 void cb_export_list(const struct cb_export_options *o, struct cb_export_list *out)
 {
     struct cb_export_list l = { 0 };
     size_t kept = 0;
-    if (!o->tree)
-        list_image(&l, o->image);
-    for (size_t i = 0; o->tree && i < o->tree->n; i++) {
-        if (o->tree->v[i].is_index)
-            list_add(&l, &o->tree->v[i].image.desc);
-        else
-            list_image(&l, &o->tree->v[i].image);
-    }
+    for (; o; o = o->more)
+        list_one(&l, o);
     qsort(l.v, l.n, sizeof *l.v, by_digest);
     for (size_t k = 0; k < l.n; k++)
         if (kept == 0 || !cb_digest_eq(&l.v[kept - 1].digest, &l.v[k].digest))
@@ -188,21 +194,31 @@ static bool is_replaced(const struct cb_descriptor *old, const struct cb_export_
     return !full && !tag && cb_digest_eq(&old->digest, &cb_export_top(o)->digest);
 }
 
+static bool is_replaced_by_any(const struct cb_descriptor *old, const struct cb_export_options *o)
+{
+    for (; o; o = o->more)
+        if (is_replaced(old, o))
+            return true;
+    return false;
+}
+
 void cb_export_index(struct cb_strbuf *out, const struct cb_export_options *o, const struct cb_index *onto)
 {
     struct cb_index idx cb_cleanup_index = { .media_type = cb_strdup(CB_MT_OCI_INDEX) };
     for (size_t i = 0; onto && i < onto->n_manifests; i++) {
-        if (is_replaced(&onto->manifests[i], o))
+        if (is_replaced_by_any(&onto->manifests[i], o))
             continue;
         idx.manifests = cb_reallocarray(idx.manifests, idx.n_manifests + 1, sizeof *idx.manifests);
         struct cb_descriptor *d = &idx.manifests[idx.n_manifests++];
         *d = (struct cb_descriptor){ 0 };
         cb_descriptor_copy(d, &onto->manifests[i]);
     }
-    for (size_t i = 0; i < o->n_names; i++)
-        add_entry(&idx, cb_export_top(o), o->names[i]);
-    if (o->n_names == 0)
-        add_entry(&idx, cb_export_top(o), NULL);
+    for (; o; o = o->more) {
+        for (size_t i = 0; i < o->n_names; i++)
+            add_entry(&idx, cb_export_top(o), o->names[i]);
+        if (o->n_names == 0)
+            add_entry(&idx, cb_export_top(o), NULL);
+    }
     if (onto)
         cb_strmap_copy(&idx.annotations, &onto->annotations);
     cb_index_print(out, &idx);

@@ -26,19 +26,25 @@ static json_t *repo_tags(const struct cb_export_options *o)
     return tags;
 }
 
-/* What Docker 25 and later write too: paths into the OCI layout that is the same archive. */
-static void print_manifest_json(struct cb_strbuf *out, const struct cb_export_options *o)
+static json_t *image_json(const struct cb_export_options *o)
 {
     char path[256];
     const struct cb_manifest *m = &o->image->manifest;
-    cb_autojson json_t *list = json_array();
     json_t *one = json_object(), *layers = json_array();
     json_object_set_new(one, "Config", json_string(blob_path(path, &m->config.digest)));
     json_object_set_new(one, "RepoTags", repo_tags(o));
     for (size_t i = 0; i < m->n_layers; i++)
         json_array_append_new(layers, json_string(blob_path(path, &m->layers[i].digest)));
     json_object_set_new(one, "Layers", layers);
-    json_array_append_new(list, one);
+    return one;
+}
+
+/* What Docker 25 and later write too: paths into the OCI layout that is the same archive. */
+static void print_manifest_json(struct cb_strbuf *out, const struct cb_export_options *o)
+{
+    cb_autojson json_t *list = json_array();
+    for (; o; o = o->more)
+        json_array_append_new(list, image_json(o));
     cb_json_print(out, list);
 }
 

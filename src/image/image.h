@@ -136,6 +136,7 @@ struct cb_export_options {
     size_t n_names;
     int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
     const struct cb_cancel *cancel;
+    const struct cb_export_options *more; /* Docker and OCI: another image in the same archive; or NULL */
 };
 /* added to a layout that is there */
 int cb_export_oci_dir(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;

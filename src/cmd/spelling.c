@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What docker, podman and buildah call verbs of ours. */
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "util/macros.h"
+
+static const struct { const char *noun, *word, *verb; } spellings[] = {
+    { "bud", NULL, "build" },
+    { "build-using-dockerfile", NULL, "build" },
+    { "builder", "build", "build" },
+    { "buildx", "b", "build" },
+    { "buildx", "build", "build" },
+    { "container", "run", "run" },
+    { "image", "build", "build" },
+    { "image", "history", "history" },
+    { "image", "inspect", "inspect" },
+    { "image", "list", "images" },
+    { "image", "load", "load" },
+    { "image", "ls", "images" },
+    { "image", "prune", "prune" },
+    { "image", "pull", "pull" },
+    { "image", "push", "push" },
+    { "image", "remove", "rmi" },
+    { "image", "rm", "rmi" },
+    { "image", "save", "save" },
+    { "image", "tag", "tag" },
+};
+
+const struct cb_verb *cb_verb_spelled(int argc, char **argv, int *used)
+{
+    for (size_t i = 0; argc > 0 && i < CB_COUNTOF(spellings); i++) {
+        const char *word = spellings[i].word;
+        if (strcmp(spellings[i].noun, argv[0]) != 0 || (word && (argc < 2 || strcmp(word, argv[1]) != 0)))
+            continue;
+        *used = word ? 2 : 1;
+        return cb_verb_find(spellings[i].verb);
+    }
+    *used = 1;
+    return argc > 0 ? cb_verb_find(argv[0]) : NULL;
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Scripts that were written for docker: its spellings of verbs, several images at once, and what they read of the answers.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    printf 'FROM busybox\nLABEL kind=one\nRUN echo one >/one\n' >ctx/Dockerfile
+    cb_quietly 'the first' cbpush build -t one:1 -t "$reg/team/app:1" ctx
+    printf 'FROM busybox\nLABEL kind=two other=x\nRUN echo two >/two\n' >ctx/Dockerfile
+    cb_quietly 'the second' cbpush build -t one:2 -t "$reg/team/app:2" -t two:1 ctx
+}
+
+# names ARG…: what `images` lists, sorted, in one line.
+names()
+{
+    cbpush images --format '{{.Repository}}:{{.Tag}}' "$@" | sort | tr '\n' ' '
+}
+
+@test "verbs of two words, and buildah's" {
+    local id
+    id=$(cbpush build -q ctx)
+    assert_equal "$(cbpush buildx build -q ctx)" "$id"
+    assert_equal "$(cbpush builder build -q ctx)" "$id"
+    assert_equal "$(cbpush image build -q ctx)" "$id"
+    assert_equal "$(cbpush bud -q ctx)" "$id"
+    assert_equal "$(cbpush image ls -q one)" "$(cbpush images -q one)"
+    cbpush image tag one:1 three:1
+    assert_equal "$(cbpush image inspect -f '{{.Id}}' three:1)" "$(cbpush inspect -f '{{.Id}}' one:1)"
+    assert_equal "$(cbpush image rm three:1)" docker.io/library/three:1
+    run cbpush image
+    assert_status 2
+    run cbpush image nosuch
+    assert_status 2
+    run cbpush buildx prune
+    assert_status 2
+}
+
+@test "images: names, wildcards, filters, templates" {
+    assert_equal "$(names one)" 'one:1 one:2 '
+    assert_equal "$(names one:1 two)" 'one:1 two:1 '
+    assert_equal "$(names 'o*:2')" 'one:2 '
+    assert_equal "$(names docker.io/library/two)" 'two:1 '
+    assert_equal "$(names "$reg/*/app")" "$reg/team/app:1 $reg/team/app:2 "
+    assert_equal "$(names "$reg/*")" ''
+    assert_equal "$(names --filter reference=one --filter label=kind=two)" 'one:2 '
+    assert_equal "$(names --filter label=other --filter dangling=false)" "$reg/team/app:2 one:2 two:1 "
+    assert_equal "$(names --filter dangling=true)" ''
+    assert_equal "$(cbpush images -q nosuch)" ''
+    assert_equal "$(cbpush images --no-trunc -q one:1)" "$(cbpush inspect -f '{{.Id}}' one:1)"
+    assert_equal "$(cbpush images --format json one:1 | jq -r '.Repository, .Tag, .Digest' | tr '\n' ' ')" \
+        "one 1 $(cbpush inspect -f '{{.Digest}}' one:1) "
+    run cbpush images --format 'table {{.ID}}'
+    assert_status 2
+    run cbpush images --filter since=one:1
+    assert_status 2
+    run cbpush images --format '{{.Nosuch}}'
+    assert_status 2
+}
+
+@test "inspect: several images, and the names of each" {
+    assert_equal "$(cbpush inspect one:1 two:1 | jq -c 'map(.Config.Labels.kind)')" '["one","two"]'
+    assert_equal "$(cbpush inspect one:1 | jq -r .Config.Labels.kind)" one 'one is an object, as of skopeo'
+    assert_equal "$(cbpush inspect -f '{{.Config.Labels.kind}}' one:1 two:1)" $'one\ntwo'
+    assert_equal "$(cbpush inspect two:1 | jq -c '.RepoTags | sort')" "$(jq -nc --arg r "$reg" '["one:2", "two:1", $r + "/team/app:2"] | sort')"
+    assert_equal "$(cbpush inspect "$reg/team/app:1" | jq -r '.RepoDigests[]' | grep -c "$reg/team/app@sha256:")" 1
+    assert_contains "$(cbpush inspect -f '{{index .RepoDigests 0}}' one:1)" "@$(cbpush inspect -f '{{.Digest}}' one:1)"
+    run cbpush inspect --raw one:1 two:1
+    assert_status 2
+    run cbpush inspect one:1 nosuch
+    assert_status 5
+}
+
+@test "save: several images in one archive, each with its names" {
+    cbpush save -o both.tar one:1 two:1
+    assert_equal "$(tar -xOf both.tar manifest.json | jq -c 'map(.RepoTags)')" '[["one:1"],["two:1"]]'
+    skopeo copy -q docker-archive:both.tar:two:1 oci:judged:x
+    assert_equal "$(skopeo inspect oci:judged:x | jq -r .Labels.kind)" two
+    CBPUSH_ROOT=$PWD/other cbpush load -i both.tar >loaded
+    assert_equal "$(cut -d ' ' -f 2 loaded | tr '\n' ' ')" 'docker.io/library/one:1 docker.io/library/two:1 '
+    cbpush save --format oci-archive one:1 two:1 >both.oci.tar
+    assert_equal "$(tar -xOf both.oci.tar index.json | jq '.manifests | length')" 2
+    cbpush save --format oci-dir -o layout one:1 two:1
+    assert_equal "$(jq '.manifests | length' layout/index.json)" 2
+    run cbpush save -o none.tar one:1 nosuch
+    assert_status 5
+    [ ! -e none.tar ]
+}
+
+@test "push --all-tags: every tag of the repository" {
+    assert_equal "$(cbpush push -q --all-tags "$reg/team/app" | sort)" \
+        "$(cbpush inspect -f '{{.Digest}}' one:1 two:1 | sort)"
+    assert_equal "$(cbpush tags "$reg/team/app" | sort | tr '\n' ' ')" '1 2 '
+    assert_equal "$(cbpush digest "$reg/team/app:2")" "$(cbpush inspect -f '{{.Digest}}' two:1)"
+    run cbpush push -a "$reg/team/app:1"
+    assert_status 2
+    run cbpush push -a "$reg/team/none"
+    assert_status 5
+}
+
+@test "rmi: all that can go goes; --force is content where there is nothing" {
+    run cbpush rmi nosuch one:1 other
+    assert_status 5
+    assert_contains "$output" 'no such image: nosuch'
+    assert_contains "$output" 'no such image: other'
+    assert_equal "$(names one)" 'one:2 '
+    cbpush rmi -f nosuch one:2 2>log
+    assert_equal "$(names one)" ''
+    assert_contains "$(cat log)" nosuch
+}
+
+@test "history: templates and IDs" {
+    assert_equal "$(cbpush history --format '{{.CreatedBy}}' two:1 | head -n 2)" \
+        $'RUN /bin/sh -c echo two >/two\nLABEL kind=two other=x'
+    assert_equal "$(cbpush history -q --no-trunc two:1 | head -n 1)" "$(cbpush inspect -f '{{.Id}}' two:1)"
+    assert_equal "$(cbpush history -q two:1 | sed -n 2p)" '<missing>'
+    cbpush history --format json two:1 | jq -es 'all(has("Size"))'
+    run cbpush history --format '{{.Nosuch}}' two:1
+    assert_status 2
+}
+
+@test "a reader that has gone is no failure to be told of" {
+    local verb
+    for verb in 'images' 'images --json' 'history one:1' help; do
+        set +e
+        # shellcheck disable=SC2086 # words
+        { sleep 0.2; "$CBPUSH" $verb 2>log; echo $? >status; } | true
+        set -e
+        assert_equal "$(cat status)" 141 "$verb"
+        assert_equal "$(cat log)" '' "$verb"
+    done
+}
