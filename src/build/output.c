@@ -87,6 +87,15 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     /* Newer times are always clamped to the epoch; a parent's layers are never compressed again. */
     if (!strcmp(key, "rewrite-timestamp") || (!strcmp(key, "force-compression") && !strcmp(v, "false")))
         return parse_bool(key, v, &flag, err);
+    if (!strcmp(key, "push-by-digest") || !strcmp(key, "name-canonical"))
+        return parse_bool(key, v, &flag, err) < 0 || flag
+                   ? cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: --join ID --expect PLATFORM,… makes "
+                                                  "one index of images from several machines", key)
+                   : 0;
+    if (cb_starts_with(key, "annotation"))
+        return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported: say --annotation", key);
+    if (!strcmp(key, "registry.insecure"))
+        return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: say --insecure-registry HOST", key);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);

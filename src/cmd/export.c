@@ -39,8 +39,12 @@ static int run_export(const struct cb_process *p, const struct cb_verb *self, in
                       int *status CB_UNUSED, struct cb_error *err)
 {
     struct export_options o = { .common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 2 };
     int r = cb_verb_args(&a, err);
+    if (r == 0 && a.operands.n > 1 && o.output)
+        r = cb_error_set(err, CB_EUSAGE, "export: %s and --output both name the file", a.operands.v[1]);
+    else if (a.operands.n > 1)
+        o.output = a.operands.v[1];
     if (r == 0 && !a.done)
         r = export(p, &o, a.operands.v[0], err);
     cb_strvec_done(&a.operands);
@@ -58,7 +62,7 @@ static const struct cb_opt export_table[] = {
 const struct cb_verb cb_verb_export = {
     .name = "export",
     .summary = "write the root file system of an image as one tar",
-    .operands = "[OPTIONS] IMAGE",
+    .operands = "[OPTIONS] IMAGE [FILE]",
     .details = "Whiteouts are applied, hard links are kept. Every layer is fetched once, and nothing is unpacked.\n"
                "IMAGE is one of a registry, or store:NAME, one of the local store.",
     .options = export_table,

@@ -182,6 +182,8 @@ static int tag(struct cb_session *s, const char *from, const char *to, struct cb
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_reference ref cb_cleanup_reference = { 0 };
     int r = cb_store_find(s->store, from, &desc, NULL, err);
+    if (r == -CB_ENOTFOUND)
+        cb_error_append(err, " in the store (cbpush copy gives one of a registry another name)");
     if (r == 0)
         r = cb_reference_parse(&ref, to, err);
     if (r < 0)

@@ -129,6 +129,8 @@ static const struct cb_opt rebase_table[] = {
       "what it stands on; default: its annotations " CB_ANN_BASE_NAME " and .digest", NULL },
     { "new-base", 0, CB_OPT_STRING, AT(new_base), "IMAGE", "what it is put on; default: what " CB_ANN_BASE_NAME
       " stands for now", NULL },
+    { "old_base", 0, CB_OPT_STRING, AT(old_base), "IMAGE", NULL, NULL },
+    { "new_base", 0, CB_OPT_STRING, AT(new_base), "IMAGE", NULL, NULL },
     CB_OPT_EDIT_TAG(rebase_options),
     CB_OPT_EDIT_PLATFORMS(rebase_options),
     CB_OPT_EDIT_JSON(rebase_options),

@@ -5,6 +5,7 @@
 
 struct validate_options {
     struct cb_common common;
+    const char *remote;
     bool fast, json;
 };
 #define AT(field) offsetof(struct validate_options, field)
@@ -76,10 +77,12 @@ static int run_validate(const struct cb_process *p, const struct cb_verb *self, 
                         int *status CB_UNUSED, struct cb_error *err)
 {
     struct validate_options o = { .common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done && (o.remote != NULL) == (a.operands.n == 1))
+        r = cb_error_set(err, CB_EUSAGE, "validate: name one image");
     if (r == 0 && !a.done)
-        r = validate(p, &o, a.operands.v[0], err);
+        r = validate(p, &o, o.remote ? o.remote : a.operands.v[0], err);
     cb_strvec_done(&a.operands);
     cb_common_done(&o.common);
     return r;
@@ -87,6 +90,7 @@ static int run_validate(const struct cb_process *p, const struct cb_verb *self, 
 
 static const struct cb_opt validate_table[] = {
     { "fast", 0, CB_OPT_FLAG, AT(fast), NULL, "of layers only whether they are there, and how large", NULL },
+    { "remote", 0, CB_OPT_STRING, AT(remote), "REF", NULL, NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "an array of objects: what, ok, wrong", NULL },
     CB_OPT_EDIT(validate_options),
 };

@@ -228,3 +228,27 @@ push_multi()
     assert_status 2
     assert_contains "$output" --artifact-type
 }
+
+@test "crane's spellings: append -b -f, rebase --old_base, export to a file, validate --remote" {
+    mkdir add
+    echo added >add/file
+    tar -C add -cf layer.tar file
+    cbpush append "$base" layer.tar -t "$reg/test/ours:1" >/dev/null
+    cbpush append -b "$base" -f layer.tar -t "$reg/test/theirs:1" >/dev/null
+    assert_equal "$(digest_of "$reg/test/theirs:1")" "$(digest_of "$reg/test/ours:1")"
+    cbpush append --base "$base" --new_layer layer.tar -t "$reg/test/theirs:2" >/dev/null
+    assert_equal "$(digest_of "$reg/test/theirs:2")" "$(digest_of "$reg/test/ours:1")"
+    cbpush rebase --old_base "$base" --new_base "$base" "$reg/test/ours:1" -t "$reg/test/rebased:1" >/dev/null
+    cbpush rebase --old-base "$base" --new-base "$base" "$reg/test/ours:1" -t "$reg/test/rebased:2" >/dev/null
+    assert_equal "$(digest_of "$reg/test/rebased:1")" "$(digest_of "$reg/test/rebased:2")"
+    cbpush export "$reg/test/ours:1" out.tar
+    cbpush export "$reg/test/ours:1" - | cmp - out.tar
+    assert_contains "$(tar -tf out.tar)" file
+    cbpush validate --remote "$reg/test/ours:1" >/dev/null
+    local wrong
+    for wrong in "append -b $base" "append $base" 'export a b -o c' 'validate --remote a b' validate 'export'; do
+        # shellcheck disable=SC2086 # words
+        run cbpush $wrong
+        assert_status 2
+    done
+}
