@@ -192,12 +192,26 @@ int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_
     return r;
 }
 
+/* user.xdg.*: what browsers, curl and desktops note down about a file on this machine, such as the URL that it came from,
+ * which may be nobody else's business, and which makes the same file another one elsewhere. */
+static void drop_local(struct cb_xattrs *x)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->n; i++)
+        if (cb_starts_with(x->v[i].name, "user.xdg."))
+            free((void *)(uintptr_t)x->v[i].value);
+        else
+            x->v[kept++] = x->v[i];
+    x->n = (uint32_t)kept;
+}
+
 int cb_context_xattrs(struct cb_item *it, int fd, struct cb_error *err)
 {
     struct cb_xattrs x cb_cleanup_xattrs = CB_XATTRS_INIT;
     const char *path = cb_item_path(it);
     if (cb_xattrs_read(&x, fd) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "extended attributes of %s", *path ? path : ".");
+    drop_local(&x);
     cb_item_set_xattrs(it, x.v, x.n);
     return 0;
 }

@@ -386,11 +386,11 @@ END
     assert_equal "$(stat -c '%F %a' "$rootfs/named")" 'regular empty file 700'
 }
 
-@test "COPY: extended attributes come along, but not those of overlayfs" {
+@test "COPY: extended attributes come along, but not those of overlayfs and of a desktop" {
     echo x >ctx/x
     set_xattrs() { python3 -c 'import os, sys
 for n in sys.argv[2:]: os.setxattr(sys.argv[1], n, b"hello")' "$@" 2>/dev/null; }
-    set_xattrs ctx/x user.note user.overlay.redirect || skip 'no extended attributes here'
+    set_xattrs ctx/x user.note user.overlay.redirect user.xdg.origin.url || skip 'no extended attributes here'
     printf 'FROM busybox\nCOPY x /\nCOPY . /y/\n' >ctx/Dockerfile
     built
     assert_equal "$(layer_xattrs 1)" 'x SCHILY.xattr.user.note=hello'

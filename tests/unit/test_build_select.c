@@ -467,6 +467,7 @@ static void test_xattrs(void **state)
     if (fsetxattr(a, "user.note", "x", 1, 0) < 0)
         skip();
     assert_int_equal(fsetxattr(a, "user.overlay.opaque", "y", 1, 0), 0);
+    assert_int_equal(fsetxattr(a, "user.xdg.origin.url", "https://h/?token", 16, 0), 0);
     assert_int_equal(fsetxattr(d, "user.dir", "yes", 3, 0), 0);
     assert_int_equal(select_in(f, &(struct query){ .sources = L("d") }, &sel), 0);
     for (int i = 0; i < 3; i++) {
