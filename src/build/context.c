@@ -192,8 +192,8 @@ int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_
     return r;
 }
 
-/* user.xdg.*: what browsers, curl and desktops note down about a file on this machine, such as the URL that it came from,
- * which may be nobody else's business, and which makes the same file another one elsewhere. */
+/* user.xdg.*: what browsers, curl and desktops note down about a file on this machine, such as the URL that it came
+ * from, which may be nobody else's business, and which makes the same file another one elsewhere. */
 static void drop_local(struct cb_xattrs *x)
 {
     size_t kept = 0;
