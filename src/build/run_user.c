@@ -106,7 +106,8 @@ int cb_run_root_user(const struct cb_run_root *root, struct cb_slots *slots, con
         r = ask(&a, true, CB_NEED_TOC, out, &touched, &e);
     }
     if (r < 0) {
-        cb_error_wrap(&e, "user %s", a.user);
+        if (r != -CB_ECONF) /* that says by itself who is meant */
+            cb_error_wrap(&e, "user %s", a.user);
         return cb_error_move(err, &e);
     }
     return 0;

@@ -263,3 +263,9 @@ END
     assert_status 5
     assert_contains "$output" layers
 }
+
+@test "a USER that the image does not know is told once" {
+    printf 'FROM busybox\nUSER nosuch\nRUN true\n' >ctx/Dockerfile
+    refused 5
+    assert_contains "$output" 'Dockerfile:3: user "nosuch": no user "nosuch" in'
+}
