@@ -52,6 +52,7 @@ static const struct cb_opt get_table[] = {
 
 static const struct cb_verb verb_get = {
     .name = "manifest get",
+    .alias = "manifest inspect",
     .summary = "print the manifest or index, byte for byte",
     .operands = "[OPTIONS] REFERENCE",
     .options = get_table,

@@ -10,7 +10,7 @@ static const struct cb_verb *find_sub(const struct cb_verb *self, const char *wo
 {
     size_t prefix = strlen(self->name) + 1;
     for (const struct cb_verb *const *v = self->subs; *v; v++)
-        if (!strcmp((*v)->name + prefix, word))
+        if (!strcmp((*v)->name + prefix, word) || ((*v)->alias && !strcmp((*v)->alias + prefix, word)))
             return *v;
     return NULL;
 }

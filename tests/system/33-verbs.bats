@@ -188,6 +188,10 @@ artifact()
     assert_equal "$(cat empty)" "$(sha256_of /dev/null)"
 }
 
+@test "manifest inspect is docker's word for manifest get" {
+    assert_equal "$(cbpush manifest inspect "$plain/team/box:1" | sha256_of)" "$(skopeo_digest plain team/box:1)"
+}
+
 @test "a blob that does not verify leaves nothing behind" {
     local digest file
     head -c 300000 /dev/urandom >big
