@@ -141,7 +141,7 @@ refused_by()
     assert_contains "$output" '--no-cache'
     refused 2 --target nosuchstage
     refused 2 -o type=nosuch
-    refused 2 -o type=oci
+    refused 2 -o type=local
     refused 2 --progress=loud
     refused 2 --network=fast
     refused 2 --no-cache=maybe
