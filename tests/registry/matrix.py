@@ -10,8 +10,9 @@ RUN       push, pull, build (COPY on a parent of the same registry, with --push)
 WHAT      separated by `; `: faults (faults.py), `quirk NAME=VALUE…`, `auth KIND`, `tls FLAW`, `via proxy`, `args …`,
           `lacks all` (no blob is there before a push), `host NAME` (as which the registry is named), `env K=V…`,
           `hosts NAME=IP` (in /etc/hosts), `dns MODE` (nameserver.py; the bound `queries` counts what it was asked),
-          `image NAME` (new), `by digest` (pull), `conf NAME`: a registries.conf of confs.json, `lax WORD…`: what need
-          not hold here, `plant WHAT`: the rig's own test, SAYS is the problem that must be found
+          `image NAME` (new), `by digest` (pull), `store used` (pull: it has a blob, so that HEAD comes first),
+          `conf NAME`: a registries.conf of confs.json, `lax WORD…`: what need not hold here, `plant WHAT`: the rig's
+          own test, SAYS is the problem that must be found
 EXPECT    ok, or the exit status
 AGAIN     how many times more than once the blob may be sent
 REQUESTS  bounds such as `post<=2 get-blob=1`, also on how often a fault struck: `fired<=3`, and how many uploads are
@@ -46,7 +47,8 @@ import images
 HERE = os.path.dirname(os.path.abspath(__file__))
 USER = "fault-user"
 LIMIT = 60
-SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by", "hosts", "dns", "verb")
+SETTINGS = ("quirk", "auth", "tls", "via", "args", "lacks", "host", "env", "lax", "plant", "conf", "image", "by", "hosts",
+            "dns", "verb", "store")
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -177,6 +179,8 @@ class Run:
         os.makedirs(os.path.join(self.dir, "tmp"))
         if self.cell.run == "push":
             shutil.copytree(self.rig.store(self.cell.image), self.root)
+        if "store" in self.cell.set:
+            self.use_store()
         pair = base64.b64encode(f"{USER}:{self.secret('password')}".encode()).decode()
         entry = {"auth": pair}
         if self.cell.set.get("auth") == "refresh":
@@ -195,6 +199,12 @@ class Run:
                 lines = json.load(file)[self.cell.set["conf"]]
             with open(os.path.join(self.dir, "registries.conf"), "w", encoding="utf-8") as file:
                 file.write("\n".join(map(self.expand, lines)) + "\n")
+
+    def use_store(self):
+        blobs, body = os.path.join(self.root, "blobs", "sha256"), b"of something else"
+        os.makedirs(blobs)
+        with open(os.path.join(blobs, hashlib.sha256(body).hexdigest()), "wb") as file:
+            file.write(body)
 
     def command(self):
         name = f"{self.address}/cell/app:v1"
