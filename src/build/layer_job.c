@@ -115,13 +115,38 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
     return r;
 }
 
-int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
-                         struct cb_error *err)
+static int record_now(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
-    if (!made->toc)
-        return 0;
-    int r = cb_solver_keep_layer(s, &made->layer, made->toc, err);
+    struct cb_solve_state *st = v->state;
+    struct cb_layer layer cb_cleanup_layer = { 0 };
+    int r = 0;
+    if (st->changed) {
+        cb_slot_layer(st->layers[st->n_layers - 1], &layer);
+        r = cb_store_layer_put(s->env->store, &layer, err);
+    }
     if (r == 0)
-        cb_state_push_layer(v->state, cb_slots_made(s->slots, &made->layer, made->toc));
+        cb_solver_record(s, v, cb_digest_is_set(&st->content) ? &st->content : NULL);
     return r;
+}
+
+int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
+                         const struct cb_digest *content, struct cb_error *err)
+{
+    struct cb_solve_state *st = v->state;
+    int r = made->toc ? cb_store_toc_put(s->env->store, &made->layer.diff_id, made->toc, err) : 0;
+    if (r < 0)
+        return r;
+    if (made->toc)
+        cb_state_push_layer(st, cb_slots_made(s->slots, &made->layer, made->toc));
+    st->content = content ? *content : (struct cb_digest){ 0 };
+    st->late = st->n_dependents == 0;
+    return st->late ? 0 : record_now(s, v, err);
+}
+
+/* What the index has not taken is made again by the next build. */
+void cb_solver_record_late(struct cb_solver *s, struct cb_vertex *v)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (v->state->late && record_now(s, v, &e) < 0 && !cb_canceled(s->cancel))
+        cb_step_warn(v->step, "not recorded in the build cache: %s", cb_error_text(&e));
 }

@@ -171,10 +171,7 @@ static int write_new(struct copy_run *c, const struct cb_digest *content, struct
         return r;
     forget(c);
     cb_solve_forget_files_of(c->s, c->v);
-    r = cb_solver_take_layer(c->s, c->v, &made, err);
-    if (r == 0)
-        cb_solver_record(c->s, c->v, content);
-    return r;
+    return cb_solver_take_layer(c->s, c->v, &made, content, err);
 }
 
 /* needs: LOOKUP, or whole tables of what is below. */
@@ -307,11 +304,7 @@ static int execute_mkdir(struct cb_solver *s, struct cb_vertex *v, struct cb_err
     if (cb_placer_count(m.placer))
         v->state->created = now;
     r = cb_solver_write_layer(s, v, &job, &made, err);
-    if (r == 0)
-        r = cb_solver_take_layer(s, v, &made, err);
-    if (r == 0)
-        cb_solver_record(s, v, NULL);
-    return r;
+    return r < 0 ? r : cb_solver_take_layer(s, v, &made, NULL, err);
 }
 
 const struct cb_op cb_op_mkdir = { execute_mkdir };

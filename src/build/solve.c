@@ -162,6 +162,8 @@ static void vertex_job(void *arg)
     else if (v->state->on_goal_chain)
         tell_layers(s, v, v->base ? v->base->state->n_layers : 0);
     finish_vertex(s, v, r);
+    if (r == 0)
+        cb_solver_record_late(s, v);
 }
 
 static void mark_cached(struct cb_solver *s)

@@ -56,6 +56,7 @@ struct cb_solve_state {
     bool on_goal_chain;
     bool in_result;                 /* an image has its layer */
     bool changed;                   /* put a layer on its base */
+    bool late;                      /* it is not recorded yet */
     unsigned waiting;               /* inputs that are not done */
     struct cb_vertex **dependents;
     size_t n_dependents, cap_dependents;
@@ -199,10 +200,13 @@ void cb_layer_made_done(struct cb_layer_made *m);
 #define cb_cleanup_layer_made CB_CLEANUP(cb_layer_made_done)
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
                           struct cb_layer_made *made, struct cb_error *err) CB_WUR;
-/* Keeps it and puts it onto v's result. Takes as much memory as its table again: what the job had is better freed
- * before. */
+/* Keeps it, puts it onto v's result and records that, under content too where it is not NULL: of the last step of a
+ * result, which a push may wait for, behind its end (cb_solver_record_late). Takes as much memory as its table again:
+ * what the job had is better freed before. */
 int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
-                         struct cb_error *err) CB_WUR;
+                         const struct cb_digest *content, struct cb_error *err) CB_WUR;
+/* Of a vertex that is done: what take_layer left. */
+void cb_solver_record_late(struct cb_solver *s, struct cb_vertex *v);
 /* What a new layer of v is written with; v may be NULL: one of the result. sink is borrowed. */
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
                                                       struct cb_blob_sink *sink);

@@ -94,6 +94,34 @@ kinds()
 1 PUT /v2/test/edit/manifests/1 201'
 }
 
+@test "what is new is sent while another writes to the index, which it does not wait for" {
+    local holder build status=0
+    flask "$reg/library/busybox"
+    cb_quietly 'the first build' cbpush build --push "$reg/test/index:1" ctx
+    echo '# changed' >>ctx/app.py
+    registry_forget reg
+    python3 -c 'import os, sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+open("held", "w").close()
+end = time.monotonic() + 15
+while not os.path.exists("sent") and time.monotonic() < end:
+    time.sleep(0.02)' "$CBPUSH_ROOT/index.sqlite" 3>&- &
+    holder=$!
+    until [ -e held ]; do sleep 0.02; done
+    "$CBPUSH" build --push "$reg/test/index:1" ctx >build.log 2>&1 3>&- &
+    build=$!
+    until [ "$(registry_requests reg '"PUT .*/uploads/.* 201 ' | count)" = 2 ] || ! kill -0 "$holder" 2>kill.log; do sleep 0.02; done
+    assert_equal "$(registry_requests reg '"PUT .*/uploads/.* 201 ' | count)" 2
+    kill -0 "$holder"
+    : >sent
+    wait "$holder"
+    wait "$build" || status=$?
+    assert_equal "$status" 0 "$(cat build.log)"
+    cbpush build --push "$reg/test/index:1" ctx >again.log 2>&1
+    assert_contains "$(cat again.log)" 'nothing to do'
+}
+
 # at_once NAME REGEX…: from `: >"$dir/armed"` on what $proxy is asked for has to come side by side (both_proxy.py).
 at_once()
 {
