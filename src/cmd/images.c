@@ -94,7 +94,34 @@ static int print_template(const struct images_options *o, const struct image_row
     return r;
 }
 
-static int print_row(const struct images_options *o, const struct image_row *row, json_t *all, struct cb_error *err)
+#define COLUMNS 4
+
+static void add_cells(struct cb_strvec *cells, const char *const row[COLUMNS])
+{
+    for (size_t i = 0; i < COLUMNS; i++)
+        cb_strvec_push(cells, row[i]);
+}
+
+/* The headings first. */
+static void print_table(const struct cb_strvec *cells)
+{
+    int widths[COLUMNS] = { 0 };
+    for (size_t i = 0; i < cells->n; i++)
+        widths[i % COLUMNS] = CB_MAX(widths[i % COLUMNS], (int)strlen(cells->v[i]));
+    for (size_t i = 0; i < cells->n; i++) {
+        bool last = i % COLUMNS == COLUMNS - 1;
+        printf("%-*s%s", last ? 0 : widths[i % COLUMNS], cells->v[i], last ? "\n" : "  ");
+    }
+}
+
+/* Of --json and of the table, what is printed at the end. */
+struct shown {
+    json_t *all;
+    struct cb_strvec cells;
+};
+
+static int print_row(const struct images_options *o, const struct image_row *row, struct shown *to,
+                     struct cb_error *err)
 {
     struct cb_strbuf age cb_cleanup_strbuf = CB_STRBUF_INIT;
     char id[16], text[CB_DIGEST_TEXT_MAX];
@@ -108,11 +135,11 @@ static int print_row(const struct images_options *o, const struct image_row *row
     if (o->format)
         return print_template(o, row, err);
     if (o->json)
-        json_array_append_new(all, image_row_json(row));
+        json_array_append_new(to->all, image_row_json(row));
     else if (o->quiet)
         printf("%s\n", shown);
     else
-        printf("%-44s  %-12s  %-18s  %s\n", row->name, shown, age.buf, size);
+        add_cells(&to->cells, (const char *const[COLUMNS]){ row->name, shown, age.len ? age.buf : "", size });
     return 0;
 }
 
@@ -120,9 +147,9 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
 {
     struct cb_store_names names = { 0 };
     cb_autojson json_t *all = json_array();
+    struct shown to = { .all = all, .cells = CB_STRVEC_INIT };
     int r = cb_store_name_list(s->store, &names, err);
-    if (r == 0 && !o->quiet && !o->json && !o->format)
-        printf("%-44s  %-12s  %-18s  %s\n", "NAME", "IMAGE ID", "CREATED", "SIZE");
+    add_cells(&to.cells, (const char *const[COLUMNS]){ "NAME", "IMAGE ID", "CREATED", "SIZE" });
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
         struct image_row row = IMAGE_ROW_INIT;
@@ -130,7 +157,7 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
             continue;
         image_row_make(&row, &names.v[i], &tree);
         if (is_wanted(o, &row))
-            r = print_row(o, &row, all, err);
+            r = print_row(o, &row, &to, err);
         image_row_done(&row);
     }
     if (r == 0 && o->json) {
@@ -138,6 +165,9 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
         cb_json_print_pretty(&sb, all);
         fputs(sb.buf, stdout);
     }
+    if (r == 0 && !o->quiet && !o->json && !o->format)
+        print_table(&to.cells);
+    cb_strvec_done(&to.cells);
     cb_store_names_done(&names);
     return r;
 }

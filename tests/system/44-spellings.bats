@@ -46,6 +46,18 @@ names()
     assert_status 2
 }
 
+@test "images: columns stand below each other, however long a name is" {
+    local name
+    name=here/$(printf 'x%.0s' $(seq 60))
+    cbpush tag one:1 "$name:1"
+    cbpush images >out.log
+    grep -q "$name:1 " out.log
+    # What the headings stand above begins where they do.
+    awk 'NR == 1 { id = index($0, "IMAGE ID"); size = index($0, "SIZE"); next }
+        substr($0, id - 1, 2) !~ /^ [0-9a-f]$/ || substr($0, size - 1, 2) !~ /^ [0-9]$/ { bad = 1 } END { exit bad || NR < 3 }' out.log ||
+        rig_fail "$(cat out.log)"
+}
+
 @test "images: names, wildcards, filters, templates" {
     assert_equal "$(names one)" 'one:1 one:2 '
     assert_equal "$(names one:1 two)" 'one:1 two:1 '
