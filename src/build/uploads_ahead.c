@@ -12,6 +12,7 @@
 
 #define WANTED 2                       /* a layer's and the config's */
 #define RECORD_MAX ((size_t)512 << 10) /* bytes: what is longer names no files, or many long ones */
+#define RECORD_SMALL ((size_t)16 << 10) /* is looked through sooner than a thread starts */
 #define READ_MAX (UINT64_C(1) << 20)   /* of files, in all */
 #define DIGITS 12                      /* of a file's digest in a record */
 
@@ -84,25 +85,35 @@ struct cb_uploads_ahead {
     atomic_bool stop;
 };
 
-static void look(void *arg)
+/* False where nothing is known of the last build, or more than that. */
+static bool look_into(struct cb_uploads_ahead *u, size_t max_record)
 {
-    struct cb_uploads_ahead *u = arg;
     struct cb_build *b = u->b;
     struct cb_inputs last cb_cleanup_inputs = { 0 };
     struct cb_context *c = b->solver.context;
+    cb_inputs_last(b, cb_context_fd(c), max_record, &last);
+    if (!last.n)
+        return false;
     struct cb_span span cb_cleanup_span = cb_span_begin("context", "look for what has changed");
-    cb_inputs_last(b, cb_context_fd(c), RECORD_MAX, &last);
     cb_context_remember(c, b->env->store);
     bool changed = cb_context_has_changed(c, &last, &u->stop);
     for (int i = 0; changed && i < WANTED; i++)
         cb_pusher_ahead(b->pusher);
     cb_span_text(&span, "found", changed ? "something" : "nothing");
+    return true;
+}
+
+static void look(void *arg)
+{
+    (void)look_into(arg, RECORD_MAX);
 }
 
 struct cb_uploads_ahead *cb_uploads_ahead_new(struct cb_build *b)
 {
     struct cb_uploads_ahead *u = CB_NEW(struct cb_uploads_ahead);
     u->b = b;
+    if (look_into(u, RECORD_SMALL))
+        return u;
     u->pool = cb_pool_new("ahead", 1);
     cb_pool_submit(u->pool, look, u);
     return u;

@@ -8,7 +8,7 @@
 #include "build/internal.h"
 
 struct cb_uploads_ahead;
-/* Looks beside what follows, with b's context and pusher, which are there. */
+/* Looks, beside what follows where that takes longer, with b's context and pusher, which are there. */
 struct cb_uploads_ahead *cb_uploads_ahead_new(struct cb_build *b);
 /* Looks no further: the context is the caller's again. */
 void cb_uploads_ahead_settle(struct cb_uploads_ahead *u); /* NULL: nobody looked */
