@@ -202,6 +202,7 @@ static void a_server_comes_with_the_first_layer(void **state)
 {
     struct fixture *f = *state;
     cb_autoclose int inherited = open("/dev/null", O_RDONLY); /* NOLINT: not O_CLOEXEC */
+    assert_true(inherited >= 0);
     assert_int_equal(setenv("CBPUSH_SECRET", "s", 1), 0);
     cb_helpers_start(&(struct cb_helper_options){ .program = "/proc/self/exe" });
     assert_true(cb_helper_is_there());
