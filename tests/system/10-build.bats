@@ -276,7 +276,7 @@ USER nobody
 RUN true
 END
         refused 5
-        assert_contains "$output" 'user nobody: '
+        assert_contains "$output" 'user "nobody": '
     done
 }
 
