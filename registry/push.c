@@ -247,6 +247,8 @@ static int transfer(struct push_blob *b, struct cb_error *err)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
+    if (!session.url)
+        push_spare_take(b->p, &session);
     return fresh ? push_send_fresh(b, &session, err) : push_send(b, &session, err);
 }
 

@@ -108,8 +108,6 @@ static int give_up(struct push_blob *b, int s, struct cb_error *e, struct cb_err
 int push_send_fresh(struct push_blob *b, struct push_session *session, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (!session->url)
-        push_spare_take(b->p, session);
     b->unseen = b->desc.size >= (b->fresh ? LOOK_FROM : BARE_FROM);
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
     int s = push_send(b, session, &e);

@@ -213,8 +213,8 @@ int cb_push_manifest_blind(struct cb_push *p, const struct cb_descriptor *desc, 
 /* Whether the tag at the target (never at a mirror) is this manifest already: one HEAD. */
 int cb_push_tag_current(struct cb_push *p, const struct cb_descriptor *desc, const char *tag, bool *current,
                         struct cb_error *err) CB_WUR;
-/* Whether we may push there, before there is anything to push: an upload is begun, and is the first fresh blob's, or
- * one was begun already (cb_push_ahead). -CB_EAUTH. */
+/* Whether we may push there, before there is anything to push: an upload is begun, and is the first blob's that is
+ * sent, or one was begun already (cb_push_ahead). -CB_EAUTH. */
 int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
 /* Asks what the target's repository has, once: where it has no tags, blobs that begin from now on are sent as if they
  * were fresh. Does not wait; where there is no answer soon, nothing is known. */

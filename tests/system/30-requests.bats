@@ -159,6 +159,22 @@ at_once()
     judged test/ahead:1
 }
 
+@test "a layer that another build has made takes an upload that was begun ahead, too" {
+    local all
+    flask "$reg/library/busybox"
+    cb_quietly 'the first build' cbpush build --push "$reg/test/taken:1" ctx
+    cp -a ctx other
+    echo '# changed' | tee -a other/app.py >>ctx/app.py
+    cb_quietly 'the other build' cbpush build other
+    registry_forget reg
+    cbpush build --push "$reg/test/taken:1" ctx 2>build.log
+    all=$(kinds reg)
+    assert_contains "$all" '2 POST /v2/test/taken/blobs/uploads/ 202'
+    assert_contains "$all" '2 PUT /v2/test/taken/blobs/uploads/ID 201'
+    refute_contains "$all" DELETE
+    judged test/taken:1
+}
+
 @test "what was begun for a changed file, and nobody needs, is given up: no push, and the same image after all" {
     flask "$reg/library/busybox"
     cp ctx/app.py app.py
