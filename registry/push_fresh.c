@@ -109,7 +109,6 @@ int push_send_fresh(struct push_blob *b, struct push_session *session, struct cb
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     b->unseen = b->desc.size >= (b->fresh ? LOOK_FROM : BARE_FROM);
-    b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
     int s = push_send(b, session, &e);
     return give_up(b, s, &e, err);
 }

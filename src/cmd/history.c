@@ -64,7 +64,7 @@ static void print_row(const struct entry *e, bool whole)
         cb_strbuf_setlen(&by, 57);
         cb_strbuf_adds(&by, "...");
     }
-    printf("%-18s  %-60s  %s\n", age.buf, by.buf, e->size);
+    printf("%-22s  %-60s  %s\n", age.buf, by.buf, e->size);
 }
 
 static int print(const struct cb_image *i, const struct history_options *o, struct cb_error *err)
@@ -75,7 +75,7 @@ static int print(const struct cb_image *i, const struct history_options *o, stru
     cb_short_id(short_id, &i->manifest.config.digest);
     cb_digest_text(&i->manifest.config.digest, whole_id);
     if (!o->quiet && !o->format)
-        printf("%-18s  %-60s  %s\n", "CREATED", "CREATED BY", "SIZE");
+        printf("%-22s  %-60s  %s\n", "CREATED", "CREATED BY", "SIZE");
     for (size_t k = i->config.n_history; r == 0 && k-- > 0;) {
         struct entry e = { .h = &i->config.history[k], .id = "<missing>" };
         bool has = !e.h->empty_layer && layer > 0;

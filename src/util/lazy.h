@@ -28,6 +28,24 @@ struct cb_lazy {
     {                                                                                                                  \
         .soname = (name), .symbols = (table), .n = CB_COUNTOF(table), .mu = PTHREAD_MUTEX_INITIALIZER                  \
     }
+/* load, for LIBRARY_lib.c: all that is in its table, rows of struct cb_lazy_symbol. With --disable-lazy-libs there is
+ * nothing to load. */
+#ifdef CB_LAZY_LIBS
+#define CB_LAZY_LIBRARY(load, soname, ...)                                                                             \
+    static const struct cb_lazy_symbol symbols[] = { __VA_ARGS__ };                                                    \
+    static struct cb_lazy library = CB_LAZY_INIT(soname, symbols);                                                     \
+    int load(struct cb_error *err)                                                                                     \
+    {                                                                                                                  \
+        return cb_lazy_load(&library, err);                                                                            \
+    }
+#else
+#define CB_LAZY_LIBRARY(load, soname, ...) CB_LAZY_NOTHING(load)
+#endif
+#define CB_LAZY_NOTHING(load)                                                                                          \
+    int load(CB_UNUSED struct cb_error *err)                                                                           \
+    {                                                                                                                  \
+        return 0;                                                                                                      \
+    }
 /* -CB_ELOCAL where it cannot be had. */
 int cb_lazy_load(struct cb_lazy *l, struct cb_error *err) CB_WUR;
 /* From here on this process and its children load nothing: the root directory is about to become somebody else's. */
