@@ -146,8 +146,8 @@ killed()
     shift 3
     timeout 120 "$CBPUSH" "$@" >out.log 2>&1 &
     pid=$(wait_for_child $!)
-    reader=$(pid_of_reader "$pid") || return
-    kill -"$signal" "$reader"
+    # One that only looks whether it is an archive may have ended meanwhile.
+    until reader=$(pid_of_reader "$pid") || return; kill -"$signal" "$reader" 2>kill.log; do :; done
     wait $! || status=$?
     assert_equal "$status" "$wanted" "$(cat out.log)" || return
     grep -q "$text" out.log || rig_fail "no \"$text\": $(cat out.log)"
