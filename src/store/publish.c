@@ -231,7 +231,9 @@ int cb_publish_settle(struct cb_store *s, struct cb_error *err)
 
 void cb_publishing_done(struct cb_publishing *p)
 {
-    begin_all(p); /* nobody else is there any more */
+    pthread_mutex_lock(&p->mutex); /* those that begin here forget what they have done */
+    begin_all(p);
+    pthread_mutex_unlock(&p->mutex);
     cb_pool_free(p->pool);
     while (p->list)
         forget(p, p->list);

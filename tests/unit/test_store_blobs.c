@@ -456,6 +456,23 @@ static void put_off_until_asked(void **state)
     reopen(f);
 }
 
+/* The first are done, and forgotten, while the others are still given away. */
+static void many_put_off_until_closed(void **state)
+{
+    struct fixture *f = *state;
+    char text[16];
+    for (int turn = 0; turn < 20; turn++) {
+        cb_store_put_off(f->s);
+        for (int i = 0; i < 60; i++) {
+            snprintf(text, sizeof text, "%d of %d", i, turn);
+            ok(cb_store_blob_put(f->s, text, strlen(text), NULL, &f->err));
+        }
+        reopen(f);
+    }
+    assert_int_equal(count_in(f, "blobs/sha256"), 20 * 60);
+    assert_int_equal(count_in(f, "tmp"), 0);
+}
+
 /* Not more than fits into the next sync, nor than there are descriptors for. */
 static void put_off_no_more_than_some(void **state)
 {
@@ -506,6 +523,7 @@ int main(void)
         T(none_is_there),
         T(put_off_until_told),
         T(put_off_until_asked),
+        T(many_put_off_until_closed),
         T(put_off_no_more_than_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
