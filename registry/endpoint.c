@@ -250,11 +250,9 @@ int reg_endpoint_push(struct cb_registry *r, const char *host, const char *repo,
     int s = reg_hosts_of(r, host, &toml, err);
     if (s < 0 || toml)
         return s < 0 ? s : reg_hosts_push(r, toml, &w, out, err);
-    out->h = host_of(r, host, rule && is_push_insecure(rule, host), err);
-    if (!out->h)
+    const struct reg_host *h = host_of(r, host, rule && is_push_insecure(rule, host), err);
+    if (!h)
         return -CB_ECONF;
-    out->host = cb_strdup(host);
-    out->repo = cb_strdup(repo);
-    out->cancel = reg_until(r);
+    *out = (struct reg_endpoint){ .host = cb_strdup(host), .repo = cb_strdup(repo), .h = h, .cancel = reg_until(r) };
     return 0;
 }

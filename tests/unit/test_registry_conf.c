@@ -212,8 +212,11 @@ static void test_blocked(void **state)
 /* Who may be spoken to without looking is bound to prefix and host. */
 static bool push_insecure(struct rig *x, const char *host, const char *repo)
 {
-    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e = { 0 };
+    CB_CLEANUP(reg_endpoint_done) struct reg_endpoint e;
+    memset(&e, 0xa5, sizeof e); /* all of it is set */
     assert_int_equal(reg_endpoint_push(x->r, host, repo, &e, NULL), 0);
+    assert_null(e.heard);
+    assert_false(e.push);
     assert_string_equal(e.host, host);
     assert_string_equal(e.repo, repo);
     assert_int_equal(e.h->tls.insecure, e.h->insecure);
