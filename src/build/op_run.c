@@ -363,7 +363,7 @@ static int execute_run(struct cb_solver *s, struct cb_vertex *v, struct cb_error
             return answer == CB_CLAIMS_WAIT ? CB_OP_WAITS : 0;
     }
     st->created = cb_time_now();
-    st->executed = true;
+    cb_solve_executes(s, v);
     cb_solve_claim_ahead(s);
     r = run_process(s, v, &root, err);
     return r < 0 ? r : start_seal(s, v, &root, err);

@@ -137,6 +137,8 @@ bool cb_look_up_content(struct cb_solver *s, struct cb_vertex *v, const struct c
 void cb_recorded_done(struct cb_recorded *r);
 
 /* ---- solve_claims.c: RUNs that other builds run, too ---- */
+/* v is a RUN that begins now: those behind it look at that from other threads. */
+void cb_solve_executes(struct cb_solver *s, struct cb_vertex *v);
 /* Claims those that will have to run next, as far as that can be told. */
 void cb_solve_claim_ahead(struct cb_solver *s);
 /* v's claim, which is asked for if it was not yet; wait: until that is known. RUN: go on; WAIT: return CB_OP_WAITS. */

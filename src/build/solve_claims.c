@@ -32,6 +32,13 @@ static void ask_for(struct cb_solver *s, const struct cb_vertex *v)
     cb_claims_begin(s->claims, &step);
 }
 
+void cb_solve_executes(struct cb_solver *s, struct cb_vertex *v)
+{
+    pthread_mutex_lock(&s->mu);
+    v->state->executed = true;
+    pthread_mutex_unlock(&s->mu);
+}
+
 void cb_solve_claim_ahead(struct cb_solver *s)
 {
     struct cb_vertex **next = cb_calloc(s->plan->n + 1, sizeof(struct cb_vertex *));
