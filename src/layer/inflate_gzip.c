@@ -4,17 +4,16 @@
 #include <zlib.h>
 #endif
 
+#include "layer/gzip_header.h"
 #include "layer/inflate_priv.h"
 #include "layer/isal_lib.h"
 #include "util/alloc.h"
 
-#define FLAGS 3 /* where they stand in a header */
-
 struct gzip {
     struct cb_inflate_input *in;
     bool in_member; /* bytes of one have been read and its end has not */
-    size_t header;  /* how many of its first bytes, up to FLAGS + 1 */
 #ifdef HAVE_ISAL
+    struct cb_gzip_header header;
     struct inflate_state z;
 #else
     z_stream z;
@@ -28,9 +27,6 @@ static const char *reason(int r)
     switch (r) {
     case ISAL_INCORRECT_CHECKSUM:
         return "checksum or length does not hold";
-    case ISAL_INVALID_WRAPPER:
-    case ISAL_UNSUPPORTED_METHOD:
-        return "no gzip header where one must be";
     default:
         return "damaged data";
     }
@@ -42,7 +38,7 @@ static int engine_open(struct gzip *g, struct cb_error *err)
     if (r < 0)
         return r;
     isal_inflate_init(&g->z);
-    g->z.crc_flag = ISAL_GZIP;
+    g->z.crc_flag = ISAL_GZIP_NO_HDR_VER;
     return 0;
 }
 
@@ -53,12 +49,25 @@ static void engine_close(CB_UNUSED struct gzip *g)
 static void engine_reset(struct gzip *g)
 {
     isal_inflate_reset(&g->z);
-    g->z.crc_flag = ISAL_GZIP;
+    g->z.crc_flag = ISAL_GZIP_NO_HDR_VER;
+    g->header = (struct cb_gzip_header){ 0 };
+}
+
+static const char *take_header(struct gzip *g)
+{
+    const char *bad = NULL;
+    size_t n = cb_gzip_header_take(&g->header, g->in->p, g->in->n, &bad);
+    g->in->p += n;
+    g->in->n -= n;
+    return bad;
 }
 
 /* One step over the input window; *ended at the end of a member. NULL, or what is wrong. */
 static const char *engine_step(struct gzip *g, uint8_t *out, uint32_t room, uint32_t *made, bool *ended)
 {
+    const char *bad = g->header.whole ? NULL : take_header(g);
+    if (bad || !g->header.whole)
+        return bad;
     uint32_t n = (uint32_t)g->in->n;
     g->z.next_in = (uint8_t *)(uintptr_t)g->in->p;
     g->z.avail_in = n;
@@ -108,12 +117,6 @@ static const char *engine_step(struct gzip *g, uint8_t *out, uint32_t room, uint
 
 #endif
 
-/* RFC 1952, 2.3.1.2: reserved bits must be zero. ISA-L passes over them. */
-static bool flags_are_known(struct gzip *g)
-{
-    return g->header > FLAGS || g->header + g->in->n <= FLAGS || !(g->in->p[FLAGS - g->header] & 0xe0);
-}
-
 static void *gzip_open(struct cb_inflate_input *in, struct cb_error *err)
 {
     struct gzip *g = CB_NEW(struct gzip);
@@ -144,13 +147,12 @@ static int gzip_read(void *state, void *buf, size_t n, size_t *got, struct cb_er
         if (!g->in->n && !g->in_member)
             return 0;
         size_t before = g->in->n;
-        const char *bad = flags_are_known(g) ? engine_step(g, buf, room, &made, &ended) : "unknown flags";
+        const char *bad = engine_step(g, buf, room, &made, &ended);
         if (bad)
             return cb_error_set(err, CB_EVERIFY, "gzip: %s", bad);
         if (!ended && !made && g->in->n == before)
             return cb_error_set(err, CB_EVERIFY, "gzip: the stream is cut off");
         g->in_member = !ended;
-        g->header = ended ? 0 : CB_MIN(g->header + before - g->in->n, (size_t)FLAGS + 1);
         if (ended)
             engine_reset(g);
     }

@@ -122,6 +122,13 @@ static inline CB_UNUSED void sup_end(struct cb_strbuf *t)
 }
 
 /* ---- a source that gives at most `step` bytes at a time ---- */
+/* As what a source calls does: who reads cannot rely on what lay above its stack. */
+static __attribute__((noinline)) void sup_dirty_stack(int byte)
+{
+    char junk[16384];
+    memset(junk, byte, sizeof junk);
+    __asm__ volatile("" : : "r"(junk) : "memory");
+}
 struct sup_source {
     struct cb_blob_source base;
     const char *p;
@@ -131,6 +138,7 @@ static inline int sup_source_read(struct cb_blob_source *s, void *buf, size_t n,
                                   CB_UNUSED struct cb_error *err)
 {
     struct sup_source *m = (struct sup_source *)s;
+    sup_dirty_stack((int)m->n);
     *got = CB_MIN(CB_MIN(n, m->n), m->step);
     memcpy(buf, m->p, *got);
     m->p += *got;

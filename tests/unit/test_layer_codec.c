@@ -419,6 +419,31 @@ static void engines_agree(void **state)
     }
 }
 
+/* Whatever is in a header, and wherever the network cuts it. What comes before is more than is read at once. */
+static void headers_in_pieces(void **state)
+{
+    (void)state;
+    enum { BEFORE = 200000, MEMBER = 256 };
+    cb_cleanup_strbuf struct cb_strbuf out = CB_STRBUF_INIT;
+    cb_autofree char *data = sample(BEFORE), *before = cb_malloc(BEFORE + 1000);
+    char member[MEMBER];
+    struct libdeflate_compressor *stored = libdeflate_alloc_compressor(0);
+    size_t n_before = libdeflate_gzip_compress(stored, data, BEFORE, before, BEFORE + 1000);
+    size_t n = libdeflate_gzip_compress(stored, data, 20, member, sizeof member);
+    libdeflate_free_compressor(stored);
+    for (unsigned flags = 0; flags < 32; flags++)
+        for (size_t step = 1; step < 3 * MEMBER; step += step < 32 ? 1 : 61) {
+            cb_cleanup_strbuf struct cb_strbuf s = CB_STRBUF_INIT;
+            cb_strbuf_add(&s, before, n_before);
+            fancy(&s, member, n, flags);
+            assert_int_equal(unsqueeze(s.buf, s.len, step, false, &out, NULL), 0);
+            assert_int_equal(out.len, BEFORE + 20);
+            assert_memory_equal(out.buf + BEFORE, data, 20);
+            s.buf[n_before + 3] |= 0x40;
+            assert_int_equal(unsqueeze(s.buf, s.len, step, false, &out, NULL), -CB_EVERIFY);
+        }
+}
+
 /* No crash, no endless loop, and every success is a stream that was whole. */
 static void mutants(void **state)
 {
@@ -484,7 +509,8 @@ int main(void)
         cmocka_unit_test(what_is_not_stored), cmocka_unit_test(no_larger_than_others),
         cmocka_unit_test(failing_sink), cmocka_unit_test(members), cmocka_unit_test(gzip_headers),
         cmocka_unit_test(zstd_frames), cmocka_unit_test(zstd_checksum), cmocka_unit_test(foreign),
-        cmocka_unit_test(mutants), cmocka_unit_test(engines_agree), cmocka_unit_test(archives),
+        cmocka_unit_test(mutants), cmocka_unit_test(engines_agree),
+        cmocka_unit_test(headers_in_pieces), cmocka_unit_test(archives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
