@@ -45,7 +45,7 @@ struct cb_format cb_build_format_aside(const struct cb_build_options *o, const s
     for (size_t i = 0; i < o->n_cache_to; i++)
         if (o->cache_to[i].all_steps)
             return *f; /* a cache gets them, too */
-    return f->compression != CB_COMPRESSION_NONE && cb_format_check(&fast, NULL) == 0 ? fast : *f;
+    return f->compression == CB_COMPRESSION_NONE ? *f : fast;
 }
 
 int cb_build_check_outputs(const struct cb_build_options *o, struct cb_error *err)

@@ -111,7 +111,8 @@ int cb_build_export(struct cb_build *b, struct cb_error *err) CB_WUR;
 /* What new layers are made as: what the outputs say that say it. -CB_EUSAGE where they differ, or where it needs other
  * media types. */
 int cb_build_format(const struct cb_build_options *o, struct cb_format *out, struct cb_error *err) CB_WUR;
-/* What stays in the store: quickly made, and never taken for what the user asked for. */
+/* What stays in the store: quickly made, and never taken for what the user asked for. cb_format_check tells whether it
+ * can be; that loads a library. */
 struct cb_format cb_build_format_aside(const struct cb_build_options *o, const struct cb_format *f);
 
 /* ---- resolve.c ---- */

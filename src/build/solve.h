@@ -77,7 +77,7 @@ struct cb_solver {
     struct cb_context *context;     /* NULL where the plan needs none */
     struct cb_key_base kb;
     struct cb_format format;        /* of new layers that the result has */
-    struct cb_format format_aside;  /* of those that only other steps need */
+    struct cb_format format_aside;  /* of those that only other steps need, where this machine can make it */
     int64_t newer_than;             /* ns: older records do not count */
     struct cb_cancel *cancel;       /* child of the build's: the first failure triggers it, when what is sealed is */
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */

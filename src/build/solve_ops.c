@@ -47,7 +47,7 @@ int cb_solver_below(struct cb_solver *s, struct cb_vertex *v, unsigned needs, st
 struct cb_layer_write_options cb_solver_write_options(const struct cb_solver *s, const struct cb_vertex *v,
                                                       struct cb_blob_sink *sink)
 {
-    bool aside = v && !v->state->on_goal_chain;
+    bool aside = v && !v->state->on_goal_chain && cb_format_check(&s->format_aside, NULL) == 0;
     return (struct cb_layer_write_options){ .format = aside ? s->format_aside : s->format, .pool = s->env->cpu,
                                             .clamp_mtime = s->kb.clamp_mtime,
                                             .exact_mtime = s->kb.exact_mtime, .sink = sink, .cancel = s->cancel };
