@@ -62,11 +62,7 @@ int cb_context_real(int fd, const char *path, struct cb_strbuf *out)
     cb_strbuf_reset(out);
     cb_strbuf_adds(&rest, path);
     while (rest.len) {
-        const char *slash = strchrnul(rest.buf, '/');
-        cb_autofree char *component = cb_strndup(rest.buf, (size_t)(slash - rest.buf));
-        cb_autofree char *left = cb_strdup(*slash ? slash + 1 : "");
-        cb_strbuf_reset(&rest);
-        cb_strbuf_adds(&rest, left);
+        cb_autofree char *component = cb_path_shift(&rest);
         int r = step(fd, out, &rest, component);
         if (r < 0)
             return r;

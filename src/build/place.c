@@ -169,11 +169,7 @@ int cb_placer_resolve(struct cb_placer *p, const char *path, struct cb_strbuf *o
     cb_strbuf_reset(out);
     cb_strbuf_adds(&rest, path);
     while (rest.len) {
-        const char *slash = strchrnul(rest.buf, '/');
-        cb_autofree char *component = cb_strndup(rest.buf, (size_t)(slash - rest.buf));
-        cb_autofree char *left = cb_strdup(*slash ? slash + 1 : "");
-        cb_strbuf_reset(&rest);
-        cb_strbuf_adds(&rest, left);
+        cb_autofree char *component = cb_path_shift(&rest);
         if (step_into(p, out, &rest, component, strlen(component)) && ++links > CB_MAX_SYMLINKS)
             return outcome(p, cb_error_set(err, CB_ECONF, "%s: too many symbolic links", path), err);
     }

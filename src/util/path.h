@@ -42,4 +42,6 @@ bool cb_path_normalize(struct cb_strbuf *out, const char *path, size_t len);
 void cb_path_clean(struct cb_strbuf *out, const char *path);
 /* path.Clean(join(base, rel)) ; an absolute rel replaces base. */
 void cb_path_join(struct cb_strbuf *out, const char *base, const char *rel);
+/* Takes the first component of "a/b/c" off, with the '/' behind it; the caller's. "" where two '/' meet. */
+char *cb_path_shift(struct cb_strbuf *path);
 const char *cb_path_base(const char *path); /* behind the last '/', points into path */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lexical half of path.h: no system calls. */
+#include "util/alloc.h"
 #include "util/limits.h"
 #include "util/path.h"
 
@@ -76,6 +77,16 @@ void cb_path_join(struct cb_strbuf *out, const char *base, const char *rel)
         cb_strbuf_addch(&fresh, '.');
     cb_strbuf_done(out);
     *out = fresh;
+}
+
+char *cb_path_shift(struct cb_strbuf *path)
+{
+    const char *slash = strchrnul(path->buf, '/');
+    char *first = cb_strndup(path->buf, (size_t)(slash - path->buf));
+    size_t taken = (size_t)(slash - path->buf) + (*slash != '\0');
+    memmove(path->buf, path->buf + taken, path->len - taken);
+    cb_strbuf_setlen(path, path->len - taken);
+    return first;
 }
 
 const char *cb_path_base(const char *path)

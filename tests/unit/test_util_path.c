@@ -329,6 +329,21 @@ static void test_clean_and_join(void **state)
     assert_string_equal(cb_path_base("b/"), "");
 }
 
+static void test_shift(void **state)
+{
+    (void)state;
+    static const char *const parts[] = { "", "a", "b", "", "c", "" };
+    cb_cleanup_strbuf struct cb_strbuf path = CB_STRBUF_INIT;
+    cb_strbuf_adds(&path, "/a/b//c/");
+    for (size_t i = 0; i < CB_COUNTOF(parts); i++) {
+        cb_autofree char *first = cb_path_shift(&path);
+        assert_string_equal(first, parts[i]);
+        assert_int_equal(path.len, strlen(path.buf));
+        if (i == 4)
+            assert_int_equal(path.len, 0);
+    }
+}
+
 int main(void)
 {
 #define BOXED(f) cmocka_unit_test_setup_teardown(f, make_box, drop_box)
@@ -336,7 +351,7 @@ int main(void)
         BOXED(test_open_policies), BOXED(test_open_root_and_create), BOXED(test_long_names),
         BOXED(test_open_parent),   BOXED(test_mkdirs),               BOXED(test_mkdirs_refused),
         BOXED(test_lstat),         cmocka_unit_test(test_magic_links), cmocka_unit_test(test_normalize),
-        cmocka_unit_test(test_clean_and_join),
+        cmocka_unit_test(test_clean_and_join), cmocka_unit_test(test_shift),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
