@@ -286,7 +286,7 @@ static int start_seal(struct cb_solver *s, struct cb_vertex *v, struct cb_run_ro
 {
     struct cb_solve_state *st = v->state;
     struct cb_slot *slot = NULL;
-    int r = cb_dir_is_empty(root->upper_fd) ? 0 : cb_slots_pending(s->slots, root->upper_fd, &slot, err);
+    int r = cb_fs_is_empty(root->upper_fd) ? 0 : cb_slots_pending(s->slots, root->upper_fd, &slot, err);
     if (r < 0)
         return r;
     struct cb_seal *x = CB_NEW(struct cb_seal);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "build/rootfs.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,17 +64,3 @@ void cb_run_root_done(struct cb_run_root *r)
     cb_store_tmp_done(&r->tmp);
 }
 
-bool cb_dir_is_empty(int dirfd)
-{
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    bool empty = d != NULL;
-    if (!d) {
-        cb_close_p(&fd);
-        return false;
-    }
-    for (struct dirent *de; empty && (de = readdir(d));)
-        empty = !strcmp(de->d_name, ".") || !strcmp(de->d_name, "..");
-    closedir(d);
-    return empty;
-}

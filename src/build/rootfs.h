@@ -23,4 +23,3 @@ void cb_run_root_done(struct cb_run_root *r);
 /* USER as the image means it; text NULL or "": root. Waits for layers in the making where it must. */
 int cb_run_root_user(const struct cb_run_root *r, struct cb_slots *slots, const char *text, struct cb_step *step,
                      struct cb_user *out, struct cb_error *err) CB_WUR;
-bool cb_dir_is_empty(int dirfd); /* false also where it cannot be read */

@@ -36,7 +36,7 @@ static const struct cb_opt table[] = {
 
 static const char details[] =
     "SRC and DST: HOST/REPO:TAG or docker://HOST/REPO:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG],\n"
-    "docker-archive:FILE[:NAME], store:NAME. Digests are kept. Within one registry blobs are mounted.";
+    "docker-archive:FILE[:NAME], store:NAME, dir:DIR. Digests are kept. Within one registry blobs are mounted.";
 
 struct copying {
     const struct copy_cmd *o;
@@ -82,6 +82,8 @@ static int check_all(const struct copying *c, struct cb_error *err)
     if (names_one(&c->from) || names_one(&c->to))
         return cb_error_set(err, CB_EUSAGE, "--all-tags: write %s without its tag",
                             names_one(&c->from) ? c->from.text : c->to.text);
+    if (c->to.transport == CB_AT_DIR)
+        return cb_error_set(err, CB_EUSAGE, "--all-tags: dir: holds one image; oci: takes all");
     if (c->to.transport == CB_AT_DOCKER_ARCHIVE)
         return cb_error_set(err, CB_EUSAGE, "--all-tags: a Docker archive is written with one image; oci-archive: "
                                             "takes all");

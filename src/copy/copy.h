@@ -12,7 +12,7 @@
 #include "registry/registry.h"
 
 /* ---- places: TRANSPORT:WHERE, or a bare reference ---- */
-enum cb_transport { CB_AT_REGISTRY, CB_AT_OCI_DIR, CB_AT_OCI_ARCHIVE, CB_AT_DOCKER_ARCHIVE, CB_AT_STORE };
+enum cb_transport { CB_AT_REGISTRY, CB_AT_OCI_DIR, CB_AT_OCI_ARCHIVE, CB_AT_DOCKER_ARCHIVE, CB_AT_STORE, CB_AT_DIR };
 struct cb_place {
     enum cb_transport transport;
     struct cb_reference ref; /* registry */
@@ -23,7 +23,8 @@ struct cb_place {
 };
 void cb_place_done(struct cb_place *p);
 #define cb_cleanup_place CB_CLEANUP(cb_place_done)
-/* docker://REF, REF, oci:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker-archive:FILE[:REF], store:NAME.
+/* docker://REF, REF, oci:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker-archive:FILE[:REF], store:NAME,
+ * dir:DIR.
  * -CB_EUSAGE with what to write instead for transports of other programs; -CB_ECONF for a reference that is none. */
 int cb_place_parse(struct cb_place *out, const char *text, struct cb_error *err) CB_WUR;
 /* The same place with another tag (NULL: without). Owned. */

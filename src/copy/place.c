@@ -17,7 +17,7 @@ static const struct {
 } transports[] = {
     { "docker://", CB_AT_REGISTRY },           { "oci:", CB_AT_OCI_DIR },
     { "oci-archive:", CB_AT_OCI_ARCHIVE },     { "docker-archive:", CB_AT_DOCKER_ARCHIVE },
-    { "store:", CB_AT_STORE },
+    { "store:", CB_AT_STORE },                 { "dir:", CB_AT_DIR },
 };
 
 /* Of other programs, or nearly ours. */
@@ -27,7 +27,6 @@ static const struct {
     { "containers-storage:", "podman's storage is not read here: `podman save --format oci-archive`, then "
                              "oci-archive:FILE; cbpush's own images are store:NAME" },
     { "docker-daemon:", "there is no daemon here: `docker save`, then docker-archive:FILE" },
-    { "dir:", "write oci:DIR for an OCI layout" },
     { "oci-layout:", "write oci:DIR[:TAG]" },
     { "oci-dir:", "write oci:DIR[:TAG]" },
     { "docker:", "write docker://HOST/REPO:TAG" },
@@ -94,6 +93,10 @@ static int parse_rest(struct cb_place *p, const char *rest, struct cb_error *err
         p->path = cb_strdup(rest);
         return *rest ? 0 : cb_error_set(err, CB_EUSAGE, "store: needs the name of an image");
     }
+    if (p->transport == CB_AT_DIR) {
+        p->path = cb_strdup(rest);
+        return *rest ? 0 : cb_error_set(err, CB_EUSAGE, "dir: needs a path");
+    }
     int r = parse_path(p, rest, err);
     return r == 0 && p->transport == CB_AT_DOCKER_ARCHIVE ? parse_docker_archive(p, err) : r;
 }
@@ -137,7 +140,7 @@ char *cb_place_target_tag(const struct cb_place *p)
 
 char *cb_place_text(const struct cb_place *p, const char *tag)
 {
-    static const char *const word[] = { "", "oci:", "oci-archive:", "docker-archive:", "store:" };
+    static const char *const word[] = { "", "oci:", "oci-archive:", "docker-archive:", "store:", "dir:" };
     struct cb_reference ref cb_cleanup_reference = { 0 };
     if (p->transport != CB_AT_REGISTRY)
         return cb_asprintf("%s%s%s%s", word[p->transport], p->path, tag ? ":" : "", tag ? tag : "");

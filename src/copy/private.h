@@ -44,6 +44,8 @@ int copy_source_docker(const struct cb_copy_env *env, const struct cb_place *p, 
                        struct cb_error *err) CB_WUR;
 int copy_source_store(const struct cb_copy_env *env, const struct cb_place *p, struct cb_copy_source **out,
                       struct cb_error *err) CB_WUR;
+int copy_source_dir(const struct cb_copy_env *env, const struct cb_place *p, struct cb_copy_source **out,
+                    struct cb_error *err) CB_WUR;
 
 /* ---- targets ---- */
 struct cb_copy_target_ops {
@@ -88,6 +90,17 @@ int copy_target_archive(const struct cb_copy_env *env, const struct cb_copy_targ
                         struct cb_copy_target **out, struct cb_error *err) CB_WUR;
 int copy_target_store(const struct cb_copy_env *env, const struct cb_copy_target_options *o,
                       struct cb_copy_target **out, struct cb_error *err) CB_WUR;
+int copy_target_dir(const struct cb_copy_env *env, const struct cb_copy_target_options *o,
+                    struct cb_copy_target **out, struct cb_error *err) CB_WUR;
+
+/* ---- source_dir.c: the files of a dir: ---- */
+#define COPY_DIR_TOP "manifest.json"
+#define COPY_DIR_VERSION "version"
+#define COPY_DIR_WRITTEN "Directory Transport Version: 1.1\n"
+#define COPY_DIR_KNOWN "Directory Transport Version: 1."
+/* Of a blob, or of a manifest that is not the top; returns buf. */
+char *copy_dir_name(char buf[static 256], const struct cb_digest *d, bool manifest);
+int copy_dir_check(const struct cb_strbuf *version, struct cb_error *err) CB_WUR;
 
 /* ---- local.c: what targets on this machine share ---- */
 /* Blobs move in a pool of workers, each digest once. A target embeds it first, and gives the two calls, which run in

@@ -8,7 +8,7 @@ int cb_copy_source_open(const struct cb_copy_env *env, const struct cb_place *fr
                                struct cb_error *) = {
         [CB_AT_REGISTRY] = copy_source_registry,      [CB_AT_OCI_DIR] = copy_source_layout,
         [CB_AT_OCI_ARCHIVE] = copy_source_layout,     [CB_AT_DOCKER_ARCHIVE] = copy_source_docker,
-        [CB_AT_STORE] = copy_source_store,
+        [CB_AT_STORE] = copy_source_store,            [CB_AT_DIR] = copy_source_dir,
     };
     return open[from->transport](env, from, out, err);
 }

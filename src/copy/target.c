@@ -8,7 +8,7 @@ int cb_copy_target_open(const struct cb_copy_env *env, const struct cb_copy_targ
                                struct cb_copy_target **, struct cb_error *) = {
         [CB_AT_REGISTRY] = copy_target_registry,      [CB_AT_OCI_DIR] = copy_target_layout,
         [CB_AT_OCI_ARCHIVE] = copy_target_archive,    [CB_AT_DOCKER_ARCHIVE] = copy_target_archive,
-        [CB_AT_STORE] = copy_target_store,
+        [CB_AT_STORE] = copy_target_store,            [CB_AT_DIR] = copy_target_dir,
     };
     if (o->to->transport != CB_AT_REGISTRY && cb_digest_is_set(&o->to->digest))
         return cb_error_set(err, CB_EUSAGE, "%s: a target is named by a tag, not by a digest", o->to->text);

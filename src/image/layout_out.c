@@ -74,21 +74,6 @@ bool cb_layout_out_has(const struct cb_layout_out *l, const struct cb_descriptor
     return is_there(l, d, &right_size) && right_size;
 }
 
-static int copy_bytes(struct cb_blob_source *src, int fd, const struct cb_cancel *cancel, struct cb_error *err)
-{
-    char buf[64 << 10];
-    for (;;) {
-        size_t got = 0;
-        int r = cb_cancel_check(cancel, err);
-        if (r < 0 || (r = cb_blob_read(src, buf, sizeof buf, &got, err)) < 0)
-            return r;
-        if (got == 0)
-            return 0;
-        if ((r = cb_fd_write_all(fd, buf, got, err)) < 0)
-            return r;
-    }
-}
-
 int cb_layout_out_blob(const struct cb_layout_out *l, const struct cb_descriptor *d, struct cb_blob_source *bytes,
                        const struct cb_cancel *cancel, struct cb_error *err)
 {
@@ -97,7 +82,11 @@ int cb_layout_out_blob(const struct cb_layout_out *l, const struct cb_descriptor
     char hex[CB_DIGEST_TEXT_MAX];
     bool right_size = false, existed = false;
     int r = open_dir(l->blobs, cb_digest_alg_name(d->digest.alg), &dir, err);
-    if (r < 0 || (r = cb_tmpfile_open(&tmp, dir, 0644, err)) < 0 || (r = copy_bytes(bytes, tmp.fd, cancel, err)) < 0)
+    if (r == 0)
+        r = cb_tmpfile_open(&tmp, dir, 0644, err);
+    if (r == 0)
+        r = cb_blob_copy_fd(bytes, tmp.fd, cancel, err);
+    if (r < 0)
         return r;
     cb_digest_hex(&d->digest, hex);
     return is_there(l, d, &right_size) ? cb_tmpfile_replace(&tmp, dir, hex, err)

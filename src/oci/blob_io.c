@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "util/alloc.h"
+#include "util/fd.h"
 
 #define COPY_SIZE (256u << 10)
 
@@ -72,6 +73,21 @@ int cb_blob_copy(struct cb_blob_source *s, struct cb_blob_sink *to, uint64_t *co
     if (copied)
         *copied = total;
     return 0;
+}
+
+int cb_blob_copy_fd(struct cb_blob_source *s, int fd, const struct cb_cancel *cancel, struct cb_error *err)
+{
+    cb_autofree char *buf = cb_malloc(COPY_SIZE);
+    for (;;) {
+        size_t got = 0;
+        int r = cb_cancel_check(cancel, err);
+        if (r < 0 || (r = cb_blob_read(s, buf, COPY_SIZE, &got, err)) < 0)
+            return r;
+        if (!got)
+            return 0;
+        if ((r = cb_fd_write_all(fd, buf, got, err)) < 0)
+            return r;
+    }
 }
 
 struct fd_source {

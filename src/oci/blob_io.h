@@ -4,6 +4,7 @@
  * or sink belongs to one thread at a time. Implementations embed the base struct first. */
 
 #include "oci/digest.h"
+#include "util/cancel.h"
 #include "util/error.h"
 
 struct cb_blob_source;
@@ -57,6 +58,9 @@ int cb_blob_seek(struct cb_blob_source *s, uint64_t offset, struct cb_error *err
 int cb_blob_read_all(struct cb_blob_source *s, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 /* The rest, written to the sink (not committed); *copied may be NULL. Has seen the end. */
 int cb_blob_copy(struct cb_blob_source *s, struct cb_blob_sink *to, uint64_t *copied, struct cb_error *err) CB_WUR;
+
+/* The rest, written to a file; cancel is asked before each piece, and may be NULL. Has seen the end. */
+int cb_blob_copy_fd(struct cb_blob_source *s, int fd, const struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
 
 /* Reads by pread, so that several sources may share one open file by dup. A file that ends before `len` is
  * -CB_EVERIFY. */

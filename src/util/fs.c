@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/fs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -151,4 +152,19 @@ int cb_fs_lock(int fd, bool exclusive, bool wait, struct cb_error *err)
         r = flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB));
     while (r < 0 && errno == EINTR);
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "lock") : 0;
+}
+
+bool cb_fs_is_empty(int dirfd)
+{
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    bool empty = d != NULL;
+    if (!d) {
+        cb_close_p(&fd);
+        return false;
+    }
+    for (struct dirent *de; empty && (de = readdir(d));)
+        empty = !strcmp(de->d_name, ".") || !strcmp(de->d_name, "..");
+    closedir(d);
+    return empty;
 }

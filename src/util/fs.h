@@ -37,6 +37,7 @@ int cb_fs_mkdtempat(int dirfd, const char *prefix, char name[static 64], mode_t 
                     struct cb_error *err) CB_WUR;
 int cb_fs_rename_noreplace(int from_dirfd, const char *from, int to_dirfd, const char *to); /* 0 or negative errno */
 int cb_fs_sync_dir(int dirfd, struct cb_error *err) CB_WUR;
+bool cb_fs_is_empty(int dirfd); /* a directory; false also where it cannot be read */
 /* Write a small file in one go: temp, sync, rename. */
 int cb_fs_write_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct cb_error *err) CB_WUR;
 /* flock(2) held by an open descriptor; exclusive or shared, optionally without waiting (-CB_ELOCAL, sys_errno

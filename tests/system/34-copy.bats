@@ -250,6 +250,59 @@ END
     assert_equal "$(skopeo inspect --raw oci:out:1 | sha256sum | cut -c1-64)" "$(digest_of multi | cut -d: -f2)"
 }
 
+@test "dir: as skopeo lays it out, both ways; what is there is replaced last, or stays" {
+    for kind in multi plain; do
+        cbpush copy -q "$one/src/app:$kind" "dir:ours-$kind" >digest
+        assert_equal "$(cat digest)" "$(digest_of "$kind")"
+        skopeo copy -q --all --src-tls-verify=false "docker://$one/src/app:$kind" "dir:theirs-$kind"
+        diff -r "ours-$kind" "theirs-$kind"
+        skopeo copy -q --all --dest-tls-verify=false "dir:ours-$kind" "docker://$two/from/dir:$kind"
+        cbpush copy -q "dir:theirs-$kind" "$two/by/us:$kind"
+        for repo in from/dir by/us; do
+            assert_equal "$(raw_digest "docker://$two/$repo:$kind")" "$(digest_of "$kind")"
+        done
+    done
+    touch ours-multi/mine
+    cbpush copy -q "$one/src/app:plain" dir:ours-multi
+    [ -e ours-multi/mine ]
+    rm ours-multi/mine
+    diff -r ours-multi theirs-plain
+    # A blob of the source is damaged, or is missing: the image that was there stays.
+    layer=$(jq -r '.layers[0].digest' theirs-plain/manifest.json)
+    cp -r theirs-plain broken
+    printf x | dd of="broken/${layer#*:}" bs=1 seek=100 conv=notrunc status=none
+    cbpush copy -q "$one/src/app:artifact" dir:kept
+    cp -r kept before
+    run cbpush copy -q dir:broken dir:kept
+    assert_status 7
+    cmp kept/manifest.json before/manifest.json
+    rm "broken/${layer#*:}"
+    run cbpush copy -q dir:broken dir:kept
+    assert_status 5
+    cmp kept/manifest.json before/manifest.json
+    cbpush copy -q dir:kept "$two/kept:1"
+    # What holds no such image, or one of another time.
+    mkdir other
+    echo x >other/file
+    run cbpush copy -q "$one/src/app:plain" dir:other
+    assert_status 2
+    assert_contains "$output" 'another directory'
+    assert_equal "$(ls other)" file
+    run cbpush copy -q dir:other "$two/other:1"
+    assert_status 2
+    assert_contains "$output" oci:
+    echo 'Directory Transport Version: 7.0' >other/version
+    for pair in "dir:other $two/other:1" "$one/src/app:plain dir:other"; do
+        run cbpush copy -q $pair
+        assert_status 7
+        assert_contains "$output" 7.0
+    done
+    run cbpush copy -q --all-tags "$one/src/app" dir:all
+    assert_status 2
+    assert_contains "$output" 'one image'
+    [ ! -e all ]
+}
+
 @test "what is wrong is said, and leaves the target as it was" {
     cbpush copy -q "$one/src/app:plain" "$two/kept:1"
     for wrong in containers-storage:x docker-daemon:x dir:x oci-layout://x http://x/y; do

@@ -24,6 +24,7 @@ static void places_are_told_apart_by_their_transport(void **state)
         { "docker-archive:x.tar:a/b", CB_AT_DOCKER_ARCHIVE, "x.tar", "docker.io/a/b:latest", false },
         { "docker-archive:x.tar", CB_AT_DOCKER_ARCHIVE, "x.tar", NULL, false },
         { "store:my/app:1", CB_AT_STORE, "my/app:1", NULL, false },
+        { "dir:/a/b:c@d", CB_AT_DIR, "/a/b:c@d", NULL, false },
     };
     for (size_t i = 0; i < CB_COUNTOF(t); i++) {
         struct cb_place p cb_cleanup_place = { 0 };
@@ -42,7 +43,7 @@ static void what_is_no_place_is_refused_with_what_to_write(void **state)
     (void)state;
     static const struct { const char *text, *says; } t[] = {
         { "containers-storage:x", "podman save" }, { "docker-daemon:x:1", "docker save" },
-        { "dir:x", "oci:DIR" },                    { "oci-layout://x", "oci:DIR" },
+        { "dir:", "needs a path" },                { "oci-layout://x", "oci:DIR" },
         { "docker:x", "docker://" },               { "http://h/x", "--insecure-registry" },
         { "oci:", "path is missing" },             { "oci::tag", "path is missing" },
         { "oci:x:a b", "no name" },                { "oci:x@sha256:12", "sha256" },
@@ -64,6 +65,7 @@ static void a_target_has_the_tag_that_was_written_or_a_default(void **state)
         { "h.example/a", "latest" },   { "h.example/a:2", "2" },     { "h.example/a@" D, NULL },
         { "oci:x", NULL },             { "oci:x:3", "3" },           { "store:a/b", "latest" },
         { "store:h.example/b:4", "4" }, { "docker-archive:x", NULL }, { "docker-archive:x:a/b:5", "5" },
+        { "dir:x", NULL },
     };
     for (size_t i = 0; i < CB_COUNTOF(t); i++) {
         struct cb_place p cb_cleanup_place = { 0 };
