@@ -20,15 +20,6 @@ static const struct {
     { "nvcr.io", "authn.nvidia.com" },
 };
 
-/* host as in struct cb_url. A name that only begins like an address is none. */
-static bool is_loopback(const char *host)
-{
-    struct in_addr a;
-    if (inet_pton(AF_INET, host, &a) == 1)
-        return ntohl(a.s_addr) >> 24 == 127;
-    return !strcmp(host, "localhost") || !strcmp(host, "[::1]");
-}
-
 /* ---- realms that were approved at login ---- */
 
 static char *realms_path(void)
@@ -119,7 +110,7 @@ bool auth_realm_allowed(const struct cb_auth_target *t, const char *realm, const
     if (!strcmp(u.host, base.host) && u.port == base.port)
         return true;
     *reason = "it is on this machine, as the registry is";
-    if (is_loopback(u.host) && is_loopback(base.host))
+    if (cb_host_is_loopback(u.host) && cb_host_is_loopback(base.host))
         return true;
     *reason = "it is not encrypted";
     if (strcmp(u.scheme, "https") != 0)

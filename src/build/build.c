@@ -111,8 +111,9 @@ static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct c
         cb_strbuf_add(&in->dockerfile, in->context.dockerfile.buf, in->context.dockerfile.len);
         return 0;
     }
+    struct cb_fetcher f = cb_fetcher_of(b->env, b->o);
     if (strcmp(file, "-"))
-        return cb_dockerfile_fetch(b->env, file, &in->dockerfile, err);
+        return cb_dockerfile_fetch(&f, file, &in->dockerfile, err);
     return cb_fd_slurp(STDIN_FILENO, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 

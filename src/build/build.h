@@ -18,7 +18,7 @@
 struct cb_build_env {
     struct cb_store *store;
     struct cb_registry *registry;
-    struct cb_http *http;              /* of ADD and contexts; carries no credentials there */
+    struct cb_http *http;              /* of ADD and contexts */
     struct cb_progress *progress;
     struct cb_pool *cpu;               /* short CPU jobs: hashing, compressing */
     const struct cb_cancel *cancel;
@@ -76,7 +76,8 @@ struct cb_run_rights {
     const struct cb_strvec *devices;   /* CDI names, or VENDOR/CLASS for all of a class; or NULL */
 };
 
-/* What RUN --mount=type=secret and type=ssh may ask for. */
+/* What RUN --mount=type=secret and type=ssh may ask for; secrets of certain names are credentials of servers that files and
+ * repositories are fetched from (remote_auth.h). */
 struct cb_build_secret {
     const char *id;                    /* of two with the same id the later counts */
     const struct cb_secret *value;

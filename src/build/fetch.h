@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What a build reads that is neither a local directory nor an image: files by http(s), repositories by git. Rules R15,
- * R19; attacks F4, F5. Nothing here carries credentials, and no error or log shows more of a URL than its redactor
- * leaves. */
+/* What a build reads that is neither a local directory nor an image: files by http(s), repositories by git. Rules R14
+ * to R16, R19; attacks F4, F5. Credentials are those that remote_auth.h finds among the build's secrets; no error or log
+ * shows them, nor more of a URL than its redactor leaves. */
 
 #include "build/build.h"
+#include "build/remote_auth.h"
 
 /* ---- git_ref.c: how people write a repository ---- */
 /* https://host/x.git[?query][#ref[:subdir]], http://…, ssh://[user@]host/…, git://…, user@host:path. The query has
@@ -38,9 +39,11 @@ char *cb_url_file_name(const char *url);
 char *cb_url_scheme(const char *text);
 
 /* ---- git_fetch.c ---- */
-/* The commit that a reference names now (one network round, none where it is a commit already), checked against its
- * checksum (-CB_EVERIFY). Owned by the caller; NULL and err on failure. */
-char *cb_git_resolve(const struct cb_build_env *env, const struct cb_git_ref *g, struct cb_step *step,
+/* The commit that a reference names now, checked against its checksum (-CB_EVERIFY). One network round; none where it is
+ * a commit already and there are no credentials, whose worth only the server knows. Refused by it: -CB_EAUTH.
+ * *authorized: whether credentials may have a part in what is fetched; may be NULL. Owned by the caller; NULL and err on
+ * failure. */
+char *cb_git_resolve(const struct cb_fetcher *f, const struct cb_git_ref *g, struct cb_step *step, bool *authorized,
                      struct cb_error *err);
 /* Fetches that commit, shallow where the server can, and checks it out. The root of what was asked for (the subdir) is
  * opened below tmp, whose "fs" is used. *mtime: s, of the commit, or INT64_MAX where files keep their own. */
@@ -49,7 +52,7 @@ struct cb_git_tree {
     int64_t mtime;
     bool left_out;                /* there are submodules, and nobody said what to do with them */
 };
-int cb_git_checkout(const struct cb_build_env *env, const struct cb_git_ref *g, const char *commit,
+int cb_git_checkout(const struct cb_fetcher *f, const struct cb_git_ref *g, const char *commit,
                     struct cb_store_tmp *tmp, struct cb_git_tree *out, struct cb_error *err) CB_WUR;
 
 /* ---- http_fetch.c ---- */
@@ -59,6 +62,7 @@ struct cb_http_fetch {
     struct cb_step *step;
     int fd;                       /* receives the body; is emptied first */
     enum cb_digest_alg alg;       /* of `digest` */
+    bool probe;                   /* only whether it is given to us: no body is read, and fd is not used */
 };
 struct cb_http_fetched {
     bool unchanged;               /* nothing was written, and the rest is not set */
@@ -70,7 +74,7 @@ struct cb_http_fetched {
 void cb_http_fetched_done(struct cb_http_fetched *f);
 #define cb_cleanup_http_fetched CB_CLEANUP(cb_http_fetched_done)
 /* Whatever is no success is -CB_ENET (401 and 403: -CB_EAUTH) with the URL and the status. */
-int cb_http_fetch(const struct cb_build_env *env, const struct cb_http_fetch *o, struct cb_http_fetched *out,
+int cb_http_fetch(const struct cb_fetcher *f, const struct cb_http_fetch *o, struct cb_http_fetched *out,
                   struct cb_error *err) CB_WUR;
 /* s since the epoch of an HTTP-date; 0 where there is none. */
 int64_t cb_http_mtime(const char *last_modified);

@@ -12,6 +12,7 @@
 #include "util/proc.h"
 
 #define TIMEOUT_MS (20u * 60 * 1000)
+#define GIT_TOKEN "GIT_AUTH_TOKEN."
 #define MAX_OUTPUT ((size_t)32 << 20)
 
 /* One run of git needs: a directory of ours, which is its HOME too (no .netrc, no .gitconfig), and an environment made
@@ -19,6 +20,7 @@
 struct git {
     const struct cb_build_env *env;
     const struct cb_git_ref *g;
+    struct cb_git_auth auth;
     char *dir;                     /* absolute */
     char *git_dir, *work_tree;     /* "--git-dir=…", "--work-tree=…" */
     struct cb_strvec vars;
@@ -29,7 +31,30 @@ static void git_done(struct git *t)
     free(t->dir);
     free(t->git_dir);
     free(t->work_tree);
-    cb_strvec_done(&t->vars);
+    cb_strvec_wipe(&t->vars);
+    cb_git_auth_done(&t->auth);
+}
+
+static void set(struct git *t, size_t *n, const char *key, const char *value)
+{
+    cb_strvec_pushf(&t->vars, "GIT_CONFIG_KEY_%zu=%s", *n, key);
+    cb_strvec_pushf(&t->vars, "GIT_CONFIG_VALUE_%zu=%s", *n, value);
+    (*n)++;
+}
+
+/* git sends such a header to whatever a redirect leads to, so that server's are not followed. No proxy is to see one
+ * that is not encrypted. */
+static void set_auth(struct git *t, size_t *n, const struct cb_remote_auth *a)
+{
+    cb_autofree char *header = cb_asprintf("http.%s/.extraHeader", a->origin);
+    cb_autofree char *redirects = cb_asprintf("http.%s/.followRedirects", a->origin);
+    cb_autofree char *proxy = cb_asprintf("http.%s/.proxy", a->origin);
+    cb_autofree char *value = cb_asprintf("Authorization: %s", a->value);
+    set(t, n, header, value);
+    set(t, n, redirects, "false");
+    if (a->plain)
+        set(t, n, proxy, "");
+    explicit_bzero(value, strlen(value));
 }
 
 static void configure(struct git *t)
@@ -44,11 +69,13 @@ static void configure(struct git *t)
         { "gc.auto", "0" }, { "maintenance.auto", "false" }, { "advice.detachedHead", "false" },
         { "init.defaultBranch", "master" }, { "http.lowSpeedLimit", "1024" }, { "http.lowSpeedTime", "30" },
     };
-    cb_strvec_pushf(&t->vars, "GIT_CONFIG_COUNT=%zu", CB_COUNTOF(v));
-    for (size_t i = 0; i < CB_COUNTOF(v); i++) {
-        cb_strvec_pushf(&t->vars, "GIT_CONFIG_KEY_%zu=%s", i, v[i].key);
-        cb_strvec_pushf(&t->vars, "GIT_CONFIG_VALUE_%zu=%s", i, v[i].value);
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        set(t, &n, v[i].key, v[i].value);
+    for (size_t i = 0; i < t->auth.n; i++)
+        if (t->auth.v[i].value)
+            set_auth(t, &n, &t->auth.v[i]);
+    cb_strvec_pushf(&t->vars, "GIT_CONFIG_COUNT=%zu", n);
 }
 
 static void inherit(struct git *t)
@@ -99,17 +126,64 @@ static int git_open(struct git *t, int dirfd, struct cb_error *err)
 
 /* ---- running ---- */
 
-/* What it said last, which is what went wrong. */
-static void add_complaint(const struct cb_proc_result *res, struct cb_strbuf *out)
+/* What it said last, which is what went wrong. A server may have repeated what it was sent. */
+static void add_complaint(const struct git *t, const struct cb_proc_result *res, struct cb_strbuf *out)
 {
-    const char *text = res->err.buf, *fatal = strstr(text, "fatal: ");
-    struct cb_slice s = CB_SLICE(fatal ? fatal + 7 : text);
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add(&text, res->err.buf, res->err.len);
+    for (size_t i = 0; i < t->auth.n; i++)
+        if (t->auth.v[i].value)
+            cb_http_hide_authorization(&text, t->auth.v[i].value);
+    const char *fatal = strstr(text.buf, "fatal: ");
+    struct cb_slice s = CB_SLICE(fatal ? fatal + 7 : text.buf);
     s = cb_slice_trim(s);
     s.len = CB_MIN(s.len, (size_t)1000);
     if (s.len)
         cb_strbuf_addf(out, "%.*s", (int)s.len, s.ptr);
     else
         cb_strbuf_addf(out, "exit status %d", res->status);
+}
+
+static bool says(const char *text, const char *const *words)
+{
+    for (; *words; words++)
+        if (strstr(text, *words))
+            return true;
+    return false;
+}
+
+/* It never asks anybody: there is no terminal for it, and no helper. */
+static int refused(const struct git *t, const char *command, const char *said, struct cb_error *err)
+{
+    const struct cb_remote_auth *own = t->auth.v;
+    struct cb_strbuf advice cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (!strcmp(command, "submodule"))
+        cb_strbuf_adds(&advice, "a submodule wants credentials: give those of its host by "
+                                "--secret id=GIT_AUTH_TOKEN.HOST,env=VARIABLE");
+    else
+        cb_remote_auth_advise(own, GIT_TOKEN, &advice);
+    return cb_error_set(err, CB_EAUTH, "git %s: %.*s: %s", command, (int)strcspn(said, "\n"), said, advice.buf);
+}
+
+static int failed(const struct git *t, const char *command, const char *said, struct cb_error *err)
+{
+    static const char *const auth[] = { "could not read Username", "could not read Password", "Authentication failed",
+                                        "returned error: 401", "returned error: 403", NULL };
+    static const char *const moved[] = { "returned error: 301", "returned error: 302", "returned error: 303",
+                                         "returned error: 307", "returned error: 308", NULL };
+    static const char *const hidden[] = { "not found", "returned error: 404", NULL };
+    const struct cb_remote_auth *own = t->auth.v;
+    bool module = !strcmp(command, "submodule");
+    if ((own->host || module) && says(said, auth))
+        return refused(t, command, said, err);
+    if ((own->value || (module && t->auth.n > 1)) && says(said, moved))
+        return cb_error_set(err, CB_EVERIFY, "git %s: %.*s: the server redirects, and a secret (%s) is not taken along: "
+                            "write the URL that it leads to", command, (int)strcspn(said, "\n"), said,
+                            module ? "GIT_AUTH_…" : own->id);
+    if (own->host && !own->value && !module && says(said, hidden))
+        return cb_error_set(err, CB_ENET, "git %s: %s (so say some servers of a private one: credentials are given by "
+                            "--secret id=%s%s,env=VARIABLE)", command, said, GIT_TOKEN, own->host);
+    return cb_error_set(err, CB_ENET, "git %s: %s", command, said);
 }
 
 /* words: behind the options that every run has; the first is the command. */
@@ -135,8 +209,8 @@ static int run_git(const struct git *t, const char *const *words, struct cb_strb
     if (r < 0)
         return r;
     if (res.status != 0) {
-        add_complaint(&res, &said);
-        return cb_error_set(err, CB_ENET, "git %s: %s", words[0], said.buf);
+        add_complaint(t, &res, &said);
+        return failed(t, words[0], said.buf, err);
     }
     if (out)
         cb_strbuf_add(out, res.out.buf, res.out.len);
@@ -186,6 +260,13 @@ static char *choose(const char *text, const char *ref)
     return NULL;
 }
 
+/* Whether the credentials hold for it: what is in the cache asks nobody. */
+static int ask_access(const struct git *t, struct cb_error *err)
+{
+    const char *const words[] = { "ls-remote", "-q", "--", t->g->url, "HEAD", NULL };
+    return run_git(t, words, NULL, err);
+}
+
 static int ask_remote(const struct git *t, char **commit, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -207,24 +288,34 @@ static int check_commit(const struct cb_git_ref *g, const char *commit, struct c
                         commit, g->checksum);
 }
 
-char *cb_git_resolve(const struct cb_build_env *env, const struct cb_git_ref *g, struct cb_step *step,
+/* Needs a directory of the store only where somebody is asked. */
+static int find_commit(struct git *t, struct cb_store_tmp *tmp, char **commit, struct cb_error *err)
+{
+    const struct cb_git_ref *g = t->g;
+    const char *known = g->fetch_by_commit ? g->checksum : g->ref && cb_git_is_commit(g->ref) ? g->ref : NULL;
+    int r = 0;
+    *commit = cb_strdup_or_null(known);
+    if (known && !t->auth.v->value)
+        return 0;
+    r = cb_store_tmp_new(t->env->store, "git", tmp, err);
+    if (r == 0)
+        r = git_open(t, tmp->fd, err);
+    if (r < 0)
+        return r;
+    return known ? ask_access(t, err) : ask_remote(t, commit, err);
+}
+
+char *cb_git_resolve(const struct cb_fetcher *f, const struct cb_git_ref *g, struct cb_step *step, bool *authorized,
                      struct cb_error *err)
 {
     struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    CB_CLEANUP(git_done) struct git t = { .env = env, .g = g };
+    CB_CLEANUP(git_done) struct git t = { .env = f->env, .g = g };
     cb_autofree char *commit = NULL;
-    int r = 0;
-    if (g->fetch_by_commit)
-        return cb_strdup(g->checksum);
-    if (g->ref && cb_git_is_commit(g->ref)) {
-        commit = cb_strdup(g->ref);
-    } else {
-        r = cb_store_tmp_new(env->store, "git", &tmp, err);
-        if (r == 0)
-            r = git_open(&t, tmp.fd, err);
-        if (r == 0)
-            r = ask_remote(&t, &commit, err);
-    }
+    int r = cb_git_auth(f, g, &t.auth, err);
+    if (r == 0 && authorized)
+        *authorized = t.auth.v->value || t.auth.n > 1;
+    if (r == 0)
+        r = find_commit(&t, &tmp, &commit, err);
     if (r == 0)
         r = check_commit(g, commit, err);
     if (wrap(g, r, err) < 0)
@@ -296,7 +387,7 @@ static int set_up(struct git *t, struct cb_error *err)
     /* From here on it runs where the files are: submodule wants that. */
     free(t->dir);
     t->dir = CB_TAKE(fs);
-    return r == 0 && keep ? run_git(t, origin, NULL, err) : r;
+    return r == 0 && (keep || t->g->submodules) ? run_git(t, origin, NULL, err) : r;
 }
 
 static int open_root(const struct git *t, int tmpfd, struct cb_git_tree *out, struct cb_error *err)
@@ -317,12 +408,14 @@ static int open_root(const struct git *t, int tmpfd, struct cb_git_tree *out, st
     return cb_error_sys(err, CB_ECONF, e, "its subdirectory %s", subdir);
 }
 
-int cb_git_checkout(const struct cb_build_env *env, const struct cb_git_ref *g, const char *commit,
+int cb_git_checkout(const struct cb_fetcher *f, const struct cb_git_ref *g, const char *commit,
                     struct cb_store_tmp *tmp, struct cb_git_tree *out, struct cb_error *err)
 {
-    CB_CLEANUP(git_done) struct git t = { .env = env, .g = g };
+    CB_CLEANUP(git_done) struct git t = { .env = f->env, .g = g };
     *out = (struct cb_git_tree){ .fd = -1, .mtime = INT64_MAX };
-    int r = git_open(&t, tmp->fd, err);
+    int r = cb_git_auth(f, g, &t.auth, err);
+    if (r == 0)
+        r = git_open(&t, tmp->fd, err);
     if (r == 0)
         r = set_up(&t, err);
     if (r == 0)

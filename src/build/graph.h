@@ -111,6 +111,7 @@ struct cb_remote_op {
     bool pinned;                 /* content is --checksum: nobody has to be asked */
     char *last_modified;         /* HTTP: found by the solver; NULL where pinned */
     char *commit;                /* GIT: found by the solver */
+    bool authorized;             /* found by the solver: credentials may have a part in what is fetched */
 };
 void cb_remote_op_done(struct cb_remote_op *op);
 

@@ -60,18 +60,29 @@ static void conditions(const struct cb_http_fetch *o, struct cb_strvec *headers)
 /* Some servers give the tag and ignore the condition. A weak tag says no less than it said the first time. */
 static bool is_unchanged(const struct cb_http_fetch *o, const struct cb_http_reply *reply)
 {
+    unsigned status = cb_http_status(reply);
     if (!o->etag && !o->last_modified)
         return false;
-    return cb_http_status(reply) == 304 || (o->etag && cb_streq(cb_http_header(reply, "ETag"), o->etag));
+    return status == 304 || (status == 200 && o->etag && cb_streq(cb_http_header(reply, "ETag"), o->etag));
 }
 
-static int check_status(const struct cb_http_reply *reply, struct cb_error *err)
+static int refused(const struct cb_http_reply *reply, const struct cb_remote_auth *auth, struct cb_error *err)
+{
+    struct cb_strbuf advice cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_http_crossed_origin(reply))
+        cb_strbuf_adds(&advice, "it redirects to another host, where no credentials go");
+    else
+        cb_remote_auth_advise(auth, "HTTP_AUTH_TOKEN_", &advice);
+    return cb_error_set(err, CB_EAUTH, "HTTP status %u: %s", cb_http_status(reply), advice.buf);
+}
+
+static int check_status(const struct cb_http_reply *reply, const struct cb_remote_auth *auth, struct cb_error *err)
 {
     unsigned status = cb_http_status(reply);
     if (status >= 200 && status < 300 && status != 206)
         return 0;
     int r = status == 401 || status == 403
-                ? cb_error_set(err, CB_EAUTH, "HTTP status %u: it wants credentials, which are not sent here", status)
+                ? refused(reply, auth, err)
                 : cb_error_set(err, CB_ENET, "HTTP status %u%s", status, status == 404 ? ": no such file" : "");
     if (err)
         err->http_status = (int)status;
@@ -107,29 +118,12 @@ static int write_body(const struct cb_build_env *env, const struct cb_http_fetch
     return r;
 }
 
-/* began: whether the answer did. */
-static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch *o, struct cb_http_fetched *out,
-                      bool *began, struct cb_error *err)
+static int keep_body(const struct cb_build_env *env, const struct cb_http_fetch *o, struct cb_http_reply *reply,
+                     struct cb_http_fetched *out, struct cb_error *err)
 {
-    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
-    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
-    conditions(o, &headers);
-    /* Whoever wrote the Dockerfile named this host, so it may be a private one; where redirects lead, nobody wrote. */
-    struct cb_http_request req = { .cancel = env->cancel, .method = "GET", .url = o->url, .headers = &headers,
-                                   .private_ok = true,
-                                   .plain_http = !strncasecmp(o->url, "http:", 5) };
-    int r = cb_http_send(env->http, &req, &reply, err);
-    *began = r == 0;
-    if (r < 0)
-        return r;
-    out->unchanged = is_unchanged(o, reply);
-    if (out->unchanged)
-        return 0;
-    r = check_status(reply, err);
-    if (r == 0 && (ftruncate(o->fd, 0) < 0 || lseek(o->fd, 0, SEEK_SET) < 0))
-        r = cb_error_sys(err, CB_ELOCAL, errno, "empty a file");
-    if (r == 0)
-        r = write_body(env, o, reply, out, err);
+    if (ftruncate(o->fd, 0) < 0 || lseek(o->fd, 0, SEEK_SET) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "empty a file");
+    int r = write_body(env, o, reply, out, err);
     if (r < 0)
         return r;
     out->etag = plain_header(reply, "ETag");
@@ -140,7 +134,35 @@ static int fetch_once(const struct cb_build_env *env, const struct cb_http_fetch
     return 0;
 }
 
-int cb_http_fetch(const struct cb_build_env *env, const struct cb_http_fetch *o, struct cb_http_fetched *out,
+/* began: whether the answer did. */
+static int fetch_once(const struct cb_fetcher *f, const struct cb_http_fetch *o, struct cb_http_fetched *out,
+                      bool *began, struct cb_error *err)
+{
+    const struct cb_build_env *env = f->env;
+    struct cb_remote_auth auth cb_cleanup_remote_auth = { 0 };
+    struct cb_strvec headers cb_cleanup_strvec = CB_STRVEC_INIT;
+    CB_AUTO(cb_http_reply_free) struct cb_http_reply *reply = NULL;
+    *began = false;
+    int r = cb_http_auth(f, o->url, &auth, err);
+    if (r < 0)
+        return r;
+    conditions(o, &headers);
+    /* Whoever wrote the Dockerfile named this host, so it may be a private one; where redirects lead, nobody wrote. */
+    struct cb_http_request req = { .cancel = env->cancel, .method = "GET", .url = o->url, .headers = &headers,
+                                   .private_ok = true, .authorization = auth.value,
+                                   .plain_http = !strncasecmp(o->url, "http:", 5) };
+    r = cb_http_send(env->http, &req, &reply, err);
+    *began = r == 0;
+    if (r < 0)
+        return r;
+    out->unchanged = is_unchanged(o, reply);
+    if (out->unchanged)
+        return 0;
+    r = check_status(reply, &auth, err);
+    return r < 0 || o->probe ? r : keep_body(env, o, reply, out, err);
+}
+
+int cb_http_fetch(const struct cb_fetcher *f, const struct cb_http_fetch *o, struct cb_http_fetched *out,
                   struct cb_error *err)
 {
     struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -149,7 +171,7 @@ int cb_http_fetch(const struct cb_build_env *env, const struct cb_http_fetch *o,
     int r = -CB_ENET;
     for (unsigned i = 0; i < TRIES && r == -CB_ENET && began && !e.http_status; i++) {
         *out = (struct cb_http_fetched){ 0 };
-        r = fetch_once(env, o, out, &began, &e);
+        r = fetch_once(f, o, out, &began, &e);
     }
     if (r == 0)
         return 0;

@@ -166,6 +166,7 @@ static void add_git(struct cb_step_inputs *to, const struct cb_remote_op *op)
     put_flag(to, "keep-git-dir", g->keep_git_dir);
     put_flag(to, "submodules", g->submodules);
     put(to, "mtime", g->mtime_checkout ? "checkout" : "commit");
+    put_flag(to, "credentials", op->authorized);
 }
 
 static void add_own(struct cb_step_inputs *to, const struct cb_solver *s, const struct cb_vertex *v)
@@ -189,6 +190,7 @@ static void add_own(struct cb_step_inputs *to, const struct cb_solver *s, const 
         put_digest(to, "content", &v->remote.content);
         put(to, "Last-Modified", v->remote.last_modified);
         put_flag(to, "unpack", v->remote.unpack);
+        put_flag(to, "credentials", v->remote.authorized);
         break;
     case CB_VERTEX_GIT:
         add_git(to, &v->remote);

@@ -64,12 +64,20 @@ static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)
     hash_strings(h, &op->below);
 }
 
+/* Who has no credentials must not find what others fetched with theirs. Never what they are. */
+static void hash_authorized(struct cb_hasher *h, const struct cb_remote_op *op)
+{
+    if (op->authorized)
+        cb_hasher_field(h, "authorized");
+}
+
 static void hash_http(struct cb_hasher *h, const struct cb_remote_op *op)
 {
     cb_hasher_field(h, op->name);
     cb_hasher_field_u64(h, (op->unpack ? 1u : 0u) | (op->as_root ? 2u : 0u));
     cb_hasher_field_digest(h, &op->content);
     cb_hasher_field(h, op->last_modified);
+    hash_authorized(h, op);
 }
 
 static void hash_git(struct cb_hasher *h, const struct cb_remote_op *op)
@@ -79,6 +87,7 @@ static void hash_git(struct cb_hasher *h, const struct cb_remote_op *op)
     cb_hasher_field(h, g->subdir);
     cb_hasher_field(h, g->keep_git_dir || g->submodules ? g->url : NULL);
     cb_hasher_field_u64(h, (g->keep_git_dir ? 1u : 0u) | (g->submodules ? 2u : 0u) | (g->mtime_checkout ? 4u : 0u));
+    hash_authorized(h, op);
 }
 
 static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)

@@ -100,7 +100,7 @@ static int from_stdin(const struct cb_build_env *env, struct cb_main_context *c,
     return r < 0 ? r : take_file(env, c, file, err);
 }
 
-static int from_http(const struct cb_build_env *env, const char *url, struct cb_step *step, struct cb_main_context *c,
+static int from_http(const struct cb_fetcher *f, const char *url, struct cb_step *step, struct cb_main_context *c,
                      struct cb_error *err)
 {
     struct cb_http_fetched got cb_cleanup_http_fetched = { 0 };
@@ -109,11 +109,11 @@ static int from_http(const struct cb_build_env *env, const char *url, struct cb_
     int r = spool(c, &file, err);
     struct cb_http_fetch o = { .url = bare, .step = step, .fd = file };
     if (r == 0)
-        r = cb_http_fetch(env, &o, &got, err);
-    return r < 0 ? r : take_file(env, c, file, err);
+        r = cb_http_fetch(f, &o, &got, err);
+    return r < 0 ? r : take_file(f->env, c, file, err);
 }
 
-static int from_git(const struct cb_build_env *env, const char *text, struct cb_step *step, struct cb_main_context *c,
+static int from_git(const struct cb_fetcher *f, const char *text, struct cb_step *step, struct cb_main_context *c,
                     struct cb_error *err)
 {
     struct cb_git_ref g cb_cleanup_git_ref = { 0 };
@@ -121,26 +121,26 @@ static int from_git(const struct cb_build_env *env, const char *text, struct cb_
     int r = cb_git_ref_parse(&g, text, err);
     if (r < 0)
         return r;
-    cb_autofree char *commit = cb_git_resolve(env, &g, step, err);
-    r = commit ? cb_git_checkout(env, &g, commit, &c->tmp, &tree, err) : cb_failed(err);
+    cb_autofree char *commit = cb_git_resolve(f, &g, step, NULL, err);
+    r = commit ? cb_git_checkout(f, &g, commit, &c->tmp, &tree, err) : cb_failed(err);
     c->fd = tree.fd;
     if (r == 0 && tree.left_out)
         cb_step_warn(step, "%s has submodules, which are not fetched: add ?submodules=true", g.url);
     return r;
 }
 
-static int fetch(const struct cb_build_env *env, const char *context, struct cb_step *step, struct cb_main_context *c,
+static int fetch(const struct cb_fetcher *f, const char *context, struct cb_step *step, struct cb_main_context *c,
                  struct cb_error *err)
 {
-    int r = cb_store_tmp_new(env->store, "context", &c->tmp, err);
+    int r = cb_store_tmp_new(f->env->store, "context", &c->tmp, err);
     if (r < 0)
         return r;
     if (!strcmp(context, "-")) {
-        r = from_stdin(env, c, err);
+        r = from_stdin(f->env, c, err);
         return r < 0 ? cb_error_wrap(err, "the context on standard input") : 0;
     }
-    return cb_git_is_ref(context, true) ? from_git(env, context, step, c, err)
-                                        : from_http(env, context, step, c, err);
+    return cb_git_is_ref(context, true) ? from_git(f, context, step, c, err)
+                                        : from_http(f, context, step, c, err);
 }
 
 /* github.com/owner/repo may be a directory too, which then is meant. */
@@ -166,10 +166,11 @@ int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_o
     }
     if (!env)
         return cb_error_set(err, CB_EUSAGE, "%s: only files and directories of this machine are looked at", o->context);
+    struct cb_fetcher f = cb_fetcher_of(env, o);
     struct cb_step *step = cb_step_new(env->progress, "[internal] load remote build context");
     out->remote = true;
     cb_step_begin(step);
-    int r = fetch(env, o->context, step, out, err);
+    int r = fetch(&f, o->context, step, out, err);
     if (r == 0 && out->is_dockerfile && o->dockerfile)
         r = cb_error_set(err, CB_EUSAGE, "the context is a Dockerfile itself, and -f names another one");
     if (r < 0)
@@ -179,17 +180,17 @@ int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_o
     return r;
 }
 
-int cb_dockerfile_fetch(const struct cb_build_env *env, const char *url, struct cb_strbuf *out, struct cb_error *err)
+int cb_dockerfile_fetch(const struct cb_fetcher *f, const char *url, struct cb_strbuf *out, struct cb_error *err)
 {
     struct cb_main_context c = CB_MAIN_CONTEXT_INIT;
     struct cb_http_fetched got cb_cleanup_http_fetched = { 0 };
     cb_autoclose int file = -1;
-    int r = cb_store_tmp_new(env->store, "dockerfile", &c.tmp, err);
+    int r = cb_store_tmp_new(f->env->store, "dockerfile", &c.tmp, err);
     if (r == 0)
         r = spool(&c, &file, err);
     struct cb_http_fetch o = { .url = url, .fd = file };
     if (r == 0)
-        r = cb_http_fetch(env, &o, &got, err);
+        r = cb_http_fetch(f, &o, &got, err);
     if (r == 0 && (got.size > CB_MAX_DOCKERFILE || lseek(file, 0, SEEK_SET) < 0))
         r = cb_error_set(err, CB_ECONF, "-f: it is larger than %u bytes", CB_MAX_DOCKERFILE);
     if (r == 0)

@@ -10,6 +10,7 @@
 #include "util/path.h"
 
 #define FACT "http" /* URL → digest, ETag, Last-Modified of what it was, a line each */
+#define AUTHORIZED "#authorized" /* behind the URL, which has no fragment: what was given for credentials is another */
 
 /* A download: the file "data" in a directory of ours. */
 struct cb_http_file {
@@ -47,10 +48,11 @@ static int open_file(struct cb_solver *s, struct cb_vertex *v, struct cb_error *
 /* ---- what was there before ---- */
 
 /* A URL may hold a secret in its query: its digest stands for it. */
-static void fact_key(const char *url, char hex[static CB_DIGEST_TEXT_MAX])
+static void fact_key(const struct cb_remote_op *op, char hex[static CB_DIGEST_TEXT_MAX])
 {
+    cb_autofree char *text = cb_asprintf("%s%s", op->url, op->authorized ? AUTHORIZED : "");
     struct cb_digest d;
-    cb_digest_of(&d, url, strlen(url));
+    cb_digest_of(&d, text, strlen(text));
     cb_digest_hex(&d, hex);
 }
 
@@ -70,10 +72,10 @@ static char *next_line(char **text)
     return line;
 }
 
-static bool read_before(struct cb_solver *s, const char *url, struct before *b)
+static bool read_before(struct cb_solver *s, const struct cb_remote_op *op, struct before *b)
 {
     char key[CB_DIGEST_TEXT_MAX];
-    fact_key(url, key);
+    fact_key(op, key);
     if (s->o->no_cache || cb_store_fact_get(s->env->store, FACT, key, &b->text, NULL) < 0)
         return false;
     char *at = b->text.buf, *digest = next_line(&at), *etag = digest ? next_line(&at) : NULL;
@@ -85,10 +87,10 @@ static bool read_before(struct cb_solver *s, const char *url, struct before *b)
     return true;
 }
 
-static void write_fact(struct cb_solver *s, const char *url, const struct cb_http_fetched *got)
+static void write_fact(struct cb_solver *s, const struct cb_remote_op *op, const struct cb_http_fetched *got)
 {
     char key[CB_DIGEST_TEXT_MAX], digest[CB_DIGEST_TEXT_MAX];
-    fact_key(url, key);
+    fact_key(op, key);
     const char *etag = got->etag && !got->young ? got->etag : "";
     const char *modified = got->last_modified && !got->young ? got->last_modified : "";
     cb_autofree char *value = cb_asprintf("%s\n%s\n%s\n", cb_digest_text(&got->digest, digest), etag, modified);
@@ -100,18 +102,19 @@ static void write_fact(struct cb_solver *s, const char *url, const struct cb_htt
 
 static int ask(struct cb_solver *s, struct cb_vertex *v, struct before *b, struct cb_error *err)
 {
-    bool known = read_before(s, v->remote.url, b);
+    bool known = read_before(s, &v->remote, b);
     int r = open_file(s, v, err);
     if (r < 0)
         return r;
     struct cb_http_fetched *got = &v->state->file->got;
     struct cb_http_fetch o = { .url = v->remote.url, .step = v->step, .fd = v->state->file->fd,
                                .etag = known ? b->etag : NULL, .last_modified = known ? b->last_modified : NULL };
-    r = cb_http_fetch(s->env, &o, got, err);
+    struct cb_fetcher f = cb_fetcher_of(s->env, s->o);
+    r = cb_http_fetch(&f, &o, got, err);
     if (r < 0)
         return r;
     if (!got->unchanged)
-        write_fact(s, v->remote.url, got);
+        write_fact(s, &v->remote, got);
     v->remote.content = got->unchanged ? b->digest : got->digest;
     v->remote.last_modified = cb_strdup_or_null(got->unchanged ? b->last_modified : got->last_modified);
     if (got->unchanged)
@@ -119,10 +122,25 @@ static int ask(struct cb_solver *s, struct cb_vertex *v, struct before *b, struc
     return 0;
 }
 
+/* What a checksum names may be in the cache already, which asks nobody for a password. */
+static int probe(const struct cb_fetcher *f, struct cb_vertex *v, struct cb_error *err)
+{
+    struct cb_http_fetched got cb_cleanup_http_fetched = { 0 };
+    struct cb_http_fetch o = { .url = v->remote.url, .step = v->step, .fd = -1, .probe = true };
+    return cb_http_fetch(f, &o, &got, err);
+}
+
 int cb_http_resolve(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
     struct before b = { .text = CB_STRBUF_INIT };
-    int r = v->remote.pinned ? 0 : ask(s, v, &b, err);
+    struct cb_remote_auth auth cb_cleanup_remote_auth = { 0 };
+    struct cb_fetcher f = cb_fetcher_of(s->env, s->o);
+    int r = cb_http_auth(&f, v->remote.url, &auth, err);
+    v->remote.authorized = auth.value != NULL;
+    if (r == 0 && !v->remote.pinned)
+        r = ask(s, v, &b, err);
+    else if (r == 0 && v->remote.authorized)
+        r = probe(&f, v, err);
     cb_strbuf_done(&b.text);
     return r;
 }
@@ -151,7 +169,8 @@ static int download(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e
         return r;
     struct cb_http_fetch o = { .url = v->remote.url, .step = v->step, .fd = v->state->file->fd,
                                .alg = v->remote.content.alg };
-    r = cb_http_fetch(s->env, &o, &v->state->file->got, err);
+    struct cb_fetcher f = cb_fetcher_of(s->env, s->o);
+    r = cb_http_fetch(&f, &o, &v->state->file->got, err);
     return r < 0 ? r : check_digest(v, err);
 }
 

@@ -11,7 +11,8 @@
 
 static int git_resolve(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
 {
-    v->remote.commit = cb_git_resolve(s->env, &v->remote.git, v->step, err);
+    struct cb_fetcher f = cb_fetcher_of(s->env, s->o);
+    v->remote.commit = cb_git_resolve(&f, &v->remote.git, v->step, &v->remote.authorized, err);
     return v->remote.commit ? 0 : cb_failed(err);
 }
 

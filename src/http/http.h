@@ -139,6 +139,8 @@ char *cb_http_proxy_shown(const struct cb_http *h, const char *url);
 void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text);
 /* The same for any secret; one of less than four bytes is left. */
 void cb_http_hide(struct cb_strbuf *text, const char *secret, size_t n);
+/* What a value of Authorization holds behind its scheme; of Basic the password by itself too. */
+void cb_http_hide_authorization(struct cb_strbuf *text, const char *value);
 
 /* URLs. */
 struct cb_url {
@@ -150,6 +152,9 @@ void cb_url_done(struct cb_url *u);
 /* http and https only, no userinfo, no control characters: -CB_EVERIFY else. */
 int cb_url_parse(struct cb_url *out, const char *text, struct cb_error *err) CB_WUR;
 bool cb_url_same_origin(const struct cb_url *a, const struct cb_url *b);
+unsigned cb_url_default_port(const char *scheme);
+/* Of a cb_url: 127.0.0.0/8, [::1] and localhost. A name that only begins like an address is none. */
+bool cb_host_is_loopback(const char *host);
 /* Reference resolution of RFC 3986 §5; keeps the query byte for byte. Owned by the caller; NULL and err if not
  * valid. */
 char *cb_url_resolve(const char *base, const char *ref, struct cb_error *err);

@@ -251,7 +251,6 @@ int cb_http_redirect_follow(struct cb_http_hop *hop, const struct cb_url *first,
                             struct cb_error *err) CB_WUR;
 
 /* ---- url.c, address.c */
-unsigned cb_url_default_port(const char *scheme);
 void cb_strbuf_add_origin(struct cb_strbuf *sb, const struct cb_url *u);
 char *cb_url_text(const struct cb_url *u);
 /* Loopback, link-local, private, shared, multicast, reserved; true for what is no address. */

@@ -25,8 +25,7 @@ void cb_http_hide(struct cb_strbuf *text, const char *secret, size_t n)
     cb_strbuf_add(text, out.buf, out.len);
 }
 
-/* "Bearer X" and "Basic X"; of the latter the password by itself too. */
-static void hide_credentials(struct cb_strbuf *text, const char *value)
+void cb_http_hide_authorization(struct cb_strbuf *text, const char *value)
 {
     struct cb_strbuf pair cb_cleanup_strbuf = CB_STRBUF_INIT;
     const char *space = strchr(value, ' '), *secret = space ? space + 1 : value;
@@ -47,7 +46,7 @@ void cb_http_scrub(const struct cb_http_reply *r, struct cb_strbuf *text)
     for (const struct curl_slist *s = r->t->header_list; s; s = s->next) {
         const char *colon = strchr(s->data, ':');
         if (strncasecmp(s->data, name, sizeof name - 1) == 0)
-            hide_credentials(text, s->data + sizeof name - 1);
+            cb_http_hide_authorization(text, s->data + sizeof name - 1);
         else if (i++ >= r->t->open_headers && colon && colon[1] == ' ')
             cb_http_hide(text, colon + 2, strlen(colon + 2));
     }

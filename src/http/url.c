@@ -158,6 +158,14 @@ int cb_url_parse(struct cb_url *out, const char *text, struct cb_error *err)
     return 0;
 }
 
+bool cb_host_is_loopback(const char *host)
+{
+    struct in_addr a;
+    if (inet_pton(AF_INET, host, &a) == 1)
+        return ntohl(a.s_addr) >> 24 == 127;
+    return !strcmp(host, "localhost") || !strcmp(host, "[::1]");
+}
+
 bool cb_url_same_origin(const struct cb_url *a, const struct cb_url *b)
 {
     return cb_streq(a->scheme, b->scheme) && cb_streq(a->host, b->host) && a->port == b->port;

@@ -3,31 +3,48 @@
 # A web server and git repositories for the tests of remote inputs (web_server.py says what it serves).
 # `load helpers`, `load build`, `load web`.
 #
-#   web_start                 starts it; then $web is http://127.0.0.1:PORT and $webroot the directory that it serves
-#   web_requests [ERE]        its log, the lines that match; web_forget empties it
+#   web_start [NAME [--tls]]  starts it, with TLS by the run's own CA; then $NAME (web) is http(s)://127.0.0.1:PORT, and
+#                             $webroot the directory that all of them serve
+#   web_requests [ERE]        the log of web, the lines that match; web_forget empties it
+#   web_log NAME              the log of NAME
+#   web_lock VALUE            /locked/… wants this Authorization
 #   web_old NAME              a file of $webroot is an hour old, so that its Last-Modified and ETag count as conditions
 #   git_make NAME             a repository $webroot/NAME.git with a work tree ./NAME: two commits, branch dev, tag v1
 #   git_in NAME ARG…          git in its work tree; git_publish NAME pushes all of it
 
 web_start()
 {
-    local dir tries
-    dir=$(rig_dir)/web
-    webroot=$dir/root
-    mkdir -p "$webroot"
+    local name=${1-web} dir tries scheme=http tls=()
+    dir=$(rig_dir)/$name
+    webroot=$(rig_dir)/web/root
+    mkdir -p "$webroot" "$dir"
     : >"$dir/log"
-    rig_spawn "$dir" python3 -B "$RIG_HERE/web_server.py" --root "$webroot" --log "$dir/log" --port-file "$dir/port"
+    if [ "${2-}" = --tls ]; then
+        scheme=https
+        tls=(--tls "$(rig_pki)")
+    fi
+    rig_spawn "$dir" python3 -B "$RIG_HERE/web_server.py" --root "$webroot" --log "$dir/log" --port-file "$dir/port" \
+        --authorization "$(rig_dir)/web/authorization" "${tls[@]}"
     for ((tries = 0; tries < 200; tries++)); do
         [ ! -s "$dir/port" ] || break
         sleep 0.05
     done
-    web=http://127.0.0.1:$(cat "$dir/port")
-    export web webroot
+    export webroot "$name=$scheme://127.0.0.1:$(cat "$dir/port")"
 }
 
 web_requests()
 {
     grep -E -- "${1-.}" "$(rig_find web)/log" || :
+}
+
+web_log()
+{
+    cat "$(rig_find "$1")/log"
+}
+
+web_lock()
+{
+    printf %s "$1" >"$(rig_find web)/authorization"
 }
 
 web_forget()

@@ -10,6 +10,8 @@ GET /named/NAME   Content-Disposition with a file name that leads out
 GET /cut/NAME     the first answer for NAME ends in its middle
 GET /to?URL       302 to URL
 GET /secret       401
+    /moved/SCHEME/HOST/…  302 to SCHEME://HOST/…
+    /locked/…     any of these, but 401, and in the body what was sent, unless Authorization is what --authorization holds
     /git/X.git/…  the smart protocol
 GET /dumb/X.git/… its files, as any web server has them
 
@@ -20,6 +22,7 @@ import email.utils
 import hashlib
 import http.server
 import os
+import ssl
 import subprocess
 import urllib.parse
 
@@ -107,10 +110,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if size == 0:
                 return body
 
+    def is_locked(self):
+        sent = self.headers.get("Authorization", "")
+        with open(self.server.options.authorization, encoding="utf-8") as file:
+            if sent == file.read():
+                return False
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.answer(401, f"who is {sent}?\n".encode(), [("WWW-Authenticate", 'Basic realm="x"'),
+                                                       ("Content-Type", "text/plain")])
+        return True
+
     def do_GET(self):
         path, _, query = self.path.partition("?")
+        if path.startswith("/locked/"):
+            if self.is_locked():
+                return
+            path = path.removeprefix("/locked")
         kind, _, name = path.lstrip("/").partition("/")
-        if kind in ("file", "dated", "bare", "deaf", "named", "cut", "dumb"):
+        if kind == "moved":
+            scheme, host, rest = name.split("/", 2)
+            self.answer(302, headers=[("Location", f"{scheme}://{host}/{rest}?{query}")])
+        elif kind in ("file", "dated", "bare", "deaf", "named", "cut", "dumb"):
             self.serve_file(kind, name)
         elif kind == "git":
             self.serve_git(name, query)
@@ -126,11 +146,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("root", "log", "port-file"):
+    for name in ("root", "log", "port-file", "authorization"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--tls", help="directory of server.crt and server.key")
     options = parser.parse_args()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.options = options
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls + "/server.crt", options.tls + "/server.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with open(options.port_file + ".new", "w", encoding="ascii") as file:
         file.write(str(server.server_address[1]))
     os.rename(options.port_file + ".new", options.port_file)
