@@ -76,8 +76,8 @@ struct cb_run_rights {
     const struct cb_strvec *devices;   /* CDI names, or VENDOR/CLASS for all of a class; or NULL */
 };
 
-/* What RUN --mount=type=secret and type=ssh may ask for; secrets of certain names are credentials of servers that files and
- * repositories are fetched from (remote_auth.h). */
+/* What RUN --mount=type=secret and type=ssh may ask for; secrets of certain names are credentials of servers that
+ * files and repositories are fetched from (remote_auth.h). */
 struct cb_build_secret {
     const char *id;                    /* of two with the same id the later counts */
     const struct cb_secret *value;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What a build reads that is neither a local directory nor an image: files by http(s), repositories by git. Rules R14
- * to R16, R19; attacks F4, F5. Credentials are those that remote_auth.h finds among the build's secrets; no error or log
- * shows them, nor more of a URL than its redactor leaves. */
+ * to R16, R19; attacks F4, F5. Credentials are those that remote_auth.h finds among the build's secrets; no error or
+ * log shows them, nor more of a URL than its redactor leaves. */
 
 #include "build/build.h"
 #include "build/remote_auth.h"
@@ -39,10 +39,10 @@ char *cb_url_file_name(const char *url);
 char *cb_url_scheme(const char *text);
 
 /* ---- git_fetch.c ---- */
-/* The commit that a reference names now, checked against its checksum (-CB_EVERIFY). One network round; none where it is
- * a commit already and there are no credentials, whose worth only the server knows. Refused by it: -CB_EAUTH.
- * *authorized: whether credentials may have a part in what is fetched; may be NULL. Owned by the caller; NULL and err on
- * failure. */
+/* The commit that a reference names now, checked against its checksum (-CB_EVERIFY). One network round; none where it
+ * is a commit already and there are no credentials, whose worth only the server knows. Refused by it: -CB_EAUTH.
+ * *authorized: whether credentials may have a part in what is fetched; may be NULL. Owned by the caller; NULL and err
+ * on failure. */
 char *cb_git_resolve(const struct cb_fetcher *f, const struct cb_git_ref *g, struct cb_step *step, bool *authorized,
                      struct cb_error *err);
 /* Fetches that commit, shallow where the server can, and checks it out. The root of what was asked for (the subdir) is

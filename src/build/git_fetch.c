@@ -173,16 +173,19 @@ static int failed(const struct git *t, const char *command, const char *said, st
                                          "returned error: 307", "returned error: 308", NULL };
     static const char *const hidden[] = { "not found", "returned error: 404", NULL };
     const struct cb_remote_auth *own = t->auth.v;
+    struct cb_strbuf advice cb_cleanup_strbuf = CB_STRBUF_INIT;
     bool module = !strcmp(command, "submodule");
     if ((own->host || module) && says(said, auth))
         return refused(t, command, said, err);
     if ((own->value || (module && t->auth.n > 1)) && says(said, moved))
-        return cb_error_set(err, CB_EVERIFY, "git %s: %.*s: the server redirects, and a secret (%s) is not taken along: "
-                            "write the URL that it leads to", command, (int)strcspn(said, "\n"), said,
+        return cb_error_set(err, CB_EVERIFY, "git %s: %.*s: the server redirects, and a secret (%s) is not taken "
+                            "along: write the URL that it leads to", command, (int)strcspn(said, "\n"), said,
                             module ? "GIT_AUTH_…" : own->id);
-    if (own->host && !own->value && !module && says(said, hidden))
-        return cb_error_set(err, CB_ENET, "git %s: %s (so say some servers of a private one: credentials are given by "
-                            "--secret id=%s%s,env=VARIABLE)", command, said, GIT_TOKEN, own->host);
+    if (own->host && !module && says(said, hidden)) {
+        cb_remote_auth_advise(own, GIT_TOKEN, &advice);
+        return cb_error_set(err, CB_ENET, "git %s: %s (some servers say so of a private one: %s)", command, said,
+                            advice.buf);
+    }
     return cb_error_set(err, CB_ENET, "git %s: %s", command, said);
 }
 
@@ -311,7 +314,7 @@ char *cb_git_resolve(const struct cb_fetcher *f, const struct cb_git_ref *g, str
     struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
     CB_CLEANUP(git_done) struct git t = { .env = f->env, .g = g };
     cb_autofree char *commit = NULL;
-    int r = cb_git_auth(f, g, &t.auth, err);
+    int r = cb_git_auth(f, g->url, g->submodules, &t.auth, err);
     if (r == 0 && authorized)
         *authorized = t.auth.v->value || t.auth.n > 1;
     if (r == 0)
@@ -413,7 +416,7 @@ int cb_git_checkout(const struct cb_fetcher *f, const struct cb_git_ref *g, cons
 {
     CB_CLEANUP(git_done) struct git t = { .env = f->env, .g = g };
     *out = (struct cb_git_tree){ .fd = -1, .mtime = INT64_MAX };
-    int r = cb_git_auth(f, g, &t.auth, err);
+    int r = cb_git_auth(f, g->url, g->submodules, &t.auth, err);
     if (r == 0)
         r = git_open(&t, tmp->fd, err);
     if (r == 0)

@@ -52,7 +52,8 @@ int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_o
                          struct cb_error *err) CB_WUR;
 void cb_main_context_done(struct cb_main_context *c);
 /* A Dockerfile by URL (-f). */
-int cb_dockerfile_fetch(const struct cb_fetcher *f, const char *url, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+int cb_dockerfile_fetch(const struct cb_fetcher *f, const char *url, struct cb_strbuf *out,
+                        struct cb_error *err) CB_WUR;
 /* The directories that named contexts are, each with its own .dockerignore. stats: remembers their files. */
 int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats /* or NULL */, struct cb_error *err) CB_WUR;
 /* A small file of a directory that others wrote: links stay inside, only regular files. -CB_ENOTFOUND. */

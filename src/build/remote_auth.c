@@ -3,7 +3,6 @@
 
 #include <strings.h>
 
-#include "build/fetch.h"
 #include "http/http.h"
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -71,7 +70,8 @@ static struct cb_slice text_of(const struct cb_build_secret *x)
 static int check_text(const struct cb_build_secret *x, struct cb_slice text, struct cb_error *err)
 {
     if (text.len > MAX_VALUE)
-        return cb_error_set(err, CB_EUSAGE, "secret %s is too long for a header: more than %zu bytes", x->id, MAX_VALUE);
+        return cb_error_set(err, CB_EUSAGE, "secret %s is too long for a header: more than %zu bytes", x->id,
+                            MAX_VALUE);
     for (size_t i = 0; i < text.len; i++)
         if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
             return cb_error_set(err, CB_EUSAGE, "secret %s has a line break or control character in it: it cannot be "
@@ -218,18 +218,20 @@ static int add_named(const struct cb_fetcher *f, const char *id, bool plain, str
     return r == 0 && plain && cb_host_is_loopback(u.host) ? add_url(f, http, false, out, err) : r;
 }
 
-int cb_git_auth(const struct cb_fetcher *f, const struct cb_git_ref *g, struct cb_git_auth *out, struct cb_error *err)
+int cb_git_auth(const struct cb_fetcher *f, const char *url, bool submodules, struct cb_git_auth *out,
+                struct cb_error *err)
 {
     *out = (struct cb_git_auth){ 0 };
+    bool plain = cb_starts_with(url, "http://");
     int r = 0;
-    if (cb_url_is_http(g->url)) {
-        r = add_url(f, g->url, true, out, err);
+    if (plain || cb_starts_with(url, "https://")) {
+        r = add_url(f, url, true, out, err);
     } else {
         CB_GROW(out->v, out->n, out->cap);
         out->v[out->n++] = (struct cb_remote_auth){ 0 };
     }
-    for (size_t i = 0; r == 0 && g->submodules && i < f->n_secrets; i++)
-        r = add_named(f, f->secrets[i].id, !strcmp(g->scheme, "http"), out, err);
+    for (size_t i = 0; r == 0 && submodules && i < f->n_secrets; i++)
+        r = add_named(f, f->secrets[i].id, plain, out, err);
     if (r < 0)
         cb_git_auth_done(out);
     return r;
@@ -244,8 +246,8 @@ void cb_remote_auth_advise(const struct cb_remote_auth *a, const char *token, st
     else if (a->withheld)
         cb_strbuf_adds(out, "it wants credentials, which go over https only");
     else if (a->empty && a->empty->unset)
-        cb_strbuf_addf(out, "it wants credentials, and the secret %s is empty: the variable %s is not set", a->empty->id,
-                       a->empty->unset);
+        cb_strbuf_addf(out, "it wants credentials, and the secret %s is empty: the variable %s is not set",
+                       a->empty->id, a->empty->unset);
     else if (a->empty)
         cb_strbuf_addf(out, "it wants credentials, and the secret %s is empty", a->empty->id);
     else

@@ -11,8 +11,6 @@
 
 #include "build/build.h"
 
-struct cb_git_ref;
-
 /* What something is fetched with. */
 struct cb_fetcher {
     const struct cb_build_env *env;
@@ -45,8 +43,8 @@ struct cb_git_auth {
 };
 void cb_git_auth_done(struct cb_git_auth *a);
 #define cb_cleanup_git_auth CB_CLEANUP(cb_git_auth_done)
-/* -CB_EUSAGE as above, and where no host stands behind the dot. */
-int cb_git_auth(const struct cb_fetcher *f, const struct cb_git_ref *g, struct cb_git_auth *out,
+/* url: as in struct cb_git_ref. -CB_EUSAGE as above, and where no host stands behind the dot. */
+int cb_git_auth(const struct cb_fetcher *f, const char *url, bool submodules, struct cb_git_auth *out,
                 struct cb_error *err) CB_WUR;
 
 /* For whoever was refused: what is wrong, and what helps. token: "GIT_AUTH_TOKEN." or "HTTP_AUTH_TOKEN_". */

@@ -115,6 +115,10 @@ END
     run cbpush build --secret "id=GIT_AUTH_TOKEN.$at,src=token" "$site/locked/git/repo.git"
     assert_status 3
     assert_contains "$output" "does not take"
+    # Some servers hide a private one from who may not see it.
+    run cbpush build "$site/git/none.git"
+    assert_status 4
+    assert_contains "$output" "of a private one: it wants credentials: give them by --secret id=GIT_AUTH_TOKEN.$at"
 }
 
 @test "credentials are for one host and port, and for https" {

@@ -77,6 +77,7 @@ static void step_done(struct step *s)
             set(texts[k], NULL);
     }
     free(v->run.mounts);
+    cb_remote_op_done(&v->remote);
     char **const fields[] = { &v->run.cwd, &v->run.user, &v->run.script, &v->run.script_path, &v->copy.dest,
                               &v->copy.chown, &v->copy.chmod, &v->mkdir.path, &v->mkdir.user, &v->name, &v->note };
     for (size_t i = 0; i < CB_COUNTOF(fields); i++)
@@ -127,6 +128,9 @@ static void change_file_name(struct step *s)
 }
 static void change_path(struct step *s) { set(&s->v.mkdir.path, "/x"); }
 static void change_mkdir_user(struct step *s) { set(&s->v.mkdir.user, "bob"); }
+static void change_authorized(struct step *s) { s->v.remote.authorized = true; }
+static void change_commit(struct step *s) { set(&s->v.remote.commit, "c"); }
+static void change_remote_name(struct step *s) { set(&s->v.remote.name, "n"); }
 /* must not */
 static void change_proxy(struct step *s) { cb_env_set(&s->v.run.env, "HTTP_PROXY", "http://p"); }
 static void change_name(struct step *s) { set(&s->v.name, "[2/9] RUN make"); }
@@ -224,6 +228,16 @@ static void test_mkdir(void **state)
     static const struct change no[] = { C(no_change), C(name), C(note), C(arch), C(hosts) };
     check_kind(CB_VERTEX_MKDIR, yes, CB_COUNTOF(yes), true);
     check_kind(CB_VERTEX_MKDIR, no, CB_COUNTOF(no), false);
+}
+
+/* What others fetched by their credentials is not found without any. */
+static void test_remote(void **state)
+{
+    (void)state;
+    static const struct change git[] = { C(authorized), C(commit), C(epoch), C(base) };
+    static const struct change http[] = { C(authorized), C(remote_name), C(epoch), C(base) };
+    check_kind(CB_VERTEX_GIT, git, CB_COUNTOF(git), true);
+    check_kind(CB_VERTEX_HTTP, http, CB_COUNTOF(http), true);
 }
 
 /* Fields are framed: what moves from one to the next is another key. */
@@ -435,7 +449,7 @@ static void test_views_are_those_of_the_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),       cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_run),       cmocka_unit_test(test_copy),      cmocka_unit_test(test_remote),
         cmocka_unit_test(test_mkdir),     cmocka_unit_test(test_no_two_ways_to_read),
         cmocka_unit_test(test_source),    cmocka_unit_test(test_source_pins), cmocka_unit_test(test_entry),
         cmocka_unit_test(test_selection), cmocka_unit_test(test_views_are_those_of_the_list),
