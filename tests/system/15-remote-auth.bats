@@ -186,6 +186,12 @@ END
     printf 'FROM busybox\nADD %s/locked/git/repo.git?submodules=true /r\n' "$site" >ctx/Dockerfile
     built --secret id=GIT_AUTH_TOKEN,src=token
     assert_equal "$(cat "$rootfs/r/mod/a.txt")" two
+    git_in repo config -f .gitmodules submodule.mod.url "$site/locked/moved/https/$other_at/git/inner.git"
+    git_in repo commit -q -a -m moved
+    git_publish repo
+    refused 7 --secret id=GIT_AUTH_TOKEN,src=token
+    assert_contains "$output" 'the server redirects'
+    assert_equal "$(web_log other)" ''
     git_in repo config -f .gitmodules submodule.mod.url "$other/locked/git/inner.git"
     git_in repo commit -q -a -m absolute
     git_publish repo
