@@ -154,76 +154,19 @@ static int read_inputs(struct inputs *in, const struct cb_build *b, struct cb_er
     return b->res->dockerfile ? 0 : cb_failed(err);
 }
 
-/* ---- names ---- */
-
-static int parse_tag(struct cb_build *b, const char *text, struct cb_error *err)
-{
-    struct cb_reference *ref = &b->tags[b->n_tags];
-    int r = cb_reference_parse(ref, text, err);
-    if (r < 0) {
-        cb_error_wrap(err, "tag");
-        return r;
-    }
-    b->n_tags++;
-    if (cb_digest_is_set(&ref->digest))
-        return cb_error_set(err, CB_EUSAGE, "tag %s: a name to build must not have a digest", text);
-    cb_reference_default_tag(ref);
-    return 0;
-}
-
-/* Names of -t (k = 0) are pushed by --push and by an image output without names of its own; those of output k - 1 by
- * --push and by itself. */
-static bool pushes(const struct cb_build_options *o, size_t k)
-{
-    bool push = o->push || (k > 0 && o->outputs[k - 1].push);
-    for (size_t i = 0; k == 0 && i < o->n_outputs; i++)
-        push = push || (o->outputs[i].push && o->outputs[i].names.n == 0);
-    return push;
-}
-
-static int parse_names(struct cb_build *b, bool pushed, struct cb_error *err)
-{
-    int r = 0;
-    for (size_t k = 0; k <= b->o->n_outputs; k++) {
-        const struct cb_strvec *names = k == 0 ? b->o->tags : &b->o->outputs[k - 1].names;
-        for (size_t i = 0; r == 0 && names && pushes(b->o, k) == pushed && i < names->n; i++)
-            r = parse_tag(b, names->v[i], err);
-    }
-    return r;
-}
-
-static int parse_tags(struct cb_build *b, struct cb_error *err)
-{
-    size_t max = b->o->tags ? b->o->tags->n : 0;
-    for (size_t i = 0; i < b->o->n_outputs; i++)
-        max += b->o->outputs[i].names.n;
-    b->tags = cb_calloc(max + 1, sizeof *b->tags);
-    int r = parse_names(b, true, err);
-    b->n_pushed = b->n_tags;
-    return r < 0 ? r : parse_names(b, false, err);
-}
-
-static bool wants_push(const struct cb_build_options *o)
-{
-    bool push = o->push;
-    for (size_t i = 0; i < o->n_outputs; i++)
-        push = push || o->outputs[i].push;
-    return push;
-}
+/* ---- the phases ---- */
 
 /* An unchanged build has been built before. What is expected of tags is looked at when it counts. */
 static void ask_ahead(struct cb_build *b)
 {
     const struct cb_release_policy *policy = &b->o->release;
     bool expects = policy->immutable || (policy->expect_old && policy->expect_old->n);
-    if (!wants_push(b->o) || !b->n_pushed || b->o->join || b->o->no_cache || expects ||
+    if (!cb_build_wants_push(b->o) || !b->n_pushed || b->o->join || b->o->no_cache || expects ||
         cb_store_cache_is_empty(b->env->store))
         return;
     b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
     cb_store_warm(b->env->store);
 }
-
-/* ---- the phases ---- */
 
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
 {
@@ -477,7 +420,7 @@ static int join(struct cb_build *b, struct cb_error *err)
 static int set_up_push(struct cb_build *b, struct cb_error *err)
 {
     struct cb_push_tree_options o = { b->tags, b->n_pushed, b->o->release };
-    if (!wants_push(b->o) || b->pusher)
+    if (!cb_build_wants_push(b->o) || b->pusher)
         return 0;
     int r = b->o->join ? meet(b, &o, err) : 0;
     if (r < 0)
@@ -622,10 +565,10 @@ static int check_options(struct cb_build *b, struct cb_error *err)
     if (r == 0)
         r = cb_build_check_inline(b->o, err);
     if (r == 0)
-        r = parse_tags(b, err);
-    if (r == 0 && wants_push(b->o) && b->n_pushed == 0)
+        r = cb_build_parse_names(b, err);
+    if (r == 0 && cb_build_wants_push(b->o) && b->n_pushed == 0)
         r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
-    if (r == 0 && b->o->join && (!wants_push(b->o) || b->o->n_platforms > 1))
+    if (r == 0 && b->o->join && (!cb_build_wants_push(b->o) || b->o->n_platforms > 1))
         r = cb_error_set(err, CB_EUSAGE, "--join is for the push of one platform, the others come from elsewhere");
     if (r == 0)
         r = cb_release_policy_check(&b->o->release, err);

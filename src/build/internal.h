@@ -59,6 +59,11 @@ int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats /* or NU
 /* A small file of a directory that others wrote: links stay inside, only regular files. -CB_ENOTFOUND. */
 int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 
+/* ---- names.c ---- */
+/* Of -t and of the outputs, into b->tags. */
+int cb_build_parse_names(struct cb_build *b, struct cb_error *err) CB_WUR;
+bool cb_build_wants_push(const struct cb_build_options *o);
+
 /* ---- annotation.c ---- */
 /* Those of a level; for a manifest or its descriptor, those of its platform win. platform NULL: an index. */
 void cb_annotations_of(const struct cb_annotations *a, enum cb_annotation_level level,
