@@ -161,10 +161,12 @@ static void ask_ahead(struct cb_build *b)
 {
     const struct cb_release_policy *policy = &b->o->release;
     bool expects = policy->immutable || (policy->expect_old && policy->expect_old->n);
-    if (!cb_build_wants_push(b->o) || !b->n_pushed || b->o->join || b->o->no_cache || expects ||
-        cb_store_cache_is_empty(b->env->store))
+    b->again = cb_build_wants_push(b->o) && b->n_pushed && !b->o->join && !b->o->no_cache && !expects &&
+               !cb_store_cache_is_empty(b->env->store);
+    if (!b->again)
         return;
-    b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
+    if (cb_build_pushed_tags(b))
+        b->ahead = cb_tags_ahead_new(b->env, b->tags, b->n_pushed);
     cb_store_warm(b->env->store);
 }
 
@@ -446,10 +448,10 @@ static int set_up_caches(struct cb_build *b, struct cb_error *err)
     return r < 0 ? r : cb_mount_cache_open(b->env, b->o, &b->mount_cache, err);
 }
 
-/* Where the tags are asked for, and what was taken from the context is known: files of other contexts look the same. */
+/* Where it was built before, and what was taken from the context is known: files of other contexts look the same. */
 static int open_ahead(struct cb_build *b, const struct inputs *in, struct cb_error *err)
 {
-    if (!b->ahead || !remembers(b, in) || in->context.is_dockerfile || (b->o->contexts && b->o->contexts->n))
+    if (!b->again || !remembers(b, in) || in->context.is_dockerfile || (b->o->contexts && b->o->contexts->n))
         return 0;
     int r = set_up_push(b, err);
     if (r == 0)
@@ -547,6 +549,7 @@ static void clean_up(struct cb_build *b)
     for (size_t i = 0; i < b->n_tags; i++)
         cb_reference_done(&b->tags[i]);
     free(b->tags);
+    free(b->canonical);
     free(b->meetings);
     cb_join_places_done(&b->places);
 }

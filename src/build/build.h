@@ -36,6 +36,8 @@ struct cb_output {
     char *dest;                        /* path; "-" is standard output; NULL for IMAGE; DOCKER: NULL is --load */
     bool as_dir;                       /* OCI: a directory (tar=false) */
     bool push;
+    bool by_digest;                    /* IMAGE: pushed to its repositories, whatever their tags stand for */
+    bool canonical;                    /* IMAGE: the store gets NAME@DIGEST, too */
     struct cb_strvec names;            /* IMAGE, OCI, DOCKER: name=a,b ; else those of -t */
     struct cb_format format;           /* level CB_LEVEL_DEFAULT: not said */
     bool format_set;                   /* whether its compression was said */
@@ -118,7 +120,7 @@ struct cb_build_options {
     const struct cb_annotations *annotations;
     const struct cb_output *outputs;
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
-    bool push;                         /* to every tag */
+    bool push;                         /* to every name */
     struct cb_release_policy release;  /* of what is pushed */
     const struct cb_join *join;        /* or NULL; for one platform, with push */
     bool no_cache;
@@ -167,8 +169,10 @@ int cb_context_check(const char *what, const char *value, bool named, struct cb_
 
 /* What came out. */
 struct cb_build_tag {
-    char *name;                        /* canonical */
+    char *name;                        /* canonical; of one by digest without that */
     bool pushed;
+    bool by_digest;                    /* no tag: what its repository has is NAME@DIGEST */
+    bool canonical;                    /* the store has NAME@DIGEST */
     bool moved;                        /* the registry's tag changed */
     struct cb_digest old;              /* of a tag that was pushed: what it stood for; unset: it was not there */
 };
@@ -253,7 +257,7 @@ int cb_build_fetch_tree(const struct cb_build_env *env, const struct cb_image_tr
 /* Pushes an image of the store, or an index with everything that it lists: `push` verb. host/repo origins come from the
  * store's layer rows. */
 struct cb_push_tree_options {
-    const struct cb_reference *targets; /* with tags */
+    const struct cb_reference *targets; /* without a tag: by digest */
     size_t n_targets;
     struct cb_release_policy release;
 };

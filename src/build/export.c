@@ -199,15 +199,17 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
 int cb_build_export(struct cb_build *b, struct cb_error *err)
 {
     char **names = cb_calloc(b->n_tags + 1, sizeof *names);
+    size_t n = 0;
     for (size_t i = 0; i < b->n_tags; i++)
-        names[i] = cb_reference_text(&b->tags[i]);
-    struct cb_export_options x = { .store = b->env->store, .names = (const char *const *)names, .n_names = b->n_tags,
+        if (b->tags[i].tag)
+            names[n++] = cb_reference_text(&b->tags[i]);
+    struct cb_export_options x = { .store = b->env->store, .names = (const char *const *)names, .n_names = n,
                                    .clamp_mtime = b->epoch, .cancel = b->env->cancel };
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->o->n_outputs; i++)
         if (b->o->outputs[i].type != CB_OUTPUT_IMAGE && b->o->outputs[i].type != CB_OUTPUT_NONE)
             r = export_one(b, &b->o->outputs[i], &x, err);
-    for (size_t i = 0; i < b->n_tags; i++)
+    for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);
     return r;

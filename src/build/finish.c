@@ -211,23 +211,43 @@ static bool is_for_the_cache(const struct cb_build_options *o)
     return only;
 }
 
-/* The names of a push that had something to do are in the result already, with what became of each. */
+/* What the result tells of name number i. That of a push that had something to do is there already, with what became of
+ * it. */
+static struct cb_build_tag *told(struct cb_build *b, size_t i, const char *name)
+{
+    struct cb_build_result *res = b->res;
+    for (size_t k = 0; k < res->n_tags; k++)
+        if (!strcmp(res->tags[k].name, name))
+            return &res->tags[k];
+    struct cb_build_tag *t = &res->tags[res->n_tags++];
+    *t = (struct cb_build_tag){ .name = cb_strdup(name), .pushed = i < b->n_pushed && res->was_current,
+                                .by_digest = !b->tags[i].tag };
+    if (t->pushed && !t->by_digest)
+        t->old = res->desc.digest;
+    return t;
+}
+
+/* What goes by digest has no name but NAME@DIGEST, and that one only where it is asked for. */
+static int name_result(struct cb_build *b, size_t i, struct cb_error *err)
+{
+    const struct cb_reference *ref = &b->tags[i];
+    const struct cb_reference pinned = { .host = ref->host, .repo = ref->repo, .digest = b->res->desc.digest };
+    cb_autofree char *name = cb_reference_text(ref), *with_digest = cb_reference_text(&pinned);
+    int r = ref->tag ? set_name(b, name, err) : 0;
+    if (r == 0 && b->canonical[i])
+        r = set_name(b, with_digest, err);
+    if (r == 0)
+        told(b, i, name)->canonical = b->canonical[i];
+    return r;
+}
+
 int cb_build_set_names(struct cb_build *b, struct cb_error *err)
 {
-    size_t told = b->res->n_tags;
     int r = cb_store_settle(b->env->store, err);
     if (is_for_the_cache(b->o))
         return r;
-    b->res->tags = cb_reallocarray(b->res->tags, told + b->n_tags + 1, sizeof *b->res->tags);
-    for (size_t i = 0; r == 0 && i < b->n_tags; i++) {
-        cb_autofree char *name = cb_reference_text(&b->tags[i]);
-        r = set_name(b, name, err);
-        if (i >= b->n_pushed || told == 0) {
-            struct cb_build_tag *t = &b->res->tags[b->res->n_tags++];
-            *t = (struct cb_build_tag){ .name = CB_TAKE(name), .pushed = i < b->n_pushed && b->res->was_current };
-            if (t->pushed)
-                t->old = b->res->desc.digest;
-        }
-    }
+    b->res->tags = cb_reallocarray(b->res->tags, b->res->n_tags + b->n_tags + 1, sizeof *b->res->tags);
+    for (size_t i = 0; r == 0 && i < b->n_tags; i++)
+        r = name_result(b, i, err);
     return r;
 }

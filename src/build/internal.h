@@ -23,7 +23,8 @@ struct cb_build {
     struct cb_solver solver;
     struct cb_format format;       /* of new layers in the result; the solver's may be another (estargz.c) */
     struct cb_slots *slots;
-    struct cb_reference *tags;     /* parsed, with a tag each; those that are pushed come first */
+    struct cb_reference *tags;     /* parsed; those that are pushed come first. Without a tag: by digest */
+    bool *canonical;               /* parallel: NAME@DIGEST is a name, too */
     size_t n_tags, n_pushed;
     struct cb_join_places places;  /* of --join */
     struct cb_reference *meetings; /* theirs; borrow their text */
@@ -32,6 +33,7 @@ struct cb_build {
     struct cb_mount_cache *mount_cache; /* NULL: cache mounts stay on this machine */
     struct cb_claims *claims;      /* NULL: nobody is waited for */
     struct cb_pusher *pusher;      /* NULL: nothing is pushed */
+    bool again;                    /* it may be an unchanged build, and nothing is expected of tags */
     struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
     struct cb_uploads_ahead *uploads; /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */
@@ -60,9 +62,10 @@ int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats /* or NU
 int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 
 /* ---- names.c ---- */
-/* Of -t and of the outputs, into b->tags. */
+/* Of -t and of the outputs, into b->tags. -CB_EUSAGE for what does not go together with a push by digest. */
 int cb_build_parse_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 bool cb_build_wants_push(const struct cb_build_options *o);
+size_t cb_build_pushed_tags(const struct cb_build *b); /* of the names that are pushed, those that are tags */
 
 /* ---- annotation.c ---- */
 /* Those of a level; for a manifest or its descriptor, those of its platform win. platform NULL: an index. */
@@ -124,7 +127,8 @@ struct cb_format cb_build_format_aside(const struct cb_build_options *o, const s
 /* A slot for each of an image's layers, lowest first; free() the array. NULL: layers and diff ids do not match. */
 struct cb_slot **cb_build_slots(struct cb_slots *slots, const struct cb_found_image *f, struct cb_error *err);
 
-/* ---- pusher.c: an image or an index to any number of tags; each (host, repository) is one push ---- */
+/* ---- pusher.c: an image or an index to any number of tags, and by digest to where a target has none; each (host,
+ * repository) is one push ---- */
 struct cb_push_part {
     const struct cb_descriptor *desc;   /* of a manifest or an index in the store */
     const struct cb_manifest *manifest; /* NULL: an index, of parts before it */
@@ -160,7 +164,7 @@ void cb_pusher_ahead(void *pusher); /* suits cb_solver.on_step */
  * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
 int cb_pusher_early_failure(struct cb_pusher *p, struct cb_error *err) CB_WUR;
-/* Whether every tag is this already; then there is nothing to do. */
+/* Whether every tag is this already, and it is there where it goes by digest; then there is nothing to do. */
 int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
     CB_WUR;
 /* The rest: blobs, configs, manifests by digest, then the tags. Manifests and configs are in the store. */

@@ -87,11 +87,10 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     /* Newer times are always clamped to the epoch; a parent's layers are never compressed again. */
     if (!strcmp(key, "rewrite-timestamp") || (!strcmp(key, "force-compression") && !strcmp(v, "false")))
         return parse_bool(key, v, &flag, err);
-    if (!strcmp(key, "push-by-digest") || !strcmp(key, "name-canonical"))
-        return parse_bool(key, v, &flag, err) < 0 || flag
-                   ? cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: --join ID --expect PLATFORM,… makes "
-                                                  "one index of images from several machines", key)
-                   : 0;
+    if (!strcmp(key, "push-by-digest"))
+        return parse_bool(key, v, &o->by_digest, err);
+    if (!strcmp(key, "name-canonical"))
+        return parse_bool(key, v, &o->canonical, err);
     if (cb_starts_with(key, "annotation"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported: say --annotation", key);
     if (!strcmp(key, "registry.insecure"))
@@ -133,6 +132,9 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
     if (o->push && o->type != CB_OUTPUT_IMAGE)
         return cb_error_set(err, CB_EUSAGE, "--output %s: push= is for type=image", spec);
+    if ((o->by_digest || o->canonical) && o->type != CB_OUTPUT_IMAGE)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: %s= is for type=image", spec,
+                            o->by_digest ? "push-by-digest" : "name-canonical");
     if (o->names.n && !named)
         return cb_error_set(err, CB_EUSAGE, "--output %s: name= is for image, oci and docker", spec);
     if (o->platform_split >= 0 && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)

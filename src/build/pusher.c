@@ -6,7 +6,7 @@
 #include "util/alloc.h"
 
 struct target {
-    const struct cb_reference **tags; /* of one host and repository */
+    const struct cb_reference **tags; /* of one host and repository; without a tag: by digest */
     size_t n, cap;
     struct cb_push *push;
     struct cb_step *step;
@@ -173,7 +173,8 @@ static void list_tags(struct cb_pusher *p, struct cb_release *r)
     *r = (struct cb_release){ .registry = p->env->registry, .policy = &p->policy, .v = cb_calloc(n + 1, sizeof *r->v) };
     for (size_t i = 0; i < p->n; i++)
         for (size_t k = 0; k < p->targets[i].n; k++)
-            r->v[r->n++] = (struct cb_release_tag){ .ref = p->targets[i].tags[k], .push = p->targets[i].push };
+            if (p->targets[i].tags[k]->tag)
+                r->v[r->n++] = (struct cb_release_tag){ .ref = p->targets[i].tags[k], .push = p->targets[i].push };
 }
 
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err)
@@ -316,18 +317,32 @@ const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const s
 
 /* ---- the end ---- */
 
+/* With tags, or without them because they are known; by digest in any case. */
+static int is_current(const struct target *t, const struct cb_descriptor *desc, bool tags, bool *current,
+                      struct cb_error *err)
+{
+    char digest[CB_DIGEST_TEXT_MAX];
+    int r = 0;
+    cb_digest_text(&desc->digest, digest);
+    for (size_t k = 0; r == 0 && *current && k < t->n; k++) {
+        const char *tag = t->tags[k]->tag;
+        if (!tag || tags)
+            r = cb_push_tag_current(t->push, desc, tag ? tag : digest, current, err);
+    }
+    return r;
+}
+
 int cb_pusher_current(struct cb_pusher *p, const struct cb_descriptor *desc, bool *current, struct cb_error *err)
 {
     int known = p->ahead ? cb_tags_ahead_are(p->ahead, &desc->digest, err) : -CB_ENOTFOUND;
     if (known < 0 && known != -CB_ENOTFOUND)
         return known;
     *current = known < 0 ? p->n > 0 : known > 0;
-    for (size_t i = 0; known < 0 && *current && i < p->n; i++)
-        for (size_t k = 0; *current && k < p->targets[i].n; k++) {
-            int r = cb_push_tag_current(p->targets[i].push, desc, p->targets[i].tags[k]->tag, current, err);
-            if (r < 0)
-                return r;
-        }
+    for (size_t i = 0; *current && i < p->n; i++) {
+        int r = is_current(&p->targets[i], desc, known < 0, current, err);
+        if (r < 0)
+            return r;
+    }
     p->ended = *current;
     return 0;
 }
@@ -409,14 +424,48 @@ static int put_parts(struct cb_pusher *p, const struct target *t, const struct c
     return r;
 }
 
-static int move_tags(struct cb_pusher *p, struct cb_release *rel, const struct cb_descriptor *desc,
-                     struct cb_build_result *res, struct cb_error *err)
+static const struct cb_reference *by_digest(const struct target *t)
+{
+    for (size_t k = 0; k < t->n; k++)
+        if (!t->tags[k]->tag)
+            return t->tags[k];
+    return NULL;
+}
+
+/* Nobody looks before: a PUT of what is there takes no longer than the look. */
+static int put_by_digest(struct cb_pusher *p, const struct cb_tag_manifest *m, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->n; i++)
+        if (by_digest(&p->targets[i]))
+            r = cb_push_manifest_blind(p->targets[i].push, m->desc, m->body, NULL, err);
+    return r;
+}
+
+static void report_by_digest(const struct cb_pusher *p, struct cb_build_result *res)
+{
+    res->tags = cb_reallocarray(res->tags, res->n_tags + p->n + 1, sizeof *res->tags);
+    for (size_t i = 0; i < p->n; i++)
+        if (by_digest(&p->targets[i]))
+            res->tags[res->n_tags++] = (struct cb_build_tag){
+                .name = cb_reference_text(by_digest(&p->targets[i])), .pushed = true, .by_digest = true
+            };
+}
+
+/* What has no tag to go by first: it can stay, whatever becomes of the tags. */
+static int put_top(struct cb_pusher *p, struct cb_release *rel, const struct cb_descriptor *desc,
+                   struct cb_build_result *res, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     int r = cb_store_blob_get(p->env->store, &desc->digest, CB_MAX_MANIFEST, &body, err);
+    struct cb_tag_manifest m = { desc, { body.buf, body.len } };
     if (r == 0)
-        r = cb_release_run(rel, &(struct cb_tag_manifest){ desc, { body.buf, body.len } }, err);
+        r = put_by_digest(p, &m, err);
+    if (r == 0)
+        r = cb_release_run(rel, &m, err);
     cb_release_report(rel, r < 0, res);
+    if (r == 0)
+        report_by_digest(p, res);
     return r;
 }
 
@@ -503,7 +552,7 @@ static int send_manifests(struct cb_pusher *p, const struct beside *x, struct cb
     int r = 0;
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = put_parts(p, &p->targets[i], x->set, err);
-    return r < 0 ? r : move_tags(p, x->release, x->set->v[x->set->n - 1].desc, res, err);
+    return r < 0 ? r : put_top(p, x->release, x->set->v[x->set->n - 1].desc, res, err);
 }
 
 /* What keeps the tables needs nothing of the image but its name, and the tags do not wait for it. It is tried again

@@ -41,10 +41,14 @@ struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const st
     struct cb_tags_ahead *t = CB_NEW(struct cb_tags_ahead);
     *t = (struct cb_tags_ahead){ .cancel = cb_cancel_new((struct cb_cancel *)(uintptr_t)env->cancel),
                                  .pool = cb_pool_new("tags", (unsigned)CB_MIN(n, (size_t)ASKERS)),
-                                 .v = cb_calloc(n, sizeof *t->v), .n = n };
+                                 .v = cb_calloc(n, sizeof *t->v) };
     for (size_t i = 0; i < n; i++) {
-        t->v[i] = (struct asked){ .registry = env->registry, .cancel = t->cancel, .ref = &tags[i] };
-        cb_pool_submit(t->pool, ask, &t->v[i]);
+        struct asked *a = &t->v[t->n];
+        if (!tags[i].tag)
+            continue;
+        *a = (struct asked){ .registry = env->registry, .cancel = t->cancel, .ref = &tags[i] };
+        t->n++;
+        cb_pool_submit(t->pool, ask, a);
     }
     return t;
 }

@@ -5,8 +5,8 @@
 #include "build/build.h"
 
 struct cb_tags_ahead;
-/* Asks beside what follows what these (at least one; borrowed) stand for, until env's token or its own end says that
- * nobody wants to know. */
+/* Asks beside what follows what these (borrowed; those without a tag are passed over, one at least has one) stand for,
+ * until env's token or its own end says that nobody wants to know. */
 struct cb_tags_ahead *cb_tags_ahead_new(const struct cb_build_env *env, const struct cb_reference *tags, size_t n);
 void cb_tags_ahead_free(struct cb_tags_ahead *t); /* gives up what has no answer yet */
 /* 1: a moment ago they all were this, 0: one was not, -CB_ENOTFOUND: not known, or too old; else the registry has not

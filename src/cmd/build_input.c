@@ -38,7 +38,7 @@ const struct cb_opt build_opts[] = {
       NULL },
     { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts of RUN; IP may be host-gateway", NULL },
     { "output", 'o', CB_OPT_LIST, AT(outputs), "SPEC",
-      "type=image|oci|docker|local|tar|cacheonly[,dest=…][,name=…][,compression=…]",
+      "type=image|oci|docker|local|tar|cacheonly[,dest=…][,name=…][,push=true][,compression=…]",
       NULL },
     { "iidfile", 0, CB_OPT_STRING, AT(iidfile), "FILE", "write the image ID there", NULL },
     { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
@@ -141,7 +141,7 @@ static int take_push(struct build_input *in, struct cb_error *err)
     in->o.push = true;
     if (*v && strcmp(v, "true") && strcmp(v, "1"))
         cb_strvec_push(&in->cli.tags, v);
-    if (!in->cli.tags.n)
+    if (!in->cli.tags.n && !in->cli.outputs.n)
         return cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG, or -t NAME");
     return 0;
 }

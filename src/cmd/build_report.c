@@ -143,6 +143,18 @@ static void print_platforms(const struct cb_build_result *res)
     }
 }
 
+/* NAME@DIGEST, whatever tag NAME has. */
+static void print_pinned(const char *name, const struct cb_digest *d)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (cb_reference_parse(&ref, name, NULL) < 0)
+        return;
+    const struct cb_reference pinned = { .host = ref.host, .repo = ref.repo, .digest = *d };
+    cb_strbuf_add_reference(&text, &pinned);
+    fprintf(stderr, "name    %s\n", text.buf);
+}
+
 static void print_summary(const struct cb_build_result *res)
 {
     char digest[CB_DIGEST_TEXT_MAX];
@@ -156,8 +168,13 @@ static void print_summary(const struct cb_build_result *res)
     }
     if (res->steps)
         fprintf(stderr, "steps   %u, %u of them cached\n", res->steps, res->cached);
-    for (size_t i = 0; i < res->n_tags; i++)
-        fprintf(stderr, "name    %s\n", res->tags[i].name);
+    for (size_t i = 0; i < res->n_tags; i++) {
+        const struct cb_build_tag *t = &res->tags[i];
+        if (!t->by_digest)
+            fprintf(stderr, "name    %s\n", t->name);
+        if (t->canonical || (t->by_digest && t->pushed))
+            print_pinned(t->name, &res->desc.digest);
+    }
     if (res->joined.media_type)
         fprintf(stderr, "index   %s\n", cb_digest_text(&res->joined.digest, digest));
     print_pushed(res);

@@ -63,7 +63,8 @@ static int take_names(struct cb_session *s, struct cb_inspected *x, struct cb_er
         const struct cb_reference pinned = { .host = ref.host, .repo = ref.repo, .digest = x->top.digest };
         cb_strbuf_add_familiar(&tag, &ref);
         cb_strbuf_add_familiar(&digest, &pinned);
-        cb_strvec_push(&x->repo_tags, tag.buf);
+        if (ref.tag)
+            cb_strvec_push(&x->repo_tags, tag.buf);
         if (!cb_strvec_has(&x->repo_digests, digest.buf))
             cb_strvec_push(&x->repo_digests, digest.buf);
     }

@@ -86,7 +86,7 @@ static json_t *tags_json(const struct cb_build_result *res)
     json_t *list = json_array();
     for (size_t i = 0; i < res->n_tags; i++) {
         const struct cb_build_tag *t = &res->tags[i];
-        if (!t->pushed)
+        if (!t->pushed || t->by_digest)
             continue;
         json_t *o = json_object();
         cb_json_put(o, "name", cb_json_string(t->name));

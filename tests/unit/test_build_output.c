@@ -30,6 +30,8 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_adds(o, " dir");
     if (x->push)
         cb_strbuf_adds(o, " push");
+    cb_strbuf_adds(o, x->by_digest ? " by-digest" : "");
+    cb_strbuf_adds(o, x->canonical ? " canonical" : "");
     for (size_t i = 0; i < x->names.n; i++)
         cb_strbuf_addf(o, " name %s", x->names.v[i]);
     if (x->format_set)
@@ -106,7 +108,12 @@ static void test_grammar(void **state)
         { "type=oci,tar=false", NULL },
         { "type=oci,dest=", NULL },
         { "type=cacheonly,dest=x", NULL },
-        { "type=image,push-by-digest=true", NULL },
+        { "type=image,push-by-digest=true", "image by-digest" },
+        { "type=image,name-canonical=,name=a,push=true", "image push canonical name a" },
+        { "type=image,push-by-digest=yes", NULL },
+        { "type=oci,dest=x,push-by-digest=true", NULL },
+        { "type=docker,dest=x,name-canonical=true", NULL },
+        { "type=docker,dest=x,name-canonical=false", "docker to x" },
         { "type=image,push-by-digest=false,name-canonical=false", "image" },
         { "type=image,annotation.a=b", NULL },
         { "type=image,registry.insecure=true", NULL },

@@ -1,0 +1,178 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Images that are pushed without a tag, and the indexes that are made of them: what pipelines do that build each
+# platform on a machine of its own and know docker buildx.
+
+load helpers
+load build
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+    registry_start second
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    name=d$BATS_TEST_NUMBER/app
+    one=$reg/$name two=$(registry_addr second)/$name
+    printf 'FROM scratch\nCOPY x /\n' >ctx/Dockerfile
+    echo one >ctx/x
+    by_digest=type=image,push-by-digest=true,name-canonical=true,push=true
+}
+
+teardown()
+{
+    rig_teardown
+}
+
+# on ARCH TEXT [ARG…]: a build on a machine of that architecture; what it says is in ARCH.log and ARCH.json.
+on()
+{
+    local arch=$1 text=$2
+    shift 2
+    mkdir -p "ctx-$arch"
+    printf '%s\n' "$text" >"ctx-$arch/x"
+    cp ctx/Dockerfile "ctx-$arch"
+    CBPUSH_ROOT=$PWD/store-$arch cbpush build --progress plain --platform "linux/$arch" --metadata-file "$arch.json" \
+        "$@" "ctx-$arch" >"$arch.log" 2>&1 || rig_fail "$(cat "$arch.log")"
+}
+
+# digest_of FILE: of --metadata-file.
+digest_of()
+{
+    jq -er '.["containerimage.digest"]' "$1"
+}
+
+# tags ADDR REPO: of the repository, in one line.
+tags()
+{
+    curl -sS "http://$1/v2/$2/tags/list" | jq -r '.tags // [] | sort | join(" ")'
+}
+
+# index REF: the platforms and what their images have, a line each.
+index()
+{
+    local arch
+    skopeo inspect --tls-verify=false --raw "docker://$1" >index.json
+    for arch in $(jq -r '.manifests[].platform.architecture' index.json); do
+        rm -rf out
+        skopeo copy -q --src-tls-verify=false --override-arch "$arch" "docker://$1" "oci:out:x"
+        printf '%s %s\n' "$arch" "$(judge_blob out "$(judge_manifest out x | jq -r '.layers[0].digest')" | tar -xzO x)"
+    done
+}
+
+# requests REGISTRY: how often which method had which status, in one line.
+requests()
+{
+    registry_requests "$1" '"[A-Z]+ ' | awk '{ print substr($6, 2), $9 }' | sort | uniq -c | xargs
+}
+
+@test "by digest: the manifest is there, and no tag" {
+    local digest
+    cbpush build --progress plain -o "$by_digest,name=$one" --metadata-file m.json --iidfile id --receipt r.json \
+        --image-name-with-digest-file names ctx >log 2>&1
+    digest=$(digest_of m.json)
+    skopeo inspect --tls-verify=false --raw "docker://$one@$digest" | sha256sum | grep -q "^${digest#sha256:} "
+    assert_equal "$(skopeo inspect -n --tls-verify=false "docker://$one@$digest" | jq '.Layers | length')" 1
+    assert_equal "$(tags "$reg" "$name")" ''
+    assert_equal "$(jq -r '.["image.name"]' m.json)" "$one"
+    assert_equal "$(cat id)" "$(jq -r '.["containerimage.config.digest"]' m.json)"
+    assert_equal "$(jq -c '[.digest, .tags, .complete]' r.json)" "[\"$digest\",[],true]"
+    assert_equal "$(cat names)" "$one@$digest"
+    assert_contains "$(cat log)" "name    $one@$digest"
+    # The store has that name, and only that.
+    assert_equal "$(cbpush images --json | jq -c 'map(.name)')" "[\"$one@$digest\"]"
+    assert_equal "$(cbpush inspect "$one@$digest" | jq -c '[.RepoTags, .RepoDigests]')" "[[],[\"$one@$digest\"]]"
+}
+
+@test "by digest: an unchanged build asks once, and sends nothing" {
+    on amd64 one -o "$by_digest,name=$one"
+    registry_forget reg
+    on amd64 one -o "$by_digest,name=$one"
+    assert_equal "$(requests reg)" '1 HEAD 200'
+    assert_contains "$(cat amd64.log)" 'nothing to do'
+    assert_equal "$(jq -r '.["image.name"]' amd64.json)" "$one"
+    # What is gone is put again.
+    registry_forget reg
+    curl -sSf -X DELETE "http://$reg/v2/$name/manifests/$(digest_of amd64.json)"
+    on amd64 one -o "$by_digest,name=$one"
+    skopeo inspect --tls-verify=false --raw "docker://$one@$(digest_of amd64.json)" >/dev/null
+    assert_equal "$(tags "$reg" "$name")" ''
+}
+
+@test "by digest: names by -t, several repositories, several platforms, beside a tag" {
+    local digest
+    # docker/build-push-action has it so.
+    on amd64 one -t "$one" -t "$two" --output "$by_digest" --push
+    digest=$(digest_of amd64.json)
+    skopeo inspect --tls-verify=false --raw "docker://$one@$digest" >/dev/null
+    skopeo inspect --tls-verify=false --raw "docker://$two@$digest" >/dev/null
+    assert_equal "$(jq -r '.["image.name"]' amd64.json)" "$one,$two"
+    cbpush build --progress plain --platform linux/amd64,linux/arm64 -o "\"name=$one,$two\",$by_digest" --metadata-file m.json ctx
+    assert_equal "$(index "$two@$(digest_of m.json)")" 'amd64 one
+arm64 one'
+    assert_equal "$(tags "$reg" "$name")$(tags "$(registry_addr second)" "$name")" ''
+    cbpush build --progress plain -o "$by_digest,name=$one" -o "type=image,name=$two:7,push=true" --immutable --receipt r.json \
+        --metadata-file m.json ctx
+    assert_equal "$(tags "$reg" "$name")$(tags "$(registry_addr second)" "$name")" 7
+    skopeo inspect --tls-verify=false --raw "docker://$one@$(digest_of m.json)" >/dev/null
+    assert_equal "$(jq -c '.tags | map([.name, .moved])' r.json)" "[[\"$two:7\",true]]"
+    registry_forget reg
+    registry_forget second
+    cbpush build --progress plain -o "$by_digest,name=$one" -o "type=image,name=$two:7,push=true" ctx >log 2>&1
+    assert_contains "$(cat log)" 'nothing to do'
+    assert_equal "$(requests reg), $(requests second)" '1 HEAD 200, 1 HEAD 200'
+}
+
+@test "by digest: which names the store has" {
+    cbpush build --progress plain -o "type=image,name=$one,push-by-digest=true,push=true" ctx
+    assert_equal "$(cbpush images --json)" '[]'
+    cbpush build --progress plain -o "type=image,name=$one,push-by-digest=true,name-canonical=true,push=false" --metadata-file m.json ctx
+    assert_equal "$(cbpush images --json | jq -c 'map(.name)')" "[\"$one@$(digest_of m.json)\"]"
+    cbpush build --progress plain -t app:1 -o type=image,name-canonical=true --metadata-file m.json ctx
+    assert_equal "$(cbpush images --json | jq -c 'map(.name) | sort')" \
+        "$(jq -nc --arg d "$(digest_of m.json)" --arg one "$one" '["app:1", "app@" + $d, $one + "@" + $d] | sort')"
+    printf 'FROM %s\n' "app@$(digest_of m.json)" >ctx/Dockerfile
+    cbpush build --progress plain --pull=never -o type=oci,dest=out.tar ctx
+}
+
+@test "by digest: what makes no sense is refused before anything is asked" {
+    local spec
+    registry_forget reg
+    run cbpush build -o "$by_digest,name=$one:1" ctx
+    assert_status 2
+    assert_contains "$output" "$one:1 has a tag, and cannot be pushed by digest"
+    run cbpush build -t "$one:1" -o "$by_digest" ctx
+    assert_status 2
+    assert_contains "$output" "$one:1 has a tag, and cannot be pushed by digest"
+    run cbpush build -t "$one:1" -o "$by_digest,name=$one" ctx
+    assert_status 2
+    run cbpush build -t "$two" -o "$by_digest,name=$one" ctx
+    assert_status 2
+    assert_contains "$output" 'name= of its own'
+    run cbpush build -t "$one" -o "$by_digest" -o type=image,push=true ctx
+    assert_status 2
+    assert_contains "$output" 'give each its name='
+    run cbpush build -o "$by_digest" ctx
+    assert_status 2
+    assert_contains "$output" 'push-by-digest=true needs a name'
+    run cbpush build -o "$by_digest,name=$one" --immutable ctx
+    assert_status 2
+    assert_contains "$output" '--immutable is about tags'
+    run cbpush build -o "$by_digest,name=$one" --expect-old none ctx
+    assert_status 2
+    assert_contains "$output" '--expect-old is about tags'
+    run cbpush build -o "$by_digest,name=$one" --join 1 --expect linux/amd64,linux/arm64 --platform linux/amd64 ctx
+    assert_status 2
+    assert_contains "$output" '--join moves tags'
+    for spec in type=oci,dest=x,push-by-digest=true type=tar,dest=x,name-canonical=true; do
+        run cbpush build -o "$spec" ctx
+        assert_status 2
+        assert_contains "$output" 'is for type=image'
+    done
+    assert_equal "$(requests reg)" ''
+}
