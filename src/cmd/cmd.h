@@ -53,7 +53,7 @@ extern const struct cb_verb cb_verb_build, cb_verb_run, cb_verb_pull, cb_verb_pu
     cb_verb_catalog, cb_verb_digest, cb_verb_manifest, cb_verb_blob, cb_verb_config, cb_verb_delete,
     cb_verb_referrers, cb_verb_ping, cb_verb_copy, cb_verb_ls, cb_verb_diff, cb_verb_export, cb_verb_validate,
     cb_verb_mutate, cb_verb_annotate, cb_verb_append, cb_verb_flatten, cb_verb_rebase, cb_verb_index, cb_verb_attach,
-    cb_verb_mirror, cb_verb_cache;
+    cb_verb_imagetools, cb_verb_mirror, cb_verb_cache;
 /* Kaniko's command line, for a program named `executor`; not among cb_verbs. */
 extern const struct cb_verb cb_verb_executor;
 

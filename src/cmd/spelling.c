@@ -11,6 +11,7 @@ static const struct { const char *noun, *word, *verb; } spellings[] = {
     { "builder", "build", "build" },
     { "buildx", "b", "build" },
     { "buildx", "build", "build" },
+    { "buildx", "imagetools", "imagetools" },
     { "container", "run", "run" },
     { "image", "build", "build" },
     { "image", "history", "history" },

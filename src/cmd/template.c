@@ -2,6 +2,7 @@
 #include "cmd/template.h"
 
 #include <ctype.h>
+#include <strings.h>
 
 #include "oci/json.h"
 #include "util/alloc.h"
@@ -147,15 +148,33 @@ static int no_field(const json_t *root, const char *name, struct cb_error *err)
     return cb_error_set(err, CB_EUSAGE, "there is no field %s; there are %s", name, all.buf);
 }
 
-static int find(const json_t *root, const char *path, const json_t **out, struct cb_error *err)
+struct scope {
+    const json_t *root;
+    bool go; /* Go's names of fields stand for those of their JSON */
+};
+
+static const json_t *member(const struct scope *s, const json_t *v, const char *name)
 {
-    const json_t *v = root;
+    const json_t *exact = json_object_get(v, name);
+    const char *key;
+    json_t *value;
+    if (exact || !s->go)
+        return exact;
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+        if (!strcasecmp(key, name))
+            return value;
+    return NULL;
+}
+
+static int find(const struct scope *s, const char *path, const json_t **out, struct cb_error *err)
+{
+    const json_t *root = s->root, *v = root;
     for (const char *p = path; *p && p[1];) {
         size_t n = strcspn(p + 1, ".");
         cb_autofree char *name = cb_strndup(p + 1, n);
         if (v && !json_is_object(v) && !json_is_null(v))
             return cb_error_set(err, CB_EUSAGE, "%.*s has no fields", (int)(p - path), path);
-        const json_t *next = json_object_get(v, name);
+        const json_t *next = member(s, v, name);
         if (!next && v == root)
             return no_field(root, name, err);
         v = next;
@@ -269,7 +288,7 @@ static const struct {
     int (*run)(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err);
 } functions[] = { { "json", do_json }, { "index", do_index }, { "join", do_join }, { "len", do_len } };
 
-static int call(struct cb_strbuf *out, const struct action *a, const json_t *root, struct cb_error *err)
+static int call(struct cb_strbuf *out, const struct action *a, const struct scope *s, struct cb_error *err)
 {
     const json_t *v = NULL;
     for (size_t i = 0; i < CB_COUNTOF(functions); i++) {
@@ -277,21 +296,21 @@ static int call(struct cb_strbuf *out, const struct action *a, const json_t *roo
             continue;
         if (!a->n || a->words[0].kind != WORD_PATH)
             return cb_error_set(err, CB_EUSAGE, "%s wants a field first", a->function);
-        int r = find(root, a->words[0].text, &v, err);
+        int r = find(s, a->words[0].text, &v, err);
         return r < 0 ? r : functions[i].run(out, v, a, err);
     }
     return not_ours(a->function, strlen(a->function), err);
 }
 
-static int run_action(struct cb_strbuf *out, const struct action *a, const json_t *root, struct cb_error *err)
+static int run_action(struct cb_strbuf *out, const struct action *a, const struct scope *s, struct cb_error *err)
 {
     const json_t *v = NULL;
     if (a->function)
-        return call(out, a, root, err);
+        return call(out, a, s, err);
     if (a->n != 1)
         return cb_error_set(err, CB_EUSAGE, a->n ? "several values in one action" : "an action is empty");
     const struct word *w = &a->words[0];
-    int r = w->kind == WORD_PATH ? find(root, w->text, &v, err) : 0;
+    int r = w->kind == WORD_PATH ? find(s, w->text, &v, err) : 0;
     if (r == 0 && w->kind == WORD_PATH)
         print_value(out, v);
     else if (r == 0)
@@ -310,7 +329,7 @@ static const char *copy_text(struct cb_strbuf *out, const char *p)
     return p;
 }
 
-int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
+static int print(struct cb_strbuf *out, const char *format, const struct scope *s, struct cb_error *err)
 {
     for (const char *p = copy_text(out, format); *p; p = copy_text(out, p)) {
         CB_CLEANUP(action_done) struct action a = { 0 };
@@ -318,11 +337,21 @@ int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *r
         p += 2;
         int r = read_action(&p, &a, err);
         if (r == 0)
-            r = run_action(out, &a, root, err);
+            r = run_action(out, &a, s, err);
         if (r < 0) {
             cb_error_wrap(err, "--format, at \"%.20s\"", begin);
             return r;
         }
     }
     return 0;
+}
+
+int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
+{
+    return print(out, format, &(struct scope){ .root = root }, err);
+}
+
+int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
+{
+    return print(out, format, &(struct scope){ .root = root, .go = true }, err);
 }

@@ -15,3 +15,5 @@
 /* -CB_EUSAGE with the place: what is no template of ours, a field that root does not have, a wrong type. A member that
  * is missing further down is <no value>, and "" for index, as in Go's maps. */
 int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;
+/* Of a root whose members have the names of their JSON: .MediaType means "mediaType". */
+int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;

@@ -267,12 +267,20 @@ struct cb_edit_index {
     size_t n_platforms;
     /* One of a platform that is there already: an error, else it takes its place. */
     bool refuse_same;
+    bool pass_over; /* what has no image for one of the platforms is no error */
+    /* A descriptor of the manifest that is added next: its annotations count in place of none, its platform in place of
+     * what the configuration says. Or NULL. */
+    const json_t *as;
     size_t added, replaced, removed;
 };
 /* An empty one. */
 json_t *cb_edit_index_new(bool docker);
 /* Adds what the source names: a manifest; of an index its images, each with its attestations. */
 int cb_edit_index_add(struct cb_edit_index *x, const struct cb_edit_source *s, struct cb_error *err) CB_WUR;
+bool cb_edit_index_has(const struct cb_edit_index *x, const struct cb_platform *p);
+/* What the source names (doc), unchanged: all that is below it, and itself last. */
+int cb_edit_plan_tree(struct cb_edit_plan *p, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
+                      struct cb_error *err) CB_WUR;
 /* Removes entries by digest or platform, and their attestations. -CB_ENOTFOUND where there is none. */
 int cb_edit_index_remove(struct cb_edit_index *x, const char *what, struct cb_error *err) CB_WUR;
 

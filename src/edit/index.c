@@ -139,18 +139,44 @@ static int put_entry(struct cb_edit_index *x, json_t *entry, struct cb_error *er
     return 0;
 }
 
-static int plan_doc(struct cb_edit_index *x, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
-                    struct cb_manifest *m, struct cb_error *err)
+static int parse(const struct cb_edit_doc *doc, struct cb_manifest *m, struct cb_error *err)
 {
-    int r = cb_manifest_parse(m, doc->body.buf, doc->body.len, doc->desc.media_type, err);
-    if (r < 0)
-        return r;
-    cb_edit_plan_blob(x->plan, s, &m->config);
+    return cb_manifest_parse(m, doc->body.buf, doc->body.len, doc->desc.media_type, err);
+}
+
+static void plan_parts(struct cb_edit_plan *p, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
+                       const struct cb_manifest *m)
+{
+    cb_edit_plan_blob(p, s, &m->config);
     for (size_t i = 0; i < m->n_layers; i++)
         if (!(m->layers[i].urls.n && cb_mt_is_foreign_layer(m->layers[i].media_type)))
-            cb_edit_plan_blob(x->plan, s, &m->layers[i]);
-    cb_edit_plan_doc(x->plan, &doc->desc, doc->body.buf, doc->body.len);
-    return 0;
+            cb_edit_plan_blob(p, s, &m->layers[i]);
+    cb_edit_plan_doc(p, &doc->desc, doc->body.buf, doc->body.len);
+}
+
+static int plan_doc(struct cb_edit_plan *p, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
+                    struct cb_error *err)
+{
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    int r = parse(doc, &m, err);
+    if (r == 0)
+        plan_parts(p, s, doc, &m);
+    return r;
+}
+
+/* What somebody says of a manifest takes the place of what it says itself: all annotations, and members of the
+ * platform. */
+static void describe(json_t *entry, const json_t *as)
+{
+    const json_t *platform = json_object_get(as, "platform"), *annotations = json_object_get(as, "annotations");
+    if (json_is_object(annotations))
+        cb_json_put(entry, "annotations", json_deep_copy(annotations));
+    if (!json_is_object(platform))
+        return;
+    cb_autojson json_t *all = json_object();
+    json_object_update(all, json_object_get(entry, "platform"));
+    json_object_update(all, (json_t *)(uintptr_t)platform);
+    json_object_set(entry, "platform", all);
 }
 
 /* A manifest alone: what an index says of it beside the digest is in its config. */
@@ -159,8 +185,9 @@ static int add_single(struct cb_edit_index *x, const struct cb_edit_source *s, s
 {
     struct cb_manifest m cb_cleanup_manifest = { 0 };
     struct cb_edit_image image cb_cleanup_edit_image = CB_EDIT_IMAGE_INIT;
+    const struct cb_edit_doc *whole = doc;
     cb_autojson json_t *entry = cb_descriptor_to_json(&doc->desc);
-    int r = plan_doc(x, s, doc, &m, err);
+    int r = parse(doc, &m, err);
     if (r < 0)
         return r;
     if (!cb_edit_is_image(&m)) {
@@ -169,24 +196,26 @@ static int add_single(struct cb_edit_index *x, const struct cb_edit_source *s, s
         r = cb_edit_image_read(s, doc, &image, err);
         if (r < 0)
             return r;
+        whole = &image.doc;
         if (image.image.config.platform.arch)
             cb_json_put(entry, "platform", cb_platform_to_json(&image.image.config.platform));
     }
+    describe(entry, x->as);
     if (!is_chosen(x, entry))
-        return cb_error_set(err, CB_ECONF, "it is not for a platform of --platform");
+        return x->pass_over ? 0 : cb_error_set(err, CB_ECONF, "it is not for a platform of --platform");
+    plan_parts(x->plan, s, whole, &m);
     return put_entry(x, entry, err);
 }
 
 static int add_entry(struct cb_edit_index *x, const struct cb_edit_source *s, const struct cb_descriptor *d,
                      json_t *entry, struct cb_error *err)
 {
-    struct cb_manifest m cb_cleanup_manifest = { 0 };
     struct cb_edit_doc doc cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
     if (cb_mt_is_index(d->media_type))
         return cb_error_set(err, CB_ECONF, "it lists another index: name that one");
     int r = cb_edit_source_doc(s, d, &doc, err);
     if (r == 0)
-        r = plan_doc(x, s, &doc, &m, err);
+        r = plan_doc(x->plan, s, &doc, err);
     return r < 0 ? r : put_entry(x, entry, err);
 }
 
@@ -213,9 +242,20 @@ static int add_index(struct cb_edit_index *x, const struct cb_edit_source *s, co
         taken++;
         r = add_entry(x, s, &idx.manifests[i], entry, err);
     }
-    if (r == 0 && !taken)
+    if (r == 0 && !taken && !x->pass_over)
         r = cb_error_set(err, CB_ECONF, "it has no image for a platform of --platform");
     return r;
+}
+
+bool cb_edit_index_has(const struct cb_edit_index *x, const struct cb_platform *p)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(x->o, "manifests"), i, v) {
+        if (has_platform(v, p))
+            return true;
+    }
+    return false;
 }
 
 int cb_edit_index_add(struct cb_edit_index *x, const struct cb_edit_source *s, struct cb_error *err)
@@ -232,4 +272,36 @@ int cb_edit_index_add(struct cb_edit_index *x, const struct cb_edit_source *s, s
         return cb_error_move(err, &e);
     }
     return 0;
+}
+
+/* ---- as it is ---- */
+
+static int plan_tree(struct cb_edit_plan *p, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
+                     unsigned depth, struct cb_error *err)
+{
+    struct cb_index idx cb_cleanup_index = { 0 };
+    if (!cb_mt_is_index(doc->desc.media_type))
+        return plan_doc(p, s, doc, err);
+    if (depth > CB_MAX_INDEX_DEPTH)
+        return cb_error_set(err, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH);
+    int r = cb_index_parse(&idx, doc->body.buf, doc->body.len, doc->desc.media_type, err);
+    for (size_t i = 0; r == 0 && i < idx.n_manifests; i++) {
+        struct cb_edit_doc below cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+        r = cb_edit_source_doc(s, &idx.manifests[i], &below, err);
+        if (r == 0)
+            r = plan_tree(p, s, &below, depth + 1, err);
+    }
+    if (r == 0)
+        cb_edit_plan_doc(p, &doc->desc, doc->body.buf, doc->body.len);
+    return r;
+}
+
+int cb_edit_plan_tree(struct cb_edit_plan *p, const struct cb_edit_source *s, const struct cb_edit_doc *doc,
+                      struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (plan_tree(p, s, doc, 0, &e) == 0)
+        return 0;
+    cb_error_wrap(&e, "%s", s->text);
+    return cb_error_move(err, &e);
 }

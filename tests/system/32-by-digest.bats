@@ -176,3 +176,170 @@ arm64 one'
     done
     assert_equal "$(requests reg)" ''
 }
+
+# two_machines: amd64 has "one", arm64 "two", both by digest in the repository.
+two_machines()
+{
+    on amd64 one -o "$by_digest,name=$one"
+    on arm64 two -o "$by_digest,name=$one"
+}
+
+@test "imagetools create: the usual pipeline" {
+    local arch
+    two_machines
+    mkdir digests
+    for arch in amd64 arm64; do
+        touch "digests/$(digest_of $arch.json | sed s/sha256://)"
+    done
+    cd digests
+    # shellcheck disable=SC2046 # words
+    cbpush buildx imagetools create -t "$one:1" -t "$one:latest" $(printf "$one@sha256:%s " *) >../made 2>../log
+    cd ..
+    assert_equal "$(index "$one:1" | sort)" 'amd64 one
+arm64 two'
+    assert_equal "$(index "$one:latest" | sort)" "$(index "$one:1" | sort)"
+    assert_equal "$(tags "$reg" "$name")" '1 latest'
+    assert_equal "$(cat made)" "$one@$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$one:1")"
+    # The index was made of the images as they were pushed.
+    assert_equal "$(jq -r '.manifests[].digest' index.json | sort)" "$( (digest_of amd64.json; digest_of arm64.json) | sort)"
+    assert_equal "$(jq -r .mediaType index.json)" application/vnd.oci.image.index.v1+json
+    # Once more: nothing but questions.
+    registry_forget reg
+    cbpush imagetools create -t "$one:1" "$one@$(ls digests | sed -n 1s/^/sha256:/p)" "$one@$(ls digests | sed -n 2s/^/sha256:/p)"
+    assert_equal "$(registry_requests reg '"(PUT|POST) ')" ''
+}
+
+@test "imagetools create: digests alone, descriptors, other repositories and registries" {
+    local amd64 arm64 d
+    two_machines
+    amd64=$(digest_of amd64.json) arm64=$(digest_of arm64.json)
+    # Digests alone, and a descriptor in a file.
+    jq '.["containerimage.descriptor"] + {annotations: {a: "b"}, platform: {"os.version": "7"}}' arm64.json >arm64.descriptor
+    cbpush imagetools create -t "$one:1" -f arm64.descriptor "$amd64" --metadata-file m.json
+    assert_equal "$(index "$one:1")" 'arm64 two
+amd64 one'
+    assert_equal "$(jq -c '.manifests[0] | [.annotations, .platform["os.version"], .platform.os]' index.json)" '[{"a":"b"},"7","linux"]'
+    assert_equal "$(digest_of m.json)" "sha256:$(sha256sum <index.json | cut -d ' ' -f 1)"
+    assert_equal "$(jq -r '.["image.name"]' m.json)" "$one:1"
+    # To another repository and to another registry; of an index what it lists.
+    registry_forget reg
+    cbpush imagetools create -t "$reg/d/other:1" -t "$two:1" -t "$two:2" "$one@$amd64" "$one:1"
+    assert_equal "$(index "$reg/d/other:1")" 'amd64 one
+arm64 two'
+    assert_equal "$(index "$two:2")" "$(index "$reg/d/other:1")"
+    assert_equal "$(tags "$(registry_addr second)" "$name")" '1 2'
+    assert_equal "$(registry_requests reg '"PUT .*/uploads/')" '' 'blobs are mounted'
+    run cbpush imagetools create -t "$two:3" "$one@$amd64" "$arm64"
+    assert_status 2
+    assert_contains "$output" "write REPOSITORY@$arm64"
+    # Only some platforms.
+    cbpush imagetools create -t "$two:4" --platform linux/arm64 "$one@$amd64" "$one@$arm64"
+    assert_equal "$(index "$two:4")" 'arm64 two'
+    run cbpush imagetools create -t "$two:5" --platform linux/arm64,linux/s390x "$one@$amd64" "$one@$arm64"
+    assert_status 5
+    assert_contains "$output" '--platform linux/s390x'
+    run cbpush imagetools create -t "$two:5" "$one@$(printf '0%.0s' {1..64} | sed s/^/sha256:/)"
+    assert_status 4
+    run cbpush imagetools create -t "$two:5" "$one@$amd64" "$one@${amd64}0"
+    assert_status 2
+    assert_equal "$(tags "$(registry_addr second)" "$name")" '1 2 4'
+}
+
+@test "imagetools create: --append, --annotation, --dry-run, --prefer-index" {
+    local digest
+    two_machines
+    cbpush imagetools create -t "$one:1" "$one@$(digest_of amd64.json)"
+    assert_equal "$(index "$one:1")" 'amd64 one' 'one manifest is an index all the same'
+    cbpush imagetools create --append -t "$one:1" -t "$one:2" "$(digest_of arm64.json)"
+    assert_equal "$(index "$one:1")" 'amd64 one
+arm64 two'
+    assert_equal "$(index "$one:2")" "$(index "$one:1")"
+    on arm64 three -o "$by_digest,name=$one"
+    cbpush imagetools create --append -t "$one:1" "$(digest_of arm64.json)" 2>log
+    assert_equal "$(index "$one:1")" 'amd64 one
+arm64 three'
+    assert_contains "$(cat log)" 'is replaced'
+    # A single index keeps its bytes; so does a manifest where that is wanted.
+    digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$one:1")
+    assert_equal "$(cbpush imagetools create -t "$two:same" "$one:1")" "$two@$digest"
+    assert_equal "$(index "$two:same")" "$(index "$one:1")"
+    assert_equal "$(cbpush imagetools create --prefer-index=false -t "$two:one" "$one@$(digest_of amd64.json)")" \
+        "$two@$(digest_of amd64.json)"
+    # Annotations.
+    cbpush imagetools create -t "$one:3" --annotation index:k=v --annotation 'manifest-descriptor[linux/arm64]:x=y' "$one:1"
+    index "$one:3" >/dev/null
+    assert_equal "$(jq -c '[.annotations, (.manifests | map(.annotations))]' index.json)" '[{"k":"v"},[null,{"x":"y"}]]'
+    run cbpush imagetools create -t "$one:4" --annotation k=v "$one:1"
+    assert_status 2
+    assert_contains "$output" 'write index:k='
+    run cbpush imagetools create -t "$one:4" --annotation 'manifest-descriptor[linux/s390x]:x=y' "$one:1"
+    assert_status 2
+    run cbpush imagetools create -t "$one:4" --annotation index-descriptor:x=y "$one:1"
+    assert_status 2
+    # Nothing is pushed.
+    cbpush imagetools create --dry-run "$one:1" "$one:2" --platform linux/amd64 >dry.json
+    assert_equal "$(jq -r '.manifests[].platform.architecture' dry.json)" amd64
+    assert_equal "$(tags "$reg" "$name")" '1 2 3'
+}
+
+@test "imagetools create: what cannot be made" {
+    on amd64 one -o "$by_digest,name=$one"
+    on arm64 two -o "$by_digest,name=$one"
+    run cbpush imagetools create -t "$one:1"
+    assert_status 2
+    run cbpush imagetools create "$one@$(digest_of amd64.json)"
+    assert_status 2
+    assert_contains "$output" '-t is missing'
+    run cbpush imagetools create --dry-run "$(digest_of amd64.json)"
+    assert_status 2
+    run cbpush imagetools create -t "$one@$(digest_of amd64.json)" "$one:1"
+    assert_status 2
+    run cbpush imagetools create -t "$one:1" sha256:12
+    assert_status 2
+    run cbpush imagetools create -t "$one:1" -f amd64.json
+    assert_status 2
+    assert_contains "$output" 'containerimage.descriptor'
+    run cbpush imagetools create -t "$one:1" store:x
+    assert_status 2
+    jq '.["containerimage.descriptor"] | .size += 1' amd64.json >wrong
+    run cbpush imagetools create -t "$one:1" -f wrong
+    assert_status 7
+    run cbpush imagetools create --append -t "$one:none" "$one@$(digest_of amd64.json)"
+    assert_status 4
+    cp arm64.json before.json
+    on arm64 three -o "$by_digest,name=$one"
+    run cbpush imagetools create -t "$one:1" "$one@$(digest_of before.json)" "$one@$(digest_of arm64.json)"
+    assert_status 5
+    assert_contains "$output" 'two images for linux/arm64'
+    run cbpush imagetools create -t "$one:1" --nosuch x
+    assert_status 2
+    run cbpush imagetools nosuch
+    assert_status 2
+    assert_equal "$(tags "$reg" "$name")" ''
+}
+
+@test "imagetools inspect" {
+    local digest
+    two_machines
+    digest=$(cbpush imagetools create -t "$one:1" "$one@$(digest_of amd64.json)" "$one@$(digest_of arm64.json)")
+    digest=${digest#*@}
+    cbpush buildx imagetools inspect "$one:1" >out
+    assert_equal "$(sed -n 's/^Digest: *//p' out) $(sed -n 's/^Name: *//p' out)" "$digest $one:1"
+    assert_equal "$(sed -n 's/^  Name: *//p' out)" "$one:1@$(digest_of amd64.json)
+$one:1@$(digest_of arm64.json)"
+    assert_equal "$(sed -n 's/^  Platform: *//p' out | xargs)" 'linux/amd64 linux/arm64'
+    assert_equal "$(cbpush imagetools inspect --raw "$one:1" | sha256sum)" "${digest#sha256:}  -"
+    assert_equal "$(cbpush imagetools inspect --format '{{.Manifest.Digest}}' "$one:1")" "$digest"
+    assert_equal "$(cbpush imagetools inspect --format '{{json .Manifest}}' "$one:1" | jq -r '.digest, .manifests[1].platform.architecture' | xargs)" \
+        "$digest arm64"
+    assert_equal "$(cbpush imagetools inspect --format '{{json .}}' "$one:1" | jq -r '.name, (.image | map(.architecture) | join("+"))' | xargs)" \
+        "$one:1 amd64+arm64"
+    assert_equal "$(cbpush imagetools inspect --format '{{json .Manifest}}' "$one@$(digest_of amd64.json)" | jq -c keys)" '["digest","mediaType","size"]'
+    assert_equal "$(cbpush imagetools inspect --format '{{.Image.Architecture}}' "$one@$(digest_of amd64.json)")" amd64
+    run cbpush imagetools inspect --format '{{json .SBOM}}' "$one:1"
+    assert_status 2
+    run cbpush imagetools inspect "$one:none"
+    assert_status 4
+    run cbpush imagetools inspect --raw --format x "$one:1"
+    assert_status 2
+}

@@ -106,11 +106,33 @@ static void test_refused(void **state CB_UNUSED)
     }
 }
 
+/* Fields of Go where JSON has other names for them; what is written as in the JSON comes first. */
+static void test_go_names(void **state CB_UNUSED)
+{
+    static const struct { const char *format, *text; } cases[] = {
+        { "{{.MANIFEST.MediaType}} {{.Manifest.digest}}", "m D" },
+        { "{{.Manifest.Digest}} {{json .Manifest.Platform.OS}}", "d \"o\"" },
+        { "{{json .}}", NULL },
+        { "{{.Nosuch}}", NULL },
+    };
+    cb_autojson json_t *root = json_pack("{s:{s:s,s:s,s:s,s:{s:s}}}", "manifest", "mediaType", "m", "digest", "D",
+                                         "Digest", "d", "platform", "os", "o");
+    cb_autofree char *all = json_dumps(root, JSON_COMPACT);
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
+        bool good = cb_template_print_go(&out, cases[i].format, root, NULL) == 0;
+        assert_int_equal(good, i != 3);
+        if (good)
+            assert_string_equal(out.buf, cases[i].text ? cases[i].text : all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_go_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -302,6 +302,74 @@ static void a_platform_that_is_not_there_is_an_error(void **state)
     assert_int_equal(fake_count(&g->c->one, "PUT "), 0);
 }
 
+/* ---- an index of what others name ---- */
+
+static void open_source(struct rig *g, const char *name, struct cb_edit_source *s)
+{
+    cb_autofree char *text = cb_asprintf("%s/%s", g->c->one.host, name);
+    assert_int_equal(cb_edit_source_parse(s, &g->env, text, NULL), 0);
+}
+
+static void push_plan(struct rig *g, struct cb_edit_plan *plan, const char *to)
+{
+    struct cb_reference target cb_cleanup_reference = { 0 };
+    struct cb_edit_pushed p cb_cleanup_edit_pushed = { 0 };
+    cb_autofree char *text = cb_asprintf("%s/%s", g->c->one.host, to);
+    assert_int_equal(cb_reference_parse(&target, text, NULL), 0);
+    ok(cb_edit_plan_push(plan, &target, NULL, &p, &g->err));
+}
+
+static void an_index_that_is_taken_whole_keeps_its_bytes(void **state)
+{
+    struct rig *g = *state;
+    struct cb_edit_source s cb_cleanup_edit_source = { 0 };
+    struct cb_edit_doc top cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+    CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *plan = cb_edit_plan_new(&g->env);
+    cb_autofree char *amd = NULL, *arm = NULL;
+    put_index(g, &amd, &arm);
+    open_source(g, "app:1", &s);
+    ok(cb_edit_source_top(&s, &top, &g->err));
+    ok(cb_edit_plan_tree(plan, &s, &top, &g->err));
+    push_plan(g, plan, "copy:1");
+    assert_bytes(g, "copy/manifests/1", "app/manifests/1");
+    cb_autojson json_t *i = stored(g, "copy/manifests/1");
+    cb_autofree char *proof = cb_asprintf("copy/manifests/%s", digest_at(i, 2));
+    cb_autofree char *layer = cb_asprintf("copy/blobs/%s", g->layer);
+    assert_non_null(fake_get(&g->c->one, proof));
+    assert_non_null(fake_get(&g->c->one, layer));
+}
+
+/* The annotations of the one, the platform of the other; what is passed over is not pushed either. */
+static void a_manifest_is_listed_as_its_descriptor_says(void **state)
+{
+    struct rig *g = *state;
+    struct cb_platform want cb_cleanup_platform = { 0 };
+    CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *plan = cb_edit_plan_new(&g->env);
+    cb_autojson json_t *index = cb_edit_index_new(false);
+    cb_autojson json_t *as = json_pack("{s:{s:s},s:{s:s}}", "annotations", "a", "b", "platform", "architecture",
+                                       "arm64");
+    struct cb_edit_index x = { .o = index, .plan = plan, .platforms = &want, .n_platforms = 1, .pass_over = true };
+    assert_int_equal(cb_platform_parse(&want, "linux/arm64", NULL), 0);
+    cb_autofree char *other = cb_strdup(put_image(g, "app", "2", "s390x"));
+    put_image(g, "app", "1", "amd64");
+    for (int i = 1; i <= 2; i++) {
+        struct cb_edit_source s cb_cleanup_edit_source = { 0 };
+        open_source(g, i == 1 ? "app:1" : "app:2", &s);
+        x.as = i == 1 ? as : NULL;
+        ok(cb_edit_index_add(&x, &s, &g->err));
+    }
+    assert_true(cb_edit_index_has(&x, &want));
+    assert_int_equal(json_array_size(json_object_get(index, "manifests")), 1);
+    const json_t *entry = json_array_get(json_object_get(index, "manifests"), 0);
+    const json_t *platform = json_object_get(entry, "platform");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(entry, "annotations"), "a")), "b");
+    assert_string_equal(json_string_value(json_object_get(platform, "os")), "linux");
+    assert_string_equal(json_string_value(json_object_get(platform, "architecture")), "arm64");
+    push_plan(g, plan, "copy:1");
+    cb_autofree char *key = cb_asprintf("copy/manifests/%s", other);
+    assert_null(fake_get(&g->c->one, key));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +384,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_image_of_an_index_is_edited_and_attestations_go, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(the_images_of_other_platforms_keep_their_bytes, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(a_platform_that_is_not_there_is_an_error, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(an_index_that_is_taken_whole_keeps_its_bytes, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(a_manifest_is_listed_as_its_descriptor_says, rig_setup, rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

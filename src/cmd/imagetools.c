@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `docker buildx imagetools create`: one image of what other references name. */
+#include "cmd/imagetools.h"
+
+#include <stdio.h>
+
+#include "cmd/build_compat.h"
+#include "cmd/build_result.h"
+#include "cmd/edit_session.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/limits.h"
+
+struct create_options {
+    struct cb_common common;
+    struct cb_strvec tags, files, annotations, platforms, ignored;
+    const char *metadata_file;
+    bool append, dry_run;
+    int prefer_index;
+};
+#define AT(field) offsetof(struct create_options, field)
+
+struct source {
+    struct cb_reference ref; /* of a digest alone: without host and repo until they are known */
+    json_t *as;              /* the descriptor that it was given as, or NULL */
+};
+
+struct creation {
+    const struct create_options *o;
+    struct cb_edit_session e;
+    struct cb_reference *tags;
+    struct cb_annotations annotations;
+    struct source *v; /* with --append the first tag is the first of them */
+    size_t n_tags, n;
+    struct cb_platform *platforms;
+    size_t n_platforms;
+    struct cb_descriptor was; /* what --append adds to */
+    struct cb_edit_plan *plan;
+    struct cb_descriptor top;
+    struct cb_strbuf body;
+};
+
+static void creation_done(struct creation *c)
+{
+    for (size_t i = 0; i < c->n_tags; i++)
+        cb_reference_done(&c->tags[i]);
+    for (size_t i = 0; i < c->n; i++) {
+        cb_reference_done(&c->v[i].ref);
+        json_decref(c->v[i].as);
+    }
+    free(c->tags);
+    free(c->v);
+    cb_annotations_done(&c->annotations);
+    cb_platforms_free(c->platforms, c->n_platforms);
+    cb_descriptor_done(&c->was);
+    cb_descriptor_done(&c->top);
+    cb_strbuf_done(&c->body);
+    cb_edit_plan_free(c->plan);
+    cb_edit_session_done(&c->e);
+}
+
+/* ---- what was said ---- */
+
+static int read_tags(struct creation *c, struct cb_error *err)
+{
+    int r = 0;
+    c->tags = cb_calloc(c->o->tags.n + 1, sizeof *c->tags);
+    for (size_t i = 0; r == 0 && i < c->o->tags.n; i++) {
+        struct cb_reference *ref = &c->tags[c->n_tags++];
+        r = cb_reference_parse(ref, c->o->tags.v[i], err);
+        if (r == 0 && cb_digest_is_set(&ref->digest))
+            r = cb_error_set(err, CB_EUSAGE, "-t %s: a digest cannot be chosen: name a tag", c->o->tags.v[i]);
+        cb_reference_default_tag(ref);
+    }
+    return r;
+}
+
+/* Manifests keep their bytes, and nothing lists the index. */
+static int read_annotations(struct creation *c, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->o->annotations.n; i++)
+        r = cb_annotation_parse(&c->annotations, c->o->annotations.v[i], err);
+    for (size_t i = 0; r == 0 && i < c->annotations.n; i++) {
+        const struct cb_annotation *a = &c->annotations.v[i];
+        if (a->level == CB_ANNOTATE_MANIFEST)
+            r = cb_error_set(err, CB_EUSAGE, "--annotation %s: manifests stay as they are: write index:%s=… or "
+                                             "manifest-descriptor:%s=…", a->key, a->key, a->key);
+        else if (a->level == CB_ANNOTATE_INDEX_DESCRIPTOR)
+            r = cb_error_set(err, CB_EUSAGE, "--annotation index-descriptor:%s: nothing lists the index: write "
+                                             "index:%s=…", a->key, a->key);
+    }
+    return r;
+}
+
+static int read_descriptor(struct source *s, const char *text, struct cb_error *err)
+{
+    struct cb_platform p cb_cleanup_platform = { 0 };
+    s->as = cb_json_parse(text, strlen(text), err);
+    if (!s->as)
+        return -CB_EVERIFY;
+    const json_t *digest = json_object_get(s->as, "digest"), *platform = json_object_get(s->as, "platform");
+    if (!json_is_string(digest))
+        return cb_error_set(err, CB_ECONF, "it has no \"digest\": a descriptor is wanted, as it stands in "
+                                           "\"containerimage.descriptor\" of --metadata-file");
+    int r = cb_digest_parse(&s->ref.digest, json_string_value(digest), err);
+    return r < 0 || !platform ? r : cb_platform_from_json(&p, platform, err);
+}
+
+/* A descriptor, a digest or a reference. */
+static int read_source(struct source *s, const char *text, struct cb_error *err)
+{
+    if (*text == '{')
+        return read_descriptor(s, text, err);
+    if (cb_starts_with(text, "store:"))
+        return cb_error_set(err, CB_EUSAGE, "images of a registry are wanted: `cbpush push` brings it there");
+    if (cb_digest_parse(&s->ref.digest, text, NULL) == 0)
+        return 0;
+    if (cb_starts_with(text, "sha256:"))
+        return cb_digest_parse(&s->ref.digest, text, err);
+    int r = cb_reference_parse(&s->ref, cb_starts_with(text, "docker://") ? text + strlen("docker://") : text, err);
+    cb_reference_default_tag(&s->ref);
+    return r;
+}
+
+static int add_source(struct creation *c, const char *text, size_t len, struct cb_error *err)
+{
+    struct cb_slice trimmed = cb_slice_trim((struct cb_slice){ text, len });
+    cb_autofree char *word = cb_strndup(trimmed.ptr, trimmed.len);
+    int r = read_source(&c->v[c->n++], word, err);
+    return r < 0 ? cb_error_set(err, CB_EUSAGE, "source %.100s: %s", word, cb_error_text(err)) : 0;
+}
+
+static int read_sources(struct creation *c, const struct cb_strvec *operands, struct cb_error *err)
+{
+    int r = 0;
+    c->v = cb_calloc(1 + c->o->files.n + operands->n, sizeof *c->v);
+    if (c->o->append)
+        cb_reference_copy(&c->v[c->n++].ref, &c->tags[0]);
+    for (size_t i = 0; r == 0 && i < c->o->files.n; i++) {
+        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+        r = cb_file_slurp(c->o->files.v[i], CB_MAX_MANIFEST, &text, err);
+        if (r == 0 && (r = add_source(c, text.buf, text.len, err)) < 0)
+            cb_error_wrap(err, "-f %s", c->o->files.v[i]);
+    }
+    for (size_t i = 0; r == 0 && i < operands->n; i++)
+        r = add_source(c, operands->v[i], strlen(operands->v[i]), err);
+    return r;
+}
+
+static bool same_repository(const struct cb_reference *a, const struct cb_reference *b)
+{
+    return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo);
+}
+
+/* Digests alone are of the one repository that is named otherwise. */
+static int place_sources(struct creation *c, struct cb_error *err)
+{
+    const struct cb_reference *only = NULL;
+    bool several = false;
+    for (size_t i = 0; i < c->n_tags + c->n; i++) {
+        const struct cb_reference *ref = i < c->n_tags ? &c->tags[i] : &c->v[i - c->n_tags].ref;
+        if (!ref->host)
+            continue;
+        several = several || (only && !same_repository(only, ref));
+        only = ref;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        struct cb_reference *ref = &c->v[i].ref;
+        char digest[CB_DIGEST_TEXT_MAX];
+        if (ref->host)
+            continue;
+        cb_digest_text(&ref->digest, digest);
+        if (!only || several)
+            return cb_error_set(err, CB_EUSAGE, "source %s: %s names a repository: write REPOSITORY@%s", digest,
+                                only ? "more than one word" : "nothing", digest);
+        ref->host = cb_strdup(only->host);
+        ref->repo = cb_strdup(only->repo);
+    }
+    return 0;
+}
+
+static int read_all(struct creation *c, const struct cb_strvec *operands, struct cb_error *err)
+{
+    const struct create_options *o = c->o;
+    if (!operands->n && !o->files.n)
+        return cb_error_set(err, CB_EUSAGE, "name what it is to be made of: imagetools create -t NAME:TAG SOURCE…");
+    if (!o->tags.n && (!o->dry_run || o->append))
+        return cb_error_set(err, CB_EUSAGE, "-t is missing: what is it to be called?%s",
+                            o->append ? "" : " (--dry-run only shows it)");
+    int r = read_tags(c, err);
+    if (r == 0)
+        r = read_annotations(c, err);
+    if (r == 0)
+        r = cb_platforms_parse(&o->platforms, &c->platforms, &c->n_platforms, err);
+    if (r == 0)
+        r = read_sources(c, operands, err);
+    return r < 0 ? r : place_sources(c, err);
+}
+
+/* ---- what comes of it ---- */
+
+static int open_source(struct creation *c, size_t i, struct cb_edit_source *out, struct cb_error *err)
+{
+    cb_autofree char *text = cb_reference_text(&c->v[i].ref);
+    return cb_edit_session_source(&c->e, text, out, err);
+}
+
+static int check_size(const struct source *s, const struct cb_edit_doc *doc, struct cb_error *err)
+{
+    const json_t *size = json_object_get(s->as, "size");
+    if (!size || json_integer_value(size) == (json_int_t)doc->desc.size)
+        return 0;
+    cb_autofree char *name = cb_reference_text(&s->ref);
+    return cb_error_set(err, CB_EVERIFY, "%s has %llu bytes, its descriptor says otherwise", name,
+                        (unsigned long long)doc->desc.size);
+}
+
+/* What was read is what is meant from now on, whoever moves the tag. */
+static int read_top(struct creation *c, size_t i, struct cb_edit_source *s, struct cb_edit_doc *doc,
+                    struct cb_error *err)
+{
+    int r = open_source(c, i, s, err);
+    if (r == 0)
+        r = cb_edit_source_top(s, doc, err);
+    if (r == 0)
+        r = check_size(&c->v[i], doc, err);
+    if (r < 0)
+        return r;
+    s->ref.digest = doc->desc.digest;
+    if (c->o->append && i == 0)
+        cb_descriptor_copy(&c->was, &doc->desc);
+    return 0;
+}
+
+static int add_all(struct creation *c, struct cb_edit_index *x, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->n; i++) {
+        struct cb_edit_source s cb_cleanup_edit_source = { 0 };
+        struct cb_edit_doc doc cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+        bool kept = c->o->append && i == 0;
+        x->as = c->v[i].as;
+        x->platforms = kept ? NULL : c->platforms;
+        x->n_platforms = kept ? 0 : c->n_platforms;
+        r = read_top(c, i, &s, &doc, err);
+        if (r == 0)
+            r = cb_edit_index_add(x, &s, err);
+    }
+    if (r == 0 && x->replaced)
+        cb_progress_note(c->e.s.progress, true, "note: %zu of what was there before %s replaced", x->replaced,
+                         x->replaced == 1 ? "is" : "are");
+    return r;
+}
+
+static int check_platforms(const struct creation *c, const struct cb_edit_index *x, struct cb_error *err)
+{
+    for (size_t i = 0; i < c->n_platforms; i++) {
+        struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
+        if (cb_edit_index_has(x, &c->platforms[i]))
+            continue;
+        cb_strbuf_add_platform(&name, &c->platforms[i]);
+        return cb_error_set(err, CB_ECONF, "--platform %s: no source has an image for it", name.buf);
+    }
+    return 0;
+}
+
+static bool is_for(const struct cb_annotation *a, const json_t *entry)
+{
+    struct cb_platform p cb_cleanup_platform = { 0 };
+    const json_t *platform = json_object_get(entry, "platform");
+    if (!a->platform.os)
+        return true;
+    if (!platform || cb_platform_from_json(&p, platform, NULL) < 0)
+        return false;
+    cb_platform_normalize(&p);
+    return cb_platform_eq(&p, &a->platform);
+}
+
+static int annotate(const struct creation *c, json_t *index, struct cb_error *err)
+{
+    for (size_t i = 0; i < c->annotations.n; i++) {
+        const struct cb_annotation *a = &c->annotations.v[i];
+        bool used = a->level == CB_ANNOTATE_INDEX;
+        size_t k;
+        json_t *entry;
+        if (used)
+            cb_edit_annotate(index, a->key, a->value);
+        json_array_foreach(json_object_get(index, "manifests"), k, entry)
+            if (a->level == CB_ANNOTATE_MANIFEST_DESCRIPTOR && is_for(a, entry)) {
+                cb_edit_annotate(entry, a->key, a->value);
+                used = true;
+            }
+        if (!used)
+            return cb_error_set(err, CB_EUSAGE, "--annotation %s: there is no image for its platform", a->key);
+    }
+    return 0;
+}
+
+/* Docker's list where everything in it is Docker's, as buildx has it; but it has no annotations. */
+static bool is_docker(const struct creation *c, const json_t *index)
+{
+    bool docker = c->annotations.n == 0;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(index, "manifests"), i, entry) {
+        const char *type = json_string_value(json_object_get(entry, "mediaType"));
+        docker = docker && type && cb_starts_with(type, "application/vnd.docker.");
+    }
+    return docker;
+}
+
+static int combine(struct creation *c, struct cb_error *err)
+{
+    cb_autojson json_t *index = cb_edit_index_new(false);
+    struct cb_edit_index x = { .o = index, .plan = c->plan, .refuse_same = !c->o->append,
+                               .pass_over = true };
+    int r = add_all(c, &x, err);
+    if (r == 0)
+        r = check_platforms(c, &x, err);
+    if (r == 0)
+        r = annotate(c, index, err);
+    if (r < 0)
+        return r;
+    const char *type = is_docker(c, index) ? CB_MT_DOCKER_LIST : CB_MT_OCI_INDEX;
+    cb_json_put(index, "mediaType", cb_json_string(type));
+    cb_json_print(&c->body, index);
+    cb_descriptor_of(&c->top, type, c->body.buf, c->body.len);
+    cb_edit_plan_doc(c->plan, &c->top, c->body.buf, c->body.len);
+    return 0;
+}
+
+/* A single source that nothing is said about stays what it is: an index in any case. */
+static int make(struct creation *c, struct cb_error *err)
+{
+    struct cb_edit_source s cb_cleanup_edit_source = { 0 };
+    struct cb_edit_doc doc cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+    c->plan = cb_edit_plan_new(&c->e.env);
+    if (c->n > 1 || c->annotations.n || c->n_platforms)
+        return combine(c, err);
+    int r = read_top(c, 0, &s, &doc, err);
+    if (r < 0)
+        return r;
+    if (!cb_mt_is_index(doc.desc.media_type) && c->o->prefer_index)
+        return combine(c, err);
+    cb_descriptor_copy(&c->top, &doc.desc);
+    cb_strbuf_add(&c->body, doc.body.buf, doc.body.len);
+    return cb_edit_plan_tree(c->plan, &s, &doc, err);
+}
+
+/* ---- where it goes ---- */
+
+static int push_to(struct creation *c, struct cb_edit_plan *plan, const struct cb_reference *target, bool print,
+                   struct cb_error *err)
+{
+    struct cb_edit_pushed pushed cb_cleanup_edit_pushed = { 0 };
+    bool appended = c->o->append && target == &c->tags[0];
+    int r = cb_edit_plan_push(plan, target, appended ? &c->was : NULL, &pushed, err);
+    if (r == 0 && print)
+        cb_edit_session_print(&pushed, false);
+    return r;
+}
+
+static bool is_first_of_repository(const struct creation *c, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (same_repository(&c->tags[k], &c->tags[i]))
+            return false;
+    return true;
+}
+
+/* Several tags: everything is everywhere before the first of them moves. */
+static int push_all(struct creation *c, struct cb_error *err)
+{
+    CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *name = cb_edit_plan_new(&c->e.env);
+    int r = 0;
+    if (c->n_tags == 1)
+        return push_to(c, c->plan, &c->tags[0], true, err);
+    cb_edit_plan_doc(name, &c->top, c->body.buf, c->body.len);
+    for (size_t i = 0; r == 0 && i < c->n_tags; i++) {
+        const struct cb_reference bare = { .host = c->tags[i].host, .repo = c->tags[i].repo };
+        if (is_first_of_repository(c, i))
+            r = push_to(c, c->plan, &bare, false, err);
+    }
+    for (size_t i = 0; r == 0 && i < c->n_tags; i++)
+        r = push_to(c, name, &c->tags[i], is_first_of_repository(c, i), err);
+    return r;
+}
+
+/* The keys of buildx. */
+static int write_metadata(const struct creation *c, struct cb_error *err)
+{
+    struct cb_strbuf names cb_cleanup_strbuf = CB_STRBUF_INIT, text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char digest[CB_DIGEST_TEXT_MAX];
+    cb_autojson json_t *o = json_object();
+    for (size_t i = 0; i < c->n_tags; i++) {
+        cb_strbuf_adds(&names, i ? "," : "");
+        cb_strbuf_add_reference(&names, &c->tags[i]);
+    }
+    cb_json_put(o, "containerimage.descriptor", cb_descriptor_to_json(&c->top));
+    cb_json_put_string(o, "containerimage.digest", cb_digest_text(&c->top.digest, digest));
+    cb_json_put_string(o, "image.name", names.buf);
+    cb_json_print_pretty(&text, o);
+    return cb_report_write_n(c->o->metadata_file, text.buf, text.len, err);
+}
+
+static int finish(struct creation *c, struct cb_error *err)
+{
+    int r = 0;
+    if (!c->o->dry_run)
+        r = push_all(c, err);
+    cb_progress_finish(c->e.s.progress, r < 0);
+    if (r == 0 && c->o->dry_run) {
+        fwrite(c->body.buf, 1, c->body.len, stdout);
+        putchar('\n');
+    }
+    return r == 0 && c->o->metadata_file && !c->o->dry_run ? write_metadata(c, err) : r;
+}
+
+/* ---- the verb ---- */
+
+static int create(const struct cb_process *p, const struct create_options *o, const struct cb_strvec *operands,
+                  struct cb_error *err)
+{
+    CB_CLEANUP(creation_done) struct creation c = { .o = o, .body = CB_STRBUF_INIT };
+    int r = read_all(&c, operands, err);
+    if (r == 0)
+        r = cb_edit_session_open(&c.e, p, &o->common, "Changing", err);
+    for (size_t i = 0; r == 0 && i < c.n_tags; i++)
+        r = cb_session_name_host(&c.e.s, c.tags[i].host, err);
+    if (r < 0)
+        return r;
+    compat_warn(&o->ignored);
+    r = make(&c, err);
+    return r < 0 ? r : finish(&c, err);
+}
+
+static int run_create(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
+                      int *status CB_UNUSED, struct cb_error *err)
+{
+    struct create_options o = { .common = CB_COMMON_INIT, .prefer_index = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = SIZE_MAX };
+    int r = cb_verb_args(&a, err);
+    if (r == 0 && !a.done)
+        r = create(p, &o, &a.operands, err);
+    struct cb_strvec *const lists[] = { &a.operands, &o.tags, &o.files, &o.annotations, &o.platforms, &o.ignored };
+    for (size_t i = 0; i < CB_COUNTOF(lists); i++)
+        cb_strvec_done(lists[i]);
+    cb_common_done(&o.common);
+    return r;
+}
+
+static const struct cb_opt create_table[] = {
+    { "tag", 't', CB_OPT_LIST, AT(tags), "NAME[:TAG]", "what it is to be called (several)", NULL },
+    { "append", 0, CB_OPT_FLAG, AT(append), NULL, "add to what the first -t stands for", NULL },
+    { "annotation", 0, CB_OPT_LIST, AT(annotations), "TYPE:K=V", "of index or manifest-descriptor[[OS/ARCH]]", NULL },
+    { "dry-run", 0, CB_OPT_FLAG, AT(dry_run), NULL, "print it, push nothing", NULL },
+    { "file", 'f', CB_OPT_LIST, AT(files), "FILE", "a source that stands in a file", NULL },
+    { "platform", 'p', CB_OPT_LIST, AT(platforms), "OS/ARCH,…", "of the sources only these", NULL },
+    { "prefer-index", 0, CB_OPT_TRISTATE, AT(prefer_index), NULL,
+      "=false: a single source that is no index is copied as it is", NULL },
+    { "metadata-file", 0, CB_OPT_STRING, AT(metadata_file), "FILE", "write the result there as JSON", NULL },
+    { "builder", 0, CB_OPT_NOTED, AT(ignored), "NAME", NULL, NULL },
+    CB_OPT_EDIT(create_options),
+};
+
+static const struct cb_verb verb_create = {
+    .name = "imagetools create",
+    .summary = "make one image of several in registries, and tag it",
+    .operands = "[OPTIONS] -t NAME[:TAG] SOURCE…",
+    .details = "A SOURCE is NAME[:TAG][@DIGEST]; a DIGEST of the repository that is named otherwise; or the JSON of a\n"
+               "descriptor, whose annotations and platform then count. What an index lists is taken one by one. A\n"
+               "single index stays as it is. What the repository of -t lacks is mounted or copied.",
+    .options = create_table,
+    .run = run_create,
+};
+
+static const struct cb_verb *const subs[] = { &cb_verb_imagetools_inspect, &verb_create, NULL };
+
+const struct cb_verb cb_verb_imagetools = {
+    .name = "imagetools",
+    .topic = CB_TOPIC_REGISTRY,
+    .summary = "create and inspect, as docker buildx has them",
+    .operands = "create|inspect [OPTIONS] …",
+    .details = "`cbpush index` changes what an index lists; `cbpush inspect docker://NAME` shows an image.",
+    .options = create_table,
+    .subs = subs,
+    .run = cb_verb_run_sub,
+};
