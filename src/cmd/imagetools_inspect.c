@@ -111,7 +111,7 @@ static json_t *config_json(const struct shown *x, const struct cb_fetched *f, st
     return image && r == 0 ? cb_json_parse(text.buf, text.len, err) : NULL;
 }
 
-/* The configuration; of an index, one for each platform, by its name. */
+/* The configuration; of several platforms, one for each, by its name. */
 static json_t *images_json(const struct shown *x, struct cb_error *err)
 {
     cb_autojson json_t *all = json_object();
@@ -133,7 +133,7 @@ static json_t *images_json(const struct shown *x, struct cb_error *err)
         if (config)
             json_object_set_new(all, name.buf, config);
     }
-    return json_incref(all);
+    return json_incref(json_object_size(all) == 1 ? json_object_iter_value(json_object_iter(all)) : all);
 }
 
 /* Configurations are asked for where somebody wants them. */
@@ -219,7 +219,7 @@ const struct cb_verb cb_verb_imagetools_inspect = {
     .summary = "show what a name stands for in a registry",
     .operands = "[OPTIONS] NAME[:TAG][@DIGEST]",
     .details = "A template has Name, Manifest (a descriptor; of an index also what it lists) and Image (the\n"
-               "configuration; of an index one for each platform).",
+               "configuration; of several platforms, by their names).",
     .options = show_table,
     .run = run_show,
 };

@@ -112,6 +112,8 @@ requests()
     skopeo inspect --tls-verify=false --raw "docker://$one@$digest" >/dev/null
     skopeo inspect --tls-verify=false --raw "docker://$two@$digest" >/dev/null
     assert_equal "$(jq -r '.["image.name"]' amd64.json)" "$one,$two"
+    on amd64 two -o "type=image,name=$one,push-by-digest=true" --push
+    skopeo inspect --tls-verify=false --raw "docker://$one@$(digest_of amd64.json)" >/dev/null
     cbpush build --progress plain --platform linux/amd64,linux/arm64 -o "\"name=$one,$two\",$by_digest" --metadata-file m.json ctx
     assert_equal "$(index "$two@$(digest_of m.json)")" 'amd64 one
 arm64 one'
@@ -336,6 +338,8 @@ $one:1@$(digest_of arm64.json)"
         "$one:1 amd64+arm64"
     assert_equal "$(cbpush imagetools inspect --format '{{json .Manifest}}' "$one@$(digest_of amd64.json)" | jq -c keys)" '["digest","mediaType","size"]'
     assert_equal "$(cbpush imagetools inspect --format '{{.Image.Architecture}}' "$one@$(digest_of amd64.json)")" amd64
+    cbpush imagetools create -t "$one:2" "$(digest_of arm64.json)"
+    assert_equal "$(cbpush imagetools inspect --format '{{.Image.Architecture}}' "$one:2")" arm64
     run cbpush imagetools inspect --format '{{json .SBOM}}' "$one:1"
     assert_status 2
     run cbpush imagetools inspect "$one:none"
