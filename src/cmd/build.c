@@ -115,15 +115,26 @@ static int build_or_call(struct build_input *in, const struct cb_process *p, int
     return c.kind == BUILD_CALL_NONE ? build_run(in, p, status, err) : call(in, &c, p, status, err);
 }
 
-/* Whether -t is there at all decides what the word behind --push is, wherever -t stands. What is wrong is told by the
- * real parse. */
-static bool has_tag_option(const struct cb_verb *self, int argc, char **argv)
+static bool has_named_image(const struct cb_strvec *specs)
+{
+    bool named = false;
+    for (size_t i = 0; i < specs->n; i++) {
+        struct cb_output o = { 0 };
+        named = (cb_output_parse(&o, specs->v[i], NULL) == 0 && o.type == CB_OUTPUT_IMAGE && o.names.n > 0) || named;
+        cb_output_done(&o);
+    }
+    return named;
+}
+
+/* Whether there is a name at all decides what the word behind --push is, wherever the name stands. What is wrong is
+ * told by the real parse. */
+static bool has_name(const struct cb_verb *self, int argc, char **argv)
 {
     struct build_input in = { .cli = BUILD_OPTIONS_INIT };
     bool takes_none = true;
     struct cb_opt_parse p = { .table = self->options, .groups = self->groups, .dest = &in.cli, .argc = argc,
                               .argv = argv, .takes_arg = &takes_none, .operands = &in.operands };
-    bool tagged = cb_opt_parse(&p, NULL) == 0 && in.cli.tags.n > 0;
+    bool tagged = cb_opt_parse(&p, NULL) == 0 && (in.cli.tags.n > 0 || has_named_image(&in.cli.outputs));
     build_input_done(&in);
     return tagged;
 }
@@ -132,7 +143,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
                struct cb_error *err)
 {
     struct build_input in = { .cli = BUILD_OPTIONS_INIT };
-    bool tagged = has_tag_option(self, argc, argv);
+    bool tagged = has_name(self, argc, argv);
     struct cb_verb_args a = {
         .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged
     };
@@ -155,8 +166,9 @@ const struct cb_verb cb_verb_build = {
     .details = "CONTEXT is a directory, by default the current one; an http(s) URL of a tar or of a Dockerfile; a git\n"
                "repository (https://HOST/X.git[#REF[:DIR]], ssh://…, git@HOST:X); or - for a tar or a Dockerfile on\n"
                "standard input.\n\n"
-               "--push alone pushes to every name given by -t. Without -t, the word after --push is the name to build\n"
-               "and push, unless it reads as a path: ., .., or something that begins with ./ ../ / ~ or -.",
+               "--push alone pushes to every name given by -t or by name= of an image output. Without any, the\n"
+               "word after --push is the name to build and push, unless it reads as a path: ., .., or something\n"
+               "that begins with ./ ../ / ~ or -.",
     .options = build_opts,
     .groups = build_groups,
     .userns = true,

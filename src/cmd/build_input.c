@@ -5,7 +5,7 @@
 
 #include "util/alloc.h"
 
-/* The word after --push names the target unless it reads as a path, or -t already names one. */
+/* The word after --push names the target unless it reads as a path, or -t or an output already names one. */
 static bool push_takes(const char *word, void *arg)
 {
     const bool *tagged = arg;
