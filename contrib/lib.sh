@@ -9,7 +9,7 @@ libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev 
 uidmap passt git scdoc ca-certificates'
 CB_TEST_PACKAGES='clang libclang-rt-14-dev mold libcmocka-dev bats docker-registry nginx skopeo umoci runc mmdebstrap
 busybox-static universal-ctags shellcheck jq curl python3 strace procps iproute2 util-linux perl-base qemu-user tmux
-xz-utils bzip2 openssl openssh-client python3-pip'
+xz-utils bzip2 openssl openssh-client python3-pip zsh fish'
 export CB_BUILD_PACKAGES CB_TEST_PACKAGES
 
 cb_say()

@@ -86,11 +86,12 @@ static int run_verb(const struct cb_verb *v, int argc, char **argv, char **all)
     return finish_output(status);
 }
 
-static int help(const char *verb)
+/* Of --help or of the manual. */
+static int tell(int (*about)(const char *verb, struct cb_error *err), const char *verb)
 {
     struct cb_process p = { 0 };
     struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
-    int r = cb_help(verb, &err);
+    int r = about(verb, &err);
     return r < 0 ? fail(&p, &err) : finish_output(0);
 }
 
@@ -108,7 +109,14 @@ static int run(int argc, char **argv)
         return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     const char *name = argc > 1 ? argv[1] : NULL;
     if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
-        return help(argc > 2 ? argv[2] : NULL);
+        return tell(cb_help, argc > 2 ? argv[2] : NULL);
+    if (name && !strcmp(name, "__man"))
+        return tell(cb_man, argc > 2 ? argv[2] : NULL);
+    /* Before anything is prepared: it is called at every TAB. */
+    if (name && !strcmp(name, "__complete")) {
+        complete_print(argc - 2, argv + 2);
+        return finish_output(0);
+    }
     /* The verb says what it is made with, too, and loads all of it for that. */
     if (name && (!strcmp(name, "--version") || !strcmp(name, "-v"))) {
         printf("cbpush %s\n", PACKAGE_VERSION);

@@ -7,16 +7,21 @@
 #define AT(field) offsetof(struct cache_options, field)
 const struct cb_opt cache_opts[] = {
     { "cache-from", 0, CB_OPT_LIST, AT(from), "SPEC",
-      "read it: REPOSITORY, IMAGE, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL },
+      "read it: REPOSITORY, IMAGE, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL,
+      "type=registry|local,ref=,tag=,src=DIR,verify-key=FILE" },
     { "cache-to", 0, CB_OPT_LIST, AT(to), "SPEC",
       "write it: REPOSITORY, type=registry,ref=…, type=local,dest=DIR, type=inline; [,mode=max][,sign-key=FILE]"
       "[,claim=false]",
-      NULL },
+      NULL,
+      "type=registry|local|inline,ref=,tag=,dest=DIR,mode=min|max,sign-key=FILE,ignore-error=true|false,"
+      "claim=true|false,claim-wait=,compression=gzip|zstd|uncompressed,compression-level=" },
     { "cache-ttl", 0, CB_OPT_STRING, AT(ttl), "DURATION", "what is recorded longer ago does not count (168h)", NULL },
     { "cache-mount-from", 0, CB_OPT_LIST, AT(mount_from), "SPEC",
-      "fill new cache mounts of RUN: REPOSITORY, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL },
+      "fill new cache mounts of RUN: REPOSITORY, type=registry,ref=…, type=local,src=DIR; [,verify-key=FILE]", NULL,
+      "type=registry|local,ref=,src=DIR,verify-key=FILE" },
     { "cache-mount-to", 0, CB_OPT_LIST, AT(mount_to), "SPEC",
-      "keep what they hold: REPOSITORY, type=registry,ref=…, type=local,dest=DIR; [,sign-key=FILE]", NULL },
+      "keep what they hold: REPOSITORY, type=registry,ref=…, type=local,dest=DIR; [,sign-key=FILE]", NULL,
+      "type=registry|local,ref=,dest=DIR,sign-key=FILE,ignore-error=true|false" },
     CB_OPT_END,
 };
 

@@ -10,8 +10,8 @@
 const struct cb_opt compat_opts[] = {
     { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", NULL, NULL },
     { "provenance", 0, CB_OPT_STRING, AT(provenance), "SPEC", "attestations are not made yet; false is accepted",
-      NULL },
-    { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "the same", NULL },
+      NULL, "false" },
+    { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "the same", NULL, "false" },
     IGNORED("builder", "NAME"),
     IGNORED("compress", NULL),
     IGNORED("disable-compression", NULL),

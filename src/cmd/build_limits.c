@@ -28,7 +28,7 @@
 
 const struct cb_opt limit_opts[] = {
     { "allow", 0, CB_OPT_LIST, AT(allow), "RIGHT", "let RUNs ask for network.host, security.insecure, device[=NAME]",
-      NULL },
+      NULL, "network.host|security.insecure|device" },
     RESOURCES,
     { "cdi-config-dir", 0, CB_OPT_LIST, AT(cdi_dirs), "DIR", "CDI specs (/etc/cdi, /var/run/cdi)", NULL },
     CB_OPT_END,

@@ -301,6 +301,7 @@ static const struct cb_opt diff_table[] = {
 
 const struct cb_verb cb_verb_diff = {
     .name = "diff",
+    .registry_names = true,
     .summary = "tell how two images differ: configuration, layers, files",
     .operands = "[OPTIONS] IMAGE1 IMAGE2",
     .details = "A line a difference: \"config MEMBER: OLD -> NEW\", then files: + added, - removed, ! changed.\n"

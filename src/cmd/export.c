@@ -61,6 +61,7 @@ static const struct cb_opt export_table[] = {
 
 const struct cb_verb cb_verb_export = {
     .name = "export",
+    .registry_names = true,
     .summary = "write the root file system of an image as one tar",
     .operands = "[OPTIONS] IMAGE [FILE]",
     .details = "Whiteouts are applied, hard links are kept. Every layer is fetched once, and nothing is unpacked.\n"

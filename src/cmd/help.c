@@ -9,7 +9,8 @@
 const struct cb_verb *const cb_verbs[] = {
     &cb_verb_build, &cb_verb_cache, &cb_verb_lint, &cb_verb_run, &cb_verb_pull, &cb_verb_push, &cb_verb_rollback,
     &cb_verb_tag, &cb_verb_images, &cb_verb_rmi, &cb_verb_inspect, &cb_verb_history, &cb_verb_save, &cb_verb_load,
-    &cb_verb_prune, &cb_verb_login, &cb_verb_logout, &cb_verb_auth, &cb_verb_doctor, &cb_verb_version, &cb_verb_tags,
+    &cb_verb_prune, &cb_verb_login, &cb_verb_logout, &cb_verb_auth, &cb_verb_doctor, &cb_verb_completion,
+    &cb_verb_version, &cb_verb_tags,
     &cb_verb_catalog, &cb_verb_digest, &cb_verb_config, &cb_verb_manifest, &cb_verb_blob, &cb_verb_referrers,
     &cb_verb_delete, &cb_verb_ping, &cb_verb_copy, &cb_verb_ls, &cb_verb_diff, &cb_verb_export, &cb_verb_validate,
     &cb_verb_mutate, &cb_verb_annotate, &cb_verb_append, &cb_verb_flatten, &cb_verb_rebase, &cb_verb_index,

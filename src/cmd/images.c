@@ -20,7 +20,8 @@ struct images_options {
 static const struct cb_opt images_table[] = {
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "image IDs only", NULL },
     { "filter", 'f', CB_OPT_LIST, AT(filters), "KEY=VALUE",
-      "only those of reference=NAME, label=K[=V], dangling=true|false", NULL },
+      "only those of reference=NAME, label=K[=V], dangling=true|false", NULL,
+      "reference=,label=,dangling=true|false" },
     { "format", 0, CB_OPT_STRING, AT(format), "TEMPLATE",
       "of Repository, Tag, ID, Digest, CreatedAt, CreatedSince, Size; or json: one object a line", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON", NULL },

@@ -16,7 +16,7 @@ struct lint_options {
 #define AT(field) offsetof(struct lint_options, field)
 static const struct cb_opt options[] = {
     { "file", 'f', CB_OPT_LIST, AT(files), "FILE", "a Dockerfile (several); - is standard input", NULL },
-    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "text (default), json or sarif", NULL },
+    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "text (default), json or sarif", NULL, "text|json|sarif" },
     { "skip", 0, CB_OPT_LIST, AT(skip), "RULE", "do not report this rule (several, or all)", NULL },
     { "experimental", 0, CB_OPT_LIST, AT(experimental), "RULE", "report this experimental rule (several, or all)",
       NULL },

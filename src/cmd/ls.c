@@ -158,6 +158,7 @@ static const struct cb_opt ls_table[] = {
 
 const struct cb_verb cb_verb_ls = {
     .name = "ls",
+    .registry_names = true,
     .summary = "list the files of an image",
     .operands = "[OPTIONS] IMAGE [PATH]",
     .details = "IMAGE is one of a registry, or store:NAME, one of the local store. Tables of contents are kept: an\n"

@@ -42,6 +42,17 @@ static struct found find(const struct cb_opt_parse *p, const char *name, size_t 
     return (struct found){ 0 };
 }
 
+const struct cb_opt *cb_opt_find(const struct cb_opt *table, const struct cb_opt_group *groups, const char *name,
+                                 size_t n)
+{
+    return find(&(struct cb_opt_parse){ .table = table, .groups = groups }, name, n, 0).o;
+}
+
+const struct cb_opt *cb_opt_find_letter(const struct cb_opt *table, const struct cb_opt_group *groups, char letter)
+{
+    return find(&(struct cb_opt_parse){ .table = table, .groups = groups }, NULL, 0, letter).o;
+}
+
 static int unknown(const struct cb_opt_parse *p, const char *word, size_t n, struct cb_error *err)
 {
     cb_autofree char *name = cb_strndup(word, n);
@@ -110,7 +121,7 @@ static int set(const struct found *f, void *dest, const char *v, struct cb_error
     return cb_error_set(err, CB_EINTERNAL, "an option of no kind");
 }
 
-static bool needs_value(const struct cb_opt *o)
+bool cb_opt_needs_value(const struct cb_opt *o)
 {
     return o->kind == CB_OPT_STRING || o->kind == CB_OPT_LIST || (o->kind == CB_OPT_NOTED && o->arg);
 }
@@ -119,9 +130,9 @@ static bool needs_value(const struct cb_opt *o)
 static int value_of(struct cb_opt_parse *p, const struct cb_opt *o, int *i, const char **v, struct cb_error *err)
 {
     const char *next = *i + 1 < p->argc ? p->argv[*i + 1] : NULL;
-    if (needs_value(o) && !next)
+    if (cb_opt_needs_value(o) && !next)
         return cb_error_set(err, CB_EUSAGE, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
-    if (needs_value(o) || (next && o->takes && o->takes(next, p->takes_arg))) {
+    if (cb_opt_needs_value(o) || (next && o->takes && o->takes(next, p->takes_arg))) {
         *v = next;
         (*i)++;
     }
@@ -161,7 +172,7 @@ static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
             return cb_error_set(err, CB_EUSAGE, "unknown option -%c", *c);
         if (c[1] == '=')
             return set(&f, p->dest, c + 2, err);
-        if (needs_value(o) && c[1])
+        if (cb_opt_needs_value(o) && c[1])
             return set(&f, p->dest, c + 1, err);
         int r = value_of(p, o, i, &v, err);
         if (r == 0)
@@ -215,7 +226,7 @@ static void print_table(const struct cb_opt *t)
         cb_strbuf_addf(&left, "--%s", t->name);
         if (t->kind == CB_OPT_MAYBE)
             cb_strbuf_addf(&left, "[=%s]", t->arg);
-        else if (needs_value(t))
+        else if (cb_opt_needs_value(t))
             cb_strbuf_addf(&left, " %s", t->arg);
         size_t used = columns(left.buf);
         if (used > LEFT_COLUMNS)

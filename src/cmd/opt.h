@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* One option table feeds parsing, --help and (through `cbpush help --man`) the man pages' option lists. Grammar:
- * `--flag v`, `--flag=v`, `-f v`,
- * `-fv`, `-it`, flags after operands, `--push=false`; `--` ends options. Unknown options are errors with a
- * suggestion. */
+/* One option table feeds parsing, --help, the pages of the manual (man.c) and completion (complete.h). Grammar:
+ * `--flag v`, `--flag=v`, `-f v`, `-fv`, `-it`, flags after operands, `--push=false`; `--` ends options. Unknown
+ * options are errors with a suggestion. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,9 +29,12 @@ struct cb_opt {
     const char *arg;     /* "FILE": how help names the value */
     const char *help;    /* NULL: hidden (an alias) */
     bool (*takes)(const char *word, void *arg); /* MAYBE: whether the next word is its value */
+    /* For completion; NULL: what arg tells (FILE, DIR, OS/ARCH). Words and paths, "auto|plain|FILE", or, of
+     * KEY=VALUE,…, what the keys may be, "DIR,type=oci|tar,dest=FILE,name="; the key * is any. */
+    const char *values;
 };
 
-#define CB_OPT_END { NULL, 0, CB_OPT_FLAG, 0, NULL, NULL, NULL }
+#define CB_OPT_END { NULL, 0, CB_OPT_FLAG, 0, NULL, NULL, NULL, NULL }
 
 /* Tables of options that belong together, each with a struct of its own inside the verb's; ends with a NULL heading. */
 struct cb_opt_group {
@@ -53,5 +55,10 @@ struct cb_opt_parse {
     bool help;                   /* out: --help was there */
 };
 int cb_opt_parse(struct cb_opt_parse *p, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
+/* By its long name, n bytes at name, or by its letter, also one that is hidden; or NULL. groups may be NULL. */
+const struct cb_opt *cb_opt_find(const struct cb_opt *table, const struct cb_opt_group *groups, const char *name,
+                                 size_t n);
+const struct cb_opt *cb_opt_find_letter(const struct cb_opt *table, const struct cb_opt_group *groups, char letter);
+bool cb_opt_needs_value(const struct cb_opt *o); /* the next word, where none is attached */
 /* The option list of --help. groups may be NULL. */
 void cb_opt_print(const struct cb_opt *table, const struct cb_opt_group *groups);

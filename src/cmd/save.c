@@ -13,7 +13,8 @@ struct save_options {
 #define AT(field) offsetof(struct save_options, field)
 static const struct cb_opt save_table[] = {
     { "output", 'o', CB_OPT_STRING, AT(output), "FILE", "write there instead of to standard output", NULL },
-    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "docker-archive (default), oci-archive, oci-dir", NULL },
+    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "docker-archive (default), oci-archive, oci-dir", NULL,
+      "docker-archive|oci-archive|oci-dir" },
     { "platform", 0, CB_OPT_STRING, AT(platform), "OS/ARCH",
       "of an index only this image; without it OCI formats take all, docker-archive that of this machine", NULL },
     CB_OPT_COMMON_PROGRESS(save_options),

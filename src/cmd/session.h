@@ -34,7 +34,7 @@ struct cb_common {
     { "isolation",   0,                                                                                              \
       CB_OPT_STRING, offsetof(struct type, common.isolation),                                                        \
       "KIND",        "auto (default), native, oci, chroot (CBPUSH_ISOLATION)",                                       \
-      NULL },                                                                                                        \
+      NULL,          "auto|native|oci|chroot" },                                                                     \
     {                                                                                                                \
         "runtime", 0, CB_OPT_STRING, offsetof(struct type, common.runtime), "PROGRAM",                               \
             "OCI runtime of isolation oci: path or name (default: crun, runc, runsc)", NULL                          \
@@ -113,7 +113,7 @@ struct cb_common {
     { "progress",    0,                                                                                              \
       CB_OPT_STRING, offsetof(struct type, common.progress),                                                         \
       "MODE",        "auto, tty, plain, quiet, rawjson",                                                             \
-      NULL },                                                                                                        \
+      NULL,          "auto|tty|plain|quiet|rawjson" },                                                               \
     {                                                                                                                \
         "trace", 0, CB_OPT_STRING, offsetof(struct type, common.trace), "FILE",                                      \
             "write a timeline of what is done there, for chrome://tracing and Perfetto", NULL                        \

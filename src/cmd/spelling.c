@@ -28,6 +28,15 @@ static const struct { const char *noun, *word, *verb; } spellings[] = {
     { "image", "tag", "tag" },
 };
 
+const struct cb_verb *cb_verb_spelling(size_t i, const char **noun, const char **word)
+{
+    if (i >= CB_COUNTOF(spellings))
+        return NULL;
+    *noun = spellings[i].noun;
+    *word = spellings[i].word;
+    return cb_verb_find(spellings[i].verb);
+}
+
 const struct cb_verb *cb_verb_spelled(int argc, char **argv, int *used)
 {
     for (size_t i = 0; argc > 0 && i < CB_COUNTOF(spellings); i++) {

@@ -6,7 +6,7 @@
 #include "dockerfile/dockerfile.h"
 #include "util/alloc.h"
 
-static const struct cb_verb *find_sub(const struct cb_verb *self, const char *word)
+const struct cb_verb *cb_verb_find_sub(const struct cb_verb *self, const char *word)
 {
     size_t prefix = strlen(self->name) + 1;
     for (const struct cb_verb *const *v = self->subs; *v; v++)
@@ -48,7 +48,7 @@ static int unknown(const struct cb_verb *self, const char *word, struct cb_error
 static int check_order(const struct cb_verb *self, int argc, char **argv, struct cb_error *err)
 {
     for (int i = 1; i < argc && argv[0][0] == '-'; i++)
-        if (find_sub(self, argv[i]))
+        if (cb_verb_find_sub(self, argv[i]))
             return cb_error_set(err, CB_EUSAGE, "%s: options stand behind \"%s\": cbpush %s %s %s …", self->name,
                                 argv[i], self->name, argv[i], argv[0]);
     return 0;
@@ -62,7 +62,7 @@ int cb_verb_run_sub(const struct cb_process *p, const struct cb_verb *self, int 
         print_subs(self);
         return 0;
     }
-    const struct cb_verb *sub = word ? find_sub(self, word) : NULL;
+    const struct cb_verb *sub = word ? cb_verb_find_sub(self, word) : NULL;
     if (sub)
         return sub->run(p, sub, argc - 1, argv + 1, exit_status, err);
     if (word && (*word == '-' || strpbrk(word, "/:@"))) {

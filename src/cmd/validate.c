@@ -97,6 +97,7 @@ static const struct cb_opt validate_table[] = {
 
 const struct cb_verb cb_verb_validate = {
     .name = "validate",
+    .registry_names = true,
     .summary = "check every digest and size of an image, and that its parts agree",
     .operands = "[OPTIONS] IMAGE",
     .details = "Of an index all images, and what else it lists. Layers are read as who unpacks them would: digest,\n"

@@ -27,6 +27,8 @@ void cb_place_done(struct cb_place *p);
  * dir:DIR.
  * -CB_EUSAGE with what to write instead for transports of other programs; -CB_ECONF for a reference that is none. */
 int cb_place_parse(struct cb_place *out, const char *text, struct cb_error *err) CB_WUR;
+/* The i-th prefix of these, with its colon; NULL past the last. */
+const char *cb_place_prefix(size_t i, enum cb_transport *transport);
 /* The same place with another tag (NULL: without). Owned. */
 char *cb_place_text(const struct cb_place *p, const char *tag);
 

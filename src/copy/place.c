@@ -20,6 +20,14 @@ static const struct {
     { "store:", CB_AT_STORE },                 { "dir:", CB_AT_DIR },
 };
 
+const char *cb_place_prefix(size_t i, enum cb_transport *transport)
+{
+    if (i >= CB_COUNTOF(transports))
+        return NULL;
+    *transport = transports[i].transport;
+    return transports[i].prefix;
+}
+
 /* Of other programs, or nearly ours. */
 static const struct {
     const char *prefix, *remedy;

@@ -24,6 +24,7 @@ struct cb_format {
 };
 
 #define CB_FORMAT_NAMES "gzip, estargz, zstd, zstd:chunked, uncompressed"
+#define CB_FORMAT_VALUES "gzip|estargz|zstd|zstd:chunked|uncompressed" /* the same, for completion */
 #define CB_FORMAT_LEVELS "0 to 12 or fast for gzip, 1 to 22 for zstd"
 
 /* Leaves the level. "none" is "uncompressed". -CB_EUSAGE names those that there are. */

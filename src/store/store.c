@@ -282,6 +282,18 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
     return 0;
 }
 
+int cb_store_peek(const struct cb_store_options *o, struct cb_store_names *out, struct cb_error *err)
+{
+    cb_autofree char *root = o->root ? cb_strdup(o->root) : default_root(o->as_root, err);
+    if (!root)
+        return -CB_EUSAGE;
+    cb_autoclose int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "open %s", root);
+    struct cb_store s = { .root = root, .root_fd = fd };
+    return cb_store_name_list(&s, out, err);
+}
+
 void cb_store_close(struct cb_store *s)
 {
     if (!s)

@@ -187,6 +187,8 @@ struct cb_store_names {
 void cb_store_names_done(struct cb_store_names *l);
 /* newest first */
 int cb_store_name_list(struct cb_store *s, struct cb_store_names *out, struct cb_error *err) CB_WUR;
+/* The same of a store that is not opened, and not made where there is none: index.json as it is, without a lock. */
+int cb_store_peek(const struct cb_store_options *o, struct cb_store_names *out, struct cb_error *err) CB_WUR;
 /* What a user typed: a reference, or (a prefix of ≥ 4 digits of) a manifest's or config's digest. -CB_ENOTFOUND;
  * ambiguous: -CB_EUSAGE. */
 int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical /* or NULL */,

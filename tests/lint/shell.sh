@@ -18,7 +18,7 @@ judge()
 }
 
 found=$(
-    files -name '*.sh' -o -name '*.bash' -o -path '.ci/*' | judge --severity=style
+    files -name '*.sh' -o -name '*.bash' -o -path '.ci/*' -o -path 'contrib/completions/bash/*' | judge --severity=style
     files -name '*.bats' | judge --severity=error
 )
 [ -n "$found" ] || exit 0

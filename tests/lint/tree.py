@@ -4,7 +4,7 @@ import re
 import sys
 
 TOP_FOLDERS = ("src", "registry", "auth")
-GENERATED = ("config.h", "exec/starter_bytes.h")  # as they are included
+GENERATED = ("config.h", "exec/starter_bytes.h", "cmd/completion_scripts.h")  # as they are included
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">]', re.M)
 SKIPPED_DIRS = ("autom4te.cache", "build-aux", "m4", "__pycache__")
 
