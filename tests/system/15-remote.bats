@@ -208,7 +208,7 @@ END
     refused 3
     refute_contains "$(printf '%s\n' "$output" | grep '^cbpush:')" hush
     printf 'FROM busybox\nADD http://127.0.0.1:1/x /x\n' >ctx/Dockerfile
-    refused 4
+    refused 4 --retry-delay 100ms
     printf 'FROM busybox\nADD %s/cut/x /x\n' "$web" >ctx/Dockerfile
     built
     assert_equal "$(cat "$rootfs/x")" 'some longer text'

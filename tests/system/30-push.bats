@@ -591,7 +591,7 @@ END
     head -c 30000000 /dev/urandom >ctx/big
     printf 'FROM busybox\nCOPY big /\nRUN sleep 1\n' >ctx/Dockerfile
     (while [ ! -s "$dir/out" ]; do sleep 0.02; done; kill -KILL "$(cat "$dir/pid")") 3>&- &
-    run timeout 120 "$CBPUSH" build --progress plain --push "$addr/test/app:1" ctx
+    run timeout 120 "$CBPUSH" build --progress plain --retry-delay 100ms --push "$addr/test/app:1" ctx
     assert_status 4
     [ ! -e "$dir/storage/docker/registry/v2/repositories/test/app/_manifests/tags/1" ]
     rm -f "$dir/pid"
