@@ -7,6 +7,7 @@ import statistics
 import time
 
 TICK_MS = 10
+SHORT, SHORT_TICK_MS = 0.05, 2  # s: what takes no longer than that is looked at more often
 
 
 class Failed(Exception):
@@ -70,8 +71,8 @@ def peak_of(pid, own):
 
 def timed(argv, log, env, limit=900, own=True):
     """Runs argv to its end. The peak is the process's own, not its children's: a RUN step may be as fat as it likes;
-    not own: that of its largest child. It is looked at every few milliseconds and only ever grows, so little can be missed but in a very short process; what
-    wait4 says would count children, and the memory of whoever started the process."""
+    not own: that of its largest child. It is looked at every few milliseconds and only ever grows, so little can be
+    missed; what wait4 says would count children, and the memory of whoever started the process."""
     began = time.perf_counter()
     pid = spawn(argv, log, env)
     peak = 0
@@ -79,7 +80,7 @@ def timed(argv, log, env, limit=900, own=True):
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     try:
-        while not poller.poll(TICK_MS):
+        while not poller.poll(TICK_MS if time.perf_counter() - began > SHORT else SHORT_TICK_MS):
             peak = max(peak, peak_of(pid, own))
             if time.perf_counter() - began > limit:
                 os.killpg(pid, signal.SIGKILL)
@@ -90,8 +91,7 @@ def timed(argv, log, env, limit=900, own=True):
     code = os.waitstatus_to_exitcode(status)
     if code != 0:
         raise Failed(f"{' '.join(argv)}: {ending(code, wall, limit)}{last_lines(log)}")
-    # A process that ended before the first look is small enough for what wait4 says to be near.
-    return Sample(wall, usage.ru_utime + usage.ru_stime, peak or usage.ru_maxrss)
+    return Sample(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
 def ending(code, wall, limit):

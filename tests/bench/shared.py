@@ -5,7 +5,7 @@ import shutil
 import time
 
 from cases import Case, Flask, write
-from measure import Failed, Sample, ending, last_lines, spawn
+from measure import Failed, Sample, ending, last_lines, peak_of, spawn
 
 
 class SharedHit(Flask):
@@ -83,11 +83,17 @@ class Stampede(Case):
             log, env = f"{self.place(tool)}/{n}.log", {**tool.env, "CBPUSH_ROOT": f"{self.place(tool)}/{n}"}
             pids[spawn(self.command(tool, n), log, env)] = log
         cpu, peak = 0.0, 0
-        for pid, log in pids.items():
-            _, status, usage = os.wait4(pid, 0)
-            cpu, peak = cpu + usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss)
-            if os.waitstatus_to_exitcode(status) != 0:
-                raise Failed(f"{log}: {ending(os.waitstatus_to_exitcode(status), 0, 1)}{last_lines(log)}")
+        while pids:
+            peak = max(peak, *(peak_of(pid, True) for pid in pids))
+            for pid in list(pids):
+                done, status, usage = os.wait4(pid, os.WNOHANG)
+                if not done:
+                    continue
+                log, code = pids.pop(pid), os.waitstatus_to_exitcode(status)
+                cpu += usage.ru_utime + usage.ru_stime
+                if code != 0:
+                    raise Failed(f"{log}: {ending(code, 0, 1)}{last_lines(log)}")
+            time.sleep(0.1)
         return Sample(time.perf_counter() - began, cpu, peak)
 
     def verify(self, tool, turn):
