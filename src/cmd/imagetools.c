@@ -8,8 +8,6 @@
 #include "cmd/build_result.h"
 #include "cmd/edit_session.h"
 #include "util/alloc.h"
-#include "util/fd.h"
-#include "util/limits.h"
 
 struct create_options {
     struct cb_common common;
@@ -20,20 +18,10 @@ struct create_options {
 };
 #define AT(field) offsetof(struct create_options, field)
 
-struct source {
-    struct cb_reference ref; /* of a digest alone: without host and repo until they are known */
-    json_t *as;              /* the descriptor that it was given as, or NULL */
-};
-
 struct creation {
     const struct create_options *o;
     struct cb_edit_session e;
-    struct cb_reference *tags;
-    struct cb_annotations annotations;
-    struct source *v; /* with --append the first tag is the first of them */
-    size_t n_tags, n;
-    struct cb_platform *platforms;
-    size_t n_platforms;
+    struct imagetools_wanted w;
     struct cb_descriptor was; /* what --append adds to */
     struct cb_edit_plan *plan;
     struct cb_descriptor top;
@@ -42,16 +30,7 @@ struct creation {
 
 static void creation_done(struct creation *c)
 {
-    for (size_t i = 0; i < c->n_tags; i++)
-        cb_reference_done(&c->tags[i]);
-    for (size_t i = 0; i < c->n; i++) {
-        cb_reference_done(&c->v[i].ref);
-        json_decref(c->v[i].as);
-    }
-    free(c->tags);
-    free(c->v);
-    cb_annotations_done(&c->annotations);
-    cb_platforms_free(c->platforms, c->n_platforms);
+    imagetools_wanted_done(&c->w);
     cb_descriptor_done(&c->was);
     cb_descriptor_done(&c->top);
     cb_strbuf_done(&c->body);
@@ -59,154 +38,15 @@ static void creation_done(struct creation *c)
     cb_edit_session_done(&c->e);
 }
 
-/* ---- what was said ---- */
-
-static int read_tags(struct creation *c, struct cb_error *err)
-{
-    int r = 0;
-    c->tags = cb_calloc(c->o->tags.n + 1, sizeof *c->tags);
-    for (size_t i = 0; r == 0 && i < c->o->tags.n; i++) {
-        struct cb_reference *ref = &c->tags[c->n_tags++];
-        r = cb_reference_parse(ref, c->o->tags.v[i], err);
-        if (r == 0 && cb_digest_is_set(&ref->digest))
-            r = cb_error_set(err, CB_EUSAGE, "-t %s: a digest cannot be chosen: name a tag", c->o->tags.v[i]);
-        cb_reference_default_tag(ref);
-    }
-    return r;
-}
-
-/* Manifests keep their bytes, and nothing lists the index. */
-static int read_annotations(struct creation *c, struct cb_error *err)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < c->o->annotations.n; i++)
-        r = cb_annotation_parse(&c->annotations, c->o->annotations.v[i], err);
-    for (size_t i = 0; r == 0 && i < c->annotations.n; i++) {
-        const struct cb_annotation *a = &c->annotations.v[i];
-        if (a->level == CB_ANNOTATE_MANIFEST)
-            r = cb_error_set(err, CB_EUSAGE, "--annotation %s: manifests stay as they are: write index:%s=… or "
-                                             "manifest-descriptor:%s=…", a->key, a->key, a->key);
-        else if (a->level == CB_ANNOTATE_INDEX_DESCRIPTOR)
-            r = cb_error_set(err, CB_EUSAGE, "--annotation index-descriptor:%s: nothing lists the index: write "
-                                             "index:%s=…", a->key, a->key);
-    }
-    return r;
-}
-
-static int read_descriptor(struct source *s, const char *text, struct cb_error *err)
-{
-    struct cb_platform p cb_cleanup_platform = { 0 };
-    s->as = cb_json_parse(text, strlen(text), err);
-    if (!s->as)
-        return -CB_EVERIFY;
-    const json_t *digest = json_object_get(s->as, "digest"), *platform = json_object_get(s->as, "platform");
-    if (!json_is_string(digest))
-        return cb_error_set(err, CB_ECONF, "it has no \"digest\": a descriptor is wanted, as it stands in "
-                                           "\"containerimage.descriptor\" of --metadata-file");
-    int r = cb_digest_parse(&s->ref.digest, json_string_value(digest), err);
-    return r < 0 || !platform ? r : cb_platform_from_json(&p, platform, err);
-}
-
-/* A descriptor, a digest or a reference. */
-static int read_source(struct source *s, const char *text, struct cb_error *err)
-{
-    if (*text == '{')
-        return read_descriptor(s, text, err);
-    if (cb_starts_with(text, "store:"))
-        return cb_error_set(err, CB_EUSAGE, "images of a registry are wanted: `cbpush push` brings it there");
-    if (cb_digest_parse(&s->ref.digest, text, NULL) == 0)
-        return 0;
-    if (cb_starts_with(text, "sha256:"))
-        return cb_digest_parse(&s->ref.digest, text, err);
-    int r = cb_reference_parse(&s->ref, cb_starts_with(text, "docker://") ? text + strlen("docker://") : text, err);
-    cb_reference_default_tag(&s->ref);
-    return r;
-}
-
-static int add_source(struct creation *c, const char *text, size_t len, struct cb_error *err)
-{
-    struct cb_slice trimmed = cb_slice_trim((struct cb_slice){ text, len });
-    cb_autofree char *word = cb_strndup(trimmed.ptr, trimmed.len);
-    int r = read_source(&c->v[c->n++], word, err);
-    return r < 0 ? cb_error_set(err, CB_EUSAGE, "source %.100s: %s", word, cb_error_text(err)) : 0;
-}
-
-static int read_sources(struct creation *c, const struct cb_strvec *operands, struct cb_error *err)
-{
-    int r = 0;
-    c->v = cb_calloc(1 + c->o->files.n + operands->n, sizeof *c->v);
-    if (c->o->append)
-        cb_reference_copy(&c->v[c->n++].ref, &c->tags[0]);
-    for (size_t i = 0; r == 0 && i < c->o->files.n; i++) {
-        struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-        r = cb_file_slurp(c->o->files.v[i], CB_MAX_MANIFEST, &text, err);
-        if (r == 0 && (r = add_source(c, text.buf, text.len, err)) < 0)
-            cb_error_wrap(err, "-f %s", c->o->files.v[i]);
-    }
-    for (size_t i = 0; r == 0 && i < operands->n; i++)
-        r = add_source(c, operands->v[i], strlen(operands->v[i]), err);
-    return r;
-}
-
-static bool same_repository(const struct cb_reference *a, const struct cb_reference *b)
-{
-    return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo);
-}
-
-/* Digests alone are of the one repository that is named otherwise. */
-static int place_sources(struct creation *c, struct cb_error *err)
-{
-    const struct cb_reference *only = NULL;
-    bool several = false;
-    for (size_t i = 0; i < c->n_tags + c->n; i++) {
-        const struct cb_reference *ref = i < c->n_tags ? &c->tags[i] : &c->v[i - c->n_tags].ref;
-        if (!ref->host)
-            continue;
-        several = several || (only && !same_repository(only, ref));
-        only = ref;
-    }
-    for (size_t i = 0; i < c->n; i++) {
-        struct cb_reference *ref = &c->v[i].ref;
-        char digest[CB_DIGEST_TEXT_MAX];
-        if (ref->host)
-            continue;
-        cb_digest_text(&ref->digest, digest);
-        if (!only || several)
-            return cb_error_set(err, CB_EUSAGE, "source %s: %s names a repository: write REPOSITORY@%s", digest,
-                                only ? "more than one word" : "nothing", digest);
-        ref->host = cb_strdup(only->host);
-        ref->repo = cb_strdup(only->repo);
-    }
-    return 0;
-}
-
-static int read_all(struct creation *c, const struct cb_strvec *operands, struct cb_error *err)
-{
-    const struct create_options *o = c->o;
-    if (!operands->n && !o->files.n)
-        return cb_error_set(err, CB_EUSAGE, "name what it is to be made of: imagetools create -t NAME:TAG SOURCE…");
-    if (!o->tags.n && (!o->dry_run || o->append))
-        return cb_error_set(err, CB_EUSAGE, "-t is missing: what is it to be called?%s",
-                            o->append ? "" : " (--dry-run only shows it)");
-    int r = read_tags(c, err);
-    if (r == 0)
-        r = read_annotations(c, err);
-    if (r == 0)
-        r = cb_platforms_parse(&o->platforms, &c->platforms, &c->n_platforms, err);
-    if (r == 0)
-        r = read_sources(c, operands, err);
-    return r < 0 ? r : place_sources(c, err);
-}
-
 /* ---- what comes of it ---- */
 
 static int open_source(struct creation *c, size_t i, struct cb_edit_source *out, struct cb_error *err)
 {
-    cb_autofree char *text = cb_reference_text(&c->v[i].ref);
+    cb_autofree char *text = cb_reference_text(&c->w.v[i].ref);
     return cb_edit_session_source(&c->e, text, out, err);
 }
 
-static int check_size(const struct source *s, const struct cb_edit_doc *doc, struct cb_error *err)
+static int check_size(const struct imagetools_source *s, const struct cb_edit_doc *doc, struct cb_error *err)
 {
     const json_t *size = json_object_get(s->as, "size");
     if (!size || json_integer_value(size) == (json_int_t)doc->desc.size)
@@ -224,7 +64,7 @@ static int read_top(struct creation *c, size_t i, struct cb_edit_source *s, stru
     if (r == 0)
         r = cb_edit_source_top(s, doc, err);
     if (r == 0)
-        r = check_size(&c->v[i], doc, err);
+        r = check_size(&c->w.v[i], doc, err);
     if (r < 0)
         return r;
     s->ref.digest = doc->desc.digest;
@@ -236,13 +76,13 @@ static int read_top(struct creation *c, size_t i, struct cb_edit_source *s, stru
 static int add_all(struct creation *c, struct cb_edit_index *x, struct cb_error *err)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < c->n; i++) {
+    for (size_t i = 0; r == 0 && i < c->w.n; i++) {
         struct cb_edit_source s cb_cleanup_edit_source = { 0 };
         struct cb_edit_doc doc cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
         bool kept = c->o->append && i == 0;
-        x->as = c->v[i].as;
-        x->platforms = kept ? NULL : c->platforms;
-        x->n_platforms = kept ? 0 : c->n_platforms;
+        x->as = c->w.v[i].as;
+        x->platforms = kept ? NULL : c->w.platforms;
+        x->n_platforms = kept ? 0 : c->w.n_platforms;
         r = read_top(c, i, &s, &doc, err);
         if (r == 0)
             r = cb_edit_index_add(x, &s, err);
@@ -255,11 +95,11 @@ static int add_all(struct creation *c, struct cb_edit_index *x, struct cb_error 
 
 static int check_platforms(const struct creation *c, const struct cb_edit_index *x, struct cb_error *err)
 {
-    for (size_t i = 0; i < c->n_platforms; i++) {
+    for (size_t i = 0; i < c->w.n_platforms; i++) {
         struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
-        if (cb_edit_index_has(x, &c->platforms[i]))
+        if (cb_edit_index_has(x, &c->w.platforms[i]))
             continue;
-        cb_strbuf_add_platform(&name, &c->platforms[i]);
+        cb_strbuf_add_platform(&name, &c->w.platforms[i]);
         return cb_error_set(err, CB_ECONF, "--platform %s: no source has an image for it", name.buf);
     }
     return 0;
@@ -279,8 +119,8 @@ static bool is_for(const struct cb_annotation *a, const json_t *entry)
 
 static int annotate(const struct creation *c, json_t *index, struct cb_error *err)
 {
-    for (size_t i = 0; i < c->annotations.n; i++) {
-        const struct cb_annotation *a = &c->annotations.v[i];
+    for (size_t i = 0; i < c->w.annotations.n; i++) {
+        const struct cb_annotation *a = &c->w.annotations.v[i];
         bool used = a->level == CB_ANNOTATE_INDEX;
         size_t k;
         json_t *entry;
@@ -300,7 +140,7 @@ static int annotate(const struct creation *c, json_t *index, struct cb_error *er
 /* Docker's list where everything in it is Docker's, as buildx has it; but it has no annotations. */
 static bool is_docker(const struct creation *c, const json_t *index)
 {
-    bool docker = c->annotations.n == 0;
+    bool docker = c->w.annotations.n == 0;
     size_t i;
     json_t *entry;
     json_array_foreach(json_object_get(index, "manifests"), i, entry) {
@@ -336,7 +176,7 @@ static int make(struct creation *c, struct cb_error *err)
     struct cb_edit_source s cb_cleanup_edit_source = { 0 };
     struct cb_edit_doc doc cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
     c->plan = cb_edit_plan_new(&c->e.env);
-    if (c->n > 1 || c->annotations.n || c->n_platforms)
+    if (c->w.n > 1 || c->w.annotations.n || c->w.n_platforms)
         return combine(c, err);
     int r = read_top(c, 0, &s, &doc, err);
     if (r < 0)
@@ -354,7 +194,7 @@ static int push_to(struct creation *c, struct cb_edit_plan *plan, const struct c
                    struct cb_error *err)
 {
     struct cb_edit_pushed pushed cb_cleanup_edit_pushed = { 0 };
-    bool appended = c->o->append && target == &c->tags[0];
+    bool appended = c->o->append && target == &c->w.tags[0];
     int r = cb_edit_plan_push(plan, target, appended ? &c->was : NULL, &pushed, err);
     if (r == 0 && print)
         cb_edit_session_print(&pushed, false);
@@ -364,7 +204,7 @@ static int push_to(struct creation *c, struct cb_edit_plan *plan, const struct c
 static bool is_first_of_repository(const struct creation *c, size_t i)
 {
     for (size_t k = 0; k < i; k++)
-        if (same_repository(&c->tags[k], &c->tags[i]))
+        if (imagetools_same_repository(&c->w.tags[k], &c->w.tags[i]))
             return false;
     return true;
 }
@@ -374,16 +214,16 @@ static int push_all(struct creation *c, struct cb_error *err)
 {
     CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *name = cb_edit_plan_new(&c->e.env);
     int r = 0;
-    if (c->n_tags == 1)
-        return push_to(c, c->plan, &c->tags[0], true, err);
+    if (c->w.n_tags == 1)
+        return push_to(c, c->plan, &c->w.tags[0], true, err);
     cb_edit_plan_doc(name, &c->top, c->body.buf, c->body.len);
-    for (size_t i = 0; r == 0 && i < c->n_tags; i++) {
-        const struct cb_reference bare = { .host = c->tags[i].host, .repo = c->tags[i].repo };
+    for (size_t i = 0; r == 0 && i < c->w.n_tags; i++) {
+        const struct cb_reference bare = { .host = c->w.tags[i].host, .repo = c->w.tags[i].repo };
         if (is_first_of_repository(c, i))
             r = push_to(c, c->plan, &bare, false, err);
     }
-    for (size_t i = 0; r == 0 && i < c->n_tags; i++)
-        r = push_to(c, name, &c->tags[i], is_first_of_repository(c, i), err);
+    for (size_t i = 0; r == 0 && i < c->w.n_tags; i++)
+        r = push_to(c, name, &c->w.tags[i], is_first_of_repository(c, i), err);
     return r;
 }
 
@@ -393,9 +233,9 @@ static int write_metadata(const struct creation *c, struct cb_error *err)
     struct cb_strbuf names cb_cleanup_strbuf = CB_STRBUF_INIT, text cb_cleanup_strbuf = CB_STRBUF_INIT;
     char digest[CB_DIGEST_TEXT_MAX];
     cb_autojson json_t *o = json_object();
-    for (size_t i = 0; i < c->n_tags; i++) {
+    for (size_t i = 0; i < c->w.n_tags; i++) {
         cb_strbuf_adds(&names, i ? "," : "");
-        cb_strbuf_add_reference(&names, &c->tags[i]);
+        cb_strbuf_add_reference(&names, &c->w.tags[i]);
     }
     cb_json_put(o, "containerimage.descriptor", cb_descriptor_to_json(&c->top));
     cb_json_put_string(o, "containerimage.digest", cb_digest_text(&c->top.digest, digest));
@@ -423,11 +263,14 @@ static int create(const struct cb_process *p, const struct create_options *o, co
                   struct cb_error *err)
 {
     CB_CLEANUP(creation_done) struct creation c = { .o = o, .body = CB_STRBUF_INIT };
-    int r = read_all(&c, operands, err);
+    const struct imagetools_words words = { .tags = &o->tags, .files = &o->files, .annotations = &o->annotations,
+                                            .platforms = &o->platforms, .sources = operands, .append = o->append,
+                                            .dry_run = o->dry_run };
+    int r = imagetools_read(&c.w, &words, err);
     if (r == 0)
         r = cb_edit_session_open(&c.e, p, &o->common, "Changing", err);
-    for (size_t i = 0; r == 0 && i < c.n_tags; i++)
-        r = cb_session_name_host(&c.e.s, c.tags[i].host, err);
+    for (size_t i = 0; r == 0 && i < c.w.n_tags; i++)
+        r = cb_session_name_host(&c.e.s, c.w.tags[i].host, err);
     if (r < 0)
         return r;
     compat_warn(&o->ignored);
