@@ -61,7 +61,7 @@ static bool is_for(const struct cb_annotation *n, const struct cb_platform *p)
         return false;
     cb_platform_copy(&is, p);
     cb_platform_normalize(&is);
-    return cb_platform_eq(&n->platform, &is);
+    return cb_platform_means(&n->platform, &is);
 }
 
 static void annotate(struct cb_edit_apply *a, enum cb_annotation_level level, json_t *o, const struct cb_platform *p)

@@ -114,7 +114,7 @@ static bool is_for(const struct cb_annotation *a, const json_t *entry)
     if (!platform || cb_platform_from_json(&p, platform, NULL) < 0)
         return false;
     cb_platform_normalize(&p);
-    return cb_platform_eq(&p, &a->platform);
+    return cb_platform_means(&a->platform, &p);
 }
 
 static int annotate(const struct creation *c, json_t *index, struct cb_error *err)

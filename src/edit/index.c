@@ -34,6 +34,13 @@ static bool has_platform(const json_t *entry, const struct cb_platform *want)
     return platform_of(entry, &is) && cb_platform_eq(&is, want);
 }
 
+/* want: as it was written. */
+static bool is_meant(const json_t *entry, const struct cb_platform *want)
+{
+    struct cb_platform is cb_cleanup_platform = { 0 };
+    return platform_of(entry, &is) && cb_platform_means(want, &is);
+}
+
 /* ---- removing ---- */
 
 static void remove_attestations(struct cb_edit_index *x, const char *of)
@@ -64,7 +71,7 @@ int cb_edit_index_remove(struct cb_edit_index *x, const char *what, struct cb_er
         return r;
     for (size_t i = before; i-- > 0;) {
         const json_t *entry = json_array_get(list, i);
-        if (entry && (digest ? cb_streq(digest_of(entry), what) : has_platform(entry, &p))) {
+        if (entry && (digest ? cb_streq(digest_of(entry), what) : is_meant(entry, &p))) {
             remove_at(x, i);
             x->removed++;
         }
@@ -77,7 +84,7 @@ int cb_edit_index_remove(struct cb_edit_index *x, const char *what, struct cb_er
 static bool is_chosen(const struct cb_edit_index *x, const json_t *entry)
 {
     for (size_t i = 0; i < x->n_platforms; i++)
-        if (has_platform(entry, &x->platforms[i]))
+        if (is_meant(entry, &x->platforms[i]))
             return true;
     return x->n_platforms == 0;
 }
@@ -252,7 +259,7 @@ bool cb_edit_index_has(const struct cb_edit_index *x, const struct cb_platform *
     size_t i;
     json_t *v;
     json_array_foreach(json_object_get(x->o, "manifests"), i, v) {
-        if (has_platform(v, p))
+        if (is_meant(v, p))
             return true;
     }
     return false;

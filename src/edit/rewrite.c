@@ -239,7 +239,7 @@ static bool is_chosen(const struct rewrite *w, const struct cb_platform *p)
     cb_platform_copy(&is, p);
     cb_platform_normalize(&is);
     for (size_t i = 0; i < w->o->n_platforms; i++)
-        if (cb_platform_eq(&w->o->platforms[i], &is))
+        if (cb_platform_means(&w->o->platforms[i], &is))
             return true;
     return false;
 }

@@ -197,10 +197,19 @@ int cb_platform_parse(struct cb_platform *out, const char *text, struct cb_error
     return 0;
 }
 
+static bool same_but_version(const struct cb_platform *a, const struct cb_platform *b)
+{
+    return cb_streq(a->os, b->os) && cb_streq(a->arch, b->arch) && cb_streq(a->variant, b->variant);
+}
+
 bool cb_platform_eq(const struct cb_platform *a, const struct cb_platform *b)
 {
-    return cb_streq(a->os, b->os) && cb_streq(a->arch, b->arch) && cb_streq(a->variant, b->variant) &&
-           cb_streq(a->os_version, b->os_version);
+    return same_but_version(a, b) && cb_streq(a->os_version, b->os_version);
+}
+
+bool cb_platform_means(const struct cb_platform *name, const struct cb_platform *is)
+{
+    return same_but_version(name, is) && (!name->os_version || cb_streq(name->os_version, is->os_version));
 }
 
 struct level {

@@ -28,6 +28,8 @@ void cb_platforms_free(struct cb_platform *v, size_t n);
 void cb_platform_host(struct cb_platform *out);
 void cb_platform_normalize(struct cb_platform *p);
 bool cb_platform_eq(const struct cb_platform *a, const struct cb_platform *b);
+/* Whether a user who writes `name` means `is`: any os_version is meant, unless one is written. Both normalised. */
+bool cb_platform_means(const struct cb_platform *name, const struct cb_platform *is);
 /* How well `have` serves `want`: 0 not at all, higher is better (arm: v7 wants v7, then v6, v5; amd64 v1 serves amd64).
  * As containerd does, a machine's 32-bit sibling serves last: 386 for amd64, arm for arm64. On Windows the first three
  * parts of os_version must agree where both sides have them. Neither side need be normalised. */

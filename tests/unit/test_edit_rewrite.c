@@ -370,6 +370,32 @@ static void a_manifest_is_listed_as_its_descriptor_says(void **state)
     assert_null(fake_get(&g->c->one, key));
 }
 
+/* Windows has an image a version; who names none means all of them. */
+static void a_platform_without_a_version_means_every_version(void **state)
+{
+    struct rig *g = *state;
+    struct cb_platform want cb_cleanup_platform = { 0 };
+    CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *plan = cb_edit_plan_new(&g->env);
+    cb_autojson json_t *index = cb_edit_index_new(false);
+    struct cb_edit_index x = { .o = index, .plan = plan, .platforms = &want, .n_platforms = 1, .refuse_same = true };
+    static const char *const versions[] = { "10.0.17763.1", "10.0.20348.2" };
+    assert_int_equal(cb_platform_parse(&want, "windows/amd64", NULL), 0);
+    put_image(g, "app", "1", "amd64");
+    put_image(g, "app", "2", "arm64"); /* another digest */
+    for (int i = 0; i < 2; i++) {
+        struct cb_edit_source s cb_cleanup_edit_source = { 0 };
+        cb_autojson json_t *as = json_pack("{s:{s:s,s:s,s:s}}", "platform", "os", "windows", "architecture", "amd64",
+                                           "os.version", versions[i]);
+        open_source(g, i ? "app:2" : "app:1", &s);
+        x.as = as;
+        ok(cb_edit_index_add(&x, &s, &g->err));
+    }
+    assert_true(cb_edit_index_has(&x, &want));
+    assert_int_equal(json_array_size(json_object_get(index, "manifests")), 2);
+    ok(cb_edit_index_remove(&x, "windows/amd64", &g->err));
+    assert_int_equal(x.removed, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_platform_that_is_not_there_is_an_error, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(an_index_that_is_taken_whole_keeps_its_bytes, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(a_manifest_is_listed_as_its_descriptor_says, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(a_platform_without_a_version_means_every_version, rig_setup, rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,6 +217,8 @@ static void test_copy_and_eq(void **state)
     assert_ptr_not_equal(a.variant, b.variant);
     b.os_version = cb_strdup("1");
     assert_false(cb_platform_eq(&a, &b));
+    assert_true(cb_platform_means(&a, &b));
+    assert_false(cb_platform_means(&b, &a));
     cb_platform_copy(&b, &b);
     assert_string_equal(b.os_version, "1");
     cb_cleanup_platform struct cb_platform none = { 0 };
