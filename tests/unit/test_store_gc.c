@@ -144,6 +144,7 @@ static struct holder start_holder(struct fixture *f, void (*hold)(struct fixture
     int a[2], b[2];
     assert_int_equal(pipe2(a, O_CLOEXEC), 0);
     assert_int_equal(pipe2(b, O_CLOEXEC), 0);
+    threads_end(f);
     struct holder h = { .pid = fork(), .to = a[1], .from = b[0] };
     if (h.pid == 0) {
         close(a[1]);

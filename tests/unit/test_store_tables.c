@@ -90,6 +90,7 @@ static void concurrent_naming_loses_nothing(void **state)
     struct fixture *f = *state;
     struct cb_descriptor a cb_cleanup_descriptor = simple_image(f, "a", NULL);
     ok(cb_store_name_set(f->s, "docker.io/library/x:1", &a, &f->err));
+    threads_end(f);
     for (int i = 0; i < 6; i++)
         if (fork() == 0) {
             struct cb_store *s = NULL;
