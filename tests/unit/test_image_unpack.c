@@ -358,6 +358,7 @@ static void overlayfs_sees_what_was_meant(void **state)
     k.lower = &l.diff_id;
     k.n_lower = 1;
     ok(take_in(f, &t, &k));
+    threads_end(f);
     pid_t pid = fork();
     if (pid == 0)
         _exit(look_through_overlay(f, &l, &k));
