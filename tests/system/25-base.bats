@@ -237,7 +237,7 @@ app_of()
     until [ -s "$strict/port" ]; do sleep 0.05; done
     onto parent:1 'COPY file /app/'
     cbpush build --progress plain --push "localhost:$(cat "$strict/port")/test/strict:1" ctx >build.log 2>&1
-    assert_equal "$(grep -c '^refused ' "$strict/out")" 1
+    grep -q '^refused ' "$strict/out" # and was tried again until the image was there
     refute_contains "$(cat build.log)" 'not kept'
     assert_equal "$(artifacts reg test/strict | count)" 1
 }
