@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "util/alloc.h"
 
 /* Text on a line of its own: what roff would take for a command, an escape or a hyphen stands as it is. */
 static void put(const char *text)
@@ -65,8 +66,7 @@ static void put_details(const char *text)
     bool as_is = false;
     while (text && *text) {
         size_t n = strcspn(text, "\n");
-        char line[512];
-        snprintf(line, sizeof line, "%.*s", (int)n, text);
+        cb_autofree char *line = cb_strndup(text, n);
         if (n && as_is != (*line == ' ')) {
             as_is = !as_is;
             printf(as_is ? ".nf\n" : ".fi\n");

@@ -33,21 +33,29 @@ int copy_dir_check(const struct cb_strbuf *version, struct cb_error *err)
     return cb_error_set(err, CB_EVERIFY, "a directory of version \"%.40s\" is not known here", version->buf);
 }
 
+static int read_top(struct dir *x, struct cb_descriptor *found, struct cb_strbuf *body, struct cb_error *err)
+{
+    int r = copy_files_text(&x->files, COPY_DIR_TOP, body, err);
+    if (r == 0)
+        cb_digest_of(&found->digest, body->buf, body->len);
+    return r;
+}
+
 /* The top has a name of its own, what an index lists is named by its digest. */
 static int read_manifest(struct dir *x, const struct cb_digest *digest, struct cb_descriptor *found,
                          struct cb_strbuf *body, struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = NULL;
-    int r = copy_files_text(&x->files, COPY_DIR_TOP, body, err);
-    if (r < 0)
-        return r;
-    cb_digest_of(&found->digest, body->buf, body->len);
-    if (!cb_digest_is_set(digest) || cb_digest_eq(&found->digest, digest))
-        return 0;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (!cb_digest_is_set(digest))
+        return read_top(x, found, body, err);
     found->digest = *digest;
-    cb_strbuf_reset(body);
-    r = open_file(x, found, true, &src, err);
-    return r < 0 ? r : cb_blob_read_all(src, CB_MAX_MANIFEST, body, err);
+    int r = open_file(x, found, true, &src, &e);
+    if (r == 0)
+        return cb_blob_read_all(src, CB_MAX_MANIFEST, body, err);
+    if (r == -CB_ENOTFOUND && read_top(x, found, body, NULL) == 0 && cb_digest_eq(&found->digest, digest))
+        return 0;
+    return cb_error_move(err, &e);
 }
 
 static int get_manifest(struct cb_copy_source *s, const char *tag, const struct cb_digest *digest,

@@ -64,15 +64,10 @@ static int put_tag(struct cb_copy_target *t, const struct cb_descriptor *d CB_UN
 
 /* ---- the end ---- */
 
-static size_t hex_length(const char *name)
-{
-    return strspn(name, "0123456789abcdef");
-}
-
 /* A blob, a manifest or a signature of the image that was there before. */
 static bool is_old(const struct dir *x, const char *name)
 {
-    size_t n = hex_length(name);
+    size_t n = strspn(name, "0123456789abcdef");
     char other[256];
     if (cb_starts_with(name, "signature-"))
         return true;

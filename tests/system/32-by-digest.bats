@@ -53,18 +53,6 @@ tags()
     curl -sS "http://$1/v2/$2/tags/list" | jq -r '.tags // [] | sort | join(" ")'
 }
 
-# index REF: the platforms and what their images have, a line each.
-index()
-{
-    local arch
-    skopeo inspect --tls-verify=false --raw "docker://$1" >index.json
-    for arch in $(jq -r '.manifests[].platform.architecture' index.json); do
-        rm -rf out
-        skopeo copy -q --src-tls-verify=false --override-arch "$arch" "docker://$1" "oci:out:x"
-        printf '%s %s\n' "$arch" "$(judge_blob out "$(judge_manifest out x | jq -r '.layers[0].digest')" | tar -xzO x)"
-    done
-}
-
 # requests REGISTRY: how often which method had which status, in one line.
 requests()
 {
@@ -115,7 +103,7 @@ requests()
     on amd64 two -o "type=image,name=$one,push-by-digest=true" --push
     skopeo inspect --tls-verify=false --raw "docker://$one@$(digest_of amd64.json)" >/dev/null
     cbpush build --progress plain --platform linux/amd64,linux/arm64 -o "\"name=$one,$two\",$by_digest" --metadata-file m.json ctx
-    assert_equal "$(index "$two@$(digest_of m.json)")" 'amd64 one
+    assert_equal "$(judge_index "$two@$(digest_of m.json)")" 'amd64 one
 arm64 one'
     assert_equal "$(tags "$reg" "$name")$(tags "$(registry_addr second)" "$name")" ''
     cbpush build --progress plain -o "$by_digest,name=$one" -o "type=image,name=$two:7,push=true" --immutable --receipt r.json \
@@ -197,9 +185,9 @@ two_machines()
     # shellcheck disable=SC2046 # words
     cbpush buildx imagetools create -t "$one:1" -t "$one:latest" $(printf "$one@sha256:%s " *) >../made 2>../log
     cd ..
-    assert_equal "$(index "$one:1" | sort)" 'amd64 one
+    assert_equal "$(judge_index "$one:1" | sort)" 'amd64 one
 arm64 two'
-    assert_equal "$(index "$one:latest" | sort)" "$(index "$one:1" | sort)"
+    assert_equal "$(judge_index "$one:latest" | sort)" "$(judge_index "$one:1" | sort)"
     assert_equal "$(tags "$reg" "$name")" '1 latest'
     assert_equal "$(cat made)" "$one@$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$one:1")"
     # The index was made of the images as they were pushed.
@@ -218,7 +206,7 @@ arm64 two'
     # Digests alone, and a descriptor in a file.
     jq '.["containerimage.descriptor"] + {annotations: {a: "b"}, platform: {"os.version": "7"}}' arm64.json >arm64.descriptor
     cbpush imagetools create -t "$one:1" -f arm64.descriptor "$amd64" --metadata-file m.json
-    assert_equal "$(index "$one:1")" 'arm64 two
+    assert_equal "$(judge_index "$one:1")" 'arm64 two
 amd64 one'
     assert_equal "$(jq -c '.manifests[0] | [.annotations, .platform["os.version"], .platform.os]' index.json)" '[{"a":"b"},"7","linux"]'
     assert_equal "$(digest_of m.json)" "sha256:$(sha256sum <index.json | cut -d ' ' -f 1)"
@@ -226,9 +214,9 @@ amd64 one'
     # To another repository and to another registry; of an index what it lists.
     registry_forget reg
     cbpush imagetools create -t "$reg/d/other:1" -t "$two:1" -t "$two:2" "$one@$amd64" "$one:1"
-    assert_equal "$(index "$reg/d/other:1")" 'amd64 one
+    assert_equal "$(judge_index "$reg/d/other:1")" 'amd64 one
 arm64 two'
-    assert_equal "$(index "$two:2")" "$(index "$reg/d/other:1")"
+    assert_equal "$(judge_index "$two:2")" "$(judge_index "$reg/d/other:1")"
     assert_equal "$(tags "$(registry_addr second)" "$name")" '1 2'
     assert_equal "$(registry_requests reg '"PUT .*/uploads/')" '' 'blobs are mounted'
     run cbpush imagetools create -t "$two:3" "$one@$amd64" "$arm64"
@@ -236,7 +224,7 @@ arm64 two'
     assert_contains "$output" "write REPOSITORY@$arm64"
     # Only some platforms.
     cbpush imagetools create -t "$two:4" --platform linux/arm64 "$one@$amd64" "$one@$arm64"
-    assert_equal "$(index "$two:4")" 'arm64 two'
+    assert_equal "$(judge_index "$two:4")" 'arm64 two'
     run cbpush imagetools create -t "$two:5" --platform linux/arm64,linux/s390x "$one@$amd64" "$one@$arm64"
     assert_status 5
     assert_contains "$output" '--platform linux/s390x'
@@ -251,25 +239,25 @@ arm64 two'
     local digest
     two_machines
     cbpush imagetools create -t "$one:1" "$one@$(digest_of amd64.json)"
-    assert_equal "$(index "$one:1")" 'amd64 one' 'one manifest is an index all the same'
+    assert_equal "$(judge_index "$one:1")" 'amd64 one' 'one manifest is an index all the same'
     cbpush imagetools create --append -t "$one:1" -t "$one:2" "$(digest_of arm64.json)"
-    assert_equal "$(index "$one:1")" 'amd64 one
+    assert_equal "$(judge_index "$one:1")" 'amd64 one
 arm64 two'
-    assert_equal "$(index "$one:2")" "$(index "$one:1")"
+    assert_equal "$(judge_index "$one:2")" "$(judge_index "$one:1")"
     on arm64 three -o "$by_digest,name=$one"
     cbpush imagetools create --append -t "$one:1" "$(digest_of arm64.json)" 2>log
-    assert_equal "$(index "$one:1")" 'amd64 one
+    assert_equal "$(judge_index "$one:1")" 'amd64 one
 arm64 three'
     assert_contains "$(cat log)" 'is replaced'
     # A single index keeps its bytes; so does a manifest where that is wanted.
     digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$one:1")
     assert_equal "$(cbpush imagetools create -t "$two:same" "$one:1")" "$two@$digest"
-    assert_equal "$(index "$two:same")" "$(index "$one:1")"
+    assert_equal "$(judge_index "$two:same")" "$(judge_index "$one:1")"
     assert_equal "$(cbpush imagetools create --prefer-index=false -t "$two:one" "$one@$(digest_of amd64.json)")" \
         "$two@$(digest_of amd64.json)"
     # Annotations.
     cbpush imagetools create -t "$one:3" --annotation index:k=v --annotation 'manifest-descriptor[linux/arm64]:x=y' "$one:1"
-    index "$one:3" >/dev/null
+    judge_index "$one:3" >/dev/null
     assert_equal "$(jq -c '[.annotations, (.manifests | map(.annotations))]' index.json)" '[{"k":"v"},[null,{"x":"y"}]]'
     run cbpush imagetools create -t "$one:4" --annotation k=v "$one:1"
     assert_status 2

@@ -45,25 +45,13 @@ tags()
     curl -sS "http://$1/v2/$name/tags/list" | jq -r '.tags // [] | sort | join(" ")'
 }
 
-# index REF: the platforms and what their images have, a line each.
-index()
-{
-    local arch
-    skopeo inspect --tls-verify=false --raw "docker://$1" >index.json
-    for arch in $(jq -r '.manifests[].platform.architecture' index.json); do
-        rm -rf out
-        skopeo copy -q --src-tls-verify=false --override-arch "$arch" "docker://$1" "oci:out:x"
-        printf '%s %s\n' "$arch" "$(judge_blob out "$(judge_manifest out x | jq -r '.layers[0].digest')" | tar -xzO x)"
-    done
-}
-
 @test "the last one in makes the index and moves the tags; no other tag is left" {
     machine amd64 one -t "$one:1" -t "$one:latest" --receipt first.json
     assert_contains "$(cat amd64.log)" 'waiting for linux/arm64'
     refute_contains " $(tags "$reg") " ' 1 '
     machine arm64 two -t "$one:latest" -t "$one:1" --receipt last.json --metadata-file metadata.json
     assert_equal "$(tags "$reg")" '1 latest'
-    assert_equal "$(index "$one:1")" 'amd64 one
+    assert_equal "$(judge_index "$one:1")" 'amd64 one
 arm64 two'
     assert_equal "$(jq -r '.tags[].new' last.json | sort -u)" "$(metadata -r '.["cbpush.joined"].digest')"
     assert_equal "$(jq '.tags | length' first.json last.json | paste -s -d ' ')" '0 2'
@@ -74,21 +62,21 @@ arm64 two'
 @test "run again: the same changes nothing, another takes its place" {
     machine arm64 two -t "$one:1"
     machine amd64 one -t "$one:1"
-    index "$one:1" >/dev/null
+    judge_index "$one:1" >/dev/null
     local before
     before=$(sha256sum <index.json)
     machine amd64 one -t "$one:1"
     machine arm64 two -t "$one:1"
-    index "$one:1" >/dev/null
+    judge_index "$one:1" >/dev/null
     assert_equal "$(sha256sum <index.json)" "$before"
     machine arm64 three -t "$one:1"
-    assert_equal "$(index "$one:1")" 'amd64 one
+    assert_equal "$(judge_index "$one:1")" 'amd64 one
 arm64 three'
     assert_equal "$(tags "$reg")" 1
     # Another release does not take over what the one before made.
     machine amd64 four -t "$one:1" --join 43
     assert_contains "$(cat amd64.log)" 'waiting for linux/arm64'
-    assert_equal "$(index "$one:1" | head -n 1)" 'amd64 one'
+    assert_equal "$(judge_index "$one:1" | head -n 1)" 'amd64 one'
 }
 
 @test "both at once, and in two registries" {
@@ -98,7 +86,7 @@ arm64 three'
     machine arm64 two -t "$one:1" -t "$two:1"
     wait "$first"
     # Whoever came last saw the other.
-    assert_equal "$(index "$one:1")" "$(index "$two:1")"
+    assert_equal "$(judge_index "$one:1")" "$(judge_index "$two:1")"
     assert_equal "$(tags "$reg") $(tags "$(registry_addr second)")" '1 1'
 }
 

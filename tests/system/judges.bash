@@ -77,3 +77,15 @@ judge_config()
     local digest
     digest=$(judge_manifest "$1" "$2" | jq -er .config.digest) && judge_blob "$1" "$digest"
 }
+
+# judge_index REF: the platforms and what their images have, a line each.
+judge_index()
+{
+    local arch
+    skopeo inspect --tls-verify=false --raw "docker://$1" >index.json
+    for arch in $(jq -r '.manifests[].platform.architecture' index.json); do
+        rm -rf out
+        skopeo copy -q --src-tls-verify=false --override-arch "$arch" "docker://$1" "oci:out:x"
+        printf '%s %s\n' "$arch" "$(judge_blob out "$(judge_manifest out x | jq -r '.layers[0].digest')" | tar -xzO x)"
+    done
+}
