@@ -19,7 +19,8 @@
 struct local {
     struct cb_cache_place base;
     const struct cb_cancel *cancel;
-    int root;                 /* -1: there is no such directory */
+    char *path;
+    int root;                 /* -1: there is no such directory yet */
     struct cb_layout_out out; /* where it is written */
     pthread_mutex_t mu;
     bool read;                /* index holds what was there when it was asked for, and what we put there since */
@@ -34,18 +35,27 @@ static const char *name_of(const struct cb_descriptor *d)
     return cb_strmap_get(&d->annotations, CB_ANN_REF_NAME);
 }
 
+/* Under mu. Another build may make the directory at any time: this one may wait for that one. */
+static int open_root(struct local *l, struct cb_error *err)
+{
+    if (l->root < 0)
+        l->root = open(l->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return l->root < 0 && errno != ENOENT ? cb_error_sys(err, CB_ELOCAL, errno, "open %s", l->path) : 0;
+}
+
 /* Under mu. */
 static int read_index(struct local *l, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int r = l->read ? 0 : open_root(l, err);
     if (l->read || l->root < 0)
-        return 0;
+        return r;
     cb_autoclose int fd = openat(l->root, "index.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return 0;
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open index.json");
-    int r = fstat(fd, &l->seen) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "stat index.json") : 0;
+    r = fstat(fd, &l->seen) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "stat index.json") : 0;
     if (r == 0)
         r = cb_fd_slurp(fd, 4 * CB_MAX_MANIFEST, &text, err);
     if (r == 0)
@@ -324,6 +334,7 @@ static void close_it(struct cb_cache_place *p)
     cb_layout_out_done(&l->out);
     cb_close_p(&l->root);
     pthread_mutex_destroy(&l->mu);
+    free(l->path);
     free(l);
 }
 
@@ -337,13 +348,14 @@ int cache_local_open(const struct cb_cache_place_options *o, struct cb_cache_pla
     struct local *l = CB_NEW(struct local);
     l->base.ops = &ops;
     l->base.text = cb_asprintf("directory %s", o->spec->path);
+    l->path = cb_strdup(o->spec->path);
+    l->root = -1;
     l->cancel = o->cancel;
     l->out = (struct cb_layout_out)CB_LAYOUT_OUT_INIT;
     pthread_mutex_init(&l->mu, NULL);
     int r = o->write ? cb_layout_out_open(&l->out, o->spec->path, err) : 0;
-    l->root = r < 0 ? -1 : open(o->spec->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r == 0 && l->root < 0 && errno != ENOENT)
-        r = cb_error_sys(err, CB_ELOCAL, errno, "open %s", o->spec->path);
+    if (r == 0)
+        r = open_root(l, err);
     if (r < 0) {
         cb_cache_place_close(&l->base);
         return r;
