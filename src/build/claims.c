@@ -68,12 +68,12 @@ static bool recorded(void *arg)
     return g->c->o.in && cb_cache_in_again(g->c->o.in, g->place, &g->step.key);
 }
 
-/* Since it was looked up. */
+/* Maybe since before it was looked up, when a layer of it had no name yet. */
 static bool is_stored(const struct guard *g)
 {
     struct cb_cache_record rec cb_cleanup_cache_record = { 0 };
     return cb_store_cache_get(g->c->o.env->store, &g->step.key, &rec, NULL) == 0 &&
-           rec.created >= g->c->o.newer_than && rec.created != g->step.known;
+           rec.created >= g->c->o.newer_than;
 }
 
 static int64_t decide(struct guard *g, enum cb_claims_answer answer)
@@ -151,9 +151,13 @@ static void end_place(struct guard *g)
         g->place->ops->unlock(g->place, g->name, &g->place_fd);
 }
 
+/* Records are there before their layers have their names, which may wait for a slow disk. */
 static void end_store(struct guard *g)
 {
-    cb_store_step_drop(g->c->o.env->store, &g->step.key, &g->store_fd);
+    struct cb_store *store = g->c->o.env->store;
+    if (g->store_fd >= 0 && !cb_canceled(g->c->o.cancel))
+        cb_store_settle_so_far(store);
+    cb_store_step_drop(store, &g->step.key, &g->store_fd);
 }
 
 /* What is due of it; when there is more to do. */
@@ -372,11 +376,7 @@ static void end(struct cb_claims *c, const struct cb_vertex *v, bool stored, boo
         g->stored = g->stored || stored;
         g->written = g->written || written;
         g->due = 0;
-    }
-    bool here = g && !c->started && is_over(g) && !g->busy;
-    if (here) {
-        end_store(g);
-        g->stage = OVER;
+        start(c);
     }
     wake(c);
     pthread_mutex_unlock(&c->mu);

@@ -28,7 +28,7 @@ void cb_claims_free(struct cb_claims *c);
 enum cb_claims_answer {
     CB_CLAIMS_ASKING,
     CB_CLAIMS_RUN,      /* nobody else runs it, or it cannot be known */
-    CB_CLAIMS_STORED,   /* the same, but the store has a record by now */
+    CB_CLAIMS_STORED,   /* the same, but the store has a record */
     CB_CLAIMS_RECORDED, /* a cache has one by now: cache_in finds it */
     CB_CLAIMS_WAIT      /* another build runs it */
 };
@@ -36,7 +36,6 @@ enum cb_claims_answer {
 struct cb_claims_step {
     const struct cb_vertex *v;
     struct cb_digest key;
-    int64_t known; /* ns: when the record was made that the store had, and that was of no use; 0: it had none */
 };
 /* Asks for it, if it was not; returns at once. */
 void cb_claims_begin(struct cb_claims *c, const struct cb_claims_step *step);

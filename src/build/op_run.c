@@ -12,9 +12,6 @@
 #include "util/fs.h"
 #include "util/timeutil.h"
 
-#define NAMING_NS (5 * CB_SECOND)
-#define NAMING_POLL_NS 10000000
-
 /* What is left of a RUN when its process has ended: it becomes a layer while the next steps run. */
 struct cb_seal {
     struct cb_seal *next;          /* in the solver's list: directories stay until nothing can be mounted on them */
@@ -330,28 +327,12 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     return cb_solver_recall(s, v, &content);
 }
 
-/* A step is recorded before its layer has its name in the store, which may wait for a slow disk. Whoever recorded it is
- * at it, unless it was killed. */
-static bool recall_when_named(struct cb_solver *s, struct cb_vertex *v)
-{
-    struct cb_digest *lost = &v->state->lost;
-    int64_t end = cb_time_monotonic() + NAMING_NS;
-    *lost = (struct cb_digest){ 0 };
-    while (!recall(s, v)) {
-        if (!cb_digest_is_set(lost) || cb_time_monotonic() > end || cb_canceled(s->cancel))
-            return false;
-        *lost = (struct cb_digest){ 0 };
-        nanosleep(&(struct timespec){ .tv_nsec = NAMING_POLL_NS }, NULL);
-    }
-    return true;
-}
-
 /* What another build made of it meanwhile. Its layers below may have other times than ours. */
 static bool served(struct cb_solver *s, struct cb_vertex *v, enum cb_claims_answer answer)
 {
     const struct cb_solve_state *st = v->state;
     struct cb_digest content;
-    bool got = answer == CB_CLAIMS_STORED && recall_when_named(s, v);
+    bool got = answer == CB_CLAIMS_STORED && recall(s, v);
     if (answer == CB_CLAIMS_RECORDED)
         got = cb_look_up_again(s, v) || (content_key(s, v, st->layers, st->n_layers, &content, NULL) == 0 &&
                                          cb_look_up_content(s, v, &content));

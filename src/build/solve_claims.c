@@ -28,7 +28,7 @@ static bool is_next(const struct cb_vertex *v)
 
 static void ask_for(struct cb_solver *s, const struct cb_vertex *v)
 {
-    struct cb_claims_step step = { v, v->state->key, v->state->lookup.record[CB_LOOKUP_STORE].created };
+    struct cb_claims_step step = { v, v->state->key };
     cb_claims_begin(s->claims, &step);
 }
 

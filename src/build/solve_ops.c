@@ -119,10 +119,8 @@ static bool recall_stored(struct cb_solver *s, struct cb_vertex *v, const struct
         return false;
     if (rec.whole || rec.n_layers > 1 || rec.created < s->newer_than)
         return false;
-    if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0) {
-        v->state->lost = rec.layers[0];
+    if (rec.n_layers == 1 && cb_slots_stored(s->slots, &rec.layers[0], &slot, NULL) < 0)
         return false;
-    }
     if (slot)
         cb_state_push_layer(v->state, slot);
     v->state->created = rec.created;

@@ -37,6 +37,7 @@ struct cb_publishing {
     pthread_cond_t changed;
     struct cb_unpublished *list;
     size_t n_waiting;       /* of the list: the rest failed */
+    uint64_t serial;        /* of the last one */
     struct cb_pool *pool;   /* NULL until first use */
     bool hold;              /* cb_store_put_off */
     uint64_t held;          /* bytes, since then */

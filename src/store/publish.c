@@ -16,7 +16,9 @@
 
 struct cb_unpublished {
     struct cb_unpublished *next;
+    uint64_t serial; /* as they were committed */
     bool held; /* no thread has it yet */
+    bool failed;
     struct cb_store *store;
     struct cb_tmpfile tmp;
     struct cb_digest digest;
@@ -107,10 +109,11 @@ static void run(void *arg)
     int r = publish(u, &e);
     pthread_mutex_lock(&p->mutex);
     p->n_waiting--;
+    u->failed = r < 0;
+    if (r < 0 && !p->error.code)
+        cb_error_move(&p->error, &e);
     if (r == 0)
         forget(p, u);
-    else if (!p->error.code)
-        cb_error_move(&p->error, &e);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->mutex);
 }
@@ -167,7 +170,8 @@ void cb_publish_later(struct cb_store *s, struct cb_tmpfile *tmp, const struct c
         pthread_cond_wait(&p->changed, &p->mutex);
     if (!find(p, d)) {
         struct cb_unpublished *u = CB_NEW(struct cb_unpublished);
-        *u = (struct cb_unpublished){ .next = p->list, .store = s, .tmp = *tmp, .digest = *d, .size = size };
+        *u = (struct cb_unpublished){ .next = p->list, .store = s, .tmp = *tmp, .digest = *d, .size = size,
+                                     .serial = ++p->serial };
         *tmp = (struct cb_tmpfile)CB_TMPFILE_INIT;
         p->list = u;
         p->n_waiting++;
@@ -219,6 +223,26 @@ int cb_store_settle(struct cb_store *s, struct cb_error *err)
     int r = p->error.code ? cb_error_copy(err, &p->error) : 0;
     pthread_mutex_unlock(&p->mutex);
     return r;
+}
+
+/* Under the mutex. */
+static bool is_waiting(const struct cb_publishing *p, uint64_t last)
+{
+    const struct cb_unpublished *u = p->list;
+    while (u && (u->failed || u->serial > last))
+        u = u->next;
+    return u;
+}
+
+void cb_store_settle_so_far(struct cb_store *s)
+{
+    struct cb_publishing *p = &s->publishing;
+    pthread_mutex_lock(&p->mutex);
+    uint64_t last = p->serial;
+    begin_all(p);
+    while (is_waiting(p, last))
+        pthread_cond_wait(&p->changed, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
 }
 
 int cb_publish_settle(struct cb_store *s, struct cb_error *err)

@@ -69,6 +69,8 @@ int cb_store_blob_put(struct cb_store *s, const void *buf, size_t n, struct cb_d
     CB_WUR;
 /* All that was committed is on the disk, or why something is not. */
 int cb_store_settle(struct cb_store *s, struct cb_error *err) CB_WUR;
+/* The same of what was committed before this call, whoever commits more; nothing is said of what has failed. */
+void cb_store_settle_so_far(struct cb_store *s);
 /* From here on the disk is waited for only where somebody asks (cb_store_settle and what it is a part of) or it gets
  * much, until cb_store_go_on: a sync holds up all that writes to the same file system. */
 void cb_store_put_off(struct cb_store *s);

@@ -138,6 +138,20 @@ END
     assert_equal "$(find "$store/steps" -type f)" ''
 }
 
+@test "also where the disk of the one that runs it is slow" {
+    two_runs
+    local real=$CBPUSH store=$BATS_TEST_TMPDIR/store
+    printf '%s\n' '#!/bin/sh' "exec strace -f -o /dev/null -e trace=fdatasync -e inject=fdatasync:delay_enter=400000 \
+        '$real' \"\$@\"" >slow
+    chmod +x slow
+    CBPUSH=$PWD/slow begin 1
+    until [ -n "$(find "$store/steps" -type f 2>/dev/null)" ]; do sleep 0.05; done
+    begin 2
+    finish
+    assert_equal "$(runs 1) $(runs 2)" '1 1'
+    assert_contains "$(cat 2.log)" 'waiting for another build that runs this step'
+}
+
 @test "so do builds that share a directory" {
     two_runs
     local n

@@ -443,7 +443,11 @@ static void put_off_until_told(void **state)
 static void put_off_until_asked(void **state)
 {
     struct fixture *f = *state;
-    struct cb_digest d = digest_of("asked"), e = digest_of("closed");
+    struct cb_digest d = digest_of("asked"), e = digest_of("closed"), g = digest_of("so far");
+    cb_store_put_off(f->s);
+    ok(cb_store_blob_put(f->s, "so far", 6, NULL, &f->err));
+    cb_store_settle_so_far(f->s);
+    assert_true(gets_name(f, &g, 1));
     cb_store_put_off(f->s);
     ok(cb_store_blob_put(f->s, "asked", 5, NULL, &f->err));
     ok(cb_store_settle(f->s, &f->err));
