@@ -101,9 +101,10 @@ class Bench:
     def start_registries(self):
         here = os.path.dirname(os.path.abspath(__file__))
         argv = ["bash", f"{here}/rig.bash", f"{self.work}/registries"]
-        memory = os.path.join(self.work, "memory")
+        self.memory = memory = os.path.join(self.work, "memory")
         os.mkdir(memory)
-        run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", memory)
+        # The blob twice, and what the other cases put there.
+        run("mount", "-t", "tmpfs", "-o", f"size={4096 + 2 * self.blob_megabytes}m", "tmpfs", memory)
         for name in ("mem", "mem2"):
             os.mkdir(os.path.join(memory, name))
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,

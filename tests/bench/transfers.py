@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import shutil
 import tarfile
 
 from cases import Case, MIB, far
@@ -183,7 +184,6 @@ class Blob(Transfer):
     """One layer that is no archive: nobody looks inside."""
 
     key = "blob"
-    source, into = "reg", "hub"
     repository = "blob"
     turns = 1
 
@@ -205,6 +205,12 @@ class Blob(Transfer):
             layer = pusher.blob(LAYER, name, self.size, f)
         os.unlink(path)
         pusher.image("1", [layer], [name])
+
+    def before(self, tool, turn):
+        """Room for one more: repositories are new each time, so that the registry does not miss what is gone."""
+        super().before(tool, turn)
+        shutil.rmtree(os.path.join(self.bench.memory, self.into), ignore_errors=True)
+        os.mkdir(os.path.join(self.bench.memory, self.into))
 
 
 ALL = tuple(far(case, ms) if ms else case for case in (Copy, CopyMount, Mirror, MirrorSame, Blob) for ms in (0, 20, 80))
