@@ -26,10 +26,10 @@ ALL = cases.ALL + large.ALL + shared.ALL + transfers.ALL
 
 
 class Registry:
-    """far: round trip in ms -> the address of the same registry so far away."""
+    """far: round trip in ms and Mbit/s (0: no limit) -> the address of the same registry so far away."""
 
     def __init__(self, address, log):
-        self.address, self.log, self.far = address, log, {0: address}
+        self.address, self.log, self.far = address, log, {(0, 0): address}
 
     def forget(self):
         os.truncate(self.log, 0)
@@ -116,19 +116,20 @@ class Bench:
             self.registries[name] = Registry(address, log)
         self.reg = self.registries["reg"].address
 
-    def far(self, name, milliseconds):
-        """The address of a registry, of one that is so far away."""
+    def far(self, name, milliseconds, megabits=0):
+        """The address of a registry, of one that is so far away, behind a line of so many Mbit/s."""
         registry = self.registries[name]
-        if milliseconds not in registry.far:
+        line = milliseconds, megabits
+        if line not in registry.far:
             program = os.path.join(self.work, "delay")
             if not os.path.exists(program):
                 source = os.path.join(self.top, "tests/bench/delay.c")
                 run(os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source)
-            argv = [program, registry.address.rpartition(":")[2], str(milliseconds)]
+            argv = [program, registry.address.rpartition(":")[2], str(milliseconds), str(megabits)]
             proxy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
             self.proxies.append(proxy)
-            registry.far[milliseconds] = f"127.0.0.1:{proxy.stdout.readline().strip()}"
-        return registry.far[milliseconds]
+            registry.far[line] = f"127.0.0.1:{proxy.stdout.readline().strip()}"
+        return registry.far[line]
 
     def start_tools(self, chosen):
         """Those that BENCH_TOOLS names and that the cases want."""

@@ -230,13 +230,13 @@ class BigLayer(Case):
 
 class CopyOnto(Case):
     """An app copied onto a large parent of ten layers, which cbpush has pushed: nothing is run. toc: with tables of its
-    layers, by which no byte of them is needed. delay: of a round trip, in ms."""
+    layers, by which no byte of them is needed. delay: of a round trip, in ms; megabits: of the line, a second."""
 
     key = "copy-onto"
     title = "COPY of 150 MB onto a parent of 1 GB in ten layers, no RUN, same registry, empty store"
     aim = 8
     turns = 3
-    toc, delay = True, 0
+    toc, delay, megabits = True, 0, 0
     layers = 10
     made = set()
 
@@ -248,7 +248,7 @@ class CopyOnto(Case):
     def make(self, paths, steps):
         registry = self.bench.registries["mem"]
         name = "parent" if self.toc else "parent-plain"
-        parent = f"FROM {self.bench.far('mem', self.delay)}/{name}:1\n"
+        parent = f"FROM {self.address()}/{name}:1\n"
         write(f"{self.context}/Dockerfile", parent + steps)
         if name not in self.made:
             self.push_parent(paths, f"{registry.address}/{name}:1")
@@ -270,7 +270,10 @@ class CopyOnto(Case):
         shutil.rmtree(context)
 
     def target(self, tool, turn):
-        return f"{self.bench.far('mem', self.delay)}/{self.key.replace('@', '-at-')}-{tool.key}-{turn}:1"
+        return f"{self.address()}/{self.key.replace('@', '-at-')}-{tool.key}-{turn}:1"
+
+    def address(self):
+        return self.bench.far("mem", self.delay, self.megabits)
 
     def verify(self, tool, turn):
         return self.bench.registries["mem"].image_size(self.target(tool, turn))
@@ -309,7 +312,7 @@ class RunOnto(CopyOnto):
 
     def fetches(self, tool):
         """(what, command): by the least that can be done, and by a tool that keeps and checks what it fetches."""
-        address, name = self.bench.far("mem", self.delay), "parent" if self.toc else "parent-plain"
+        address, name = self.address(), "parent" if self.toc else "parent-plain"
         if shutil.which("curl"):
             argv = ["curl", "-sS", "--fail", "--parallel", "--parallel-immediate", "--parallel-max", str(self.layers)]
             for layer in self.bench.registries["mem"].layers(f"{address}/{name}:1"):
@@ -330,6 +333,12 @@ class RunOnto(CopyOnto):
     def remarks(self):
         return [f"cbpush took {median(v):.1f} times ({min(v):.1f}–{max(v):.1f}) as long {what}"
                 for what, v in self.times.items()]
+
+
+class RunOntoLine(RunOnto):
+    key = "run-onto-line"
+    title = "the same, the registry 5 ms away behind a line of 1 Gbit/s"
+    delay, megabits = 5, 1000
 
 
 class Memory(Case):
@@ -394,4 +403,4 @@ RUN for d in $(seq 1000); do mkdir -p /src/$d; for f in $(seq 100); do echo $d $
 
 FAR_FLASKS = tuple(far(case, ms) for case in (FlaskCold, FlaskSame, FlaskEdit) for ms in (20, 80))
 ALL = (FlaskCold, FlaskSame, FlaskEdit, *FAR_FLASKS, FlaskColdTwo, ContextSame, FiftyRuns, BigLayer, CopyOnto,
-       CopyOntoPlain, CopyOntoFar, RunOnto, MemoryCopy, MemoryRun, MemoryFiles, MemoryFilesRun)
+       CopyOntoPlain, CopyOntoFar, RunOnto, RunOntoLine, MemoryCopy, MemoryRun, MemoryFiles, MemoryFilesRun)

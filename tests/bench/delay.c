@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A TCP proxy that makes a registry of this machine one that is far away.
  *
- *   delay TO-PORT ROUND-TRIP-MS
+ *   delay TO-PORT ROUND-TRIP-MS [MBIT-PER-S]
  *
  * Listens on a free port of 127.0.0.1 and prints it. Every byte is half a round trip under way, a connection costs a
  * whole one before its first byte, and of a connection no more than WINDOW is on the line each way: what Linux lets a
- * socket have in flight by default (the end of net.ipv4.tcp_wmem). Bandwidth is not limited, slow start not imitated.
- * Ends with its parent. In C, and not like the system tests' in Python, so that not the proxy is what is measured. */
+ * socket have in flight by default (the end of net.ipv4.tcp_wmem). The bandwidth is what all connections share, each
+ * way; where none is given it is not limited. Slow start is not imitated. Ends with its parent. In C, and not like the
+ * system tests' in Python, so that not the proxy is what is measured. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -45,6 +46,7 @@ struct line {
     size_t used;
     bool over; /* nobody takes what is given */
     struct way *way;
+    struct wire *wire;
 };
 
 struct way {
@@ -53,7 +55,14 @@ struct way {
     pthread_mutex_t mu;
 };
 
-static int64_t half_ns;
+/* What all connections share, one way. */
+struct wire {
+    pthread_mutex_t mu;
+    int64_t idle; /* from when on: CLOCK_MONOTONIC, ns */
+};
+
+static int64_t half_ns, megabits; /* 0: no limit */
+static struct wire upward = { .mu = PTHREAD_MUTEX_INITIALIZER }, downward = { .mu = PTHREAD_MUTEX_INITIALIZER };
 static struct sockaddr_in target;
 
 static int64_t now_ns(void)
@@ -102,6 +111,19 @@ static void way_end(struct way *w)
     free(w);
 }
 
+/* When so many bytes are at the other end. */
+static int64_t wire_send(struct wire *w, size_t n)
+{
+    int64_t now = now_ns();
+    if (!megabits)
+        return now + half_ns;
+    pthread_mutex_lock(&w->mu);
+    w->idle = (w->idle > now ? w->idle : now) + (int64_t)n * 8000 / megabits;
+    int64_t there = w->idle + half_ns;
+    pthread_mutex_unlock(&w->mu);
+    return there;
+}
+
 /* Frees the room of what has been acknowledged by now. Locked. */
 static void line_settle(struct line *l)
 {
@@ -141,7 +163,7 @@ static void *line_take(void *arg)
         pthread_mutex_lock(&l->mu);
         line_room(l);
         end = n <= 0 || l->over;
-        p->due = now_ns() + half_ns;
+        p->due = wire_send(l->wire, p->len);
         l->used += p->len;
         *l->last = p;
         l->last = &p->next;
@@ -207,9 +229,9 @@ static void start(void *(*run)(void *), void *arg)
     pthread_detach(t);
 }
 
-static void line_start(struct line *l, struct way *w, int from, int to)
+static void line_start(struct line *l, struct way *w, struct wire *wire, int from, int to)
 {
-    *l = (struct line){ .from = from, .to = to, .way = w };
+    *l = (struct line){ .from = from, .to = to, .way = w, .wire = wire };
     l->last = &l->first;
     l->last_acknowledged = &l->acknowledged;
     pthread_mutex_init(&l->mu, NULL);
@@ -232,8 +254,8 @@ static void *serve(void *arg)
     setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct way *w = need(calloc(1, sizeof *w));
     pthread_mutex_init(&w->mu, NULL);
-    line_start(&w->up, w, client, server);
-    line_start(&w->down, w, server, client);
+    line_start(&w->up, w, &upward, client, server);
+    line_start(&w->down, w, &downward, server, client);
     return NULL;
 }
 
@@ -241,14 +263,15 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof a;
-    if (argc != 3) {
-        fprintf(stderr, "usage: delay TO-PORT ROUND-TRIP-MS\n");
+    if (argc < 3 || argc > 4) {
+        fprintf(stderr, "usage: delay TO-PORT ROUND-TRIP-MS [MBIT-PER-S]\n");
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     target = a;
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     half_ns = (int64_t)atoi(argv[2]) * 500000;
+    megabits = argc > 3 ? atoi(argv[3]) : 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 256) != 0) {
         perror("delay");
