@@ -12,6 +12,7 @@
 #define FAMILY_ALG 38
 #define FAMILY_VSOCK 40
 #define FIRST_UNKNOWN_CALL 451 /* one number for all architectures since 424 */
+#define ARM_PRIVATE_CALLS 0xf0000u /* 32-bit ARM's own (set_tls, cacheflush): the body knows them */
 #define SYS_SOCKET_OP 1 /* socketcall's first argument for socket(2) */
 
 /* ---- the head: what the kernel compares 32 bits of, and calls that the library knows no names of ---- */
@@ -77,6 +78,9 @@ static void emit_newer(struct cb_bpf *h)
 {
     uint8_t body = (uint8_t)(2 * CB_COUNTOF(newer_allowed) + 1);
     cb_bpf_load(h, offsetof(struct seccomp_data, nr));
+#if defined(__aarch64__)
+    cb_bpf_add(h, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, ARM_PRIVATE_CALLS, (uint8_t)(body + 2), 0));
+#endif
     cb_bpf_add(h, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~CB_SECCOMP_X32));
     cb_bpf_add(h, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FIRST_UNKNOWN_CALL, 0, body));
     for (size_t i = 0; i < CB_COUNTOF(newer_allowed); i++)

@@ -219,9 +219,9 @@ static void *server_accept(void *arg)
         struct server_worker *w = CB_NEW(struct server_worker);
         *w = (struct server_worker){ s, slot };
         s->fds[slot] = fd;
+        atomic_fetch_add(&s->connections, 1); /* before anybody can have an answer */
         if (pthread_create(&s->workers[slot], NULL, server_work, w) != 0)
             abort();
-        atomic_fetch_add(&s->connections, 1);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <seccomp.h>
 #include <string.h>
 
 #include "exec/notify.h"
@@ -16,7 +17,18 @@
 #if defined(__x86_64__)
 #define A64 AUDIT_ARCH_X86_64
 #define A32 AUDIT_ARCH_I386
+#elif defined(__aarch64__)
+#define A64 AUDIT_ARCH_AARCH64
+#define A32 AUDIT_ARCH_ARM
+#endif
 #define X32 0x40000000
+
+/* Nothing is given to a kernel here, and one that an emulator makes up may know less than the library asks for. */
+static int setup(void **state)
+{
+    (void)state;
+    return seccomp_api_set(5);
+}
 
 static void find(uint32_t arch, int nr, const char *name, bool narrow)
 {
@@ -36,21 +48,33 @@ static void every_abi(void **state)
 {
     (void)state;
     assert_non_null(cb_notify_filter());
+#if defined(__x86_64__)
     find(A64, 92, "chown", false);
     find(A64, 94, "lchown", false);
     find(A64, 260, "fchownat", false);
     find(A64, 117, "setresuid", false);
     find(A64, X32 | 92, "chown", false);
     find(A64, X32 | 520, "execve", false);
-    find(A32, 182, "chown", true);
-    find(A32, 212, "chown32", false);
     find(A32, 298, "fchownat", false);
-    find(A32, 23, "setuid", true);
-    find(A32, 213, "setuid32", false);
     find(A64, 212, NULL, false); /* another call there */
     find(A32, 92, NULL, false);
     find(A64, 4, NULL, false); /* stat */
     find(AUDIT_ARCH_AARCH64, 54, NULL, false);
+#elif defined(__aarch64__)
+    find(A64, 54, "fchownat", false);
+    find(A64, 55, "fchown", false);
+    find(A64, 147, "setresuid", false);
+    find(A64, 221, "execve", false);
+    find(A32, 325, "fchownat", false);
+    find(A64, 212, NULL, false); /* another call there */
+    find(A32, 54, NULL, false);
+    find(A64, 80, NULL, false); /* fstat */
+    find(AUDIT_ARCH_X86_64, 92, NULL, false);
+#endif
+    find(A32, 182, "chown", true);
+    find(A32, 212, "chown32", false);
+    find(A32, 23, "setuid", true);
+    find(A32, 213, "setuid32", false);
 }
 
 /* Interprets what it needs to: the program is loads, jumps and returns. */
@@ -92,7 +116,11 @@ static uint32_t decide(uint32_t arch, uint32_t nr)
 static void only_these(void **state)
 {
     (void)state;
-    static const uint32_t arches[][2] = { { A64, 0 }, { A64, X32 }, { A32, 0 } };
+    static const uint32_t arches[][2] = { { A64, 0 },
+#if defined(__x86_64__)
+                                          { A64, X32 },
+#endif
+                                          { A32, 0 } };
     size_t taken = 0;
     for (size_t i = 0; i < CB_COUNTOF(arches); i++) {
         for (uint32_t nr = 0; nr < 600; nr++) {
@@ -102,20 +130,12 @@ static void only_these(void **state)
             taken += ours;
         }
     }
-    assert_in_range(taken, 60, 110);
-    assert_int_equal(decide(AUDIT_ARCH_AARCH64, 54), SECCOMP_RET_ALLOW); /* the profile's to refuse */
+    assert_in_range(taken, 50, 110);
+    assert_int_equal(decide(AUDIT_ARCH_RISCV64, 54), SECCOMP_RET_ALLOW); /* the profile's to refuse */
 }
-#else
-static void every_abi(void **state)
-{
-    (void)state;
-    assert_non_null(cb_notify_filter());
-}
-#define only_these every_abi
-#endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(every_abi), cmocka_unit_test(only_these) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }
