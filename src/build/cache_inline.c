@@ -8,7 +8,7 @@
 static void add_step(const struct cb_build *b, struct cb_vertex *v, struct cb_cache_set *set)
 {
     const struct cb_solve_state *st = v->state;
-    if (v->kind == CB_VERTEX_SOURCE || cb_cache_set_find(set, &st->key))
+    if (v->kind == CB_VERTEX_SOURCE || st->unsure || cb_cache_set_find(set, &st->key))
         return;
     if (!st->done && !st->hit && !cb_look_up(st->solver, v))
         return;

@@ -306,7 +306,7 @@ void cb_cache_out_step(struct cb_cache_out *out, struct cb_vertex *v)
 {
     bool wanted = false;
     v = v->state->vertex;
-    for (size_t i = 0; i < out->n; i++)
+    for (size_t i = 0; i < out->n && !v->state->unsure; i++)
         wanted = wanted || wants(&out->v[i], v);
     pthread_mutex_lock(&out->mu);
     for (const struct job *j = out->jobs; wanted && j; j = j->next)

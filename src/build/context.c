@@ -40,6 +40,7 @@ void cb_context_free(struct cb_context *c)
 
 void cb_context_remember(struct cb_context *c, struct cb_store *store)
 {
+    c->store = store;
     if (!c->stats)
         c->stats = cb_stat_cache_open(store, c->fd);
 }
@@ -163,6 +164,21 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
     r = select_match(&s, path, err);
     cb_span_end(&span);
     return r < 0 ? r : hash(c, out, env, err);
+}
+
+/* By a context of its own: others may be at work on c. */
+int cb_context_select_again(const struct cb_context *c, const char *path, const struct cb_build_env *env,
+                            struct cb_selection *out, struct cb_error *err)
+{
+    int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
+    CB_AUTO(cb_context_free) struct cb_context *own = cb_context_from_fd(fd, c->ignore);
+    if (c->store)
+        cb_context_remember(own, c->store);
+    int r = cb_context_select_path(own, path, env, out, err);
+    out->context = NULL;
+    return r;
 }
 
 /* ---- bytes ---- */

@@ -13,6 +13,7 @@ struct cb_context {
     pthread_mutex_t mu;
     struct cb_context_work work;  /* under mu */
     struct cb_stat_cache *stats;  /* NULL: every file is read */
+    struct cb_store *store;       /* borrowed: where those are kept; or NULL */
 };
 
 /* Fills the last match of sel with what is at path (no links on the way, "" = the root), and what filter takes of what

@@ -128,6 +128,10 @@ static void record(struct cb_seal *x)
     struct cb_digest content, hint;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_cache_record mark = { .created = x->v->state->created, .note = x->v->note };
+    if (x->v->state->unsure) {
+        cb_solve_disclaim(s, x->v);
+        return;
+    }
     if (content_key(s, x->v, x->below, x->n_below, &content, &e) < 0)
         return; /* what stands below is not there: nor is there anything to record */
     cb_solver_record(s, x->v, &content);
@@ -277,6 +281,8 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     cb_span_number(&span, "exit_status", (uint64_t)status);
     if (r == 0)
         r = judge(s, v, status, err);
+    if (r == 0)
+        r = cb_run_mounts_check(&p.mounts, err);
     if (r == 0)
         cb_run_mounts_used(&p.mounts);
     return r;

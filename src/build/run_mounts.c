@@ -13,6 +13,38 @@
 
 /* ---- bind: the context ---- */
 
+static bool same_item(const struct cb_item *a, const struct cb_item *b)
+{
+    const struct cb_found *x = cb_item_found(a), *y = cb_item_found(b);
+    return cb_streq(a->rel, b->rel) && cb_streq(a->link, b->link) && a->type == b->type && a->mode == b->mode &&
+           x->size == y->size && (a->type != CB_ENTRY_FILE || cb_sum_eq(&x->digest, &y->digest));
+}
+
+/* The first path that is not what it was. */
+static const char *first_changed(const struct cb_match *was, const struct cb_match *is)
+{
+    size_t i = 0;
+    while (i < was->n && i < is->n && same_item(was->items[i], is->items[i]))
+        i++;
+    return cb_item_path(i < was->n ? was->items[i] : i < is->n ? is->items[i] : was->items[0]);
+}
+
+/* Fails where what a mount shows, or is a copy of, is no longer what the step is known by. */
+static int check_context(const struct cb_run_mounts *rm, const struct cb_open_mount *o, const char *when,
+                         struct cb_error *err)
+{
+    const struct cb_selection *was = &rm->v->state->mounts[o - rm->open];
+    struct cb_selection is = { 0 };
+    struct cb_digest a, b;
+    int r = cb_context_select_again(rm->s->context, o->m->source, rm->s->env, &is, err);
+    cb_selection_digest(was, &a);
+    cb_selection_digest(&is, &b);
+    if (r == 0 && !cb_digest_eq(&a, &b))
+        r = cb_error_set(err, CB_ELOCAL, "/%s changed while %s", first_changed(&was->v[0], &is.v[0]), when);
+    cb_selection_done(&is);
+    return r;
+}
+
 static int open_context_item(void *arg, const struct cb_item *it, int *fd, struct cb_error *err)
 {
     struct cb_context *c = arg;
@@ -33,6 +65,8 @@ static int copy_context(struct cb_run_mounts *rm, struct cb_open_mount *o, const
     struct cb_materialize x = { .match = match, .dir = rm->tmp.fd, .name = name, .open = open_context_item,
                                 .arg = rm->s->context, .cancel = rm->s->cancel };
     int r = cb_materialize(&x, err);
+    if (r == 0)
+        r = check_context(rm, o, "it was being read", err);
     if (r < 0)
         return r;
     o->fd = openat(rm->tmp.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -48,6 +82,7 @@ static int bind_context(struct cb_run_mounts *rm, struct cb_open_mount *o, struc
     if (!o->m->readonly || match->partial || match->foreign)
         return copy_context(rm, o, match, err);
     o->fd = cb_path_openat(cb_context_fd(rm->s->context), path, O_PATH | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
+    o->live = true;
     return o->fd < 0 ? cb_error_sys(err, CB_ELOCAL, -o->fd, "open %s", path) : 0;
 }
 
@@ -198,6 +233,23 @@ int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct c
         rm->open[i] = (struct cb_open_mount){ .m = &rm->v->run.mounts[i], .root = CB_RUN_ROOT_INIT,
                                               .cache = CB_STORE_MOUNT_INIT, .fd = -1 };
     return n ? open_all(rm, env, err) : 0;
+}
+
+int cb_run_mounts_check(struct cb_run_mounts *rm, struct cb_error *err)
+{
+    for (size_t i = 0; rm->open && i < rm->v->run.n_mounts; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        const struct cb_open_mount *o = &rm->open[i];
+        int r = o->live ? check_context(rm, o, "the step ran", &e) : 0;
+        if (r == -CB_ECANCELED)
+            return cb_error_move(err, &e);
+        if (r < 0) {
+            cb_step_warn(rm->v->step, "mount %s: %s: the step, and what stands on it, is not recorded in the build "
+                         "cache", o->m->target, cb_error_text(&e));
+            rm->v->state->unsure = true;
+        }
+    }
+    return 0;
 }
 
 void cb_run_mounts_done(struct cb_run_mounts *rm)

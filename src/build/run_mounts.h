@@ -19,6 +19,7 @@ struct cb_open_mount {
     struct cb_digest key;           /* CACHE */
     struct cb_store_mount cache;
     int fd;                         /* BIND: what is shown */
+    bool live;                      /* which is the context's own, and no copy */
     struct cb_ssh_forward *ssh;
 };
 
@@ -33,6 +34,9 @@ struct cb_run_mounts {
 /* Brings what they need, waits for caches. env gets the variables of secrets and agents, so it is to be wiped. A
  * secret or agent that is required and was not given: -CB_EUSAGE with the flag that gives it. */
 int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct cb_error *err) CB_WUR;
+/* The step succeeded: whether what it was shown of the context is what it is known by. It was written to meanwhile: the
+ * step, and what stands on it, is not recorded. */
+int cb_run_mounts_check(struct cb_run_mounts *rm, struct cb_error *err) CB_WUR;
 /* The step succeeded: what it left in caches may go to other machines. */
 void cb_run_mounts_used(struct cb_run_mounts *rm);
 /* The step is over: what was written to binds is gone, caches are free for others. */

@@ -91,6 +91,9 @@ int cb_context_select(struct cb_context *c, const struct cb_copy_op *op, const s
 /* One path ("" = all), not a pattern: a match. It may have been left out: -CB_ECONF as well. */
 int cb_context_select_path(struct cb_context *c, const char *path, const struct cb_build_env *env,
                            struct cb_selection *out, struct cb_error *err) CB_WUR;
+/* The same once more, as it is now; c is not touched. What is in out can be compared, and not opened. */
+int cb_context_select_again(const struct cb_context *c, const char *path, const struct cb_build_env *env,
+                            struct cb_selection *out, struct cb_error *err) CB_WUR;
 /* The bytes of an item; fails where the file is no longer what was hashed (size, type). */
 int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
                       struct cb_error *err) CB_WUR;

@@ -93,12 +93,22 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
     pthread_mutex_unlock(&s->mu);
 }
 
+/* What it is made from is done. */
+static bool stands_on_unsure(const struct cb_vertex *v)
+{
+    bool unsure = (v->base && v->base->state->unsure) || (v->from && v->from->state->unsure);
+    for (size_t i = 0; i < v->n_inputs; i++)
+        unsure = unsure || v->inputs[i]->state->unsure;
+    return unsure;
+}
+
 static int run_op(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
 {
     if ((size_t)v->kind >= CB_COUNTOF(ops) || !ops[v->kind])
         return cb_error_set(e, CB_EINTERNAL, "a vertex that cannot be executed");
     if (v->base)
         cb_state_copy_layers(v->state, v->base->state);
+    v->state->unsure = stands_on_unsure(v);
     return ops[v->kind]->execute(s, v, e);
 }
 

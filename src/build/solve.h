@@ -57,6 +57,7 @@ struct cb_solve_state {
     bool in_result;                 /* an image has its layer */
     bool changed;                   /* put a layer on its base */
     bool late;                      /* it is not recorded yet */
+    bool unsure;                    /* its key does not say what it was made from: it is not recorded */
     unsigned waiting;               /* inputs that are not done */
     struct cb_vertex **dependents;
     size_t n_dependents, cap_dependents;

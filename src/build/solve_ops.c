@@ -100,6 +100,8 @@ static int put_difference(struct cb_solver *s, struct cb_vertex *v, const struct
 void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (v->state->unsure)
+        return;
     if (content)
         v->state->content = *content;
     int r = put_whole(s, v, &e);

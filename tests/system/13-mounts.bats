@@ -187,6 +187,54 @@ END
     assert_equal "$(cat "$rootfs/out")" $'2\nu2'
 }
 
+# The mount shows the directory itself: what the step read is not what its key says.
+@test "bind: what somebody writes to while the step runs is not recorded, nor what stands on it" {
+    write ctx/d/f <<<'old'
+    write ctx/d/other <<<'other'
+    dockerfile <<'END'
+FROM busybox AS s
+RUN --mount=source=d,target=/d,readonly sleep 2; cat /d/f >/one
+RUN cat /one >/two
+FROM busybox
+COPY --from=s /two /three
+END
+    local to="type=local,dest=$PWD/cache,mode=max"
+    (
+        until [ -n "$(find "$CBPUSH_ROOT/steps" -type f 2>/dev/null)" ]; do sleep 0.05; done
+        echo new >ctx/d/f
+    ) 3>&- &
+    built --cache-to "$to"
+    wait $!
+    assert_contains "$log" 'WARN: mount /d: /d/f changed while the step ran'
+    assert_equal "$(cat "$rootfs/three")" new
+    write ctx/d/f <<<'old'
+    built --cache-to "$to"
+    assert_equal "$(grep -c CACHED build.log)" 0
+    assert_equal "$(cat "$rootfs/three")" old
+    rm -r "$CBPUSH_ROOT"
+    built --cache-from "type=local,src=$PWD/cache"
+    assert_equal "$(grep -c CACHED build.log)" 3
+    assert_equal "$(cat "$rootfs/three")" old
+}
+
+@test "bind: a copy for the step is what its key says, or the build fails" {
+    write ctx/d/f <<<'old'
+    dockerfile <<'END'
+FROM busybox
+RUN sleep 2
+RUN --mount=source=d,target=/d,rw cat /d/f >/out
+END
+    (
+        until [ -n "$(find "$CBPUSH_ROOT/steps" -type f 2>/dev/null)" ]; do sleep 0.05; done
+        echo new >ctx/d/f
+    ) 3>&- &
+    local status=0
+    build >build.log 2>&1 || status=$?
+    wait $!
+    assert_equal "$status" 6
+    assert_contains "$(cat build.log)" 'd/f changed while it was being read'
+}
+
 @test "a mount point that an attacker swaps for a link is cleaned up, and what the link names is not touched" {
     mkdir victim && touch victim/kept
     step "source=Dockerfile,target=/made/point" "umount /made/point 2>/dev/null; rm -rf /made/point; mv /made /moved; ln -s $PWD/victim /made/point; ln -s $PWD/victim /made; true"
