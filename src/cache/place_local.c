@@ -91,13 +91,10 @@ static void forget_index(struct local *l)
 static int look(struct local *l, const char *name, struct cb_descriptor *out, struct cb_error *err)
 {
     pthread_mutex_lock(&l->mu);
+    if (is_changed(l)) /* somebody else may have put it there since, or another in its place */
+        forget_index(l);
     int r = read_index(l, err);
     const struct cb_descriptor *d = r == 0 ? find(&l->index, name) : NULL;
-    if (r == 0 && !d && is_changed(l)) { /* somebody else may have put it there since */
-        forget_index(l);
-        r = read_index(l, err);
-        d = r == 0 ? find(&l->index, name) : NULL;
-    }
     if (d)
         cb_descriptor_copy(out, d);
     else if (r == 0)

@@ -13,6 +13,7 @@
 struct entry {
     struct cb_cache_found found;
     bool good; /* its blobs are there */
+    bool lost; /* they were not: another record may have taken its place since */
 };
 
 /* A set that was read; others point into it. */
@@ -96,15 +97,18 @@ static struct entry *entry_of(struct cb_cache_source *s, const struct cb_digest 
 static void take_step(struct cb_cache_source *s, const struct cb_cache_set *set, const struct cb_cache_step *step)
 {
     char hex[CB_DIGEST_TEXT_MAX];
-    if (step->created < s->o.newer_than || entry_of(s, &step->key))
+    struct entry *e = entry_of(s, &step->key);
+    if (step->created < s->o.newer_than || (e && !e->lost))
         return;
     if (s->key && !cb_cache_verify(s->key, set, step)) {
         s->strange++;
         return;
     }
-    struct entry *e = CB_NEW(struct entry);
-    e->found = (struct cb_cache_found){ set, step };
-    cb_hashmap_put(s->entries, key_text(&step->key, hex), e);
+    if (!e) {
+        e = CB_NEW(struct entry);
+        cb_hashmap_put(s->entries, key_text(&step->key, hex), e);
+    }
+    *e = (struct entry){ .found = { set, step } };
     if (cb_digest_is_set(&step->content) && !cb_hashmap_get(s->contents, key_text(&step->content, hex)))
         cb_hashmap_put(s->contents, hex, e);
 }
@@ -316,9 +320,11 @@ static void get_records(struct cb_cache_source *s, const struct cb_digest *keys,
     struct job *jobs = cb_calloc(n + 1, sizeof *jobs);
     size_t m = 0;
     pthread_mutex_lock(&s->mu);
-    for (size_t i = 0; i < n; i++)
-        if (!entry_of(s, &keys[i]))
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *e = entry_of(s, &keys[i]);
+        if (!e || e->lost)
             jobs[m++] = (struct job){ .s = s, .key = keys[i] };
+    }
     pthread_mutex_unlock(&s->mu);
     if (!s->images)
         run_jobs(jobs, m, get_record);
@@ -388,6 +394,8 @@ static void judge(struct cb_cache_source *s, const struct cb_digest *key)
     if (e)
         e->good = !s->dead && has_all(s, e);
     bool lost = e && !e->good && !s->dead;
+    if (e)
+        e->lost = lost;
     if (lost)
         cb_hashmap_put(s->bad, key_text(key, hex), s->place);
     pthread_mutex_unlock(&s->mu);
@@ -451,9 +459,12 @@ bool cb_cache_source_find_content(struct cb_cache_source *s, const struct cb_dig
     struct asking a = { .seen = cb_hashmap_new() };
     pthread_mutex_lock(&s->mu);
     const struct entry *e = s->dead ? NULL : cb_hashmap_get(s->contents, key_text(content, hex));
-    const struct cb_cache_step *step = e ? e->found.step : NULL;
-    const struct cb_cache_layer *own = step && step->added ? &e->found.set->layers[step->layers[step->n_layers - 1]]
-                                                           : NULL;
+    const struct cb_cache_found found = e ? e->found : (struct cb_cache_found){ 0 };
+    /* The record may be another than the one that was listed here. */
+    const struct cb_cache_step *step = e && cb_digest_eq(&found.step->content, content) ? found.step : NULL;
+    const struct cb_cache_layer *own = NULL;
+    if (step && step->added)
+        own = &found.set->layers[step->layers[step->n_layers - 1]];
     if (own && !e->good)
         ask_for(s, &a, &own->blob);
     pthread_mutex_unlock(&s->mu);
@@ -461,10 +472,10 @@ bool cb_cache_source_find_content(struct cb_cache_source *s, const struct cb_dig
     free(a.v);
     cb_hashmap_free(a.seen);
     pthread_mutex_lock(&s->mu);
-    bool there = e && !s->dead && (!own || has_blob(s, own));
+    bool there = step && !s->dead && (!own || has_blob(s, own));
     pthread_mutex_unlock(&s->mu);
     if (there)
-        *out = e->found;
+        *out = found;
     return there;
 }
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "cache/cache.h"
@@ -51,6 +52,13 @@ static int teardown(void **state)
     return 0;
 }
 
+static int open_text(void *arg, const struct cb_digest *d CB_UNUSED, struct cb_blob_source **out,
+                     struct cb_error *err CB_UNUSED)
+{
+    *out = cb_blob_source_from_mem(arg, strlen(arg));
+    return 0;
+}
+
 static int get(struct cb_cache_place *p, const char *name)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -87,11 +95,68 @@ static void what_is_put_later_is_found(void **state)
     assert_int_equal(get(f->reader, "two"), 0);
 }
 
+/* ---- records ---- */
+
+static void add_blob(struct cb_cache_place *p, const struct cb_descriptor *d, const char *text)
+{
+    struct cb_push_blob b = { .desc = *d, .open = open_text, .arg = (void *)(uintptr_t)text };
+    assert_int_equal(p->ops->add(p, &b, NULL), 0);
+}
+
+/* Of a step that made a layer of these bytes, which are put there too where `whole`. */
+static void put_step(struct cb_cache_place *p, const struct cb_digest *key, const char *text, bool whole)
+{
+    struct cb_cache_set set cb_cleanup_cache_set = { 0 };
+    struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
+    struct cb_cache_artifact_options o = { .set = &set, .type = CB_MT_CACHE_STEP, .created = 1 };
+    struct cb_cache_layer l = { .size = UINT64_MAX };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    char hex[CB_DIGEST_TEXT_MAX];
+    cb_descriptor_of(&d, CB_MT_OCI_LAYER_GZIP, text, strlen(text));
+    l.diff_id = d.digest;
+    l.blob = (struct cb_layer_encoding){ .digest = d.digest, .size = d.size, .media_type = d.media_type };
+    struct cb_cache_step *step = cb_cache_set_step(&set, key);
+    step->whole = true;
+    step->created = 1;
+    cb_cache_step_add(step, cb_cache_set_layer(&set, &l));
+    if (whole)
+        add_blob(p, &d, text);
+    assert_int_equal(cb_cache_artifact_make(&a, &o, NULL), 0);
+    assert_int_equal(p->ops->put(p, cb_digest_hex(key, hex), &a, true, NULL), 0);
+}
+
+/* The build that is waited for put another in its place. */
+static void a_record_whose_blob_was_gone_is_read_again(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_cache_spec spec CB_CLEANUP(cb_cache_spec_done) = { 0 };
+    cb_autofree char *text = cb_asprintf("type=local,src=%s/place", f->dir);
+    struct cb_cache_source_options so = { .place = { .spec = &spec, .run = "run" }, .newer_than = INT64_MIN };
+    CB_AUTO(cb_cache_source_close) struct cb_cache_source *source = NULL;
+    struct cb_cache_found found;
+    struct cb_digest key, made;
+    cb_digest_of(&key, "key", 3);
+    cb_digest_of(&made, "made", 4);
+    f->writer = open_place(f, true);
+    put_step(f->writer, &key, "lost", false);
+    assert_int_equal(cb_cache_spec_parse(&spec, text, false, NULL), 0);
+    assert_int_equal(cb_cache_source_open(&so, &source, NULL), 0);
+    cb_cache_source_fetch(source, &key, 1);
+    assert_false(cb_cache_source_find(source, &key, &found));
+    assert_int_equal(cb_cache_source_state(source, &key), CB_CACHE_BAD);
+    put_step(f->writer, &key, "made", true);
+    cb_cache_source_fetch(source, &key, 1);
+    assert_true(cb_cache_source_find(source, &key, &found));
+    assert_true(cb_digest_eq(&found.set->layers[found.step->layers[0]].diff_id, &made));
+    assert_int_equal(cb_cache_source_state(source, &key), CB_CACHE_GOOD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_directory_that_is_made_later_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_put_later_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_whose_blob_was_gone_is_read_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
