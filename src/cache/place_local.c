@@ -165,11 +165,19 @@ static int exists(struct cb_cache_place *p, const char *name, struct cb_error *e
     return r == -CB_ENOTFOUND ? 0 : r < 0 ? r : has(p, &d, err);
 }
 
+/* It is there, and as young as one that was just written: nothing may name it yet, and somebody sweep. */
+static bool is_kept(const struct local *l, const struct cb_descriptor *d)
+{
+    char path[256];
+    blob_path(path, &d->digest);
+    return cb_layout_out_has(&l->out, d) && utimensat(l->root, path, NULL, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int add(struct cb_cache_place *p, const struct cb_push_blob *b, struct cb_error *err)
 {
     const struct local *l = (const struct local *)p;
     cb_autosource struct cb_blob_source *src = NULL;
-    if (cb_layout_out_has(&l->out, &b->desc))
+    if (is_kept(l, &b->desc))
         return 0;
     if (!b->open)
         return cb_error_set(err, CB_ENOTFOUND, "its bytes are not here");
@@ -184,7 +192,7 @@ static int put_bytes(const struct local *l, const struct cb_descriptor *d, const
                      struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = cb_blob_source_from_mem(buf, n);
-    return cb_layout_out_has(&l->out, d) ? 0 : cb_layout_out_blob(&l->out, d, src, l->cancel, err);
+    return is_kept(l, d) ? 0 : cb_layout_out_blob(&l->out, d, src, l->cancel, err);
 }
 
 /* A change of index.json: a name gets this descriptor (replace, or only where it is free), or goes (desc NULL). */

@@ -151,12 +151,38 @@ static void a_record_whose_blob_was_gone_is_read_again(void **state)
     assert_int_equal(cb_cache_source_state(source, &key), CB_CACHE_GOOD);
 }
 
+/* Nothing names it yet: the one who removes what nothing names must not take it before that. */
+static void a_blob_that_is_used_again_survives_a_sweep(void **state)
+{
+    struct fixture *f = *state;
+    const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+    struct cb_descriptor d[2] = { { 0 }, { 0 } };
+    cb_autofree char *blobs = cb_asprintf("%s/place/blobs", f->dir);
+    char hex[CB_DIGEST_TEXT_MAX];
+    f->writer = open_place(f, true);
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = i ? "unused" : "used";
+        cb_descriptor_of(&d[i], CB_MT_OCI_LAYER_GZIP, text, strlen(text));
+        add_blob(f->writer, &d[i], text);
+        cb_autofree char *path = cb_asprintf("%s/sha256/%s", blobs, cb_digest_hex(&d[i].digest, hex));
+        assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    }
+    put_nothing(f->writer, "run");
+    add_blob(f->writer, &d[0], "used");
+    assert_int_equal(f->writer->ops->sweep(f->writer, NULL), 0);
+    assert_int_equal(f->writer->ops->has(f->writer, &d[0], NULL), 1);
+    assert_int_equal(f->writer->ops->has(f->writer, &d[1], NULL), 0);
+    for (size_t i = 0; i < 2; i++)
+        cb_descriptor_done(&d[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_directory_that_is_made_later_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_put_later_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_whose_blob_was_gone_is_read_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_blob_that_is_used_again_survives_a_sweep, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
