@@ -152,6 +152,8 @@ int cb_lease_clean(struct cb_store *s, struct cb_error *err)
         r = cb_store_each(s, "trash", reap_leftover, &trash, err);
     if (r == 0)
         r = cb_store_uploads_expire(s, err);
+    if (r == 0)
+        r = cb_steps_clean(s, err);
     if (r < 0)
         cb_error_wrap(err, "remove what a killed process left");
     return r;

@@ -113,6 +113,10 @@ int cb_lease_each(struct cb_store *s, int (*fn)(void *arg, const struct cb_diges
 /* Removes those that are older than a day. */
 int cb_store_uploads_expire(struct cb_store *s, struct cb_error *err) CB_WUR;
 
+/* ---- steps.c ---- */
+/* Removes the files of those whose process is dead. */
+int cb_steps_clean(struct cb_store *s, struct cb_error *err) CB_WUR;
+
 /* ---- publish.c ---- */
 void cb_publishing_init(struct cb_publishing *p);
 void cb_publishing_done(struct cb_publishing *p); /* waits */

@@ -30,6 +30,24 @@ int cb_store_step_take(struct cb_store *s, const struct cb_digest *key, int *fd,
     return cb_fs_lock_file(s->root_fd, path, O_RDWR | O_CREAT, fd, err);
 }
 
+/* Who takes one that is just being looked at looks again in a moment, as for any that another build has. */
+static int clean_one(void *arg, int dirfd, const char *name, struct cb_error *err)
+{
+    cb_autoclose int fd = -1;
+    (void)arg;
+    int r = cb_fs_lock_file(dirfd, name, O_RDONLY, &fd, err);
+    if (r == 1)
+        unlinkat(dirfd, name, 0);
+    if (r == -CB_ENOTFOUND && err)
+        cb_error_done(err);
+    return r == -CB_ENOTFOUND ? 0 : CB_MIN(r, 0);
+}
+
+int cb_steps_clean(struct cb_store *s, struct cb_error *err)
+{
+    return cb_store_each(s, "steps", clean_one, NULL, err);
+}
+
 void cb_store_step_drop(struct cb_store *s, const struct cb_digest *key, int *fd)
 {
     char path[CB_STORE_PATH_MAX];

@@ -247,12 +247,42 @@ static void killed_beside_the_living(void **state)
     check_tables(f);
 }
 
+/* ---- steps ---- */
+
+static void what_a_killed_build_ran_leaves_no_file(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest dead = digest_of("dead"), live = digest_of("live");
+    struct cb_store_options o = { .root = f->root };
+    CB_AUTO(cb_store_close) struct cb_store *other = NULL;
+    int fd = -1;
+    ok(cb_store_open(&o, &other, &f->err));
+    assert_int_equal(cb_store_step_take(other, &live, &fd, &f->err), 1);
+    threads_end(f);
+    pid_t child = fork();
+    if (child == 0) {
+        int mine = -1;
+        _exit(cb_store_step_take(f->s, &dead, &mine, NULL) == 1 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(count_in(f, "steps"), 2);
+    reopen(f);
+    assert_int_equal(count_in(f, "steps"), 1);
+    int again = -1;
+    assert_int_equal(cb_store_step_take(f->s, &live, &again, &f->err), 0);
+    cb_store_step_drop(other, &live, &fd);
+    assert_int_equal(count_in(f, "steps"), 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(killed_at_any_moment),
         T(killed_beside_the_living),
+        T(what_a_killed_build_ran_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
