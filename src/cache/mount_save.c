@@ -315,6 +315,22 @@ static void take_old(struct cb_cache_mount_save *s)
     free(v);
 }
 
+static bool has_all_packs(struct cb_cache_mount_save *s)
+{
+    struct look *v = cb_calloc(s->old.n_packs + 1, sizeof *v);
+    struct cb_pool *pool = cb_pool_new("cache-mount", WIDTH);
+    bool all = true;
+    for (size_t i = 0; i < s->old.n_packs; i++) {
+        v[i] = (struct look){ .s = s, .at = (uint32_t)i };
+        cb_pool_submit(pool, look, &v[i]);
+    }
+    cb_pool_free(pool);
+    for (size_t i = 0; i < s->old.n_packs; i++)
+        all = all && v[i].there;
+    free(v);
+    return all;
+}
+
 /* One that is damaged, or that nobody has signed who should have, is not built on. */
 static int read_old(struct cb_cache_mount_save *s, struct cb_error *err)
 {
@@ -402,10 +418,14 @@ static int read_directory(struct cb_cache_mount_save *s, struct cb_error *err)
     return r < 0 ? r : add_index(s, err);
 }
 
-/* It is as it was, but its name has not been written for long: with the same index. */
+/* It is as it was, but its name has not been written for long: with the same index, if the place still has all of it. */
 static int keep_old(struct cb_cache_mount_save *s, struct cb_error *err)
 {
     int r = read_old_index(s, err);
+    if (r == 0 && !has_all_packs(s)) {
+        cache_mount_index_done(&s->old);
+        return read_directory(s, err);
+    }
     if (r < 0 || !cb_digest_is_set(&s->old_head.index))
         return r < 0 ? r : read_directory(s, err);
     s->x = s->old;

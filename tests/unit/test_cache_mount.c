@@ -325,6 +325,39 @@ static void the_same_content_elsewhere_is_not_sent(void **state)
     assert_true(stats.chunks_new <= 2 && stats.moved < 2000);
 }
 
+/* As it would stand there two days after it was last written. */
+static void put_back_in_time(struct fixture *f, struct cb_digest *pack)
+{
+    struct cache_mount_head h cb_cleanup_mount_head = { 0 };
+    struct cache_mount_index x cb_cleanup_mount_index = { 0 };
+    struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
+    ok(cache_mount_fetch(&f->m, &h, &f->err));
+    ok(cache_mount_fetch_index(&f->m, &h, &x, &f->err));
+    *pack = x.packs[0].digest;
+    h.created -= INT64_C(48) * 3600 * 1000000000;
+    cache_mount_artifact(&a, &h, &x);
+    ok(f->m.place->ops->put(f->m.place, f->m.name, &a, true, &f->err));
+}
+
+static void a_pack_that_is_gone_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_cache_mount_stats stats;
+    struct cb_digest pack;
+    char hex[CB_DIGEST_TEXT_MAX];
+    put_file(f->fs, "a", "1", 1);
+    (void)save(f);
+    put_back_in_time(f, &pack);
+    assert_true(save(f).same); /* only its name is written again */
+    put_back_in_time(f, &pack);
+    cb_autofree char *path = cb_asprintf("place/blobs/sha256/%s", cb_digest_hex(&pack, hex));
+    assert_int_equal(unlinkat(f->fd, path, 0), 0);
+    assert_true(save(f).chunks_new >= 1);
+    cb_autoclose int two = open_dir(f, "two");
+    ok(cb_cache_mount_restore(&f->m, two, &stats, &f->err));
+    assert_int_equal(stats.files, 1);
+}
+
 /* ---- what a hostile place may say ---- */
 
 /* An artifact of this table and these bytes, which nobody has looked at. */
@@ -470,6 +503,7 @@ int main(void)
         IN_PLACE(what_did_not_change_is_not_read_again),
         IN_PLACE(packs_do_not_add_up),
         IN_PLACE(the_same_content_elsewhere_is_not_sent),
+        IN_PLACE(a_pack_that_is_gone_is_made_again),
         IN_PLACE(hostile_tables_are_refused),
         IN_PLACE(set_id_bits_are_not_restored),
         IN_PLACE(one_of_another_name_is_refused),
