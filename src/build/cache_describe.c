@@ -114,14 +114,6 @@ static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o,
     return 0;
 }
 
-static bool in_base(const struct cb_vertex *v, const struct cb_slot *s)
-{
-    for (size_t i = 0; v->base && i < v->base->state->n_layers; i++)
-        if (v->base->state->layers[i] == s)
-            return true;
-    return false;
-}
-
 /* Of this build, or as the cache told of it that has the step. */
 static void tell_content(struct cache_step *x)
 {
@@ -139,6 +131,8 @@ static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o
     while (root->base)
         root = root->base;
     size_t parents = root->kind == CB_VERTEX_SOURCE ? root->state->n_layers : 0;
+    /* By place: what a step adds may be a layer that is below it as well. */
+    size_t below = x->v->base ? x->v->base->state->n_layers : 0;
     for (size_t i = 0; i < st->n_layers; i++) {
         bool empty = false;
         int r = cb_slot_wait(st->layers[i], &empty, err);
@@ -149,7 +143,7 @@ static int add_layers(struct cache_step *x, const struct cb_cache_out_options *o
         r = add_layer(x, o, st->layers[i], i < parents, err);
         if (r < 0)
             return r;
-        if (!in_base(x->v, st->layers[i]))
+        if (i >= below)
             x->own[x->n_own++] = x->set.steps[0].layers[x->set.steps[0].n_layers - 1];
     }
     tell_content(x);
