@@ -124,6 +124,29 @@ static int extract_all(struct extract *x, struct cb_error *err)
     return r < 0 ? r : cb_layer_reader_finish(x->reader, NULL, NULL, NULL, NULL, err);
 }
 
+/* The bytes that the key is made of, or -CB_EVERIFY at their end. */
+static int open_archive(struct cb_context *context, const struct cb_item *it, struct cb_blob_source **out,
+                        struct cb_error *err)
+{
+    const struct cb_found *f = cb_item_found(it);
+    const struct cb_digest hashed = cb_sum_digest(&f->digest);
+    struct cb_blob_source *src = NULL;
+    int r = cb_context_source(context, it, &src, err);
+    if (r == 0)
+        *out = cb_blob_source_verify(src, &hashed, f->size);
+    return r;
+}
+
+static bool has_changed(struct cb_context *context, const struct cb_item *it, char *buf)
+{
+    cb_autosource struct cb_blob_source *src = NULL;
+    size_t got = 1;
+    int r = open_archive(context, it, &src, NULL);
+    while (r == 0 && got)
+        r = cb_blob_read(src, buf, COPY_BUF, &got, NULL);
+    return r < 0;
+}
+
 static int extract_match(struct extract *x, struct cb_context *context, const struct cb_item *it, const char *dest,
                          struct cb_error *err)
 {
@@ -137,7 +160,7 @@ static int extract_match(struct extract *x, struct cb_context *context, const st
     if (r == 0)
         r = spool_open(x->s, x->spool, err);
     if (r == 0)
-        r = cb_context_source(context, it, &ro.source, err);
+        r = open_archive(context, it, &ro.source, err);
     if (r < 0)
         return r;
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
@@ -149,6 +172,8 @@ static int extract_match(struct extract *x, struct cb_context *context, const st
     x->buf = buf;
     cb_placer_set(x->placer, CB_PLACE_ARCHIVE);
     r = extract_all(x, err);
+    if (r == -CB_EVERIFY && has_changed(context, it, buf))
+        return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read", cb_item_path(it));
     if (r < 0)
         cb_error_wrap(err, "archive %s", cb_item_path(it));
     return r;

@@ -297,6 +297,31 @@ END
     assert_equal "$(tree /copied)" plain.tar
 }
 
+@test "ADD: an archive that is another one by the time it is extracted fails the build" {
+    local text
+    for text in old new; do
+        echo "$text" >f
+        tar -cf "$text.tar" f
+    done
+    assert_equal "$(stat -c %s old.tar)" "$(stat -c %s new.tar)"
+    cp old.tar ctx/a.tar
+    dockerfile <<'END'
+FROM busybox
+RUN sleep 2
+ADD a.tar /
+END
+    (
+        until [ -n "$(find "$CBPUSH_ROOT/steps" -type f 2>/dev/null)" ]; do sleep 0.05; done
+        cp new.tar ctx/a.tar
+    ) 3>&- &
+    refused 6
+    wait $!
+    assert_contains "$output" 'a.tar changed while it was being read'
+    cp old.tar ctx/a.tar
+    built
+    assert_equal "$(cat "$rootfs/f")" old
+}
+
 @test "ADD: --chown reaches what is extracted, directories that are there keep their place" {
     mkdir -p t/etc
     echo new >t/etc/added
