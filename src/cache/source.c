@@ -181,6 +181,7 @@ static int read_config(struct cb_cache_source *s, const struct cb_manifest *m, s
 
 static int read_image(struct cb_cache_source *s, const struct cb_strbuf *body, unsigned depth, struct cb_error *err);
 
+/* A registry may have only some of the images that an index lists. */
 static int read_listed(struct cb_cache_source *s, const struct cb_strbuf *body, unsigned depth, struct cb_error *err)
 {
     struct cb_index index cb_cleanup_index = { 0 };
@@ -193,6 +194,10 @@ static int read_listed(struct cb_cache_source *s, const struct cb_strbuf *body, 
         r = s->place->ops->get(s->place, cb_digest_text(&index.manifests[i].digest, text), &one, err);
         if (r == 0)
             r = read_image(s, &one, depth + 1, err);
+        if (r == -CB_ENOTFOUND) {
+            cb_error_done(err);
+            r = 0;
+        }
     }
     return r;
 }

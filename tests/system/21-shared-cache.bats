@@ -672,6 +672,13 @@ END
     assert_equal "$(digest)" "$first"
     assert_cached 2 2
     refused 2 --cache-to type=inline --squash
+    # A registry that has only some of an index's images.
+    cbpush delete --insecure-registry "$reg" \
+        "$reg/other/inline@$(cbpush manifest get "$reg/other/inline:2" | jq -r '.manifests[0].digest')"
+    machine six
+    target=$reg/other/inline:4 quick --cache-from "$reg/other/inline:2" --platform linux/arm64
+    assert_cached 1 1
+    refute_contains "$log" warning
 }
 
 # age: how long ago $since is, as a duration.
