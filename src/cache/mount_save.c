@@ -418,7 +418,7 @@ static int read_directory(struct cb_cache_mount_save *s, struct cb_error *err)
     return r < 0 ? r : add_index(s, err);
 }
 
-/* It is as it was, but its name has not been written for long: with the same index, if the place still has all of it. */
+/* It is as it was, but its name has not been written for long: with the same index, if the place still has it all. */
 static int keep_old(struct cb_cache_mount_save *s, struct cb_error *err)
 {
     int r = read_old_index(s, err);

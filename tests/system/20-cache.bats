@@ -473,3 +473,26 @@ END
     assert_all_cached
     assert_equal "$(files_read build.log | cut -d ' ' -f 1)" 0
 }
+
+# The third step's layer is the first one's: still it is the third step's own. Another machine is another store.
+@test "a step that makes a layer that is below it already is found with it by what it gets" {
+    dockerfile <<'END'
+FROM busybox
+RUN echo again >/file
+RUN rm /file
+RUN echo again >/file
+END
+    local first
+    built --source-date-epoch 1000000000
+    assert_equal "$(diff_ids | sed -n 2p)" "$(diff_ids | sed -n 4p)"
+    first=$(diff_ids)
+    sed -i '2i RUN true' ctx/Dockerfile
+    built --source-date-epoch 1000000000 --cache-to "type=local,dest=$PWD/cache"
+    assert_cached 3 4
+    sed -i '2i RUN true && true' ctx/Dockerfile
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store.two
+    built --source-date-epoch 1000000000 --cache-from "type=local,src=$PWD/cache"
+    assert_cached 4 5
+    assert_equal "$(cat "$rootfs/file")" again
+    assert_equal "$(diff_ids)" "$first"
+}
