@@ -155,7 +155,7 @@ static bool is_anew(const struct cb_cache_out *out, const struct target *t, cons
 {
     const struct cb_build_options *o = out->o.o;
     return cb_cache_in_state(out->o.in, t->place, &v->state->key) == CB_CACHE_BAD ||
-           (v->state->executed && (o->no_cache || v->no_cache || o->cache_ttl > 0));
+           (v->state->executed && (o->no_cache || v->state->anew || o->cache_ttl > 0));
 }
 
 static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)

@@ -5,7 +5,7 @@
 
 static bool claims(const struct cb_solver *s, const struct cb_vertex *v)
 {
-    return s->claims && !v->no_cache;
+    return s->claims && !v->state->anew;
 }
 
 /* Nothing has to be done before it but RUNs that are under way, and what no other build is waited for. Of several

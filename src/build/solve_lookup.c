@@ -41,7 +41,7 @@ static void ask_cache(struct cb_solver *s, struct cb_solve_state *st)
 static const struct cb_cache_record *record_of(struct cb_solver *s, struct cb_vertex *v, enum cb_lookup_from from)
 {
     struct cb_recorded *l = &v->state->lookup;
-    if (s->o->no_cache || v->no_cache)
+    if (s->o->no_cache || v->state->anew)
         return NULL;
     if (!l->asked[from] && from == CB_LOOKUP_STORE)
         ask_store(s, v->state);
@@ -232,7 +232,7 @@ void cb_look_up_ahead(struct cb_solver *s)
         return;
     for (size_t i = 0; i < s->plan->n; i++) {
         const struct cb_vertex *v = s->plan->vertices[i];
-        if (v->kind == CB_VERTEX_SOURCE || v->no_cache || v->state->vertex != v)
+        if (v->kind == CB_VERTEX_SOURCE || v->state->anew || v->state->vertex != v)
             continue;
         CB_GROW(keys, n, cap);
         keys[n++] = v->state->key;

@@ -130,14 +130,24 @@ void cb_solve_state_free(struct cb_solve_state *st)
     free(st);
 }
 
+static bool is_anew(const struct cb_vertex *v)
+{
+    bool anew = v->no_cache || (v->base && v->base->state->anew) || (v->from && v->from->state->anew);
+    for (size_t i = 0; i < v->n_inputs; i++)
+        anew = anew || v->inputs[i]->state->anew;
+    return anew;
+}
+
 /* The same step on the same things is one step, whichever stages and platforms it stands in. Parents stay apart: their
- * keys leave out where they come from. */
+ * keys leave out where they come from. So do stages for which the cache is off. */
 static void share(struct cb_solver *s, struct cb_vertex *v)
 {
-    char text[CB_DIGEST_TEXT_MAX];
+    char text[CB_DIGEST_TEXT_MAX + 1];
     if (v->kind == CB_VERTEX_SOURCE)
         return;
-    cb_digest_text(&v->state->key, text);
+    v->state->anew = is_anew(v);
+    text[0] = v->state->anew ? '!' : '=';
+    cb_digest_text(&v->state->key, text + 1);
     struct cb_vertex *first = cb_hashmap_get(s->by_key, text);
     if (!first) {
         cb_hashmap_put(s->by_key, text, v);

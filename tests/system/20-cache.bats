@@ -496,3 +496,27 @@ END
     assert_equal "$(cat "$rootfs/file")" again
     assert_equal "$(diff_ids)" "$first"
 }
+
+# Two stages that begin alike are one thing, but for what was asked for.
+@test "--no-cache-filter: a stage is built anew also where another one has the same steps" {
+    dockerfile <<'END'
+FROM busybox AS a
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+FROM busybox AS b
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+FROM a AS on_a
+RUN cp /uuid /copy
+FROM b AS on_b
+RUN cp /uuid /copy
+FROM busybox
+COPY --from=on_a /copy /a
+COPY --from=on_b /copy /b
+END
+    built
+    local one
+    one=$(cat "$rootfs/a")
+    assert_equal "$(cat "$rootfs/b")" "$one"
+    built --no-cache-filter b
+    assert_equal "$(cat "$rootfs/a")" "$one"
+    [ "$(cat "$rootfs/b")" != "$one" ]
+}
