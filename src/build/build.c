@@ -281,7 +281,9 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
     for (size_t i = 0; i < b->plan.n_locals; i++)
         cb_context_found_all(b->plan.locals[i]->context);
     show_context(b, step);
-    if (r < 0)
+    if (r == -CB_ECANCELED)
+        cb_step_canceled(step);
+    else if (r < 0)
         cb_step_error(step, cb_error_text(err));
     else
         cb_step_done(step);

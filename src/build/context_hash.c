@@ -25,6 +25,7 @@ struct job {
 struct reader {
     struct cb_hasher *h;
     char *buf;
+    const struct cb_cancel *cancel;
 };
 
 static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, struct cb_digest *sum,
@@ -32,7 +33,10 @@ static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, st
 {
     uint64_t total = 0, size = cb_item_found(it)->size;
     for (size_t got = 1; got && total < size; total += got) {
-        int r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(size - total, (uint64_t)BUF), &got, err);
+        int r = cb_cancel_check(rd->cancel, err);
+        if (r < 0)
+            return r;
+        r = cb_fd_read_full(fd, rd->buf, (size_t)CB_MIN(size - total, (uint64_t)BUF), &got, err);
         if (r < 0)
             return cb_error_wrap(err, "%s", cb_item_path(it));
         cb_hasher_update(rd->h, rd->buf, got);
@@ -72,13 +76,10 @@ static void run(void *arg)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_autofree char *buf = cb_malloc(BUF);
-    struct reader rd = { h, buf };
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < j->n; i++) {
-        r = cb_cancel_check(g->cancel, &e);
-        if (r == 0)
-            r = hash_item(g->c, j->items[i], &rd, &e);
-    }
+    struct reader rd = { h, buf, g->cancel };
+    int r = cb_cancel_check(g->cancel, &e);
+    for (size_t i = 0; r == 0 && i < j->n; i++)
+        r = hash_item(g->c, j->items[i], &rd, &e);
     pthread_mutex_lock(&g->mu);
     if (r < 0 && !g->error.code)
         cb_error_move(&g->error, &e);

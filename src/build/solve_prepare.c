@@ -195,7 +195,10 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
         struct cb_vertex *v = s->plan->vertices[i];
         if (prepare_vertex(s, v, &local) < 0) {
             s->failed = v;
-            cb_step_error(v->step, cb_error_text(&local));
+            if (local.code == CB_ECANCELED)
+                cb_step_canceled(v->step);
+            else
+                cb_step_error(v->step, cb_error_text(&local));
             return cb_error_move(err, &local);
         }
     }

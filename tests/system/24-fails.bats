@@ -229,3 +229,13 @@ RUN --mount=type=cache,target=/c head -c 300000 /dev/urandom >/c/x; echo $BATS_T
     fails 3 --push -t "$proxy/test/refused:1" --cache-mount-to "$proxy/$cache"
     assert_contains "$(cat build.log)" 'status 403'
 }
+
+@test "who is interrupted while a large file of the context is read ends at once" {
+    truncate -s 64G ctx/large
+    printf 'FROM scratch\nCOPY large /\n' >ctx/Dockerfile
+    local begun=$SECONDS
+    run timeout --preserve-status -s INT 2 "$CBPUSH" build --progress plain --output type=cacheonly ctx
+    assert_status 130
+    [ $((SECONDS - begun)) -lt 15 ]
+    assert_contains "$output" CANCELED
+}
