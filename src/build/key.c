@@ -90,6 +90,11 @@ static void hash_git(struct cb_hasher *h, const struct cb_remote_op *op)
     hash_authorized(h, op);
 }
 
+int64_t cb_key_time(const struct cb_key_base *kb, int64_t mtime)
+{
+    return kb->exact_mtime ? kb->clamp_mtime : CB_MIN(mtime, kb->clamp_mtime);
+}
+
 static struct cb_hasher *begin(const struct cb_key_base *kb, const char *what)
 {
     struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);

@@ -14,6 +14,8 @@ struct cb_key_base {
     const struct cb_strvec *hosts;  /* RUN: --add-host, or NULL */
     bool single_id;                 /* RUN: owners cannot be on the disk */
 };
+/* What a time becomes in a layer. */
+int64_t cb_key_time(const struct cb_key_base *kb, int64_t mtime);
 /* base: key of the vertex's base (NULL: empty file system). from: key of the other result, or the digest of the
  * selection in the context, or of what mounts show, or NULL. */
 void cb_key_definition(const struct cb_key_base *kb, const struct cb_vertex *v, const struct cb_digest *base,

@@ -65,7 +65,7 @@ static int place_all(struct copy_run *c, struct cb_error *err)
     return r < 0 ? r : cb_placer_check(c->placer, err);
 }
 
-/* A server's and a commit's time are content as much as the bytes are; a context's are not. */
+/* A server's and a commit's times are content as much as the bytes are; a context's are not. */
 static bool times_count(const struct cb_vertex *v)
 {
     return v->kind == CB_VERTEX_HTTP || (v->kind == CB_VERTEX_GIT && !v->remote.git.mtime_checkout) ||
@@ -84,8 +84,8 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
         struct cb_placed x;
         cb_placer_at(c->placer, i, &x);
         cb_hash_entry(h, &x.e);
-        if (times_count(c->v) && x.kind == CB_DATA_ITEM)
-            cb_hasher_field_u64(h, (uint64_t)x.e.mtime);
+        if (x.archived || (times_count(c->v) && x.kind == CB_DATA_ITEM))
+            cb_hasher_field_u64(h, (uint64_t)cb_key_time(&c->s->kb, x.e.mtime));
     }
     cb_hasher_finish(h, out);
 }

@@ -304,6 +304,7 @@ static struct cb_placed *put_entry(struct cb_placer *p, const char *path, const 
     struct cb_placed *x = add_own(p, path);
     copy.path = x->e.path;
     x->e = copy;
+    x->archived = p->placing == CB_PLACE_ARCHIVE;
     return x;
 }
 

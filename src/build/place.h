@@ -15,6 +15,7 @@ struct cb_placed {
     const struct cb_item *item;
     const char *mem;               /* borrowed */
     uint64_t spool_offset;
+    bool archived;                 /* an archive's entry, which says its time */
 };
 
 struct cb_placer;

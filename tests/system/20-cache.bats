@@ -199,6 +199,31 @@ END
     assert_cached 0 2
 }
 
+# add_archive SECONDS: ctx/x.tar with a file and a link of that time.
+add_archive()
+{
+    mkdir -p x
+    echo x >x/file
+    ln -sf file x/link
+    touch -h -d "@$1" x/file x/link x
+    tar -cf ctx/x.tar -C x .
+}
+
+@test "the times in an archive count" {
+    dockerfile <<'END'
+FROM busybox
+ADD x.tar /x/
+END
+    add_archive 1000000000
+    built
+    add_archive 1200000000
+    built
+    assert_cached 0 1
+    assert_equal "$(stat -c %Y "$rootfs/x/file" "$rootfs/x/link")" $'1200000000\n1200000000'
+    built
+    assert_all_cached
+}
+
 @test "what .dockerignore leaves out does not count" {
     dockerfile <<'END'
 FROM busybox
