@@ -179,7 +179,7 @@ void cb_key_run_content(const struct cb_key_base *kb, const struct cb_vertex *v,
     for (size_t i = 0; i < n; i++) {
         struct cb_digest d;
         if (cb_slot_content(layers[i], &d))
-            cb_hasher_field_digest(h, &d);
+            cb_hasher_field_digest(h, cb_key_has_times(kb) ? cb_slot_diff_id(layers[i]) : &d);
     }
     cb_hasher_finish(h, out);
 }

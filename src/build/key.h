@@ -14,6 +14,12 @@ struct cb_key_base {
     const struct cb_strvec *hosts;  /* RUN: --add-host, or NULL */
     bool single_id;                 /* RUN: owners cannot be on the disk */
 };
+/* Where the clock's times become one, all others were given, and say something: results that differ in them differ. */
+static inline bool cb_key_has_times(const struct cb_key_base *kb)
+{
+    return kb->clamp_mtime != INT64_MAX;
+}
+
 /* What a time becomes in a layer. */
 int64_t cb_key_time(const struct cb_key_base *kb, int64_t mtime);
 /* base: key of the vertex's base (NULL: empty file system). from: key of the other result, or the digest of the

@@ -65,7 +65,8 @@ static int place_all(struct copy_run *c, struct cb_error *err)
     return r < 0 ? r : cb_placer_check(c->placer, err);
 }
 
-/* A server's and a commit's times are content as much as the bytes are; a context's are not. */
+/* A server's and a commit's times are content as much as the bytes are; a context's are not. With SOURCE_DATE_EPOCH those
+ * of other results are, too. */
 static bool times_count(const struct cb_vertex *v)
 {
     return v->kind == CB_VERTEX_HTTP || (v->kind == CB_VERTEX_GIT && !v->remote.git.mtime_checkout) ||
@@ -79,12 +80,13 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
     cb_hasher_field(h, "cbpush-copy-content/2");
     cb_hasher_field_u64(h, (uint64_t)c->s->kb.clamp_mtime);
     cb_hasher_field_u64(h, c->s->kb.exact_mtime);
-    cb_hasher_field_u64(h, times_count(c->v));
+    bool times = times_count(c->v) || (c->v->from && cb_key_has_times(&c->s->kb));
+    cb_hasher_field_u64(h, times);
     for (size_t i = 0; i < cb_placer_count(c->placer); i++) {
         struct cb_placed x;
         cb_placer_at(c->placer, i, &x);
         cb_hash_entry(h, &x.e);
-        if (x.archived || (times_count(c->v) && x.kind == CB_DATA_ITEM))
+        if (x.archived || (times && x.item))
             cb_hasher_field_u64(h, (uint64_t)cb_key_time(&c->s->kb, x.e.mtime));
     }
     cb_hasher_finish(h, out);

@@ -27,6 +27,16 @@ int cb_run_mounts_prepare(struct cb_solver *s, struct cb_vertex *v, struct cb_di
     return 0;
 }
 
+static void hash_times(const struct cb_key_base *kb, const struct cb_selection *sel, struct cb_hasher *h)
+{
+    for (size_t i = 0; i < sel->n; i++)
+        for (size_t j = 0; j < sel->v[i].n; j++) {
+            struct cb_entry e;
+            cb_item_entry(sel->v[i].items[j], &e);
+            cb_hasher_field_u64(h, (uint64_t)cb_key_time(kb, e.mtime));
+        }
+}
+
 static int hash_stage(struct cb_solver *s, struct cb_vertex *v, const struct cb_run_mount *m, struct cb_hasher *h,
                       struct cb_error *err)
 {
@@ -39,6 +49,8 @@ static int hash_stage(struct cb_solver *s, struct cb_vertex *v, const struct cb_
     if (r == 0) {
         cb_selection_digest(&sel, &d);
         cb_hasher_field_digest(h, &d);
+        if (cb_key_has_times(&s->kb))
+            hash_times(&s->kb, &sel, h);
     }
     cb_selection_done(&sel);
     return r;

@@ -224,6 +224,44 @@ END
     assert_all_cached
 }
 
+# times_dockerfile NAME SECONDS: of the first stage that has that time, and what the others make of it says so.
+times_dockerfile()
+{
+    dockerfile <<END
+FROM busybox AS first
+RUN mkdir -p /p/dir && echo x >/p/file && ln -s file /p/link && touch -h -d @1000000000 /p/* && touch -h -d @$2 /p/$1
+RUN stat -c %Y /p/* >/on
+FROM busybox
+COPY --from=first /p /p
+COPY --from=first /on /
+RUN --mount=from=first,source=/p,target=/m stat -c %Y /m/* >/shown
+END
+}
+
+@test "with SOURCE_DATE_EPOCH, the times of what is below count" {
+    export SOURCE_DATE_EPOCH=1500000000
+    local name first
+    for name in file dir link; do
+        times_dockerfile "$name" 1100000000
+        built
+        times_dockerfile "$name" 1200000000
+        built
+        assert_cached 0 5
+        assert_equal "$(stat -c %Y "$rootfs/p/$name")" 1200000000
+        (cd "$rootfs/p" && stat -c %Y dir file link) >wanted
+        assert_equal "$(cat "$rootfs/on")" "$(cat wanted)"
+        assert_equal "$(cat "$rootfs/shown")" "$(cat wanted)"
+    done
+    # The clock's become the same, so that what is made again and comes out the same still hits.
+    times_dockerfile file 1600000000
+    built
+    first=$(diff_ids)
+    times_dockerfile file 1700000000
+    built
+    assert_equal "$(diff_ids)" "$first"
+    assert_cached 4 5
+}
+
 @test "what .dockerignore leaves out does not count" {
     dockerfile <<'END'
 FROM busybox
