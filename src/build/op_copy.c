@@ -65,8 +65,8 @@ static int place_all(struct copy_run *c, struct cb_error *err)
     return r < 0 ? r : cb_placer_check(c->placer, err);
 }
 
-/* A server's and a commit's times are content as much as the bytes are; a context's are not. With SOURCE_DATE_EPOCH those
- * of other results are, too. */
+/* A server's and a commit's times are content as much as the bytes are; a context's are not. With SOURCE_DATE_EPOCH
+ * those of other results are, too. */
 static bool times_count(const struct cb_vertex *v)
 {
     return v->kind == CB_VERTEX_HTTP || (v->kind == CB_VERTEX_GIT && !v->remote.git.mtime_checkout) ||

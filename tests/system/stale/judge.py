@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether two images say the same. Shares no code with cbpush, nor with what makes the Dockerfiles."""
+import difflib
+import hashlib
+import json
+
+import flatten
+
+
+def entry_line(path, e, first):
+    """Times of the parent's files only: those of others are those of the build that made them."""
+    if id(e) in first:
+        return f"{path} == {first[id(e)]}"
+    first[id(e)] = path
+    data = hashlib.sha256(e.data).hexdigest()[:16] + f" {len(e.data)}" if e.data is not None else ""
+    when = f" @{int(e.mtime)}" if path.startswith("base/") else ""
+    mode = "" if e.kind == "l" else f"{e.mode:04o} "
+    return f"{path} {e.kind} {mode}{e.uid}:{e.gid}{when} {e.link if e.kind == 'l' else data} {sorted(e.xattrs.items()) or ''}"
+
+
+def lines(layout, parents):
+    image, first = flatten.Image(layout, parents), {}
+    out = [entry_line(path, image.tree[path], first) for path in sorted(image.tree)]
+    out += [f"config {k} {json.dumps(v, sort_keys=True)}" for k, v in sorted((image.config.get("config") or {}).items())]
+    out += [f"{k} {image.config.get(k)}" for k in ("os", "architecture", "variant", "author")]
+    for step in image.config.get("history", []):
+        out.append(json.dumps({k: v for k, v in step.items() if k != "created"}, sort_keys=True))
+    return [*out, f"{len(image.diff_ids)} layers"]
+
+
+def differs(cached, clean, parents):
+    """How two layouts differ, as text; empty if not."""
+    return "\n".join(difflib.unified_diff(lines(clean, parents), lines(cached, parents), "without caches", "with caches",
+                                          lineterm="", n=0))
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
