@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/path.h"
 #include "util/timeutil.h"
 
@@ -114,7 +115,8 @@ static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct c
     struct cb_fetcher f = cb_fetcher_of(b->env, b->o);
     if (strcmp(file, "-"))
         return cb_dockerfile_fetch(&f, file, &in->dockerfile, err);
-    return cb_fd_slurp(STDIN_FILENO, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+    struct cb_input input = { STDIN_FILENO, b->env->cancel };
+    return cb_input_slurp(&input, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 
 /* <Dockerfile>.dockerignore next to it wins outright over .dockerignore at the root of the context. */

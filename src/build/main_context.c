@@ -9,6 +9,7 @@
 #include "build/internal.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/path.h"
 
 void cb_main_context_done(struct cb_main_context *c)
@@ -88,11 +89,12 @@ static int take_file(const struct cb_build_env *env, struct cb_main_context *c, 
 
 static int from_stdin(const struct cb_build_env *env, struct cb_main_context *c, struct cb_error *err)
 {
+    struct cb_input input = { STDIN_FILENO, env->cancel };
     cb_autoclose int file = -1;
     uint64_t n = 0;
     int r = spool(c, &file, err);
     if (r == 0)
-        r = cb_fd_copy(STDIN_FILENO, file, CB_MAX_DOWNLOAD, &n, err);
+        r = cb_input_copy(&input, file, CB_MAX_DOWNLOAD, &n, err);
     if (r == 0 && n == CB_MAX_DOWNLOAD)
         r = cb_error_set(err, CB_EVERIFY, "it is too large");
     if (r == 0 && n == 0)

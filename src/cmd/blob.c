@@ -9,6 +9,7 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 
 #define CHUNK (256u << 10)
 
@@ -163,15 +164,16 @@ static int open_spool(struct cb_error *err)
     return fd;
 }
 
-static int open_content(struct content *c, const char *path, struct cb_error *err)
+static int open_content(struct content *c, const char *path, const struct cb_cancel *cancel, struct cb_error *err)
 {
     if (strcmp(path, "-") != 0) {
         c->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         return c->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open %s", path) : 0;
     }
+    struct cb_input input = { STDIN_FILENO, cancel };
     uint64_t copied;
     c->fd = open_spool(err);
-    return c->fd < 0 ? c->fd : cb_fd_copy(STDIN_FILENO, c->fd, UINT64_MAX, &copied, err);
+    return c->fd < 0 ? c->fd : cb_input_copy(&input, c->fd, UINT64_MAX, &copied, err);
 }
 
 static int hash_content(struct content *c, enum cb_digest_alg alg, struct cb_error *err)
@@ -226,7 +228,7 @@ static int put(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *er
 {
     const char *path = x->more->n > 1 ? x->more->v[1] : "-";
     struct content c = { .fd = -1 };
-    int r = open_content(&c, path, err);
+    int r = open_content(&c, path, x->s.process->cancel, err);
     if (r == 0)
         r = hash_content(&c, x->ref.digest.alg ? x->ref.digest.alg : CB_DIGEST_SHA256, err);
     if (r == 0)

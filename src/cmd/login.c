@@ -5,7 +5,7 @@
 
 #include "cmd/session.h"
 #include "util/alloc.h"
-#include "util/fd.h"
+#include "util/input.h"
 
 struct login_options {
     struct cb_common common;
@@ -31,9 +31,12 @@ static void trim_newline(struct cb_strbuf *sb)
 }
 
 /* One line from the terminal; a secret is not echoed. */
-static int ask(const char *prompt, bool secret, struct cb_strbuf *out, struct cb_error *err)
+static int ask(const struct cb_input *in, const char *prompt, bool secret, struct cb_strbuf *out,
+               struct cb_error *err)
 {
     struct termios old, quiet;
+    size_t got;
+    int r;
     char c;
     if (!isatty(STDIN_FILENO))
         return cb_error_set(err, CB_EUSAGE, "standard input is no terminal: use -u USER --password-stdin");
@@ -44,23 +47,23 @@ static int ask(const char *prompt, bool secret, struct cb_strbuf *out, struct cb
     if (secret)
         quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
+    while ((r = cb_input_read(in, &c, 1, &got, err)) == 0 && got && c != '\n')
         cb_strbuf_addch(out, c);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
-    if (secret)
+    if (secret || r < 0)
         fputc('\n', stderr);
-    return out->len ? 0 : cb_error_set(err, CB_EUSAGE, "nothing was entered");
+    return r < 0 || out->len ? r : cb_error_set(err, CB_EUSAGE, "nothing was entered");
 }
 
-static int credentials(const struct login_options *o, struct cb_strbuf *user, struct cb_strbuf *pass,
-                       struct cb_error *err)
+static int credentials(const struct login_options *o, const struct cb_input *in, struct cb_strbuf *user,
+                       struct cb_strbuf *pass, struct cb_error *err)
 {
     int r = 0;
     if (o->username)
         cb_strbuf_adds(user, o->username);
     else
         r = o->password_stdin ? cb_error_set(err, CB_EUSAGE, "--password-stdin needs -u USER")
-                              : ask("Username", false, user, err);
+                              : ask(in, "Username", false, user, err);
     if (r == 0 && o->password_stdin && o->password)
         r = cb_error_set(err, CB_EUSAGE, "--password and --password-stdin contradict each other");
     if (r < 0)
@@ -70,8 +73,8 @@ static int credentials(const struct login_options *o, struct cb_strbuf *user, st
         return 0;
     }
     if (!o->password_stdin)
-        return ask("Password", true, pass, err);
-    r = cb_fd_slurp(STDIN_FILENO, 1u << 20, pass, err);
+        return ask(in, "Password", true, pass, err);
+    r = cb_input_slurp(in, 1u << 20, pass, err);
     trim_newline(pass);
     return r;
 }
@@ -85,7 +88,8 @@ static int login(struct cb_session *s, const struct login_options *o, const char
         return cb_error_set(err, CB_EUSAGE, "login keeps what is good for both: --authfile FILE says where");
     if (!cb_reference_valid_host(host))
         return cb_error_set(err, CB_EUSAGE, "%s is no registry host: write HOST[:PORT]", host);
-    int r = credentials(o, &user, &pass, err);
+    struct cb_input in = { STDIN_FILENO, s->process->cancel };
+    int r = credentials(o, &in, &user, &pass, err);
     if (r == 0)
         r = cb_registry_check_login(s->registry, host, user.buf, pass.buf, &realm, err);
     struct cb_login l = {

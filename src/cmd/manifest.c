@@ -7,6 +7,7 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/limits.h"
 
 struct manifest_options {
@@ -101,7 +102,8 @@ static int read_body(const struct cb_remote *x, struct cb_strbuf *out, struct cb
     const char *path = x->more->n > 1 ? x->more->v[1] : "-";
     if (strcmp(path, "-") != 0)
         return cb_file_slurp(path, CB_MAX_MANIFEST, out, err);
-    int r = cb_fd_slurp(STDIN_FILENO, CB_MAX_MANIFEST, out, err);
+    struct cb_input input = { STDIN_FILENO, x->s.process->cancel };
+    int r = cb_input_slurp(&input, CB_MAX_MANIFEST, out, err);
     if (r < 0)
         cb_error_wrap(err, "standard input");
     return r;

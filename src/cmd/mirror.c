@@ -7,6 +7,7 @@
 #include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/limits.h"
 
 struct mirror_cmd {
@@ -53,9 +54,12 @@ struct mirroring {
 
 /* ---- files ---- */
 
-static int read_file(const char *path, struct cb_strbuf *out, struct cb_error *err)
+#define MAX_FILE ((size_t)256 << 20)
+
+static int read_file(const struct mirroring *m, const char *path, struct cb_strbuf *out, struct cb_error *err)
 {
-    int r = strcmp(path, "-") ? cb_file_slurp(path, 256u << 20, out, err) : cb_fd_slurp(0, 256u << 20, out, err);
+    struct cb_input input = { STDIN_FILENO, m->env.cancel };
+    int r = strcmp(path, "-") ? cb_file_slurp(path, MAX_FILE, out, err) : cb_input_slurp(&input, MAX_FILE, out, err);
     return r == -CB_ENOTFOUND ? cb_error_set(err, CB_EUSAGE, "there is no %s", path) : r;
 }
 
@@ -63,7 +67,7 @@ static int read_spec(const struct mirroring *m, const char *path, struct cb_mirr
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_strvec hosts cb_cleanup_strvec = CB_STRVEC_INIT;
-    int r = read_file(path, &text, err);
+    int r = read_file(m, path, &text, err);
     if (r == 0 && text.len > CB_MAX_CONFIG_FILE)
         r = cb_error_set(err, CB_ECONF, "%s has more than %u bytes", path, CB_MAX_CONFIG_FILE);
     if (r == 0)
@@ -159,7 +163,7 @@ static int do_apply(struct mirroring *m, const char *path, struct cb_error *err)
 {
     struct cb_mirror_plan plan cb_cleanup_mirror_plan = { 0 };
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = read_file(path, &text, err);
+    int r = read_file(m, path, &text, err);
     if (r == 0)
         r = cb_mirror_plan_read(&plan, text.buf, text.len, err);
     for (size_t i = 0; r == 0 && i < plan.n; i++) {

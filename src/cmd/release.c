@@ -7,6 +7,7 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/limits.h"
 #include "util/timeutil.h"
 
@@ -157,13 +158,15 @@ static int read_tags(const json_t *o, struct cb_rollback **v, size_t *n, struct 
     return r;
 }
 
-int receipt_read(const char *path, struct cb_rollback **v, size_t *n, struct cb_error *err)
+int receipt_read(const char *path, const struct cb_cancel *cancel, struct cb_rollback **v, size_t *n,
+                 struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     *v = NULL;
     *n = 0;
+    struct cb_input input = { STDIN_FILENO, cancel };
     bool standard = !strcmp(path, "-");
-    int r = standard ? cb_fd_slurp(STDIN_FILENO, CB_MAX_MANIFEST, &text, err)
+    int r = standard ? cb_input_slurp(&input, CB_MAX_MANIFEST, &text, err)
                      : cb_file_slurp(path, CB_MAX_MANIFEST, &text, err);
     if (r < 0)
         return cb_error_wrap(err, "receipt %s", standard ? "on standard input" : path);

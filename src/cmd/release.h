@@ -31,5 +31,6 @@ struct cb_release_policy release_policy(const struct release_options *o); /* bor
  * without any nothing is written. */
 int receipt_write(const char *path, const struct cb_build_result *res, bool complete, struct cb_error *err) CB_WUR;
 /* The tags of it that were moved. -CB_ECONF names the file and what is wrong. *v is owned; receipt_free. */
-int receipt_read(const char *path, struct cb_rollback **v, size_t *n, struct cb_error *err) CB_WUR;
+int receipt_read(const char *path, const struct cb_cancel *cancel, struct cb_rollback **v, size_t *n,
+                 struct cb_error *err) CB_WUR;
 void receipt_free(struct cb_rollback *v, size_t n);

@@ -40,7 +40,7 @@ static int rollback(const struct cb_process *p, const struct rollback_options *o
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_rollback *v = NULL;
     size_t n = 0;
-    int r = receipt_read(path, &v, &n, err);
+    int r = receipt_read(path, p->cancel, &v, &n, err);
     if (r == 0 && n == 0)
         fprintf(stderr, "no tag was moved: nothing to roll back\n");
     if (r == 0 && n > 0)

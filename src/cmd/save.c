@@ -178,7 +178,7 @@ static int name_image(struct cb_session *s, const struct save_options *o, const 
 static int load(struct cb_session *s, const struct save_options *o, struct cb_error *err)
 {
     struct cb_import_result res = { 0 };
-    int r = cb_image_import(s->store, o->input ? o->input : "-", &res, err);
+    int r = cb_image_import(s->store, o->input ? o->input : "-", s->process->cancel, &res, err);
     if (r == 0 && o->name && res.n > 1)
         r = cb_error_set(err, CB_EUSAGE, "the archive holds %zu images: --tag names only one", res.n);
     for (size_t i = 0; r == 0 && i < res.n; i++)

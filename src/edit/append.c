@@ -8,6 +8,7 @@
 #include "edit/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/path.h"
 
 void cb_edit_layer_done(struct cb_edit_layer *l)
@@ -24,8 +25,9 @@ static int open_input(const struct cb_edit_env *env, const char *path, int *fd, 
     struct stat st;
     uint64_t copied;
     if (!strcmp(path, "-")) {
+        struct cb_input input = { STDIN_FILENO, env->cancel };
         int r = cb_edit_spool(env->store, fd, err);
-        return r < 0 ? r : cb_fd_copy(STDIN_FILENO, *fd, UINT64_MAX, &copied, err);
+        return r < 0 ? r : cb_input_copy(&input, *fd, UINT64_MAX, &copied, err);
     }
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0 || fstat(*fd, &st) < 0)

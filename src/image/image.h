@@ -220,8 +220,8 @@ struct cb_import_result {
     size_t n;
 };
 void cb_import_result_done(struct cb_import_result *r);
-int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, struct cb_import_result *out,
-                    struct cb_error *err) CB_WUR;
+int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, const struct cb_cancel *cancel,
+                    struct cb_import_result *out, struct cb_error *err) CB_WUR;
 
 /* The artifact that keeps the tables of an image's layers in a registry (doc/toc.md). */
 struct cb_image_tables {

@@ -5,6 +5,7 @@
 #include "image/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/fs.h"
 #include "util/path.h"
 
@@ -288,10 +289,11 @@ static int import_fd(struct cb_importer *m, int fd /* taken */, struct cb_error 
 }
 
 /* A pipe is read into an unlinked file of the store first: archives name things before they have them. */
-static int make_seekable(struct cb_store *s, int *fd, struct cb_error *err)
+static int make_seekable(struct cb_store *s, int *fd, const struct cb_cancel *cancel, struct cb_error *err)
 {
     struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
     struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
+    struct cb_input input = { *fd, cancel };
     uint64_t copied = 0;
     if (lseek(*fd, 0, SEEK_CUR) >= 0 || errno != ESPIPE)
         return 0;
@@ -299,7 +301,7 @@ static int make_seekable(struct cb_store *s, int *fd, struct cb_error *err)
     if (r == 0)
         r = cb_tmpfile_open(&file, dir.fd, 0600, err);
     if (r == 0)
-        r = cb_fd_copy(*fd, file.fd, UINT64_MAX, &copied, err);
+        r = cb_input_copy(&input, file.fd, UINT64_MAX, &copied, err);
     if (r < 0)
         return r;
     int spool = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
@@ -310,7 +312,8 @@ static int make_seekable(struct cb_store *s, int *fd, struct cb_error *err)
     return 0;
 }
 
-int cb_image_import(struct cb_store *s, const char *path, struct cb_import_result *out, struct cb_error *err)
+int cb_image_import(struct cb_store *s, const char *path, const struct cb_cancel *cancel,
+                    struct cb_import_result *out, struct cb_error *err)
 {
     *out = (struct cb_import_result){ 0 };
     bool standard_input = strcmp(path, "-") == 0;
@@ -320,7 +323,7 @@ int cb_image_import(struct cb_store *s, const char *path, struct cb_import_resul
                             standard_input ? "standard input" : path);
     struct cb_importer m = { .store = s, .dirfd = -1, .out = out };
     m.files = cb_hashmap_new();
-    int r = make_seekable(s, &fd, err);
+    int r = make_seekable(s, &fd, cancel, err);
     if (r == 0)
         r = import_fd(&m, fd, err);
     else

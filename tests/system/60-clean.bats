@@ -98,6 +98,52 @@ interrupt()
     assert_contains "$(cat start.log)" interrupted
 }
 
+# waiting ARG…: cbpush reads standard input, where nothing ever comes, and is told to end.
+waiting()
+{
+    local gate=$BATS_TEST_TMPDIR/gate
+    [ -e "$gate" ] || mkfifo "$gate"
+    timeout -k 5 -s TERM 0.5 "$CBPUSH" "$@" <>"$gate" >start.log 2>&1 3>&- || status=$?
+    [ "$status" -eq 124 ] || rig_fail "$*: exit status $status: $(cat start.log)" || return
+    assert_contains "$(cat start.log)" interrupted
+}
+
+@test "who waits for standard input ends at once" {
+    waiting build -f - ctx
+    waiting build -
+    waiting load
+    waiting append "$reg/library/busybox" -
+    waiting manifest put "$reg/x:1"
+    waiting blob put "$reg/x"
+    waiting mirror plan -
+    waiting rollback -
+    waiting login -u x --password-stdin "$reg"
+}
+
+# A password that is asked for is not shown; afterwards what is typed is.
+@test "Ctrl-C at a question of login: 130, and the terminal is as it was" {
+    timeout -k 1 20 python3 -B - "$CBPUSH" "$reg" <<'END'
+import os, pty, sys, termios
+
+def ask(*typed):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(sys.argv[1], [sys.argv[1], "login", sys.argv[2]])
+    for question, answer in zip((b"Username: ", b"Password: "), typed):
+        seen = b""
+        while question not in seen:
+            seen += os.read(fd, 1000)
+        os.write(fd, answer)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130, status
+    assert termios.tcgetattr(fd)[3] & termios.ECHO
+    os.close(fd)
+
+ask(b"\x03")
+ask(b"me\n", b"sec\x03")
+END
+}
+
 @test "Ctrl-C during a pull, a push, a save and a load" {
     build >build.log 2>&1
     local verb
