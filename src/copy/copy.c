@@ -269,8 +269,9 @@ static int list_parts(struct cb_copy_source *from, const struct cb_descriptor *d
         const struct cb_descriptor *d = &idx.manifests[i];
         struct cb_descriptor inner cb_cleanup_descriptor = { 0 };
         struct cb_strbuf more cb_cleanup_strbuf = CB_STRBUF_INIT;
-        if (!cb_strvec_has(out, cb_digest_text(&d->digest, text)))
-            cb_strvec_push(out, text);
+        if (cb_strvec_has(out, cb_digest_text(&d->digest, text)))
+            continue; /* with all below it */
+        cb_strvec_push(out, text);
         if (cb_mt_is_index(d->media_type))
             r = from->ops->manifest(from, NULL, &d->digest, &inner, &more, err);
         if (r == 0 && inner.media_type)

@@ -36,10 +36,23 @@ struct level {
     struct copy_node **v;
 };
 
+/* One of two sizes is wrong, and is to be found so. */
+static bool was_listed(const struct cb_index *idx, size_t i)
+{
+    const struct cb_descriptor *d = &idx->manifests[i];
+    for (size_t k = 0; k < i; k++)
+        if (idx->manifests[k].size == d->size && cb_digest_eq(&idx->manifests[k].digest, &d->digest))
+            return true;
+    return false;
+}
+
+/* NULL where it was listed before. */
 static int fetch(void *arg, size_t i, struct cb_error *err)
 {
     struct level *l = arg;
     const struct cb_descriptor *d = &l->index->manifests[i];
+    if (was_listed(l->index, i))
+        return 0;
     struct copy_node *n = l->v[i] = CB_NEW(struct copy_node);
     char text[CB_DIGEST_TEXT_MAX];
     n->body = (struct cb_strbuf)CB_STRBUF_INIT;
@@ -82,7 +95,7 @@ static int add_children(struct copy_tree *t, struct cb_copy_source *from, struct
     struct level l = { from, &idx, cb_calloc(idx.n_manifests + 1, sizeof *l.v) };
     r = cb_copy_each(idx.n_manifests, FETCHERS, fetch, &l, err);
     for (size_t i = 0; i < idx.n_manifests; i++)
-        if (r == 0)
+        if (r == 0 && l.v[i])
             r = add(t, from, l.v[i], depth + 1, err);
         else
             node_free(l.v[i]);

@@ -294,6 +294,8 @@ static int plan_tree(struct cb_edit_plan *p, const struct cb_edit_source *s, con
     int r = cb_index_parse(&idx, doc->body.buf, doc->body.len, doc->desc.media_type, err);
     for (size_t i = 0; r == 0 && i < idx.n_manifests; i++) {
         struct cb_edit_doc below cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+        if (edit_plan_has_doc(p, &idx.manifests[i]))
+            continue; /* with all below it */
         r = cb_edit_source_doc(s, &idx.manifests[i], &below, err);
         if (r == 0)
             r = plan_tree(p, s, &below, depth + 1, err);

@@ -98,6 +98,16 @@ void cb_edit_plan_doc(struct cb_edit_plan *p, const struct cb_descriptor *d, con
     cb_strbuf_add(&doc->body, buf, n);
 }
 
+bool edit_plan_has_doc(const struct cb_edit_plan *p, const struct cb_descriptor *d)
+{
+    for (size_t i = 0; i < p->n_docs; i++) {
+        const struct cb_descriptor *have = &p->docs[i].desc;
+        if (cb_digest_eq(&have->digest, &d->digest))
+            return have->size == d->size && cb_streq(have->media_type, d->media_type);
+    }
+    return false;
+}
+
 /* ---- pushing ---- */
 
 static int open_blob(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)

@@ -26,6 +26,10 @@ void edit_fd_sink_init(struct edit_fd_sink *s, int fd);
 /* An unlinked file in the store. */
 int cb_edit_spool(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 
+/* ---- plan.c ---- */
+/* What is described otherwise than it is there is not had. */
+bool edit_plan_has_doc(const struct cb_edit_plan *p, const struct cb_descriptor *d);
+
 /* ---- manifest.c ---- */
 #define CB_EDIT_ATTESTED "vnd.docker.reference.digest"
 /* Attestations of BuildKit: which manifest of the index they are about, or NULL. */

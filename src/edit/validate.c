@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edit/private.h"
 #include "util/alloc.h"
+#include "util/hashmap.h"
 #include "util/limits.h"
 
 struct validation {
@@ -8,6 +9,7 @@ struct validation {
     const struct cb_edit_validate_options *o;
     size_t wrong;
     unsigned depth;
+    struct cb_hashmap *seen; /* what indexes list: as text */
 };
 
 static void tell(struct validation *v, const char *what, const char *wrong)
@@ -249,6 +251,19 @@ static int check_manifest(struct validation *v, const struct cb_edit_doc *doc, c
 static int check_doc(struct validation *v, struct cb_edit_doc *doc, const struct cb_platform *says,
                      struct cb_error *err);
 
+/* What was described the same, for the same platform, has been told, with all below it. */
+static bool was_seen(struct validation *v, const struct cb_descriptor *d)
+{
+    struct cb_strbuf key cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_addf(&key, "%llu %s ", (unsigned long long)d->size, d->media_type);
+    cb_strbuf_add_digest(&key, &d->digest);
+    if (d->platform && !cb_mt_is_index(d->media_type)) {
+        cb_strbuf_addch(&key, ' ');
+        cb_strbuf_add_platform(&key, d->platform);
+    }
+    return cb_hashmap_put(v->seen, key.buf, v) != NULL;
+}
+
 static int check_child(struct validation *v, const struct cb_descriptor *d, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -285,7 +300,8 @@ static int check_index(struct validation *v, const struct cb_edit_doc *doc, stru
         cb_autofree char *child = name_of("manifest", &idx.manifests[i]);
         if (is_about_nothing(&idx, &idx.manifests[i]))
             tell(v, child, "it is an attestation of an image that the index does not have");
-        r = check_child(v, &idx.manifests[i], err);
+        if (!was_seen(v, &idx.manifests[i]))
+            r = check_child(v, &idx.manifests[i], err);
     }
     v->depth--;
     return r;
@@ -303,7 +319,8 @@ int cb_edit_validate(const struct cb_edit_source *s, const struct cb_edit_valida
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     struct cb_edit_doc top cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
     struct cb_edit_source strict = *s;
-    struct validation v = { .s = &strict, .o = o };
+    CB_AUTO(cb_hashmap_free) struct cb_hashmap *seen = cb_hashmap_new();
+    struct validation v = { .s = &strict, .o = o, .seen = seen };
     strict.strict = true;
     int r = cb_edit_source_top(&strict, &top, &e);
     if (r == -CB_EVERIFY)

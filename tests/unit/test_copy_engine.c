@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdatomic.h>
+
 #include "copy/private.h"
 #include "util/alloc.h"
 
@@ -21,12 +23,14 @@ struct fake_source {
     struct fake_manifest v[16];
     size_t n;
     bool circle; /* every referrer is said to refer to everything */
+    atomic_uint asked; /* for manifests */
 };
 
 static int fake_manifest(struct cb_copy_source *s, const char *tag, const struct cb_digest *digest,
                          struct cb_descriptor *desc, struct cb_strbuf *body, struct cb_error *err)
 {
     struct fake_source *f = (struct fake_source *)s;
+    f->asked++;
     for (size_t i = 0; i < f->n; i++)
         if (cb_digest_is_set(digest) ? cb_digest_eq(digest, &f->v[i].desc.digest) : cb_streq(tag, f->v[i].tag)) {
             cb_descriptor_copy(desc, &f->v[i].desc);
@@ -331,6 +335,52 @@ static void what_a_target_cannot_hold_is_refused(void **state)
     assert_string_equal(f->to.log.buf, "");
 }
 
+/* Lists one thing three times. */
+static struct fake_manifest *add_thrice(struct fake_source *f, const struct cb_descriptor *d, const char *tag)
+{
+    struct cb_index idx = { .media_type = cb_strdup(CB_MT_OCI_INDEX), .manifests = cb_calloc(3, sizeof *idx.manifests),
+                            .n_manifests = 3 };
+    struct cb_strbuf text = CB_STRBUF_INIT;
+    for (size_t i = 0; i < 3; i++)
+        cb_descriptor_copy(&idx.manifests[i], d);
+    cb_index_print(&text, &idx);
+    cb_index_done(&idx);
+    return add(f, CB_MT_OCI_INDEX, cb_strbuf_detach(&text, NULL), tag);
+}
+
+/* Else a few kilobytes of indexes in one another would take for ever. */
+static void what_is_listed_again_is_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_copy_options o = { .tag = "it" };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_strvec parts cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct fake_manifest *m = add_image(&f->from, '1', CB_MT_OCI_LAYER_GZIP, NULL);
+    m = add_thrice(&f->from, &m->desc, NULL);
+    m = add_thrice(&f->from, &m->desc, NULL);
+    add_thrice(&f->from, &m->desc, "it");
+    assert_int_equal(copy(f, (struct cb_copy_options){ 0 }), 0);
+    assert_int_equal(f->from.asked, 4);
+    f->from.asked = 0;
+    assert_int_equal(cb_copy_resolve(&f->from.base, &o, &d, &parts, &f->err), 0);
+    assert_int_equal(f->from.asked, 3); /* the image need not be looked at */
+    assert_int_equal(parts.n, 3);
+}
+
+static void a_wrong_size_is_found_where_it_is_listed_again(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_manifest *m = add_image(&f->from, '1', CB_MT_OCI_LAYER_GZIP, NULL);
+    struct fake_manifest *top = add_thrice(&f->from, &m->desc, "it");
+    char *last = top->body, *next;
+    while ((next = strstr(last + 1, "\"size\":")))
+        last = next;
+    last[strlen("\"size\":")] ^= 1;
+    cb_descriptor_done(&top->desc);
+    cb_descriptor_of(&top->desc, CB_MT_OCI_INDEX, top->body, strlen(top->body));
+    assert_int_equal(copy(f, (struct cb_copy_options){ 0 }), -CB_EVERIFY);
+}
+
 static void an_index_with_a_missing_manifest_says_which(void **state)
 {
     struct fixture *f = *state;
@@ -353,6 +403,8 @@ int main(void)
         T(a_tag_that_is_there_is_current_or_kept),
         T(platforms_pick_a_manifest_or_cut_the_index),
         T(what_a_target_cannot_hold_is_refused),
+        T(what_is_listed_again_is_asked_for_once),
+        T(a_wrong_size_is_found_where_it_is_listed_again),
         T(an_index_with_a_missing_manifest_says_which),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

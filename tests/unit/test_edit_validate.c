@@ -120,6 +120,50 @@ static void what_an_index_lists_must_be_there_as_it_says(void **state)
     assert_non_null(strstr(wrong, "not found"));
 }
 
+/* What lists the same thing ten times, in itself by another that does, says no more than who lists it once. */
+static void what_is_listed_again_is_told_once(void **state)
+{
+    struct rig *g = *state;
+    struct cb_edit_source source cb_cleanup_edit_source = { 0 };
+    struct cb_edit_doc top cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
+    CB_AUTO(cb_edit_plan_free) struct cb_edit_plan *plan = cb_edit_plan_new(&g->env);
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    const char *type = CB_MT_OCI_MANIFEST;
+    size_t fine = 0;
+    put_image(g, "app", NULL, "amd64");
+    cb_autofree char *digest = cb_strdup(g->manifest);
+    cb_autofree char *image = cb_asprintf("%s/app@%s", g->c->one.host, digest);
+    assert_int_equal(cb_edit_source_parse(&source, &g->env, image, NULL), 0);
+    assert_int_equal(cb_edit_source_top(&source, &top, NULL), 0);
+    size_t size = top.body.len;
+    cb_edit_doc_done(&top);
+    cb_edit_source_done(&source);
+    for (int depth = 0; depth < 3; depth++) {
+        struct cb_strbuf index cb_cleanup_strbuf = CB_STRBUF_INIT;
+        cb_strbuf_adds(&index, "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_INDEX "\",\"manifests\":[");
+        for (int i = 0; i < 10; i++)
+            cb_strbuf_addf(&index, "%s{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%zu}", i ? "," : "", type,
+                           digest, size);
+        cb_strbuf_adds(&index, "]}");
+        cb_descriptor_done(&d);
+        cb_descriptor_of(&d, CB_MT_OCI_INDEX, index.buf, index.len);
+        fake_put_manifest(&g->c->one, "app", depth == 2 ? "1" : NULL, CB_MT_OCI_INDEX, index.buf, NULL);
+        free(digest);
+        digest = text_of(&d.digest);
+        size = index.len;
+        type = CB_MT_OCI_INDEX;
+    }
+    cb_autofree char *wrong = validate(g, true, &fine);
+    assert_string_equal(wrong, "");
+    assert_int_equal(fine, 3 + 3); /* the indexes; manifest, config and layer */
+    cb_autofree char *text = cb_asprintf("%s/app:1", g->c->one.host);
+    assert_int_equal(cb_edit_source_parse(&source, &g->env, text, NULL), 0);
+    assert_int_equal(cb_edit_source_top(&source, &top, NULL), 0);
+    unsigned before = fake_count(&g->c->one, "GET ");
+    assert_int_equal(cb_edit_plan_tree(plan, &source, &top, NULL), 0);
+    assert_int_equal(fake_count(&g->c->one, "GET ") - before, 3);
+}
+
 static bool be_down(struct fake *f CB_UNUSED, struct server_request *r, bool *keep)
 {
     if (!strstr(r->path, "/blobs/"))
@@ -189,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_does_not_hold_is_named, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(what_an_index_lists_must_be_there_as_it_says, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(what_is_listed_again_is_told_once, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_looked_at_is_no_finding, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(one_of_the_same_platform_takes_its_place, rig_setup, rig_teardown),
     };
