@@ -21,10 +21,11 @@ void cb_copy_manifest_free(struct cb_copy_manifest *m)
 
 /* ---- a tree ---- */
 
-/* What the registry of the vendor alone may give away stays there, as everywhere. */
+/* What the vendor alone may give away stays with him, as everywhere; but where nobody says where that is, it is a blob
+ * of this repository like others, and registries miss it. */
 static bool travels(const struct cb_descriptor *d)
 {
-    return !cb_mt_is_foreign_layer(d->media_type);
+    return !(d->urls.n && cb_mt_is_foreign_layer(d->media_type));
 }
 
 static int by_size(const void *a, const void *b)

@@ -261,10 +261,18 @@ static void a_blob_that_does_not_come_leaves_the_tag_alone(void **state)
 static void foreign_layers_stay_where_they_are(void **state)
 {
     struct fixture *f = *state;
-    add_image(&f->from, '3', CB_MT_DOCKER_FOREIGN_GZIP, "it");
+    add_image(&f->from, '3', CB_MT_DOCKER_FOREIGN_GZIP "\",\"urls\":[\"https://vendor.test/3\"],\"odd\":\"", "it");
     assert_int_equal(copy(f, (struct cb_copy_options){ 0 }), 0);
     assert_null(strstr(f->to.log.buf, "sha256:3"));
     at(f, "tag there");
+}
+
+static void a_foreign_layer_that_is_nowhere_else_comes_along(void **state)
+{
+    struct fixture *f = *state;
+    add_image(&f->from, '3', CB_MT_DOCKER_FOREIGN_GZIP, "it");
+    assert_int_equal(copy(f, (struct cb_copy_options){ 0 }), 0);
+    assert_true(at(f, "blob sha256:3") < at(f, "tag there"));
 }
 
 static void referrers_come_after_their_subject_and_before_its_tag(void **state)
@@ -398,6 +406,7 @@ int main(void)
         T(blobs_come_before_manifests_and_the_tag_last),
         T(a_blob_that_does_not_come_leaves_the_tag_alone),
         T(foreign_layers_stay_where_they_are),
+        T(a_foreign_layer_that_is_nowhere_else_comes_along),
         T(referrers_come_after_their_subject_and_before_its_tag),
         T(referrers_in_a_circle_are_walked_once),
         T(a_tag_that_is_there_is_current_or_kept),
