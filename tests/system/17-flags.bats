@@ -79,6 +79,35 @@ executor()
     assert_contains "$output" three
 }
 
+@test "--no-cache-filter: steps that only take from such a stage use what it is now" {
+    local first second third
+    dockerfile <<'END'
+FROM busybox AS one
+RUN cat /proc/sys/kernel/random/uuid >/one
+FROM busybox AS two
+RUN cat /proc/sys/kernel/random/uuid >/two
+FROM busybox AS three
+RUN --mount=from=two,target=/t cat /t/two >/three
+FROM busybox
+COPY --from=one /one /
+COPY --from=two /two /
+COPY --from=three /three /
+END
+    built
+    first=$(cat "$rootfs/one" "$rootfs/two" "$rootfs/three")
+    built --no-cache-filter two --explain
+    second=$(cat "$rootfs/one" "$rootfs/two" "$rootfs/three")
+    assert_equal "$(head -n 1 <<<"$first")" "$(head -n 1 <<<"$second")"
+    [ "$(sed -n 2p <<<"$first")" != "$(sed -n 2p <<<"$second")" ]
+    assert_equal "$(sed -n 2p <<<"$second")" "$(sed -n 3p <<<"$second")"
+    assert_contains "$log" 'steps   6, 2 of them cached'
+    assert_contains "$log" 'the cache was off for this stage (--no-cache-filter)'
+    built
+    third=$(cat "$rootfs/one" "$rootfs/two" "$rootfs/three")
+    assert_equal "$second" "$third"
+    assert_contains "$log" 'steps   6, 6 of them cached'
+}
+
 @test "--build-arg: the last of a name counts; --build-arg-file comes before" {
     printf '# arguments\n\nA=file\r\nB\nA=again\n' >args
     built --build-arg-file args
