@@ -125,11 +125,10 @@ static int run(int argc, char **argv)
     int used = 0;
     const struct cb_verb *v = cb_verb_spelled(argc - 1, argv + 1, &used);
     if (!v) {
-        if (name)
-            fprintf(stderr, "cbpush: there is no verb \"%s\": `cbpush help` lists them\n", name);
-        else
-            fprintf(stderr, "cbpush: name a verb: `cbpush help` lists them\n");
-        return 2;
+        struct cb_process p = { 0 };
+        struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
+        (void)!cb_foreign_verb(argc - 1, argv + 1, &err);
+        return fail(&p, &err);
     }
     return run_verb(v, argc - 1 - used, argv + 1 + used, argv);
 }

@@ -67,6 +67,10 @@ const struct cb_verb *cb_verb_find(const char *name);
 const struct cb_verb *cb_verb_spelled(int argc, char **argv, int *used);
 /* The i-th of these spellings: noun and, where there are two words, the second, else NULL; NULL past the last. */
 const struct cb_verb *cb_verb_spelling(size_t i, const char **noun, const char **word);
+/* What does the same as a verb of other programs, by noun and, where it has two words, the second; NULL: not known. */
+const char *cb_foreign_words(const char *noun, const char *word);
+/* argv begins with no verb of ours, however spelled: -CB_EUSAGE, with what to write instead where that is known. */
+int cb_foreign_verb(int argc, char **argv, struct cb_error *err) CB_WUR;
 /* The one of self->subs that is called so, or NULL. */
 const struct cb_verb *cb_verb_find_sub(const struct cb_verb *self, const char *word);
 /* Runs the one of self->subs that the first word names; what looks like a reference is for the first of them. */

@@ -11,7 +11,7 @@
 struct copy_cmd {
     struct cb_common common;
     const char *digest_file, *jobs;
-    struct cb_strvec platforms;
+    struct cb_strvec platforms, always /* what is done anyway */;
     bool all_tags, no_clobber, referrers, json, quiet;
 };
 #define AT(field) offsetof(struct copy_cmd, field)
@@ -26,6 +26,12 @@ static const struct cb_opt table[] = {
     { "digestfile", 0, CB_OPT_STRING, AT(digest_file), "FILE", "write the digest there", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "say what was done as JSON", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },
+    /* skopeo's */
+    { "all", 0, CB_OPT_NOTED, AT(always), NULL, NULL, NULL },
+    { "preserve-digests", 0, CB_OPT_NOTED, AT(always), NULL, NULL, NULL },
+    { "src-authfile", 0, CB_OPT_STRING, AT(common.pull_authfile), "FILE", NULL, NULL },
+    { "dest-authfile", 0, CB_OPT_STRING, AT(common.push_authfile), "FILE", NULL, NULL },
+    { "retry-times", 0, CB_OPT_STRING, AT(common.retry), "N", NULL, NULL },
     CB_OPT_COMMON_PROGRESS(copy_cmd),
     CB_OPT_COMMON_REGISTRY(copy_cmd),
     CB_OPT_COMMON_RETRY(copy_cmd),
@@ -233,6 +239,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
         r = copy(p, &o, &a.operands, err);
     cb_strvec_done(&a.operands);
     cb_strvec_done(&o.platforms);
+    cb_strvec_done(&o.always);
     cb_common_done(&o.common);
     return r;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "util/alloc.h"
 #include "util/macros.h"
 #include "util/strbuf.h"
 
@@ -70,8 +71,9 @@ int cb_help(const char *verb, struct cb_error *err)
         overview();
         return 0;
     }
+    cb_autofree char *copy = v ? NULL : cb_strdup(verb);
     if (!v)
-        return cb_error_set(err, CB_EUSAGE, "there is no verb \"%s\": `cbpush help` lists them", verb);
+        return cb_foreign_verb(1, &copy, err);
     cb_verb_help(v);
     return 0;
 }

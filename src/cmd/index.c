@@ -183,6 +183,9 @@ static int dispatch(struct change *c, const struct index_options *o, struct cb_e
         return change_index(c, o, append_to, err);
     if (!strcmp(word, "remove") && n > 2)
         return change_index(c, o, remove_from, err);
+    const char *hint = cb_foreign_words("index", word);
+    if (hint)
+        return cb_error_set(err, CB_EUSAGE, "there is no \"index %s\": %s", word, hint);
     return cb_error_set(err, CB_EUSAGE, "write index create REF IMAGE…, index append REF IMAGE…, "
                                         "index remove REF PLATFORM|DIGEST… or index inspect REF");
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cmd/opt_foreign.h"
 #include "dockerfile/dockerfile.h"
 #include "util/alloc.h"
 #include "util/strbuf.h"
@@ -59,6 +60,9 @@ static int unknown(const struct cb_opt_parse *p, const char *word, size_t n, str
     cb_autofree const char **names = NULL;
     size_t k = 0, cap = 0;
     struct found t;
+    const char *hint = p->verb ? cb_foreign_option(p->verb, word, n, 0) : NULL;
+    if (hint)
+        return cb_error_set(err, CB_EUSAGE, "--%s is not supported: %s", name, hint);
     for (size_t i = 0; table_at(p, i, &t); i++)
         for (; t.o->name; t.o++) {
             CB_GROW(names, k + 1, cap);
@@ -71,6 +75,14 @@ static int unknown(const struct cb_opt_parse *p, const char *word, size_t n, str
     if (meant)
         return cb_error_set(err, CB_EUSAGE, "unknown option --%s (did you mean --%s?)", name, meant);
     return cb_error_set(err, CB_EUSAGE, "unknown option --%s", name);
+}
+
+static int unknown_letter(const struct cb_opt_parse *p, char letter, struct cb_error *err)
+{
+    const char *hint = p->verb ? cb_foreign_option(p->verb, NULL, 0, letter) : NULL;
+    if (hint)
+        return cb_error_set(err, CB_EUSAGE, "-%c is not supported: %s", letter, hint);
+    return cb_error_set(err, CB_EUSAGE, "unknown option -%c", letter);
 }
 
 static int parse_bool(const struct cb_opt *o, const char *v, bool *out, struct cb_error *err)
@@ -169,7 +181,7 @@ static int parse_short(struct cb_opt_parse *p, int *i, struct cb_error *err)
             return 0;
         }
         if (!o)
-            return cb_error_set(err, CB_EUSAGE, "unknown option -%c", *c);
+            return unknown_letter(p, *c, err);
         if (c[1] == '=')
             return set(&f, p->dest, c + 2, err);
         if (cb_opt_needs_value(o) && c[1])

@@ -44,6 +44,7 @@ struct cb_opt_group {
 };
 
 struct cb_opt_parse {
+    const char *verb;            /* whose options they are, for what is said of unknown ones; or NULL */
     const struct cb_opt *table;
     const struct cb_opt_group *groups; /* or NULL */
     void *dest;

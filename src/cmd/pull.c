@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "cmd/session.h"
+#include "cmd/remote.h"
 #include "util/alloc.h"
 
 struct pull_options {
@@ -61,8 +61,7 @@ static int pull(const struct cb_process *p, struct pull_options *o, const char *
     struct cb_platform platform cb_cleanup_platform = { 0 };
     if (o->quiet)
         o->common.progress = "quiet";
-    int r = cb_reference_parse(&ref, name, err);
-    cb_reference_default_tag(&ref);
+    int r = cb_remote_parse(&ref, name, CB_REMOTE_IMAGE, err);
     cb_platform_host(&platform);
     if (r == 0 && o->platform) {
         cb_platform_done(&platform);
@@ -79,8 +78,12 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
                struct cb_error *err)
 {
     struct pull_options o = { .common = CB_COMMON_INIT };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 2 };
     int r = cb_verb_args(&a, err);
+    if (r == 0 && a.operands.n > 1)
+        r = cb_error_set(err, CB_EUSAGE, "pull takes one image, into the store: pull %s by itself, or, where that is a "
+                                         "file, cbpush copy %s docker-archive:%s", a.operands.v[1], a.operands.v[0],
+                         a.operands.v[1]);
     if (r == 0 && !a.done)
         r = pull(p, &o, a.operands.v[0], err);
     cb_strvec_done(&a.operands);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cmd/build_report.h"
 #include "cmd/release.h"
-#include "cmd/session.h"
+#include "cmd/remote.h"
 #include "util/alloc.h"
 
 struct push_options {
@@ -69,6 +70,9 @@ static int push_image(struct cb_session *s, const struct push_options *o, const 
     struct cb_build_result res = { 0 };
     struct cb_push_tree_options po = { t->v, t->n, release_policy(&o->release) };
     int r = cb_store_find(s->store, name, &res.desc, NULL, err);
+    if (r == -CB_ENOTFOUND && access(name, F_OK) == 0)
+        cb_error_set(err, CB_ENOTFOUND, "no such image: %s; the file of that name goes to a registry by `cbpush copy "
+                                        "docker-archive:%s DESTINATION` (oci-archive:, oci:DIR)", name, name);
     if (r == 0)
         r = cb_image_tree_load(s->store, &res.desc, &tree, err);
     if (r == 0)
@@ -92,10 +96,9 @@ static int take_targets(const struct cb_strvec *operands, struct targets *t, str
     t->v = cb_calloc(operands->n, sizeof *t->v);
     for (size_t i = operands->n > 1; r == 0 && i < operands->n; i++) {
         struct cb_reference *ref = &t->v[t->n++];
-        r = cb_reference_parse(ref, operands->v[i], err);
+        r = cb_remote_parse(ref, operands->v[i], CB_REMOTE_IMAGE, err);
         if (r == 0 && cb_digest_is_set(&ref->digest))
             r = cb_error_set(err, CB_EUSAGE, "%s: name a tag to push to, not a digest", operands->v[i]);
-        cb_reference_default_tag(ref);
     }
     return r;
 }

@@ -10,13 +10,16 @@
 
 #define TRANSPORT "docker://"
 
-/* Transports of skopeo that name no registry. */
-static bool is_other_transport(const char *text)
+/* An image of Docker Hub may be called oci or dir. */
+bool cb_names_other_place(const char *text)
 {
-    static const char *const names[] = { "oci:",  "oci-archive:",        "docker-archive:",
-                                         "dir:", "containers-storage:", "docker-daemon:" };
-    for (size_t i = 0; i < CB_COUNTOF(names); i++)
-        if (cb_starts_with(text, names[i]) && strchr(text + strlen(names[i]), '/'))
+    static const struct { const char *prefix, *only_before; } places[] = {
+        { "oci:", "/:" },          { "dir:", "/:" },           { "oci-archive:", "" },
+        { "docker-archive:", "" }, { "docker-daemon:", "" }, { "containers-storage:", "" },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(places); i++)
+        if (cb_starts_with(text, places[i].prefix) &&
+            (!*places[i].only_before || strpbrk(text + strlen(places[i].prefix), places[i].only_before)))
             return true;
     return false;
 }
@@ -52,8 +55,9 @@ int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_k
     const char *name = cb_starts_with(text, TRANSPORT) ? text + strlen(TRANSPORT) : text;
     if (kind == CB_REMOTE_HOST)
         return parse_host(out, name, err);
-    if (name == text && is_other_transport(text))
-        return cb_error_set(err, CB_EUSAGE, "%s: this verb asks a registry: write HOST/REPOSITORY[:TAG]", text);
+    if (name == text && cb_names_other_place(text))
+        return cb_error_set(err, CB_EUSAGE, "%s: this verb is about registries: write HOST/REPOSITORY[:TAG]; "
+                                            "`cbpush copy SRC DST` goes to other places and from them", text);
     int r = cb_reference_parse(out, name, err);
     if (r == 0)
         r = check_kind(out, text, kind, err);

@@ -192,8 +192,10 @@ static int run_load(const struct cb_process *p, const struct cb_verb *self, int 
 {
     struct save_options o = { .common = CB_COMMON_INIT };
     struct cb_session s cb_cleanup_session = { 0 };
-    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv };
+    struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
+    if (r == 0 && a.operands.n)
+        r = cb_error_set(err, CB_EUSAGE, "load: write -i %s", a.operands.v[0]);
     cb_strvec_done(&a.operands);
     if (r == 0 && !a.done && !o.input && isatty(STDIN_FILENO))
         r = cb_error_set(err, CB_EUSAGE, "load: standard input is a terminal: use -i FILE or redirect");

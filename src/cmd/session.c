@@ -206,7 +206,8 @@ int cb_session_name_host(struct cb_session *s, const char *host, struct cb_error
 
 int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
 {
-    struct cb_opt_parse p = { .table = a->verb->options,
+    struct cb_opt_parse p = { .verb = a->verb->name,
+                              .table = a->verb->options,
                               .groups = a->verb->groups,
                               .dest = a->dest,
                               .argc = a->argc,

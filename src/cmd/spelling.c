@@ -6,6 +6,8 @@
 #include "util/macros.h"
 
 static const struct { const char *noun, *word, *verb; } spellings[] = {
+    { "auth", "login", "login" },
+    { "auth", "logout", "logout" },
     { "bud", NULL, "build" },
     { "build-using-dockerfile", NULL, "build" },
     { "builder", "build", "build" },

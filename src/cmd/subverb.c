@@ -39,6 +39,9 @@ static int unknown(const struct cb_verb *self, const char *word, struct cb_error
     words[n] = NULL;
     if (!word)
         return cb_error_set(err, CB_EUSAGE, "%s: what shall be done? %s", self->name, all.buf);
+    const char *hint = cb_foreign_words(self->name, word);
+    if (hint)
+        return cb_error_set(err, CB_EUSAGE, "there is no \"%s %s\": %s", self->name, word, hint);
     const char *meant = cb_df_suggest(word, words);
     return cb_error_set(err, CB_EUSAGE, "%s: \"%s\" is none of %s%s%s%s", self->name, word, all.buf,
                         meant ? ": did you mean " : "", meant ? meant : "", meant ? "?" : "");

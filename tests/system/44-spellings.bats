@@ -46,6 +46,54 @@ names()
     assert_status 2
 }
 
+@test "what other programs have and cbpush has not: told what does the same" {
+    local row
+    while IFS='|' read -r words want; do
+        # shellcheck disable=SC2086 # words
+        run cbpush $words </dev/null
+        assert_status 2 "$words"
+        assert_contains "$output" "$want" "$words"
+    done <<'END'
+buildx create --use|builds by itself
+system prune -af|cbpush prune --all
+docker build .|cbpush build
+--insecure digest x|behind the verb
+manifest create a b|cbpush index create
+index list a|cbpush index inspect REF
+image nosuch|none of build
+build -v /tmp:/x ctx|--build-context NAME=DIR
+build --cap-add=SYS_ADMIN ctx|--security=insecure
+copy --src-creds a:b x y|--pull-authfile
+digest --insecure x|--insecure-registry HOST
+prune --filter until=24h|--keep
+rmi -a|cbpush images
+pull a b.tar|docker-archive:b.tar
+pull oci:some/dir|cbpush copy SRC DST
+load a.tar|-i a.tar
+push one:1 docker-archive:x.tar|cbpush copy SRC DST
+END
+    : >a.tar
+    run cbpush push a.tar "$reg/x"
+    assert_status 5
+    assert_contains "$output" 'cbpush copy docker-archive:a.tar'
+    run cbpush inspect oci:lay/out:1
+    assert_status 5
+    assert_contains "$output" 'cbpush copy oci:lay/out:1 store:NAME'
+}
+
+@test "docker:// in front of what is pulled or pushed to; auth login; options of skopeo copy" {
+    local digest
+    digest=$(cbpush inspect -f '{{.Digest}}' one:1)
+    assert_equal "$(cbpush push -q one:1 "docker://$reg/team/app:1")" "$digest"
+    assert_equal "$(cbpush pull -q "docker://$reg/team/app:1")" "$digest"
+    assert_equal "$(cbpush copy -q --all --preserve-digests --retry-times 2 "docker://$reg/team/app:1" "docker://$reg/other:1")" \
+        "$digest"
+    echo '{' >bad.json
+    cbpush copy -q --src-authfile bad.json --dest-authfile bad.json "docker://$reg/team/app:1" "docker://$reg/other:2"
+    echo secret | cbpush auth login "$reg" -u me --password-stdin
+    cbpush auth logout "$reg"
+}
+
 @test "images: columns stand below each other, however long a name is" {
     local name
     name=here/$(printf 'x%.0s' $(seq 60))
