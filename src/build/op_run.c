@@ -271,7 +271,8 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .argv = (const char *const *)op->argv.v, .env = (const char *const *)p.env.v, .cwd = op->cwd,
         .uid = p.user.uid, .gid = p.user.gid, .groups = p.user.groups, .n_groups = p.user.n_groups,
         .network = op->network, .extra_hosts = s->o->extra_hosts, .mounts = p.mounts.list, .n_mounts = p.mounts.n,
-        .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .on_output = log_output,
+        .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
+        .one_stream = !cb_progress_tells_streams(s->env->progress), .on_output = log_output,
         .on_output_arg = v->step, .cancel = s->cancel, .scratch_fd = root->scratch_fd, .dns = &s->o->dns,
         .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi, .owners = root->owners,
     };

@@ -133,6 +133,7 @@ struct cb_exec_spec {
      * descriptors. */
     int stdin_fd, stdout_fd, stderr_fd;
     bool tty;
+    bool one_stream;           /* output and errors go through one pipe, as 1: so what is written last stands last */
     void (*on_output)(void *arg, int stream /* 1, 2 */, const char *buf, size_t n);
     void *on_output_arg;
     const struct cb_cancel *cancel;  /* TERM to the process, KILL to all of them after 9 s: over within 10 */

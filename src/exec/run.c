@@ -109,6 +109,16 @@ static int open_output(struct cb_sandbox *sb, int i, int given, struct cb_error 
     return fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "pipe") : 0;
 }
 
+static int open_error_output(struct cb_sandbox *sb, struct cb_error *err)
+{
+    const struct cb_exec_spec *spec = sb->spec;
+    if (!spec->one_stream || spec->stdout_fd >= 0 || spec->stderr_fd >= 0)
+        return open_output(sb, 1, spec->stderr_fd, err);
+    sb->child.std[2] = fcntl(sb->child.std[1], F_DUPFD_CLOEXEC, 0);
+    sb->child.own_std[2] = true;
+    return sb->child.std[2] < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "pipe") : 0;
+}
+
 static int open_streams(struct cb_sandbox *sb, struct cb_error *err)
 {
     const struct cb_exec_spec *spec = sb->spec;
@@ -126,7 +136,7 @@ static int open_streams(struct cb_sandbox *sb, struct cb_error *err)
         return 0; /* the pty comes later: it is made in the step's /dev/pts */
     sb->child.std[0] = spec->stdin_fd;
     r = open_output(sb, 0, spec->stdout_fd, err);
-    return r < 0 ? r : open_output(sb, 1, spec->stderr_fd, err);
+    return r < 0 ? r : open_error_output(sb, err);
 }
 
 /* NULL-terminated even if there is nothing in it; copied into `into` unless that is NULL. */

@@ -51,6 +51,7 @@ void cb_step_canceled(struct cb_step *s);
  * lines longer than CB_MAX_LOG_LINE are cut into several. The last 10 lines are kept for cb_step_last_lines. Waits
  * while the display is far behind. */
 void cb_step_log(struct cb_step *s, int stream, const char *buf, size_t n);
+bool cb_progress_tells_streams(const struct cb_progress *p); /* who reads it is told which of them a log is of */
 void cb_step_logf(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3); /* one line of our own */
 void cb_step_warn(struct cb_step *s, const char *fmt, ...) CB_PRINTF(2, 3);
 /* Creates or updates the status `id` of a step. total 0: unknown. */

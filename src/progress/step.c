@@ -155,6 +155,11 @@ void cb_step_canceled(struct cb_step *s)
     end(s, CB_STEP_CANCELED, NULL);
 }
 
+bool cb_progress_tells_streams(const struct cb_progress *p)
+{
+    return p->r->chunk != NULL;
+}
+
 void cb_step_log(struct cb_step *s, int stream, const char *buf, size_t n)
 {
     if (!n || !enter(s))

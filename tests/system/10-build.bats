@@ -373,6 +373,20 @@ END
     refute_contains "$(ls "$rootfs/dev")" null
 }
 
+@test "RUN: what it says on both of its streams stands in the order in which it was said" {
+    dockerfile <<'END'
+FROM busybox
+RUN echo "configure: error: the reason" >&2; for i in 1 2 3 4 5; do echo "out $i"; echo "err $i" >&2; done; exit 3
+END
+    refused 1
+    assert_contains "$(sed -n 's/^[0-9.]* //p' <<<"${output#*------}" | head -n 11 | paste -s -d ,)" \
+        'out 1,err 1,out 2,err 2,out 3,err 3,out 4,err 4,out 5,err 5'
+    assert_contains "$(grep -A 1 '^#[0-9]* [0-9.]* configure: error' <<<"$output")" 'out 1'
+    run cbpush build --progress rawjson ctx
+    assert_equal "$(jq -r '.logs[]? | select(.stream == 2).data' <<<"$output" 2>/dev/null | head -n 1 | base64 -d | head -n 1)" \
+        'configure: error: the reason'
+}
+
 @test "RUN: /proc, /sys, /dev and /etc/resolv.conf leave no trace in the layer" {
     dockerfile <<'END'
 FROM busybox

@@ -47,6 +47,17 @@ static void both_streams(void **state)
     assert_string_equal(fx.err.buf, "two\nfour\n");
 }
 
+static void one_stream(void **state)
+{
+    (void)state;
+    need_sandbox();
+    struct cb_exec_spec spec = plain_spec();
+    spec.one_stream = true;
+    run_script(&spec, "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done; echo last >/dev/stderr");
+    expect_out("out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\nout 4\nerr 4\nout 5\nerr 5\nlast\n");
+    assert_string_equal(fx.err.buf, "");
+}
+
 static void much_output(void **state)
 {
     (void)state;
@@ -609,6 +620,7 @@ static int group(void)
         cmocka_unit_test(exit_codes),
         cmocka_unit_test(death_by_signal),
         cmocka_unit_test(both_streams),
+        cmocka_unit_test(one_stream),
         cmocka_unit_test(much_output),
         cmocka_unit_test(no_input),
         cmocka_unit_test(handed_over_descriptors),
