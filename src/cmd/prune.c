@@ -15,7 +15,7 @@ static const struct cb_opt options[] = {
     { "all", 'a', CB_OPT_FLAG, AT(all), NULL, "the build cache too", NULL },
     { "mounts", 0, CB_OPT_FLAG, AT(mounts), NULL, "the directories of RUN --mount=type=cache instead", NULL },
     { "dry-run", 0, CB_OPT_FLAG, AT(dry_run), NULL, "only say what would go", NULL },
-    { "keep", 0, CB_OPT_STRING, AT(keep), "DURATION", "spare what is younger (default 24h; 0s: nothing)", NULL },
+    { "keep", 0, CB_OPT_STRING, AT(keep), "DURATION", "spare what is younger (default 24h; with --all 0s: nothing)", NULL },
     { "force", 'f', CB_OPT_FLAG, AT(force), NULL, "accepted; nothing is asked anyway", NULL },
     CB_OPT_COMMON_STORE(prune_options),
     CB_OPT_END,
