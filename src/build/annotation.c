@@ -102,7 +102,7 @@ int cb_annotations_check(const struct cb_build_options *o, struct cb_error *err)
     for (size_t i = 0; o->annotations && i < o->annotations->n; i++) {
         const struct cb_annotation *a = &o->annotations->v[i];
         struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
-        if (is_of_index(a->level) && o->n_platforms < 2)
+        if (is_of_index(a->level) && o->n_platforms < 2 && !o->provenance.mode)
             return cb_error_set(err, CB_EUSAGE, "annotation %s: one platform makes no index that it could be put on",
                                 a->key);
         if (!a->platform.os || is_built(o, &a->platform))

@@ -32,6 +32,11 @@ void cb_build_result_done(struct cb_build_result *r)
     cb_descriptor_done(&r->joined);
     for (size_t i = 0; i < r->n_images; i++)
         cb_image_done(&r->images[i]);
+    for (size_t i = 0; r->predicates && i < r->n_images; i++) {
+        free(r->predicates[i].platform);
+        free(r->predicates[i].text);
+    }
+    free(r->predicates);
     free(r->images);
     for (size_t i = 0; i < r->n_tags; i++)
         free(r->tags[i].name);
@@ -295,12 +300,14 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
 static int push_rest(struct cb_build *b, struct cb_error *err)
 {
     struct cb_build_result *res = b->res;
-    struct cb_push_part *v = cb_calloc(res->n_images + 1, sizeof *v);
+    struct cb_push_part *v = cb_calloc(2 * res->n_images + 1, sizeof *v);
     struct cb_push_set set = { .v = v };
     for (; set.n < res->n_images; set.n++)
         v[set.n] = (struct cb_push_part){ &res->images[set.n].desc, &res->images[set.n].manifest,
                                           b->solver.images[set.n].layers };
-    if (res->n_images > 1)
+    for (size_t i = 0; b->attestations && i < res->n_images; i++)
+        v[set.n++] = (struct cb_push_part){ &b->attestations[i].desc, &b->attestations[i].manifest, NULL };
+    if (cb_mt_is_index(res->desc.media_type))
         v[set.n++] = (struct cb_push_part){ .desc = &res->desc };
     int r = cb_pusher_finish(b->pusher, &set, res, err);
     free(v);
@@ -555,6 +562,7 @@ static void clean_up(struct cb_build *b)
     free(b->tags);
     free(b->canonical);
     free(b->meetings);
+    cb_attestations_free(b->attestations, b->res->n_images);
     cb_join_places_done(&b->places);
 }
 
@@ -573,6 +581,8 @@ static int check_options(struct cb_build *b, struct cb_error *err)
         r = cb_build_check_inline(b->o, err);
     if (r == 0)
         r = cb_build_parse_names(b, err);
+    if (r == 0)
+        r = cb_attest_check(b, err);
     if (r == 0 && cb_build_wants_push(b->o) && b->n_pushed == 0)
         r = cb_error_set(err, CB_EUSAGE, "--push needs a name: cbpush build --push REGISTRY/NAME:TAG");
     if (r == 0 && b->o->join && (!cb_build_wants_push(b->o) || b->o->n_platforms > 1))
@@ -607,6 +617,7 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     int r = check_options(&b, &e);
     if (r == 0)
         r = read_inputs(&in, &b, &e);
+    b.origin = (struct cb_origin){ &in.context, in.name, in.in_context };
     if (r == 0)
         r = cb_build_context_epoch(&b, in.context.fd, in.ignore, &e);
     if (r == 0)

@@ -97,6 +97,19 @@ struct cb_release_policy {
      * there. A tag that stands for the new manifest already is fine. Or NULL */
     const struct cb_strvec *expect_old;
 };
+/* What is said of how an image was made: an in-toto statement with SLSA's predicate. doc/provenance.md. */
+enum cb_provenance_mode {
+    CB_PROVENANCE_OFF,
+    CB_PROVENANCE_MIN,                 /* nothing that the user may not want to show: no values of build arguments */
+    CB_PROVENANCE_MAX,                 /* with these, the Dockerfile and the steps */
+};
+struct cb_provenance_options {
+    enum cb_provenance_mode mode;      /* OFF: an image without an attestation */
+    enum cb_provenance_mode tell;      /* of the result's predicates, apart from that */
+    bool v02;                          /* SLSA's version 0.2 instead of 1 */
+    bool reproducible;                 /* the user says that it is */
+    const char *builder_id;            /* a URI, or NULL */
+};
 /* Platforms built on different machines that become one index. */
 struct cb_join {
     const char *id;                    /* the same on each of them, another for the next release */
@@ -118,6 +131,7 @@ struct cb_build_options {
     const struct cb_strvec *build_args; /* "K=V", already taken from the environment where bare */
     const struct cb_strmap *labels;
     const struct cb_annotations *annotations;
+    struct cb_provenance_options provenance;
     const struct cb_output *outputs;
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every name */
@@ -194,8 +208,12 @@ struct cb_build_why {
     char *reason;                      /* for people: "a changed (sha256:ab… → sha256:cd…)" */
     char *input, *was, *is;            /* the first input that differs; each may be NULL: there is none */
 };
+struct cb_build_predicate {            /* SLSA's, as JSON */
+    char *platform, *text;
+};
 struct cb_build_result {
-    struct cb_descriptor desc;         /* what the names stand for: the manifest, or the index of several platforms */
+    /* what the names stand for: the manifest, or the index of several platforms, or of what is attested */
+    struct cb_descriptor desc;
     struct cb_image *images;           /* one a platform, in the order asked for */
     size_t n_images;
     struct cb_build_tag *tags;         /* after a failure: those that were moved, and could not be moved back */
@@ -207,6 +225,7 @@ struct cb_build_result {
     size_t n_step_list;
     struct cb_build_why *why;          /* with `explain`; in the order of the lines */
     size_t n_why;
+    struct cb_build_predicate *predicates; /* one an image where provenance.tell wants them, else NULL */
     char *engine;                      /* what new layers were compressed with, or NULL */
     struct cb_descriptor joined;       /* the index that the join made; media_type NULL: others are waited for */
     bool was_current;                  /* pushed to nobody: every tag had this digest already */

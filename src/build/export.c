@@ -151,11 +151,12 @@ static int need_layers(const struct export *e, struct cb_step *step, struct cb_e
     return r;
 }
 
+static const char *const output_names[] = { "image", "OCI layout", "docker archive", "directory", "tar archive" };
+
 static int run_export(struct export *e, struct cb_error *err)
 {
-    static const char *const what[] = { "image", "OCI layout", "docker archive", "directory", "tar archive" };
     const char *dest = e->o->dest ? e->o->dest : "of this machine's engine";
-    cb_autofree char *name = cb_asprintf("exporting to %s %s", what[e->o->type], dest);
+    cb_autofree char *name = cb_asprintf("exporting to %s %s", output_names[e->o->type], dest);
     struct cb_step *step = cb_step_new(e->b->env->progress, name);
     struct cb_span span cb_cleanup_span = cb_span_begin("export", "%s", name);
     cb_step_begin(step);
@@ -183,9 +184,13 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
     }
     if (is_files(o) && (n > 1 ? o->platform_split != 0 : o->platform_split > 0))
         split(&e);
-    int r = n > 1 ? cb_image_tree_load(b->env->store, &b->res->desc, &e.tree, err) : 0;
-    if (n > 1)
+    bool index = o->type == CB_OUTPUT_OCI && cb_mt_is_index(b->res->desc.media_type);
+    int r = index ? cb_image_tree_load(b->env->store, &b->res->desc, &e.tree, err) : 0;
+    if (index)
         e.x[0].tree = &e.tree;
+    else if (b->attestations)
+        cb_progress_note(b->env->progress, true, "output %s has the image without its attestation: %s cannot hold one",
+                         o->dest ? o->dest : "to this machine's engine", output_names[o->type]);
     if (r == 0)
         r = run_export(&e, err);
     for (size_t i = 0; e.dirs && i < n; i++)

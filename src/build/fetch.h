@@ -35,6 +35,11 @@ bool cb_url_is_http(const char *text);
 /* The name that a URL's path ends in, percent-decoded, as a file may be called: NULL where there is none (no path, a
  * trailing slash, ".", "..", control characters, too long). Owned by the caller. */
 char *cb_url_file_name(const char *url);
+/* What may stand in a document that everybody reads: without user information, query and fragment. Owned by the
+ * caller. */
+char *cb_url_told(const char *url);
+/* The same of a repository, as a URL, with "#REF[:SUBDIR]". Owned by the caller. */
+char *cb_git_told(const struct cb_git_ref *g);
 /* The scheme of SCHEME://… in lower case, or NULL. Owned by the caller. */
 char *cb_url_scheme(const char *text);
 

@@ -30,7 +30,7 @@ static void base_history(struct cb_image_config *c, const struct cb_image_config
 }
 
 /* The one layer that others were merged into belongs to the last entry. */
-static bool made_layer(const struct cb_build *b, size_t index, size_t i)
+bool cb_build_made_layer(const struct cb_build *b, size_t index, size_t i)
 {
     const struct cb_plan_image *p = &b->plan.images[index];
     const struct cb_vertex *v = p->history[i].vertex;
@@ -56,7 +56,7 @@ static void own_history(struct cb_build *b, size_t index, struct cb_image_config
             created = h->vertex->state->created;
         if (b->epoch != INT64_MAX)
             created = b->epoch * CB_SECOND;
-        add_history(c, h->created_by, created, !made_layer(b, index, i));
+        add_history(c, h->created_by, created, !cb_build_made_layer(b, index, i));
     }
     if (created != UNKNOWN) {
         struct cb_strbuf when cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -157,14 +157,17 @@ static int commit_index(struct cb_build *b, struct cb_error *err)
 {
     size_t n = b->plan.n_images;
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
-    struct cb_descriptor *v = cb_calloc(n, sizeof *v);
-    struct cb_commit_index_options o = { .manifests = v, .n = n, .annotations = &annotations,
+    size_t all = b->attestations ? 2 * n : n;
+    struct cb_descriptor *v = cb_calloc(all, sizeof *v);
+    struct cb_commit_index_options o = { .manifests = v, .n = all, .annotations = &annotations,
                                          .docker_types = cb_build_docker_types(b) };
     for (size_t i = 0; i < n; i++)
         describe(&b->plan.images[i], &b->res->images[i], &v[i]);
+    for (size_t i = n; i < all; i++)
+        cb_descriptor_copy(&v[i], &b->attestations[i - n].desc);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_INDEX, NULL, &annotations);
     int r = cb_image_commit_index(b->env->store, &o, &b->res->desc, err);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < all; i++)
         cb_descriptor_done(&v[i]);
     free(v);
     if (r == 0)
@@ -184,7 +187,9 @@ int cb_build_commit(struct cb_build *b, struct cb_error *err)
         if (r < 0 && n > 1)
             cb_build_wrap_platform(err, &b->plan.images[i].platform);
     }
-    if (r == 0 && n == 1)
+    if (r == 0)
+        r = cb_attest(b, err);
+    if (r == 0 && n == 1 && !b->attestations)
         cb_descriptor_copy(&b->res->desc, &b->res->images[0].desc);
     else if (r == 0)
         r = commit_index(b, err);

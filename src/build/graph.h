@@ -187,5 +187,7 @@ struct cb_plan_options {
 int cb_plan_make(const struct cb_plan_options *o, struct cb_plan *out, struct cb_df_span *failed,
                  struct cb_error *err) CB_WUR;
 void cb_plan_done(struct cb_plan *p);
+/* Whether it is one of the predefined arguments by which RUNs learn of proxies. */
+bool cb_plan_is_proxy_arg(const char *name);
 /* Puts "linux/arm64: " before an error that concerns one of several platforms. */
 void cb_build_wrap_platform(struct cb_error *err, const struct cb_platform *platform);

@@ -11,6 +11,14 @@ struct cb_cache_out;
 struct cb_mount_cache;
 struct cb_uploads_ahead;
 
+struct cb_main_context;
+/* Where Dockerfile and context came from. */
+struct cb_origin {
+    const struct cb_main_context *context;
+    const char *dockerfile;        /* as shown */
+    bool in_context;               /* and relative to it */
+};
+
 /* One build under way. */
 struct cb_build {
     const struct cb_build_env *env;
@@ -37,6 +45,8 @@ struct cb_build {
     struct cb_tags_ahead *ahead;   /* NULL: nobody looked */
     struct cb_uploads_ahead *uploads; /* NULL: nobody looked */
     int64_t epoch;                 /* s; INT64_MAX: none */
+    struct cb_origin origin;
+    struct cb_attestation *attestations; /* one an image of the result; NULL: none are made */
     bool prepared;                 /* the keys are there */
 };
 
@@ -48,6 +58,8 @@ struct cb_main_context {
     bool is_dockerfile;            /* it was no archive, but the Dockerfile itself: `dockerfile`; there are no files */
     struct cb_strbuf dockerfile;
     struct cb_store_tmp tmp;
+    char *uri, *commit;            /* what was fetched, for others to read, and of a repository its commit; or NULL */
+    struct cb_digest digest;       /* of a file that was fetched */
 };
 #define CB_MAIN_CONTEXT_INIT { .fd = -1, .dockerfile = CB_STRBUF_INIT, .tmp = CB_STORE_TMP_INIT }
 int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_main_context *out,
@@ -77,12 +89,26 @@ int cb_annotations_check(const struct cb_build_options *o, struct cb_error *err)
 /* ---- finish.c: config, manifest, index, names ---- */
 int cb_build_commit(struct cb_build *b, struct cb_error *err) CB_WUR;
 bool cb_build_docker_types(const struct cb_build *b); /* whether anything asks for Docker's media types */
+/* Whether entry i of the history of an image of the plan put a layer on it. */
+bool cb_build_made_layer(const struct cb_build *b, size_t index, size_t i);
 int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- pin.c ---- */
 /* What the manifest of an image says of each of its layers (v, parallel to them, empty): what a parent's manifest says,
  * and by which table whoever builds on the image can place files. */
 int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, struct cb_error *err) CB_WUR;
+
+/* ---- attest.c: provenance beside each image, as BuildKit stores it ---- */
+struct cb_attestation {
+    struct cb_descriptor desc;     /* as the index lists it */
+    struct cb_manifest manifest;
+};
+/* What cannot have one. -CB_EUSAGE. */
+int cb_attest_check(const struct cb_build *b, struct cb_error *err) CB_WUR;
+/* Of the images of the result: into the store and b->attestations, or nothing where none are wanted; the predicates
+ * that the result is to tell. */
+int cb_attest(struct cb_build *b, struct cb_error *err) CB_WUR;
+void cb_attestations_free(struct cb_attestation *v, size_t n); /* v may be NULL */
 
 /* ---- cache_inline.c ---- */
 int cb_build_check_inline(const struct cb_build_options *o, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */

@@ -17,6 +17,8 @@ void cb_main_context_done(struct cb_main_context *c)
     cb_close_p(&c->fd);
     cb_strbuf_done(&c->dockerfile);
     cb_store_tmp_done(&c->tmp);
+    free(c->uri);
+    free(c->commit);
 }
 
 int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err)
@@ -112,7 +114,11 @@ static int from_http(const struct cb_fetcher *f, const char *url, struct cb_step
     struct cb_http_fetch o = { .url = bare, .step = step, .fd = file };
     if (r == 0)
         r = cb_http_fetch(f, &o, &got, err);
-    return r < 0 ? r : take_file(f->env, c, file, err);
+    if (r < 0)
+        return r;
+    c->uri = cb_url_told(bare);
+    c->digest = got.digest;
+    return take_file(f->env, c, file, err);
 }
 
 static int from_git(const struct cb_fetcher *f, const char *text, struct cb_step *step, struct cb_main_context *c,
@@ -128,6 +134,8 @@ static int from_git(const struct cb_fetcher *f, const char *text, struct cb_step
     c->fd = tree.fd;
     if (r == 0 && tree.left_out)
         cb_step_warn(step, "%s has submodules, which are not fetched: add ?submodules=true", g.url);
+    c->uri = cb_git_told(&g);
+    c->commit = CB_TAKE(commit);
     return r;
 }
 

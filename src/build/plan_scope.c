@@ -7,6 +7,14 @@ static const char *const proxy_args[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PRO
                                           "FTP_PROXY",  "ftp_proxy",  "NO_PROXY",    "no_proxy",
                                           "ALL_PROXY",  "all_proxy",  NULL };
 
+bool cb_plan_is_proxy_arg(const char *name)
+{
+    for (size_t i = 0; proxy_args[i]; i++)
+        if (!strcmp(proxy_args[i], name))
+            return true;
+    return false;
+}
+
 static const char *build_arg(const struct planner *p, const char *key)
 {
     return p->o->build->build_args ? cb_env_get(p->o->build->build_args, key) : NULL;

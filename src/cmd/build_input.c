@@ -71,6 +71,7 @@ const struct cb_opt_group build_groups[] = {
     { "an index from several machines", join_opts, AT(release) },
     { "a cache shared with others", cache_opts, AT(cache) },
     { "for scripts", result_opts, AT(results) },
+    { "attestations", attest_opts, AT(attest) },
     { "of other builders", compat_opts, AT(compat) },
     { NULL, NULL, 0 },
 };
@@ -98,6 +99,8 @@ void build_input_done(struct build_input *in)
     image_options_done(&c->image);
     image_values_done(&in->image);
     compat_options_done(&c->compat);
+    attest_options_done(&c->attest);
+    attest_values_done(&in->attest);
     cache_options_done(&c->cache);
     cache_values_done(&in->cache);
     cb_common_done(&c->common);
@@ -204,7 +207,7 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->no_cache = in->cli.no_cache;
     o->no_stat_cache = in->cli.no_stat_cache;
     o->explain = in->cli.explain;
-    int r = compat_check(&in->cli.compat, err);
+    int r = attest_options_take(&in->cli.attest, in->cli.metadata_file != NULL, &in->attest, o, err);
     if (r == 0)
         r = check_explain(in, err);
     if (r == 0)

@@ -3,6 +3,7 @@
 /* The command line of `build`: what was said (struct build_options, filled from the option table) and what it means
  * (struct cb_build_options). */
 
+#include "cmd/build_attest.h"
 #include "cmd/build_cache.h"
 #include "cmd/build_compat.h"
 #include "cmd/build_image.h"
@@ -21,6 +22,7 @@ struct build_options {
     struct image_options image;
     struct result_options results;
     struct release_options release;
+    struct attest_options attest;
     struct compat_options compat;
     struct cache_options cache;
 };
@@ -35,6 +37,7 @@ struct build_input {
     struct limit_values limits;
     struct image_values image;
     struct join_values join;
+    struct attest_values attest;
     struct cb_output *outputs;
     size_t n_outputs;
     struct cb_platform *platforms;

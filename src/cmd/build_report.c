@@ -84,6 +84,17 @@ static bool wants_warnings(void)
     return v && (!strcmp(v, "1") || !strcasecmp(v, "t") || !strcasecmp(v, "true"));
 }
 
+/* As buildx names them: of several platforms each with its own. */
+static void put_predicates(json_t *o, const struct cb_build_result *res)
+{
+    for (size_t i = 0; res->predicates && i < res->n_images; i++) {
+        const struct cb_build_predicate *p = &res->predicates[i];
+        const char *slash = res->n_images > 1 ? "/" : "";
+        cb_autofree char *key = cb_asprintf("buildx.build.provenance%s%s", slash, *slash ? p->platform : "");
+        json_object_set_new(o, key, json_loads(p->text, 0, NULL));
+    }
+}
+
 static int write_metadata(const struct cb_report *r, struct cb_error *err)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -99,6 +110,7 @@ static int write_metadata(const struct cb_report *r, struct cb_error *err)
         json_object_set_new(o, "image.name", names_json(res));
     if (res->dockerfile && res->dockerfile->n_warnings && wants_warnings())
         json_object_set_new(o, "buildx.build.warnings", cb_warnings_json(res->dockerfile));
+    put_predicates(o, res);
     json_object_set_new(o, "cbpush.steps", json_integer(res->steps));
     json_object_set_new(o, "cbpush.cached", json_integer(res->cached));
     json_object_set_new(o, "cbpush.pushed", blobs_json(res));
