@@ -3,10 +3,25 @@
 #include "build/provenance.h"
 #include "util/alloc.h"
 
+/* Several URLs may stand in one word: "a=https://x/,b=https://u:p@y/". */
+static void hide_users(struct cb_strbuf *out, const char *text)
+{
+    for (const char *at; (at = strstr(text, "://")); text = at) {
+        at += 3;
+        cb_strbuf_add(out, text, (size_t)(at - text));
+        const char *user = memrchr(at, '@', strcspn(at, "/?# \t\r\n\"'"));
+        if (user)
+            cb_strbuf_adds(out, "xxxxx");
+        at = user ? user : at;
+    }
+    cb_strbuf_adds(out, text);
+}
+
 json_t *cb_provenance_text(const char *text)
 {
-    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_add_text_redacted(&sb, text);
+    struct cb_strbuf words cb_cleanup_strbuf = CB_STRBUF_INIT, sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_text_redacted(&words, text);
+    hide_users(&sb, words.buf);
     return cb_json_string(sb.buf);
 }
 
@@ -89,22 +104,27 @@ static void put_options(const struct cb_provenance_work *w, json_t *args)
 
 /* ---- what RUNs were given ---- */
 
-static bool has_id(const json_t *list, const char *id)
+static json_t *find_id(const json_t *list, const json_t *id)
 {
     for (size_t i = 0; i < json_array_size(list); i++)
-        if (cb_streq(json_string_value(json_object_get(json_array_get(list, i), "id")), id))
-            return true;
-    return false;
+        if (json_equal(json_object_get(json_array_get(list, i), "id"), id))
+            return json_array_get(list, i);
+    return NULL;
 }
 
+/* Whoever needs it once needs it. */
 static void add_id(json_t *list, const struct cb_run_mount *m)
 {
-    if (!m->id || has_id(list, m->id))
-        return;
-    json_t *o = json_object();
-    cb_json_put(o, "id", cb_json_string(m->id));
-    json_object_set_new(o, "optional", json_boolean(!m->required));
-    json_array_append_new(list, o);
+    cb_autojson json_t *id = cb_json_string(m->id ? m->id : "default");
+    json_t *known = find_id(list, id);
+    if (!known) {
+        known = json_object();
+        json_object_set(known, "id", id);
+        json_object_set_new(known, "optional", json_true());
+        json_array_append_new(list, known);
+    }
+    if (m->required)
+        json_object_set_new(known, "optional", json_false());
 }
 
 /* Their names: never what is in them. */

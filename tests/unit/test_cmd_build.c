@@ -173,9 +173,47 @@ static void test_other_builders(void **state)
     assert_int_equal(in.cli.compat.ignored.n, 2);
     assert_string_equal(in.cli.compat.ignored.v[1], "builder=x");
     build_input_done(&in);
-    refuse("--provenance mode=max", "yet");
-    refuse("--sbom=true", "--sbom=false");
-    refuse("--attest type=provenance", "--attest");
+}
+
+static void test_attestations(void **state)
+{
+    (void)state;
+    struct build_input in;
+    accept(&in, "--no-cache");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_OFF);
+    build_input_done(&in);
+    accept(&in, "--provenance ctx");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MIN);
+    assert_string_equal(in.o.context, "ctx");
+    build_input_done(&in);
+    accept(&in, "--provenance mode=max,version=v0.2,builder-id=https://ci/run?x=1,reproducible=true ctx");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MAX);
+    assert_true(in.o.provenance.v02 && in.o.provenance.reproducible);
+    assert_string_equal(in.o.provenance.builder_id, "https://ci/run?x=1");
+    build_input_done(&in);
+    accept(&in, "--attest mode=max,type=provenance --sbom=false");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MAX);
+    build_input_done(&in);
+    accept(&in, "--provenance=mode=max,disabled=true");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_OFF);
+    build_input_done(&in);
+    accept(&in, "--attest type=provenance,mode=min,inline-only=true,version=v1");
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MIN);
+    build_input_done(&in);
+    refuse("--provenance=mode=med", "min or max");
+    refuse("--provenance=mode=max,colour=red", "mode, version, builder-id");
+    refuse("--provenance=mode=max,filename=x", "filename");
+    refuse("--provenance=maximal", "mode, version");
+    refuse("--provenance=version=v2", "v0.2");
+    refuse("--provenance=builder-id=https://u:p@ci/", "password");
+    refuse("--provenance=builder-id=me", "URI");
+    refuse("--provenance=reproducible=maybe", "true or false");
+    refuse("--provenance=inline-only=false", "inline-only");
+    refuse("--provenance=mode=max --attest type=provenance", "twice");
+    refuse("--attest type=vex", "provenance");
+    refuse("--attest mode=max", "type=");
+    refuse("--sbom=true", "cbpush attach");
+    refuse("--attest type=sbom,generator=x", "cbpush attach");
 }
 
 static void test_caches(void **state)
@@ -265,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ulimit), cmocka_unit_test(test_limits),         cmocka_unit_test(test_rights),
         cmocka_unit_test(test_image),  cmocka_unit_test(test_other_builders),
+        cmocka_unit_test(test_attestations),
         cmocka_unit_test(test_caches), cmocka_unit_test(test_arg_file),
         cmocka_unit_test(test_proxies),
     };
