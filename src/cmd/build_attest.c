@@ -24,7 +24,8 @@ static bool says_yes(const char *value)
 /* The word behind --provenance is a value where it can be one: a context is named so by nobody. */
 static bool provenance_takes(const char *word, void *arg)
 {
-    static const char *const keys[] = { "mode=", "version=", "builder-id=", "reproducible=", "inline-only=", "disabled=" };
+    static const char *const keys[] = { "mode=", "version=", "builder-id=", "reproducible=", "inline-only=",
+                                        "disabled=" };
     (void)arg;
     bool takes = (*word && says_yes(word)) || says_no(word) || !strcmp(word, "min") || !strcmp(word, "max");
     for (size_t i = 0; i < CB_COUNTOF(keys); i++)
@@ -37,7 +38,8 @@ const struct cb_opt attest_opts[] = {
     { "provenance", 0, CB_OPT_MAYBE, AT(provenance), "SPEC",
       "attest how the image was made: true or mode=min|max[,version=v1|v0.2][,builder-id=URI], or false (default)",
       provenance_takes, "true,false,mode=min|max,version=v1|v0.2,builder-id=,reproducible=true|false" },
-    { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", "type=provenance[,…]: the same", NULL, "type=provenance,mode=min|max" },
+    { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", "type=provenance[,…]: the same", NULL,
+      "type=provenance,mode=min|max" },
     { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "no SBOM is made (see attach); false is accepted", NULL, "false" },
     CB_OPT_END,
 };
@@ -194,16 +196,18 @@ static int take_attest(const char *text, struct spec *s, struct cb_error *err)
 {
     cb_autofree char *type = type_of(text);
     if (!strcmp(type, "sbom"))
-        return cb_ends_with(text, ",disabled=true") ? 0 : no_sbom("attest", text, err);
+        return strstr(text, "disabled=true") ? 0 : no_sbom("attest", text, err);
     if (strcmp(type, "provenance"))
         return cb_error_set(err, CB_EUSAGE, "--attest %s: type= is provenance", text);
-    if (s->what)
-        return cb_error_set(err, CB_EUSAGE, "--attest %s: provenance is asked for twice", text);
+    bool again = s->what != NULL, on = s->o.mode != CB_PROVENANCE_OFF;
     s->what = "--attest";
     s->text = text;
     s->type = type;
+    s->disabled = false;
     int r = take_spec(s, err);
     s->type = NULL;
+    if (r == 0 && again && (on || s->o.mode))
+        return cb_error_set(err, CB_EUSAGE, "--attest %s: provenance was asked about before: say it once", text);
     return r;
 }
 

@@ -4,9 +4,20 @@
 
 #include "build/build.h"
 #include "cmd/cmd.h"
+#include "cmd/remote.h"
 #include "oci/json.h"
 
 extern const struct cb_verb cb_verb_imagetools_inspect;
+
+/* ---- imagetools_attested.c: inspect ---- */
+struct imagetools_attested {
+    const char *type;   /* how the type of the predicate begins */
+    const char *member; /* what buildx calls it */
+};
+/* {MEMBER: predicate} of an index of one image, {PLATFORM: {MEMBER: predicate}} of several; what is not there is left
+ * out. NULL and err. */
+json_t *imagetools_attested(struct cb_remote *re, const struct cb_index *x, const struct imagetools_attested *a,
+                            struct cb_error *err);
 
 /* ---- imagetools_args.c: create ---- */
 struct imagetools_words {

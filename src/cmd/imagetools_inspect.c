@@ -143,6 +143,25 @@ static bool wants_images(const char *format)
            strstr(format, "{{.}}");
 }
 
+/* Attestations are asked for where they are named. */
+static int put_attested(const struct shown *x, const char *format, json_t *root, struct cb_error *err)
+{
+    static const struct { const char *name; struct imagetools_attested what; } kinds[] = {
+        { "Provenance", { "https://slsa.dev/provenance/", "SLSA" } },
+        { "SBOM", { "https://spdx.dev/Document", "SPDX" } },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(kinds); i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        if (!strstr(format, kinds[i].name))
+            continue;
+        json_t *said = imagetools_attested(x->re, &x->index, &kinds[i].what, &e);
+        if (!said)
+            return cb_error_move(err, &e);
+        cb_json_put(root, kinds[i].name, said);
+    }
+    return 0;
+}
+
 static int print_format(const struct shown *x, const char *format, struct cb_error *err)
 {
     struct cb_strbuf out cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -160,7 +179,10 @@ static int print_format(const struct shown *x, const char *format, struct cb_err
         if (images)
             cb_json_put(root, "image", images);
     }
-    int r = cb_template_print_go(&out, format, root, err);
+    int r = put_attested(x, format, root, err);
+    if (r < 0)
+        return r;
+    r = cb_template_print_go(&out, format, root, err);
     if (r < 0)
         return r;
     cb_strbuf_addch(&out, '\n');
@@ -218,8 +240,9 @@ const struct cb_verb cb_verb_imagetools_inspect = {
     .name = "imagetools inspect",
     .summary = "show what a name stands for in a registry",
     .operands = "[OPTIONS] NAME[:TAG][@DIGEST]",
-    .details = "A template has Name, Manifest (a descriptor; of an index also what it lists) and Image (the\n"
-               "configuration; of several platforms, by their names).",
+    .details = "A template has Name, Manifest (a descriptor; of an index also what it lists), Image (the\n"
+               "configuration; of several platforms, by their names), Provenance and SBOM (attestations in the\n"
+               "index: {{json .Provenance.SLSA}}, {{json .SBOM.SPDX}}; of several platforms, by their names).",
     .options = show_table,
     .run = run_show,
 };

@@ -3,6 +3,7 @@
 /* Every number, length and depth that comes from outside is capped by one of these before it is used (rule R11). */
 
 #define CB_MAX_MANIFEST (4u << 20)      /* manifest, index, config: bytes */
+#define CB_MAX_ATTESTATION (40u << 20)  /* a statement, as BuildKit */
 #define CB_MAX_TOKEN (1u << 20)         /* token reply */
 #define CB_MAX_ERROR_BODY (1u << 20)    /* error reply of a registry */
 #define CB_MAX_HEADERS (300u << 10)     /* of one HTTP reply */

@@ -328,7 +328,8 @@ $one:1@$(digest_of arm64.json)"
     assert_equal "$(cbpush imagetools inspect --format '{{.Image.Architecture}}' "$one@$(digest_of amd64.json)")" amd64
     cbpush imagetools create -t "$one:2" "$(digest_of arm64.json)"
     assert_equal "$(cbpush imagetools inspect --format '{{.Image.Architecture}}' "$one:2")" arm64
-    run cbpush imagetools inspect --format '{{json .SBOM}}' "$one:1"
+    assert_equal "$(cbpush imagetools inspect --format '{{json .SBOM}} {{json .Provenance}}' "$one:1")" '{} {}'
+    run cbpush imagetools inspect --format '{{json .Nosuch}}' "$one:1"
     assert_status 2
     run cbpush imagetools inspect "$one:none"
     assert_status 4

@@ -77,6 +77,8 @@ said()
     assert_equal "$(cat "$rootfs/x")" one # skopeo took the image
     assert_equal "$(said -r .predicateType)" https://slsa.dev/provenance/v1
     assert_equal "$(said -r '._type')" https://in-toto.io/Statement/v1
+    assert_equal "$(cbpush imagetools inspect --format '{{.Provenance.SLSA.buildDefinition.buildType}}' "$reg/test/app:1")" \
+        "$(said -r .predicate.buildDefinition.buildType)"
     assert_equal "$(said -r '.subject[].name')" "pkg:docker/$reg/test/app@1?platform=linux%2Famd64"
     assert_equal "$(said '.predicate.buildDefinition.externalParameters.configSource')" '{"path":"Dockerfile"}'
     assert_equal "$(said '.predicate.buildDefinition.externalParameters.request.locals | map(.name)')" '["context","dockerfile"]'
@@ -223,6 +225,8 @@ END
     assert_equal "$(said -s 'map(.predicate.buildDefinition.externalParameters.request.args.platform)')" '["linux/amd64","linux/arm64"]'
     assert_equal "$(said -s '.[1].subject | map(.name)')" \
         "[\"pkg:docker/$reg/test/app@1?platform=linux%2Farm64\",\"pkg:docker/$reg/test/app@2?platform=linux%2Farm64\",\"pkg:docker/$two@3?platform=linux%2Farm64\"]"
+    assert_equal "$(cbpush imagetools inspect --format '{{json .Provenance}}' "$reg/test/app:1" | jq -cS 'map_values(.SLSA)')" \
+        "$(said -s '{"linux/amd64": .[0].predicate, "linux/arm64": .[1].predicate}')"
     cbpush validate "$reg/test/app:1"
     # A tag that must not move keeps everything where it is.
     echo other >ctx/x

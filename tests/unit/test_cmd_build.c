@@ -209,7 +209,8 @@ static void test_attestations(void **state)
     refuse("--provenance=builder-id=me", "URI");
     refuse("--provenance=reproducible=maybe", "true or false");
     refuse("--provenance=inline-only=false", "inline-only");
-    refuse("--provenance=mode=max --attest type=provenance", "twice");
+    refuse("--provenance=mode=max --attest type=provenance", "once");
+    refuse("--provenance=false --attest type=provenance", "once");
     refuse("--attest type=vex", "provenance");
     refuse("--attest mode=max", "type=");
     refuse("--sbom=true", "cbpush attach");
