@@ -189,7 +189,7 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
     if (index)
         e.x[0].tree = &e.tree;
     else if (b->attestations)
-        cb_progress_note(b->env->progress, true, "output %s has the image without its attestation: %s cannot hold one",
+        cb_progress_note(b->env->progress, true, "output %s has the image without its attestation: a %s holds none",
                          o->dest ? o->dest : "to this machine's engine", output_names[o->type]);
     if (r == 0)
         r = run_export(&e, err);

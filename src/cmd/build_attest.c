@@ -60,16 +60,24 @@ void attest_values_done(struct attest_values *v)
 struct spec {
     const char *what;  /* for errors: "--provenance", "CBPUSH_PROVENANCE" */
     const char *text;
+    char *shown;       /* the text, for errors */
     struct cb_provenance_options o;
     struct attest_values *v;
     char *type;        /* of --attest */
     bool disabled;
 };
 
+static char *shown(const char *text)
+{
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    cb_strbuf_add_text_redacted(&sb, text);
+    return cb_strbuf_detach(&sb, NULL);
+}
+
 static int take_bool(const struct spec *s, const char *key, const char *value, bool *out, struct cb_error *err)
 {
     if (!*value || (!says_yes(value) && strcmp(value, "false") && strcmp(value, "0")))
-        return cb_error_set(err, CB_EUSAGE, "%s %s: %s= is true or false", s->what, s->text, key);
+        return cb_error_set(err, CB_EUSAGE, "%s %s: %s= is true or false", s->what, s->shown, key);
     *out = says_yes(value);
     return 0;
 }
@@ -81,7 +89,7 @@ static int take_mode(struct spec *s, const char *value, struct cb_error *err)
     else if (says_no(value))
         s->disabled = true;
     else if (strcmp(value, "min"))
-        return cb_error_set(err, CB_EUSAGE, "%s %s: mode= is min or max", s->what, s->text);
+        return cb_error_set(err, CB_EUSAGE, "%s %s: mode= is min or max", s->what, s->shown);
     return 0;
 }
 
@@ -90,7 +98,7 @@ static int take_version(struct spec *s, const char *value, struct cb_error *err)
     s->o.v02 = !strcmp(value, "v0.2");
     if (s->o.v02 || !strcmp(value, "v1"))
         return 0;
-    return cb_error_set(err, CB_EUSAGE, "%s %s: version= is v1 or v0.2", s->what, s->text);
+    return cb_error_set(err, CB_EUSAGE, "%s %s: version= is v1 or v0.2", s->what, s->shown);
 }
 
 /* Everybody reads it. */
@@ -117,7 +125,7 @@ static int take_inline(const struct spec *s, const char *value, struct cb_error 
     if (r < 0 || only)
         return r;
     return cb_error_set(err, CB_EUSAGE, "%s %s: provenance goes beside images alone, and into no files of type=local "
-                                        "and tar: leave out inline-only=false", s->what, s->text);
+                                        "and tar: leave out inline-only=false", s->what, s->shown);
 }
 
 static int take_field(struct spec *s, const char *key, const char *value, struct cb_error *err)
@@ -134,7 +142,7 @@ static int take_field(struct spec *s, const char *key, const char *value, struct
         return take_bool(s, key, value, &s->disabled, err);
     if (!strcmp(key, "inline-only"))
         return take_inline(s, value, err);
-    return cb_error_set(err, CB_EUSAGE, "%s %s: \"%s\" is not known: there are " KEYS, s->what, s->text, key);
+    return cb_error_set(err, CB_EUSAGE, "%s %s: \"%s\" is not known: there are " KEYS, s->what, s->shown, key);
 }
 
 /* type= of --attest was read before. */
@@ -145,10 +153,10 @@ static int take_fields(struct spec *s, struct cb_error *err)
     for (const char *p = s->text; r == 0 && *p;) {
         p = cb_csv_next(p, &field);
         if (!p)
-            return cb_error_set(err, CB_EUSAGE, "%s %s: a quote does not end", s->what, s->text);
+            return cb_error_set(err, CB_EUSAGE, "%s %s: a quote does not end", s->what, s->shown);
         char *eq = strchr(field.buf, '=');
         if (!eq)
-            return cb_error_set(err, CB_EUSAGE, "%s %s: \"%s\" is not KEY=VALUE: there are " KEYS, s->what, s->text,
+            return cb_error_set(err, CB_EUSAGE, "%s %s: \"%s\" is not KEY=VALUE: there are " KEYS, s->what, s->shown,
                                 field.buf);
         *eq = '\0';
         if (!s->type || strcmp(field.buf, "type"))
@@ -160,6 +168,8 @@ static int take_fields(struct spec *s, struct cb_error *err)
 static int take_spec(struct spec *s, struct cb_error *err)
 {
     int r = 0;
+    free(s->shown);
+    s->shown = shown(s->text);
     s->o.mode = CB_PROVENANCE_MIN;
     if (says_no(s->text))
         s->disabled = true;
@@ -198,7 +208,7 @@ static int take_attest(const char *text, struct spec *s, struct cb_error *err)
     if (!strcmp(type, "sbom"))
         return strstr(text, "disabled=true") ? 0 : no_sbom("attest", text, err);
     if (strcmp(type, "provenance"))
-        return cb_error_set(err, CB_EUSAGE, "--attest %s: type= is provenance", text);
+        return cb_error_set(err, CB_EUSAGE, "--attest: type=%s is not known: there is provenance", type);
     bool again = s->what != NULL, on = s->o.mode != CB_PROVENANCE_OFF;
     s->what = "--attest";
     s->text = text;
@@ -207,7 +217,7 @@ static int take_attest(const char *text, struct spec *s, struct cb_error *err)
     int r = take_spec(s, err);
     s->type = NULL;
     if (r == 0 && again && (on || s->o.mode))
-        return cb_error_set(err, CB_EUSAGE, "--attest %s: provenance was asked about before: say it once", text);
+        return cb_error_set(err, CB_EUSAGE, "--attest %s: provenance was asked about before: say it once", s->shown);
     return r;
 }
 
@@ -240,6 +250,7 @@ int attest_options_take(const struct attest_options *cli, bool told, struct atte
         s.text = usual;
         r = take_spec(&s, err);
     }
+    free(s.shown);
     o->provenance = s.o;
     return r < 0 || !told ? r : take_tell(o, err);
 }

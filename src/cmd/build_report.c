@@ -171,6 +171,8 @@ static void print_summary(const struct cb_build_result *res)
 {
     char digest[CB_DIGEST_TEXT_MAX];
     fprintf(stderr, "\ndigest  %s\n", cb_digest_text(&res->desc.digest, digest));
+    if (res->n_images == 1 && cb_mt_is_index(res->desc.media_type))
+        fprintf(stderr, "image   %s\n", cb_digest_text(&res->images[0].desc.digest, digest));
     if (res->n_images == 1) {
         cb_autofree char *size = cb_size_text(image_size(&res->images[0]));
         fprintf(stderr, "size    %s in %zu layer%s\n", size, res->images[0].manifest.n_layers,

@@ -246,7 +246,7 @@ END
     skopeo inspect --raw oci-archive:o.tar | jq -e '.manifests[1].platform.os == "unknown"'
     cbpush build --provenance -o type=oci,dest=none.tar ctx
     cbpush build --provenance -t app:1 -o type=docker,dest=d.tar -o out ctx >log 2>&1
-    assert_contains "$(cat log)" 'd.tar has the image without its attestation: docker archive cannot hold one'
+    assert_contains "$(cat log)" 'd.tar has the image without its attestation: a docker archive holds none'
     assert_contains "$(cat log)" 'out has the image without its attestation'
     skopeo inspect docker-archive:d.tar >/dev/null
     assert_equal "$(cat out/x)" one

@@ -213,6 +213,7 @@ static void test_attestations(void **state)
     refuse("--provenance=false --attest type=provenance", "once");
     refuse("--attest type=vex", "provenance");
     refuse("--attest mode=max", "type=");
+    refuse("--provenance=builder-id=https://h/?t=x,mode=med", "h/?t=xxxxx");
     refuse("--sbom=true", "cbpush attach");
     refuse("--attest type=sbom,generator=x", "cbpush attach");
 }
