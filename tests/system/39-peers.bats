@@ -81,6 +81,23 @@ tagged()
     done
 }
 
+@test "what cbpush attests: crane and oras take the image, skopeo copies it all, and it is found as buildx finds it" {
+    local addr entry
+    for addr in "$three" "$olareg"; do
+        cbpush build --provenance=mode=max --platform linux/amd64,linux/arm64 --push "$addr/attested:1" "$BATS_FILE_TMPDIR/ctx"
+        crane manifest "$addr/attested:1" >index.json
+        assert_equal "$(crane digest --platform linux/arm64 "$addr/attested:1")" "$(jq -r '.manifests[1].digest' index.json)"
+        assert_equal "$(crane export --platform linux/amd64 "$addr/attested:1" - | tar -xO hello)" hello
+        entry=$(jq -r '.manifests[0].digest as $of | .manifests[] | select(.annotations["vnd.docker.reference.digest"] == $of).digest' index.json)
+        oras blob fetch --plain-http --output - "$addr/attested@$(crane manifest "$addr/attested@$entry" | jq -r '.layers[0].digest')" >statement
+        assert_equal "$(jq -r '.predicate.runDetails.metadata.cbpush_metadata.layers.step0[0].digest' statement)" \
+            "$(crane manifest --platform linux/amd64 "$addr/attested:1" | jq -r '.layers[0].digest')"
+        skopeo copy -q --all --src-tls-verify=false "docker://$addr/attested:1" oci:attested:1
+        grep -q slsa.dev/provenance/v1 attested/blobs/sha256/*
+        rm -r attested
+    done
+}
+
 @test "what crane writes, cbpush reads: images, layers upon them, changed ones, indexes" {
     local name
     tar -C "$BATS_FILE_TMPDIR/ctx" -cf layer.tar hello

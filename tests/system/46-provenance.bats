@@ -260,7 +260,7 @@ END
     digest=$(metadata -r '.["containerimage.digest"]')
     assert_equal "$(cbpush run --network none app:1 cat /x)" one
     assert_equal "$(cbpush images --json | jq -c 'map(select(.name == "app:1"))[0] | .digest')" "\"$digest\""
-    cbpush prune --all --force 2>/dev/null || cbpush prune
+    cbpush prune --all --keep 0s
     assert_equal "$(cbpush run --network none app:1 cat /x)" one
     cbpush push app:1 "$two/pushed/app:1"
     assert_equal "$(statements "$two/pushed/app:1" | jq -r .predicateType)" https://slsa.dev/provenance/v1
@@ -271,6 +271,9 @@ END
     assert_equal "$(CBPUSH_ROOT=$PWD/second cbpush run --network none "$reg/test/app:1" cat /x)" one
     cbpush copy "$reg/test/app:1" "$two/copied/app:1"
     assert_equal "$(statements "$two/copied/app:1" | jq -s length)" 1
+    printf 'mirrors:\n  - source: %s/test/app\n    target: %s/mirrored/app\n    tags: {exact: ["1"]}\n' "$reg" "$two" >m.yaml
+    cbpush mirror run -q m.yaml
+    assert_equal "$(statements "$two/mirrored/app:1" | jq -s length)" 1
     cbpush imagetools create -t "$two/tools/app:1" "$two/copied/app:1"
     assert_equal "$(statements "$two/tools/app:1" | jq -s length)" 1
     assert_contains "$(cbpush imagetools inspect "$reg/test/app:1")" attestation-manifest
