@@ -283,6 +283,11 @@ static int keep_below(struct local *l, const struct cb_descriptor *d, struct cb_
     if (depth > CB_MAX_INDEX_DEPTH)
         return cb_error_set(err, CB_EVERIFY, "indexes in one another, too deep");
     int r = cache_slurp(&l->base, d, CB_MAX_MANIFEST, &body, err);
+    if (r == -CB_ENOTFOUND) { /* and keeps nothing */
+        if (err)
+            cb_error_done(err);
+        return 0;
+    }
     if (r == 0 && cb_mt_is_index(d->media_type)) {
         r = cb_index_parse(&index, body.buf, body.len, d->media_type, err);
         for (size_t i = 0; r == 0 && i < index.n_manifests; i++)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cache/cache.h"
 #include "util/alloc.h"
@@ -176,6 +177,26 @@ static void a_blob_that_is_used_again_survives_a_sweep(void **state)
         cb_descriptor_done(&d[i]);
 }
 
+/* Copied by halves, say: there is nothing that it could keep. */
+static void a_manifest_that_is_gone_ends_no_sweep(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_digest key[2], gone;
+    char hex[CB_DIGEST_TEXT_MAX];
+    f->writer = open_place(f, true);
+    for (size_t i = 0; i < 2; i++) {
+        cb_digest_of(&key[i], i ? "b" : "a", 1);
+        put_step(f->writer, &key[i], i ? "layer b" : "layer a", true);
+    }
+    assert_int_equal(f->writer->ops->get(f->writer, cb_digest_hex(&key[0], hex), &body, NULL), 0);
+    cb_digest_of(&gone, body.buf, body.len);
+    cb_autofree char *path = cb_asprintf("%s/place/blobs/sha256/%s", f->dir, cb_digest_hex(&gone, hex));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(f->writer->ops->sweep(f->writer, NULL), 0);
+    assert_int_equal(get(f->writer, cb_digest_hex(&key[1], hex)), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_put_later_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_whose_blob_was_gone_is_read_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_blob_that_is_used_again_survives_a_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_manifest_that_is_gone_ends_no_sweep, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
