@@ -121,26 +121,37 @@ static int no_variant(const struct cb_index *index, const struct cb_platform *wa
     return cb_error_set(err, CB_ECONF, "the image has no variant for %s%s", wanted.buf, there.buf);
 }
 
+/* What the index lists for it: maybe another index. */
+static int select_entry(struct cb_remote *x, const struct cb_platform *want, struct cb_fetched *f,
+                        struct cb_error *err)
+{
+    struct cb_index index cb_cleanup_index = { 0 };
+    struct cb_reference ref = { .host = x->ref.host, .repo = x->ref.repo };
+    int r = cb_index_parse(&index, f->body.buf, f->body.len, NULL, err);
+    if (r < 0)
+        return r;
+    const struct cb_descriptor *d = cb_index_select(&index, want);
+    if (!d)
+        return no_variant(&index, want, err);
+    ref.digest = d->digest;
+    cb_fetched_done(f);
+    return cb_registry_manifest(x->s.registry, &ref, f, err);
+}
+
 static int select_platform(struct cb_remote *x, const char *platform, struct cb_fetched *f, struct cb_error *err)
 {
     struct cb_platform want cb_cleanup_platform = { 0 };
-    struct cb_index index cb_cleanup_index = { 0 };
-    struct cb_reference ref = { .host = x->ref.host, .repo = x->ref.repo };
     int r = 0;
     if (!strcmp(platform, "local"))
         cb_platform_host(&want);
     else
         r = cb_platform_parse(&want, platform, err);
-    if (r == 0)
-        r = cb_index_parse(&index, f->body.buf, f->body.len, NULL, err);
-    if (r < 0)
-        return r;
-    const struct cb_descriptor *d = cb_index_select(&index, &want);
-    if (!d)
-        return no_variant(&index, &want, err);
-    ref.digest = d->digest;
-    cb_fetched_done(f);
-    return cb_registry_manifest(x->s.registry, &ref, f, err);
+    for (unsigned depth = 0; r == 0 && cb_mt_is_index(f->desc.media_type); depth++) {
+        if (depth > CB_MAX_INDEX_DEPTH)
+            return cb_error_set(err, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH);
+        r = select_entry(x, &want, f, err);
+    }
+    return r;
 }
 
 int cb_remote_select(struct cb_remote *x, const char *platform, struct cb_fetched *f, struct cb_error *err)

@@ -63,6 +63,9 @@ static int mark(const struct cb_platform *v, size_t n, const struct cb_index *id
         const struct cb_descriptor *d = cb_index_select(idx, &v[i]);
         if (!d)
             return no_platform(&v[i], "the index has nothing", err);
+        if (cb_mt_is_index(d->media_type)) /* it would come whole */
+            return cb_error_set(err, CB_EUSAGE, "the index lists another index: one platform can be taken of it, "
+                                                "or everything, but not several");
         keep[d - idx->manifests] = true;
     }
     for (size_t i = 0; i < idx->n_manifests; i++)
@@ -105,11 +108,17 @@ static int pick_several(const struct cb_platform *v, size_t n, const struct cb_i
 int copy_pick(struct cb_copy_source *from, const struct cb_platform *v, size_t n, struct cb_descriptor *desc,
               struct cb_strbuf *body, struct cb_error *err)
 {
-    struct cb_index idx cb_cleanup_index = { 0 };
     if (!cb_mt_is_index(desc->media_type))
         return check_manifest(from, v, n, desc, body, err);
-    int r = cb_index_parse(&idx, body->buf, body->len, desc->media_type, err);
-    if (r < 0)
-        return r;
-    return n == 1 ? pick_one(from, &v[0], &idx, desc, body, err) : pick_several(v, n, &idx, desc, body, err);
+    for (unsigned depth = 0; cb_mt_is_index(desc->media_type); depth++) {
+        struct cb_index idx cb_cleanup_index = { 0 };
+        if (depth > CB_MAX_INDEX_DEPTH)
+            return cb_error_set(err, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH);
+        int r = cb_index_parse(&idx, body->buf, body->len, desc->media_type, err);
+        if (r == 0)
+            r = n == 1 ? pick_one(from, &v[0], &idx, desc, body, err) : pick_several(v, n, &idx, desc, body, err);
+        if (r < 0 || n > 1)
+            return r;
+    }
+    return 0;
 }

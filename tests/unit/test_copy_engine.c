@@ -229,6 +229,19 @@ static struct fake_manifest *add_two_platforms(struct fixture *f)
     return add(&f->from, CB_MT_OCI_INDEX, cb_strbuf_detach(&text, NULL), "it");
 }
 
+/* Lists one thing three times. */
+static struct fake_manifest *add_thrice(struct fake_source *f, const struct cb_descriptor *d, const char *tag)
+{
+    struct cb_index idx = { .media_type = cb_strdup(CB_MT_OCI_INDEX), .manifests = cb_calloc(3, sizeof *idx.manifests),
+                            .n_manifests = 3 };
+    struct cb_strbuf text = CB_STRBUF_INIT;
+    for (size_t i = 0; i < 3; i++)
+        cb_descriptor_copy(&idx.manifests[i], d);
+    cb_index_print(&text, &idx);
+    cb_index_done(&idx);
+    return add(f, CB_MT_OCI_INDEX, cb_strbuf_detach(&text, NULL), tag);
+}
+
 static size_t at(const struct fixture *f, const char *what)
 {
     const char *p = strstr(f->to.log.buf, what);
@@ -333,6 +346,31 @@ static void platforms_pick_a_manifest_or_cut_the_index(void **state)
     cb_platform_done(&v[1]);
 }
 
+/* An index that lists nothing but another index. */
+static void indexes_in_one_another_are_gone_through(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_platform v[2] = { 0 };
+    int64_t when;
+    struct fake_manifest *inner = add_two_platforms(f);
+    free(inner->tag);
+    inner->tag = NULL;
+    add_thrice(&f->from, &inner->desc, "it");
+    add(&f->from, CB_MT_OCI_INDEX, cb_strdup("{\"schemaVersion\":2,\"manifests\":[]}"), "nothing");
+    assert_int_equal(cb_platform_parse(&v[0], "linux/arm64", NULL), 0);
+    assert_int_equal(cb_platform_parse(&v[1], "linux/s390x", NULL), 0);
+    assert_int_equal(copy(f, (struct cb_copy_options){ .platforms = v, .n_platforms = 1 }), 0);
+    assert_true(cb_digest_eq(&f->res.to.digest, &f->from.v[1].desc.digest));
+    assert_int_equal(copy(f, (struct cb_copy_options){ .platforms = &v[1], .n_platforms = 1 }), -CB_ENOTFOUND);
+    cb_error_done(&f->err);
+    assert_int_equal(copy(f, (struct cb_copy_options){ .platforms = v, .n_platforms = 2 }), -CB_EUSAGE);
+    assert_int_equal(cb_copy_when_created(&f->from.base, "it", &when, NULL), 0);
+    assert_int_equal(cb_copy_when_created(&f->from.base, "nothing", &when, NULL), 0);
+    assert_true(when == INT64_MIN);
+    cb_platform_done(&v[0]);
+    cb_platform_done(&v[1]);
+}
+
 static void what_a_target_cannot_hold_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -341,19 +379,6 @@ static void what_a_target_cannot_hold_is_refused(void **state)
     assert_int_equal(copy(f, (struct cb_copy_options){ 0 }), -CB_EUSAGE);
     assert_non_null(strstr(cb_error_text(&f->err), "--platform"));
     assert_string_equal(f->to.log.buf, "");
-}
-
-/* Lists one thing three times. */
-static struct fake_manifest *add_thrice(struct fake_source *f, const struct cb_descriptor *d, const char *tag)
-{
-    struct cb_index idx = { .media_type = cb_strdup(CB_MT_OCI_INDEX), .manifests = cb_calloc(3, sizeof *idx.manifests),
-                            .n_manifests = 3 };
-    struct cb_strbuf text = CB_STRBUF_INIT;
-    for (size_t i = 0; i < 3; i++)
-        cb_descriptor_copy(&idx.manifests[i], d);
-    cb_index_print(&text, &idx);
-    cb_index_done(&idx);
-    return add(f, CB_MT_OCI_INDEX, cb_strbuf_detach(&text, NULL), tag);
 }
 
 /* Else a few kilobytes of indexes in one another would take for ever. */
@@ -411,6 +436,7 @@ int main(void)
         T(referrers_in_a_circle_are_walked_once),
         T(a_tag_that_is_there_is_current_or_kept),
         T(platforms_pick_a_manifest_or_cut_the_index),
+        T(indexes_in_one_another_are_gone_through),
         T(what_a_target_cannot_hold_is_refused),
         T(what_is_listed_again_is_asked_for_once),
         T(a_wrong_size_is_found_where_it_is_listed_again),
