@@ -315,20 +315,27 @@ int cb_copy_walk(struct cb_copy_source *from, const struct cb_copy_options *o,
     return r;
 }
 
-/* The first image of an index. */
-static int first_image(struct cb_copy_source *from, struct cb_descriptor *desc, struct cb_strbuf *body,
+static int first_entry(struct cb_copy_source *from, struct cb_descriptor *desc, struct cb_strbuf *body,
                        struct cb_error *err)
 {
     struct cb_index idx cb_cleanup_index = { 0 };
-    if (!cb_mt_is_index(desc->media_type))
-        return 0;
     int r = cb_index_parse(&idx, body->buf, body->len, desc->media_type, err);
-    if (r < 0 || !idx.n_manifests || !cb_mt_is_manifest(idx.manifests[0].media_type))
-        return r < 0 ? r : cb_error_set(err, CB_EVERIFY, "the index begins with no image");
     cb_descriptor_done(desc);
     *desc = (struct cb_descriptor){ 0 };
     cb_strbuf_reset(body);
-    return from->ops->manifest(from, NULL, &idx.manifests[0].digest, desc, body, err);
+    return r < 0 || !idx.n_manifests ? r : from->ops->manifest(from, NULL, &idx.manifests[0].digest, desc, body, err);
+}
+
+/* The first image of an index, or of the index that it begins with; no media type: it has none. */
+static int first_image(struct cb_copy_source *from, struct cb_descriptor *desc, struct cb_strbuf *body,
+                       struct cb_error *err)
+{
+    int r = 0;
+    for (unsigned depth = 0; r == 0 && desc->media_type && cb_mt_is_index(desc->media_type); depth++)
+        r = depth > CB_MAX_INDEX_DEPTH
+                ? cb_error_set(err, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH)
+                : first_entry(from, desc, body, err);
+    return r;
 }
 
 int cb_copy_when_created(struct cb_copy_source *from, const char *tag, int64_t *when, struct cb_error *err)
@@ -343,8 +350,9 @@ int cb_copy_when_created(struct cb_copy_source *from, const char *tag, int64_t *
     int r = from->ops->manifest(from, tag, &none, &desc, &body, err);
     if (r == 0)
         r = first_image(from, &desc, &body, err);
-    if (r == 0)
-        r = cb_manifest_parse(&m, body.buf, body.len, desc.media_type, err);
+    if (r < 0 || !desc.media_type)
+        return r;
+    r = cb_manifest_parse(&m, body.buf, body.len, desc.media_type, err);
     if (r == 0)
         r = from->ops->blob(from, &m.config, &src, err);
     if (r == 0)

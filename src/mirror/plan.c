@@ -147,10 +147,14 @@ static int ask_created(void *arg, size_t i, struct cb_error *err)
     if (!mirror_filter_takes(&s->e->filter, s->all.v[i]) || mirror_is_digest_tag(s->all.v[i]))
         return 0;
     CB_AUTO(cb_copy_source_close) struct cb_copy_source *from = NULL;
-    int r = cb_copy_source_open(s->env, &s->e->source, &from, err);
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_copy_source_open(s->env, &s->e->source, &from, &e);
     if (r == 0)
-        r = cb_copy_when_created(from, s->all.v[i], &s->created[i], err);
-    return r < 0 ? cb_error_wrap(err, "%s", s->all.v[i]) : 0;
+        r = cb_copy_when_created(from, s->all.v[i], &s->created[i], &e);
+    if (r == 0 || r == -CB_ENOTFOUND) /* a tag that is gone, and listed all the same, comes last */
+        return 0;
+    cb_error_wrap(&e, "%s", s->all.v[i]);
+    return cb_error_move(err, &e);
 }
 
 static int tell_created(void *arg, const char *tag, int64_t *when, struct cb_error *err)

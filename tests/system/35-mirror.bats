@@ -75,6 +75,20 @@ count()
     assert_equal "$(tags "$repo")" '2.0.0 2.1.0-rc.1'
 }
 
+@test "the newest by date, where a tag is listed whose manifest is gone, and one is an index of nothing" {
+    local source=$one/team/gone repo=$two/mirror/gone gone
+    cbpush copy -q "$one/team/app:1.0.0" "$source:1.0.0"
+    cbpush copy -q "$one/team/app:2.0.0" "$source:gone"
+    printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}' |
+        cbpush manifest put "$source:nothing"
+    gone=$(digest_of 2.0.0)
+    rm -r "$(rig_find one)/storage/docker/registry/v2/repositories/team/gone/_manifests/revisions/sha256/${gone#sha256:}"
+    assert_contains "$(cbpush tags "$source")" gone
+    printf 'mirrors:\n  - source: %s\n    target: %s\n    tags: {newest: 1, by: created}\n    referrers: false\n' "$source" "$repo" >spec.yaml
+    cbpush mirror run -q spec.yaml
+    assert_equal "$(tags "$repo")" 1.0.0
+}
+
 @test "to where nothing is a tag costs one GET and one PUT, besides its blobs" {
     local source=$one/team/app empty=$two/mirror/first/app
     printf 'mirrors:\n  - source: %s\n    targets: [%s, %s]\n    tags: [1.0.0, 1.1.0, 2.0.0]\n    referrers: false\n' \
