@@ -8,6 +8,8 @@
 #include "util/encode.h"
 #include "util/random.h"
 
+#define UNDO_NS (10 * INT64_C(1000000000))
+
 /* The manifest that the tag is moved to. */
 struct decoy {
     struct cb_strbuf config, body;
@@ -108,21 +110,34 @@ static int remove_decoy(const struct untag *x, const struct decoy *d, struct cb_
     return s < 0 && s != -CB_ENOTFOUND ? cb_error_move(err, &e) : 0;
 }
 
+/* What was meant to go and did not is as it was before; also where we are interrupted, or where only the answer that the
+ * tag was moved did not come. */
+static void undo(const struct untag *x, const struct decoy *d, struct cb_error *err)
+{
+    CB_AUTO(cb_cancel_free) struct cb_cancel *patience = cb_cancel_new_for(NULL, UNDO_NS);
+    CB_AUTO(cb_registry_free) struct cb_registry *r = cb_registry_until(x->r, patience);
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct reg_endpoint at = *x->e;
+    struct untag late = *x;
+    at.cancel = patience;
+    late.r = r;
+    late.e = &at;
+    cb_registry_grace(x->r, UNDO_NS);
+    if (is_still_decoy(&late, d, NULL) != 0 && put_back(&late, &e) < 0)
+        cb_error_wrap(err, "the tag could not be put back (%s) after this", cb_error_text(&e));
+}
+
 static int swap_and_delete(const struct untag *x, const struct decoy *d, struct cb_error *err)
 {
     int s = put_decoy(x, d, x->ref->tag, err);
-    if (s < 0)
-        return s;
-    s = remove_decoy(x, d, err);
+    if (s == 0)
+        s = remove_decoy(x, d, err);
     if (s == 0)
         s = is_still_decoy(x, d, err);
-    if (s == 0)
-        return 0;
     if (s == 1)
         s = cb_error_set(err, CB_ENET, "%s/%s:%s: the registry keeps the tag", x->e->host, x->e->repo, x->ref->tag);
-    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (put_back(x, &e) < 0)
-        cb_error_wrap(err, "the tag could not be put back (%s) after this", cb_error_text(&e));
+    if (s < 0)
+        undo(x, d, err);
     return s;
 }
 

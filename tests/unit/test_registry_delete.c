@@ -24,6 +24,8 @@ struct rules {
     unsigned refuse_from; /* this one and later DELETEs of digests are answered 405; 0: none */
     bool pretends;        /* DELETE of a digest says 202 and keeps its tags */
     bool api;             /* of referrers */
+    unsigned interrupt;   /* this DELETE of a digest is never answered, as we are interrupted; 0: none */
+    struct cb_cancel *cancel;
     unsigned deletes;
 };
 
@@ -61,6 +63,10 @@ static bool delete_manifest(struct fake *f, struct server_request *r, struct rul
         return fake_error(r, x->tag_status, "UNSUPPORTED");
     if (by_digest && ++x->deletes >= x->refuse_from && x->refuse_from)
         return fake_error(r, 405, "UNSUPPORTED");
+    if (by_digest && x->deletes == x->interrupt) {
+        cb_cancel_trigger(x->cancel, 0);
+        return false;
+    }
     if (!by_digest || x->pretends)
         drop(f, r->path + 4);
     else
@@ -193,6 +199,17 @@ static void test_untag_put_back(void **state)
     assert_true(has(c, "a/b/manifests/1", MANIFEST("")));
 }
 
+/* The tag is not left pointing to what we made up. */
+static void test_untag_interrupted(void **state)
+{
+    struct client *c = *state;
+    struct rules x = { .tag_status = 405, .interrupt = 2, .cancel = c->cancel };
+    with_rules(c, &x);
+    assert_int_equal(untag(c, "a/b:1", NULL), -CB_ECANCELED);
+    assert_int_equal(fake_count(&c->one, "PUT /v2/a/b/manifests/1 "), 2);
+    assert_true(has(c, "a/b/manifests/1", MANIFEST("")));
+}
+
 /* ---- manifests ---- */
 
 #define SUBJECT ",\"subject\":{\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"digest\":\"sha256:" HEX "\",\"size\":7}"
@@ -277,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_untag),           TEST(test_untag_by_decoy), TEST(test_untag_unknown),
         TEST(test_untag_refused),   TEST(test_untag_put_back), TEST(test_delete_manifest),
+        TEST(test_untag_refused),   TEST(test_untag_interrupted), TEST(test_delete_manifest),
         TEST(test_delete_leaves_list), TEST(test_blobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
