@@ -194,8 +194,10 @@ static int fetch_bearer(struct ask *q, const char *realm, const char *service, s
         return r;
     q->e->asked = q->scopes.n;
     pthread_mutex_lock(&q->a->mu);
-    free(q->a->last_realm);
-    q->a->last_realm = cb_strdup(realm);
+    if (!q->e->withheld) {
+        free(q->a->last_realm);
+        q->a->last_realm = cb_strdup(realm);
+    }
     pthread_mutex_unlock(&q->a->mu);
     return 0;
 }

@@ -47,7 +47,7 @@ void cb_auth_free(struct cb_auth *a);
 void cb_auth_set_helpers(struct cb_auth *a, const struct cb_strvec *helpers);
 /* The host that --creds is for (R14): without it nobody gets them. */
 void cb_auth_set_creds_host(struct cb_auth *a, const char *host);
-/* The token realm that gave the last token, or NULL; owned by the caller. */
+/* The token realm that gave the last token and had no credentials withheld, or NULL; owned by the caller. */
 char *cb_auth_last_realm(struct cb_auth *a);
 CB_DEFINE_CLEANUP(struct cb_auth *, cb_auth_free)
 /* In the order of ecosystem-and-speed.md A5: --creds, --authfile (and then no other file), DOCKER_AUTH_CONFIG,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <strings.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -79,6 +80,21 @@ static int credentials(const struct login_options *o, const struct cb_input *in,
     return r;
 }
 
+/* Where else the password went, and may go from now on. */
+static void tell_realm(const char *host, const char *realm)
+{
+    struct cb_url u cb_cleanup_url = { 0 };
+    struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT, origin cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (!realm || cb_url_parse(&u, realm, NULL) < 0)
+        return;
+    cb_strbuf_adds(&origin, u.host);
+    if (u.port != cb_url_default_port(u.scheme))
+        cb_strbuf_addf(&origin, ":%u", u.port);
+    cb_strbuf_add_url_redacted(&shown, realm);
+    if (strcasecmp(origin.buf, host) != 0)
+        fprintf(stderr, "The token server of %s, which gets the password too: %.500s\n", host, shown.buf);
+}
+
 static int login(struct cb_session *s, const struct login_options *o, const char *host, struct cb_error *err)
 {
     struct cb_strbuf user cb_cleanup_strbuf = CB_STRBUF_INIT, pass cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -98,6 +114,8 @@ static int login(struct cb_session *s, const struct login_options *o, const char
     if (r == 0)
         r = cb_auth_store_login(&l, &where, err);
     explicit_bzero(pass.buf, pass.len);
+    if (r == 0)
+        tell_realm(host, realm);
     if (r == 0)
         fprintf(stderr, "Login Succeeded: kept in %s\n", where);
     return r;

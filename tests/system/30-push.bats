@@ -417,7 +417,8 @@ fails_late()
 @test "login keeps what else stands in config.json" {
     mkdir -p "$HOME/.docker"
     echo '{"HttpHeaders": {"X": "y"}, "auths": {"other.example": {"auth": "YTpi"}}}' >"$HOME/.docker/config.json"
-    cbpush login -u alice --password-stdin --authfile "$HOME/.docker/config.json" "$tokens" <<<s3cret:with:colons
+    cbpush login -u alice --password-stdin --authfile "$HOME/.docker/config.json" "$tokens" <<<s3cret:with:colons 2>told
+    assert_contains "$(cat told)" "The token server of $tokens, which gets the password too: http"
     assert_equal "$(jq -c '[.HttpHeaders.X, .auths["other.example"].auth, (.auths | length)]' "$HOME/.docker/config.json")" '["y","YTpi",2]'
     small "$reg/library/busybox"
     cbpush build --push "$tokens/team/kept:1" ctx 2>build.log
@@ -453,7 +454,8 @@ END
     cbpush build --push "$tokens/team/helper:1" ctx 2>build.log
     assert_contains "$(cat "$HOME/fake.calls")" get
     echo '{"credsStore": "fake"}' >"$HOME/.docker/config.json"
-    cbpush login -u carol --password-stdin --authfile "$HOME/.docker/config.json" "$basic" <<<p4ss
+    cbpush login -u carol --password-stdin --authfile "$HOME/.docker/config.json" "$basic" <<<p4ss 2>told
+    refute_contains "$(cat told)" 'token server'
     assert_equal "$(jq -r .Username "$HOME/fake/$(tr : _ <<<"$basic")")" carol
     refute_contains "$(cat "$HOME/.docker/config.json")" "$(printf carol:p4ss | base64)"
     cbpush push "$tokens/team/helper:1" "$basic/team/helper:1" 2>push.log
