@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/remote.h"
@@ -167,8 +168,13 @@ static int open_spool(struct cb_error *err)
 static int open_content(struct content *c, const char *path, const struct cb_cancel *cancel, struct cb_error *err)
 {
     if (strcmp(path, "-") != 0) {
-        c->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        return c->fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "open %s", path) : 0;
+        struct stat st;
+        c->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (c->fd < 0 || fstat(c->fd, &st) < 0)
+            return cb_error_sys(err, errno == ENOENT ? CB_EUSAGE : CB_ELOCAL, errno, "open %s", path);
+        return S_ISREG(st.st_mode)
+                   ? 0
+                   : cb_error_set(err, CB_EUSAGE, "%s is no regular file: pipe it in (- is standard input)", path);
     }
     struct cb_input input = { STDIN_FILENO, cancel };
     uint64_t copied;

@@ -11,6 +11,7 @@ struct list_options {
     struct cb_common common;
     bool json;
     const char *last, *limit, *page;
+    char *head; /* of the JSON, until it is printed */
     uint64_t printed;
 };
 #define AT(field) offsetof(struct list_options, field)
@@ -21,15 +22,34 @@ struct list_options {
         "page", 0, CB_OPT_STRING, AT(page), "N", "ask for that many at once (1000)", NULL                            \
     }
 
+/* Not before something is known: who only gets an error gets no half of an object. */
+static void print_head(struct list_options *o)
+{
+    if (o->head)
+        fputs(o->head, stdout);
+    free(CB_TAKE(o->head));
+}
+
 /* Names of tags and repositories need no quoting, in JSON or on a terminal: the registry client checks them. */
 static int print_name(void *arg, const char *name, struct cb_error *err)
 {
     struct list_options *o = arg;
+    print_head(o);
     if (o->json)
         printf("%s\n\"%s\"", o->printed++ ? "," : "", name);
     else
         printf("%s\n", name);
     return cb_stdout_check(err);
+}
+
+static int print_end(struct list_options *o, int r)
+{
+    if (r == 0)
+        print_head(o);
+    if (r == 0 && o->json)
+        printf("\n]}\n");
+    free(CB_TAKE(o->head));
+    return r;
 }
 
 static int parse_options(struct list_options *o, struct cb_list_options *out, struct cb_error *err)
@@ -49,13 +69,11 @@ static int tags(struct cb_remote *x, void *options, struct cb_error *err)
     struct list_options *o = options;
     struct cb_list_options lo;
     int r = parse_options(o, &lo, err);
-    if (r == 0 && o->json)
-        printf("{\"Repository\":\"%s/%s\",\"Tags\":[", x->ref.host, x->ref.repo);
+    if (o->json)
+        o->head = cb_asprintf("{\"Repository\":\"%s/%s\",\"Tags\":[", x->ref.host, x->ref.repo);
     if (r == 0)
         r = cb_registry_tags(x->s.registry, x->ref.host, x->ref.repo, &lo, NULL, err);
-    if (r == 0 && o->json)
-        printf("\n]}\n");
-    return r;
+    return print_end(o, r);
 }
 
 static int catalog(struct cb_remote *x, void *options, struct cb_error *err)
@@ -63,13 +81,11 @@ static int catalog(struct cb_remote *x, void *options, struct cb_error *err)
     struct list_options *o = options;
     struct cb_list_options lo;
     int r = parse_options(o, &lo, err);
-    if (r == 0 && o->json)
-        printf("{\"repositories\":[");
+    if (o->json)
+        o->head = cb_strdup("{\"repositories\":[");
     if (r == 0)
         r = cb_registry_catalog(x->s.registry, x->ref.host, &lo, NULL, err);
-    if (r == 0 && o->json)
-        printf("\n]}\n");
-    return r;
+    return print_end(o, r);
 }
 
 static int run_tags(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,

@@ -68,6 +68,10 @@ artifact()
     assert_equal "$(cbpush tags -n 2 "$tokens/team/box" | wc -l)" 2
     run cbpush tags "$tokens/team/none"
     assert_status 4
+    # Nothing is better than half an object.
+    run --separate-stderr cbpush tags --json "$tokens/team/none"
+    assert_status 4
+    assert_equal "$output" ''
     run cbpush tags "$tokens/team/box:1"
     assert_status 2
     # A reader that has seen enough ends it.
@@ -184,6 +188,8 @@ artifact()
     assert_equal "$(status_of "/v2/other/blobs/$digest")" 404
     run cbpush blob delete "$plain/other@$digest"
     assert_status 4
+    run -2 cbpush blob put "$plain/other" <(:)
+    assert_contains "$output" '- is standard input'
     : | cbpush blob put "$plain/other" - >empty
     assert_equal "$(cat empty)" "$(sha256_of /dev/null)"
 }
