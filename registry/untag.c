@@ -110,8 +110,8 @@ static int remove_decoy(const struct untag *x, const struct decoy *d, struct cb_
     return s < 0 && s != -CB_ENOTFOUND ? cb_error_move(err, &e) : 0;
 }
 
-/* What was meant to go and did not is as it was before; also where we are interrupted, or where only the answer that the
- * tag was moved did not come. */
+/* What was meant to go and did not is as it was before; also where we are interrupted, or where only the answer that
+ * the tag was moved did not come. */
 static void undo(const struct untag *x, const struct decoy *d, struct cb_error *err)
 {
     CB_AUTO(cb_cancel_free) struct cb_cancel *patience = cb_cancel_new_for(NULL, UNDO_NS);
