@@ -6,7 +6,7 @@
  * What refers to an image or to a part of it costs a HEAD a list or cosign's tag that is there; at a registry with the
  * referrers API, which lists no more than one subject at a time, a GET for each image and part, however many tags and
  * targets have it. `platforms` and referrers cost a GET for an index that was not seen before, `by: created` two or
- * three a tag. */
+ * three a tag, what is to be deleted a HEAD at the source. */
 #include <stdatomic.h>
 
 #include "mirror/private.h"
@@ -42,16 +42,6 @@ size_t cb_mirror_plan_count(const struct cb_mirror_plan *p, enum cb_mirror_actio
         for (size_t k = 0; k < p->v[i].n; k++)
             n += p->v[i].v[k].action == a && p->v[i].v[k].outcome != CB_MIRROR_FAILED;
     return n;
-}
-
-const char *mirror_reason(const char *word)
-{
-    static const char *const words[] = { "new", "changed", "same", "gone from the source", "other referrers",
-                                         "not looked at" };
-    for (size_t i = 0; word && i < CB_COUNTOF(words); i++)
-        if (!strcmp(words[i], word))
-            return words[i];
-    return NULL;
 }
 
 struct cb_mirror_tag *mirror_plan_add(struct cb_mirror_pair *p, const char *tag)
@@ -325,10 +315,26 @@ static void say(struct cb_mirror_tag *t, enum cb_mirror_action a, const char *re
     t->reason = mirror_reason(reason);
 }
 
-static int decide_gone(struct deciding *x, struct cb_mirror_tag *t, struct cb_error *err)
+/* Lists are not always whole: 1 where the source itself has no such tag. */
+static int is_gone(struct source_state *s, const char *tag, struct cb_error *err)
+{
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct looked now = { .error = CB_ERROR_INIT };
+    source_reference(s, tag, &ref);
+    int r = look_at_head(s, &ref, &now);
+    if (r < 0 && r != -CB_ENOTFOUND)
+        return cb_error_move(err, &now.error);
+    cb_error_done(&now.error);
+    return r < 0;
+}
+
+static int decide_gone(struct deciding *x, struct cb_mirror_tag *t, bool asked, struct cb_error *err)
 {
     if (!x->s->e->deletes)
         return cb_error_set(err, CB_ENOTFOUND, "%s has no tag %s", x->p->source.text, t->tag);
+    int gone = asked ? 1 : is_gone(x->s, t->tag, err);
+    if (gone <= 0)
+        return gone;
     say(t, CB_MIRROR_SKIP, "same");
     int r = head_target(x, t, err);
     if (r == 0 && cb_digest_is_set(&t->target))
@@ -376,7 +382,7 @@ static int decide(void *arg, size_t i, struct cb_error *err)
     else if (chosen && cb_digest_is_set(&x->s->v[i].digest))
         r = decide_there(x, t, &x->s->v[i], &t->error);
     else
-        r = decide_gone(x, t, &t->error);
+        r = decide_gone(x, t, chosen, &t->error);
     if (r < 0)
         t->outcome = CB_MIRROR_FAILED;
     return r == -CB_ECANCELED ? cb_error_copy(err, &t->error) : 0;

@@ -10,6 +10,16 @@
 static const char *const actions[] = { "skip", "copy", "delete", "referrers" };
 static const char *const outcomes[] = { NULL, "done", "current", "failed" };
 
+const char *mirror_reason(const char *word)
+{
+    static const char *const words[] = { "new", "changed", "same", "gone from the source", "other referrers",
+                                         "not looked at" };
+    for (size_t i = 0; word && i < CB_COUNTOF(words); i++)
+        if (!strcmp(words[i], word))
+            return words[i];
+    return NULL;
+}
+
 /* ---- out ---- */
 
 static void put_digest(json_t *o, const char *key, const struct cb_digest *d)

@@ -184,6 +184,45 @@ count()
     assert_equal "$(raw_digest "$repo:1.0.0")" "$(digest_of 1.0.0)"
 }
 
+# A registry whose lists of tags are never whole, at $short. forgetful TAG: it lists only that.
+forgetful()
+{
+    local dir
+    dir=$(mktemp -d "$(rig_dir)/forgetful.XXXXXX")
+    cat >"$dir/forgetful.py" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+import passing_on
+
+class Forgetful(passing_on.PassingOn):
+    def answer(self):
+        if "/tags/list" not in self.path:
+            return False
+        body = b'{"name": "team/app", "tags": ["%s"]}' % sys.argv[4].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return True
+
+passing_on.serve(passing_on.make(Forgetful, sys.argv[2]), sys.argv[3])
+END
+    rig_spawn "$dir" python3 -B "$dir/forgetful.py" "$RIG_HERE" "$one" "$dir/port" "$1"
+    until [ -s "$dir/port" ]; do sleep 0.05; done
+    short=localhost:$(cat "$dir/port")
+}
+
+@test "a tag that the source does not list and has is not deleted" {
+    spec 'tags: {glob: "1.*"}' >spec.yaml
+    cbpush mirror run -q spec.yaml
+    cbpush copy -q "$one/team/app:1.0.0" "$repo:1.9.0"
+    forgetful 1.0.0
+    one=$short spec 'tags: {glob: "1.*"}' 'delete: true' 'referrers: false' >short.yaml
+    cbpush mirror run -q --max-delete 9 short.yaml >done
+    assert_equal "$(cat done)" "deleted $(digest_of 1.0.0) $repo:1.9.0"
+    assert_equal "$(tags "$repo")" '1.0.0 1.1.0 1.2.0'
+}
+
 @test "failures do not stop the rest, and are told at the end" {
     {
         spec 'tags: [1.0.0, absent, 1.1.0]'
