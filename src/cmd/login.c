@@ -41,13 +41,13 @@ static int ask(const struct cb_input *in, const char *prompt, bool secret, struc
     char c;
     if (!isatty(STDIN_FILENO))
         return cb_error_set(err, CB_EUSAGE, "standard input is no terminal: use -u USER --password-stdin");
-    fprintf(stderr, "%s: ", prompt);
     if (tcgetattr(STDIN_FILENO, &old) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "terminal");
     quiet = old;
     if (secret)
         quiet.c_lflag &= ~(tcflag_t)ECHO;
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* drops what was typed before: so the question comes after it */
+    fprintf(stderr, "%s: ", prompt);
     while ((r = cb_input_read(in, &c, 1, &got, err)) == 0 && got && c != '\n')
         cb_strbuf_addch(out, c);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
