@@ -81,9 +81,7 @@ int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo
     return r < 0 ? r : cb_layer_writer_finish(w, out, toc, err);
 }
 
-/* Of little data two levels may make the same bytes: what is known of them then is the level that made them first. */
-static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out,
-                         struct cb_error *err)
+static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_error *err)
 {
     struct cb_layer made cb_cleanup_layer = { 0 };
     cb_autosink struct cb_blob_sink *sink = NULL;
@@ -100,10 +98,7 @@ static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb
     pthread_mutex_lock(&s->mu);
     cb_layer_add_encoding(&s->layer, &made.encodings[0]);
     pthread_mutex_unlock(&s->mu);
-    r = cb_store_layer_put(s->env->store, &made, err);
-    if (r == 0)
-        cb_layer_encoding_copy(out, &made.encodings[0]);
-    return r;
+    return cb_store_layer_put(s->env->store, &made, err);
 }
 
 int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out,
@@ -115,6 +110,10 @@ int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_lay
     cb_slot_short_digest(id, cb_slot_diff_id(s));
     struct cb_span span cb_cleanup_span = cb_span_begin("compress", "compress layer again");
     cb_span_digest(&span, "diff_id", cb_slot_diff_id(s));
-    int r = make_encoding(s, f, out, err);
-    return r < 0 ? cb_error_wrap(err, "compress layer %s again", id) : 0;
+    int r = make_encoding(s, f, err);
+    if (r == 0 && !cb_slot_encoding_known(s, f, out))
+        r = cb_error_set(err, CB_EINTERNAL, "its new encoding is not found");
+    if (r < 0)
+        cb_error_wrap(err, "compress layer %s again", id);
+    return r;
 }

@@ -174,14 +174,6 @@ assert_the_tree()
 }
 
 # The engine that made a layer is in the metadata; a build never gets another one's blob because it is there.
-@test "compression-level: a layer that is the same bytes at another level" {
-    echo a >ctx/a.txt
-    printf 'FROM scratch\nCOPY a.txt /\n' >ctx/Dockerfile
-    out type=oci,dest=five,tar=false,compression=gzip,compression-level=5
-    out type=oci,dest=six,tar=false,compression=gzip,compression-level=6
-    assert_equal "$(jq -r '.manifests[0].digest' six/index.json)" "$(jq -r '.manifests[0].digest' five/index.json)"
-}
-
 @test "compression-level=fast: an engine of its own, recorded; what is in the store of the other one is not taken for it" {
     cbpush version | grep -q ISA-L && grep -q sse4_2 /proc/cpuinfo || skip 'built without ISA-L, or on another processor'
     local engine=.\"cbpush.compressor\" digest
