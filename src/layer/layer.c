@@ -75,10 +75,20 @@ void cb_layer_copy(struct cb_layer *dst, const struct cb_layer *src)
         cb_layer_add_origin(dst, &src->origins[i].digest, src->origins[i].host, src->origins[i].repo);
 }
 
+/* Of engines and levels that made the same bytes the last one counts: it is what somebody wants now. */
+static void know_engine(struct cb_layer_encoding *e, const char *engine)
+{
+    if (!engine || !*engine || cb_streq(e->engine, engine))
+        return;
+    free(e->engine);
+    e->engine = cb_strdup(engine);
+}
+
 void cb_layer_add_encoding(struct cb_layer *l, const struct cb_layer_encoding *e)
 {
     for (size_t i = 0; i < l->n_encodings; i++)
         if (cb_digest_eq(&l->encodings[i].digest, &e->digest)) {
+            know_engine(&l->encodings[i], e->engine);
             cb_layer_encoding_annotate(&l->encodings[i], &e->annotations);
             return;
         }

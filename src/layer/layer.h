@@ -52,7 +52,7 @@ void cb_layer_done(struct cb_layer *l);
 #define cb_cleanup_layer CB_CLEANUP(cb_layer_done)
 void cb_layer_copy(struct cb_layer *dst, const struct cb_layer *src);
 void cb_layer_drop_encodings(struct cb_layer *l); /* the origins stay */
-/* Both add only what is not there yet. */
+/* Both add only what is not there yet; of an encoding that is, the engine becomes that of e (where e has one). */
 void cb_layer_add_encoding(struct cb_layer *l, const struct cb_layer_encoding *e);
 void cb_layer_add_origin(struct cb_layer *l, const struct cb_digest *digest, const char *host, const char *repo);
 /* image-spec config.md "Layer ChainID" of diff ids, lowest first. */

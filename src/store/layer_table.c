@@ -158,7 +158,7 @@ static bool has_encoding(const struct cb_layer *l, const struct cb_layer_encodin
 {
     for (size_t i = 0; i < l->n_encodings; i++)
         if (cb_digest_eq(&l->encodings[i].digest, &e->digest))
-            return (l->encodings[i].engine[0] || !e->engine || !e->engine[0]) &&
+            return (!e->engine || !e->engine[0] || cb_streq(l->encodings[i].engine, e->engine)) &&
                    (l->encodings[i].annotations.n || !e->annotations.n);
     return false;
 }
@@ -192,7 +192,7 @@ static int put_encoding(struct cb_store *s, const struct cb_layer *l, const stru
                                       "INSERT INTO encodings(diff_id, digest, size, compression, media_type, engine,"
                                       " annotations) VALUES(?1,?2,?3,?4,?5,?6,?7)"
                                       " ON CONFLICT(diff_id, digest) DO UPDATE SET"
-                                      " engine=iif(engine='', excluded.engine, engine),"
+                                      " engine=iif(excluded.engine='', engine, excluded.engine),"
                                       " annotations=iif(annotations='', excluded.annotations, annotations)",
                                       &l->diff_id, err);
     cb_autofree char *annotations = print_annotations(e);

@@ -173,6 +173,20 @@ assert_the_tree()
     assert_the_image
 }
 
+@test "a layer so small that levels make the same bytes" {
+    printf 'FROM scratch\nCOPY a /\n' >ctx/Dockerfile
+    echo a >ctx/a
+    local level round
+    for round in 1 2; do
+        for level in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            out "type=oci,dest=$round.$level,tar=false,compression=gzip,compression-level=$level"
+        done
+    done
+    for level in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        assert_equal "$(skopeo inspect --raw "oci:2.$level")" "$(skopeo inspect --raw "oci:1.$level")"
+    done
+}
+
 # The engine that made a layer is in the metadata; a build never gets another one's blob because it is there.
 @test "compression-level=fast: an engine of its own, recorded; what is in the store of the other one is not taken for it" {
     cbpush version | grep -q ISA-L && grep -q sse4_2 /proc/cpuinfo || skip 'built without ISA-L, or on another processor'
