@@ -4,19 +4,18 @@
 #include "build/internal.h"
 #include "util/alloc.h"
 
-/* What is linked is not asked for where the linking was a hit. */
-static void add_step(const struct cb_build *b, struct cb_vertex *v, struct cb_cache_set *set)
+/* v gave the layers of st from number `first` on. */
+static void add_step(const struct cb_build *b, const struct cb_vertex *v, const struct cb_solve_state *st, size_t first,
+                     struct cb_cache_set *set)
 {
-    const struct cb_solve_state *st = v->state;
-    if (v->kind == CB_VERTEX_SOURCE || st->unsure || cb_cache_set_find(set, &st->key))
+    const struct cb_digest *key = &v->state->key;
+    if (v->kind == CB_VERTEX_SOURCE || v->state->unsure || cb_cache_set_find(set, key))
         return;
-    if (!st->done && !st->hit && !cb_look_up(st->solver, v))
-        return;
-    struct cb_cache_step *step = cb_cache_set_step(set, &st->key);
+    struct cb_cache_step *step = cb_cache_set_step(set, key);
     step->whole = true;
     step->created = b->epoch == INT64_MAX ? st->created : b->epoch * CB_SECOND;
     step->note = cb_strdup_or_null(v->note);
-    for (size_t i = 0; i < st->n_layers; i++) {
+    for (size_t i = first; i < st->n_layers; i++) {
         bool empty = true;
         struct cb_cache_layer l = { .size = UINT64_MAX };
         if (cb_slot_wait(st->layers[i], &empty, NULL) < 0 || empty)
@@ -24,6 +23,12 @@ static void add_step(const struct cb_build *b, struct cb_vertex *v, struct cb_ca
         l.diff_id = *cb_slot_diff_id(st->layers[i]);
         cb_cache_step_add(step, cb_cache_set_layer(set, &l));
     }
+}
+
+/* What is linked says nothing where the linking was a hit: then a store need not know it. But it is what is linked. */
+static void add_linked(const struct cb_build *b, const struct cb_vertex *link, struct cb_cache_set *set)
+{
+    add_step(b, link->from, link->state, link->base ? link->base->state->n_layers : 0, set);
 }
 
 void cb_build_inline_cache(const struct cb_build *b, const struct cb_plan_image *image, struct cb_image_config *c)
@@ -36,9 +41,9 @@ void cb_build_inline_cache(const struct cb_build *b, const struct cb_plan_image 
     if (!wanted)
         return;
     for (struct cb_vertex *v = image->goal; v; v = v->base) {
-        add_step(b, v, &set);
+        add_step(b, v, v->state, 0, &set);
         if (v->kind == CB_VERTEX_LINK)
-            add_step(b, v->from, &set);
+            add_linked(b, v, &set);
     }
     cb_cache_set_print(&text, &set);
     free(c->cache);
