@@ -583,3 +583,27 @@ END
     assert_equal "$(cat "$rootfs/a")" "$one"
     [ "$(cat "$rootfs/b")" != "$one" ]
 }
+
+@test "an inline cache keeps the record of what is linked, where only another image had it" {
+    dockerfile <<'END'
+FROM busybox
+COPY --link a /
+END
+    echo a >ctx/a
+    build --cache-to type=inline >build.log 2>&1
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /new
+COPY --link a /
+RUN cat /a >/b
+END
+    # The RUN reads the layer: so the store has a record of the linking, but none of what is linked.
+    export CBPUSH_ROOT=$PWD/elsewhere
+    local options=(--cache-from "type=registry,ref=$reg/test/app:1" --cache-to type=inline) first
+    build "${options[@]}" >build.log 2>&1
+    assert_cached 1 3
+    first=$(digest)
+    build "${options[@]}" >build.log 2>&1
+    assert_all_cached
+    assert_equal "$(digest)" "$first"
+}

@@ -680,31 +680,6 @@ END
     assert_cached 1 1
 }
 
-@test "an image keeps the record of what is linked into it, where only another image had it" {
-    dockerfile <<'END'
-FROM busybox
-COPY --link a /
-END
-    echo a >ctx/a
-    machine one
-    quick --cache-to type=inline
-    dockerfile <<'END'
-FROM busybox
-WORKDIR /new
-COPY --link a /
-RUN cat /a >/b
-END
-    machine two
-    # The RUN reads the layer: so the store has a record of the linking, but none of what is linked.
-    local options=(--cache-from "type=registry,ref=$reg/test/app:1" --cache-to type=inline) first
-    quick "${options[@]}"
-    assert_cached 1 3
-    first=$(digest)
-    quick "${options[@]}"
-    assert_cached 3 3
-    assert_equal "$(digest)" "$first"
-}
-
 # age: how long ago $since is, as a duration.
 age()
 {
