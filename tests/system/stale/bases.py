@@ -65,6 +65,10 @@ def request(address, path, method="GET", data=None):
         return answer.read()
 
 
-def move(address, name, tag):
-    """library/base:NAME becomes what base:TAG is."""
-    request(address, f"library/base/manifests/{name}", "PUT", request(address, f"library/base/manifests/{tag}"))
+def manifests(address):
+    return {tag: request(address, f"library/base/manifests/{tag}") for tag in TAGS}
+
+
+def move(address, name, manifest):
+    """library/base:NAME becomes that image."""
+    request(address, f"library/base/manifests/{name}", "PUT", manifest)

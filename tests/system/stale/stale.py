@@ -31,6 +31,7 @@ class Given:
         if not os.path.isdir(self.bases):
             bases.make(self.bases)
             bases.push(self.bases, address)
+        self.manifests = bases.manifests(address)
         self.parents, self.server = runner.load_parents(self.bases), served.Server()
 
 

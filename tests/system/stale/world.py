@@ -105,7 +105,7 @@ class World:
         self.configure()
         for name in ("ctx", "extra"):
             files.make(self.path(name), rng)
-        self.inputs, self.store = Inputs(rng), "store-a"
+        self.inputs, self.store, self.moved_to = Inputs(rng), "store-a", None
         self.inside = rng.random() < 0.5  # the Dockerfile is in the context
         self.cache = rng.choice((None, None, "type=local", "type=registry", "type=inline"))
         self.mode, self.pushes = rng.choice(("min", "max")), rng.random() < 0.3 or self.cache == "type=inline"
@@ -137,7 +137,9 @@ class World:
     def settle(self):
         """Writes what is written anew for each build, and only what has changed."""
         name = f"now-{self.seed}"
-        bases.move(self.given.address, name, self.inputs.tag)
+        if self.moved_to != self.inputs.tag:
+            bases.move(self.given.address, name, self.given.manifests[self.inputs.tag])
+            self.moved_to = self.inputs.tag
         self.given.server.files[f"/{self.seed}/served.txt"] = self.inputs.served
         text = self.inputs.dockerfile.text().replace("base:now", "base:" + name)
         text = text.replace("http://served", self.given.server.url(f"/{self.seed}"))
