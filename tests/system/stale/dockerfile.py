@@ -63,6 +63,9 @@ class Dockerfile:
         if draw < 0.25 or not lines:
             lines.insert(at, self.instruction(rng, number))
             return f"insert {lines[at]!r} into s{number}"
+        if draw < 0.4 and lines[at].startswith(("COPY", "ADD")):
+            lines[at] = twisted(lines[at], rng)
+            return f"now it is {lines[at]!r} in s{number}"
         if draw < 0.45:
             lines[at] = self.instruction(rng, number)
             return f"replace by {lines[at]!r} in s{number}"
@@ -97,6 +100,18 @@ def copy_flags(rng, link=True):
     if rng.random() < 0.15:
         flags.append("--parents")
     return flags
+
+
+def twisted(line, rng):
+    """A COPY or ADD with a flag more, or less, or another in its place."""
+    words = line.split(" ")
+    flags = [i for i, word in enumerate(words) if word.startswith("--") and not word.startswith("--from")]
+    if flags and rng.random() < 0.7:
+        del words[rng.choice(flags)]
+    new = [f for f in copy_flags(rng) if not any(w.split("=")[0] == f.split("=")[0] for w in words)]
+    if words[0] == "ADD":
+        new = [f for f in new if not f.startswith(("--exclude", "--parents"))]
+    return " ".join([words[0], *new[:1], *words[1:]])
 
 
 def copy(_file, rng, _number):

@@ -11,6 +11,7 @@ KEPT = ("keep.txt", "d/keep.txt", "lib/keep.c", "pack.tar")  # so that a COPY mo
 TEXTS = ("one\n", "two\n", "six\n", "", "a longer text\n" * 90, "A longer text\n" * 90)
 RULES = ("*.log", "d", "!d/a.txt", "**/*.txt", "!**/b.txt", "d/*", "!d/e", "lib/**", "!lib/keep.c", "/a.txt", "*/e",
          "!keep.txt", "# none", "**/.h*", "lib/sp ace", "ab*", "!d/keep.txt")
+TARGETS = ("a.txt", "../keep.txt", "nowhere", "/etc/passwd", "d", "lib", ".")
 TIME = 1300000000  # newer than any SOURCE_DATE_EPOCH of the tests
 
 
@@ -27,6 +28,8 @@ def make(root, rng):
     for name in KEPT:
         write(os.path.join(root, name), "keep\n")
     pack(root, rng)
+    for name in ("link", "d/link"):
+        os.symlink(rng.choice(TARGETS), os.path.join(root, name))
     for _ in range(rng.randint(3, 9)):
         create(root, rng)
 
@@ -144,7 +147,7 @@ def become(root, rng, path):
     first = next(iter(f for f in found(root, "file", "kept") if f != path))
     drop(full)
     if kind == "link":
-        os.symlink(rng.choice(("a.txt", "../keep.txt", "nowhere", "/etc/passwd", "d", "lib", ".")), full)
+        os.symlink(rng.choice(TARGETS), full)
     elif kind == "dir":
         os.mkdir(full)
         write(os.path.join(full, "in.txt"), rng.choice(TEXTS))
@@ -165,6 +168,12 @@ def attribute(root, rng, path):
         return f"no attribute of {path}"
     os.setxattr(full, "user.a", rng.choice((b"1", b"2", b"long" * 20)))
     return f"attribute of {path}"
+
+
+def retarget(root, rng, path):
+    os.unlink(os.path.join(root, path))
+    os.symlink(rng.choice(TARGETS), os.path.join(root, path))
+    return f"{path} goes elsewhere"
 
 
 def exchange(root, rng, path):
@@ -193,7 +202,8 @@ def directory(root, rng):
 # Of what kind of file a change is, and how often.
 CHANGES = ((edit, ("file", "kept"), 6), (chmod, ("file", "dir", "kept"), 2), (chown, ("file", "link", "dir", "kept"), 1),
            (touch, ("file", "dir", "link", "kept"), 2), (rename, ("file", "link"), 2), (remove, ("file", "link", "dir"), 2),
-           (become, ("file", "link"), 3), (attribute, ("file", "kept"), 1), (exchange, ("file",), 1))
+           (become, ("file", "link"), 3), (attribute, ("file", "kept"), 1), (exchange, ("file",), 1),
+           (retarget, ("link",), 2))
 
 
 def change(root, rng):
