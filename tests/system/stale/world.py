@@ -178,7 +178,8 @@ class World:
             out += ["--target", self.inputs.target]
         if self.inputs.instead:
             out += ["--build-context", self.inputs.instead.replace("{bases}", f"oci-layout://{self.given.bases}")]
-        return out + self.inputs.flags
+        squashes = self.inputs.flags and self.inputs.flags[0].startswith("--squash")
+        return out if squashes and self.cache == "type=inline" else out + self.inputs.flags  # refused together
 
     def shared(self):
         """The options of a cache that both stores have."""
