@@ -120,7 +120,7 @@ static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct c
     struct cb_fetcher f = cb_fetcher_of(b->env, b->o);
     if (strcmp(file, "-"))
         return cb_dockerfile_fetch(&f, file, &in->dockerfile, err);
-    struct cb_input input = { STDIN_FILENO, b->env->cancel };
+    struct cb_input input = { STDIN_FILENO, b->env ? b->env->cancel : b->o->cancel };
     return cb_input_slurp(&input, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 

@@ -139,6 +139,7 @@ struct cb_build_options {
     const struct cb_join *join;        /* or NULL; for one platform, with push */
     bool no_cache;
     bool no_stat_cache;                /* every file of the context is read */
+    const struct cb_cancel *cancel;    /* of cb_build_check without an env: ends the waiting for standard input */
     const struct cb_strvec *no_cache_filter; /* stages whose steps are all run; or NULL */
     const struct cb_cache_spec *cache_from, *cache_to;
     size_t n_cache_from, n_cache_to;

@@ -12,6 +12,7 @@ struct lint_options {
     const char *format, *target;
     struct cb_strvec files, skip, experimental, build_args;
     bool error;
+    const struct cb_cancel *cancel;
 };
 #define AT(field) offsetof(struct lint_options, field)
 static const struct cb_opt options[] = {
@@ -75,7 +76,8 @@ static void lint_one(struct lint_files *all, const struct lint_options *lo, cons
     cb_autofree char *own = standard_input ? cb_strdup(".") : directory_of(file);
     struct cb_build_options o = { .context = context ? context : own, .dockerfile = file, .target = lo->target,
                                   .build_args = &lo->build_args, .check_all = true, .check_report_only = true,
-                                  .check_skip = &lo->skip, .check_experimental = &lo->experimental };
+                                  .check_skip = &lo->skip, .check_experimental = &lo->experimental,
+                                  .cancel = lo->cancel };
     CB_GROW(all->v, all->n, all->cap);
     struct lint_file *f = &all->v[all->n++];
     *f = (struct lint_file){ .name = cb_strdup(standard_input ? "Dockerfile" : file) };
@@ -145,6 +147,8 @@ static int lint(const struct lint_options *lo, const struct cb_strvec *operands,
         r = check_rules(&lo->experimental, "experimental", err);
     if (r == 0)
         r = lint_all(&all, lo, operands, err);
+    if (r == 0)
+        r = cb_cancel_check(lo->cancel, err);
     if (r < 0)
         return r;
     print(&all);
@@ -154,10 +158,10 @@ static int lint(const struct lint_options *lo, const struct cb_strvec *operands,
     return 0;
 }
 
-static int run(const struct cb_process *p CB_UNUSED, const struct cb_verb *self, int argc, char **argv, int *status,
+static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
-    CB_CLEANUP(options_done) struct lint_options lo = { 0 };
+    CB_CLEANUP(options_done) struct lint_options lo = { .cancel = p->cancel };
     struct cb_verb_args a = { .verb = self, .dest = &lo, .argc = argc, .argv = argv, .max = SIZE_MAX };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cmd/session.h"
@@ -23,6 +24,23 @@ static const struct cb_opt save_table[] = {
     CB_OPT_COMMON_STORE(save_options),
     CB_OPT_END,
 };
+
+static struct cb_step *begin_step(struct cb_session *s, const char *what, const char *path)
+{
+    cb_autofree char *title = cb_asprintf("%s %s", what, path);
+    struct cb_step *step = cb_step_new(s->progress, title);
+    cb_step_begin(step);
+    return step;
+}
+
+static void end_step(struct cb_session *s, struct cb_step *step, int r, struct cb_error *err)
+{
+    if (r < 0)
+        cb_step_error(step, cb_error_text(err));
+    else
+        cb_step_done(step);
+    cb_progress_finish(s->progress, r < 0);
+}
 
 static int write_archive(const struct cb_export_options *x, const char *path, bool docker, struct cb_error *err)
 {
@@ -80,7 +98,7 @@ static void saved_done(struct saved *v, size_t n)
 }
 
 static int take(struct cb_session *s, const struct save_options *o, const char *what, struct saved *out,
-                struct cb_error *err)
+                struct cb_step *step, struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     int r = cb_store_find(s->store, what, &desc, &out->name, err);
@@ -89,13 +107,13 @@ static int take(struct cb_session *s, const struct save_options *o, const char *
     if (r == 0)
         r = cb_image_tree_load(s->store, &desc, &out->tree, err);
     if (r == 0)
-        r = cb_build_fetch_tree(&s->env, &out->tree, NULL, err);
+        r = cb_build_fetch_tree(&s->env, &out->tree, step, err);
     if (r < 0)
         return r;
     out->x = (struct cb_export_options){ .store = s->store, .image = &out->tree.v[out->tree.n - 1].image,
                                          .tree = &out->tree, .names = (const char *const *)&out->name,
                                          .n_names = out->name != NULL, .clamp_mtime = INT64_MAX,
-                                         .cancel = s->process->cancel };
+                                         .cancel = s->process->cancel, .step = step };
     return 0;
 }
 
@@ -103,9 +121,11 @@ static int save(struct cb_session *s, const struct save_options *o, const struct
                 struct cb_error *err)
 {
     struct saved *v = cb_calloc(images->n, sizeof *v);
+    bool file = o->output && strcmp(o->output, "-");
+    struct cb_step *step = begin_step(s, "saving to", file ? o->output : "standard output");
     int r = 0;
     for (size_t i = 0; r == 0 && i < images->n; i++) {
-        r = take(s, o, images->v[i], &v[i], err);
+        r = take(s, o, images->v[i], &v[i], step, err);
         if (i > 0)
             v[i - 1].x.more = &v[i].x;
     }
@@ -114,6 +134,7 @@ static int save(struct cb_session *s, const struct save_options *o, const struct
     else if (r == 0)
         r = write_archive(&v[0].x, o->output ? o->output : "-", is_docker(o), err);
     saved_done(v, images->n);
+    end_step(s, step, r, err);
     return r;
 }
 
@@ -150,6 +171,7 @@ static const struct cb_opt load_table[] = {
       "docker or OCI archive, or OCI layout directory; default standard input", NULL },
     { "tag", 't', CB_OPT_STRING, AT(name), "NAME[:TAG]", "name it so, whatever the archive says", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "digests only", NULL },
+    CB_OPT_COMMON_PROGRESS(save_options),
     CB_OPT_COMMON_STORE(save_options),
     CB_OPT_END,
 };
@@ -178,7 +200,12 @@ static int name_image(struct cb_session *s, const struct save_options *o, const 
 static int load(struct cb_session *s, const struct save_options *o, struct cb_error *err)
 {
     struct cb_import_result res = { 0 };
-    int r = cb_image_import(s->store, o->input ? o->input : "-", s->process->cancel, &res, err);
+    bool file = o->input && strcmp(o->input, "-");
+    struct cb_step *step = begin_step(s, "loading", file ? o->input : "standard input");
+    struct cb_import_options io = { .store = s->store, .path = file ? o->input : "-", .step = step,
+                                    .cancel = s->process->cancel };
+    int r = cb_image_import(&io, &res, err);
+    end_step(s, step, r, err);
     if (r == 0 && o->name && res.n > 1)
         r = cb_error_set(err, CB_EUSAGE, "the archive holds %zu images: --tag names only one", res.n);
     for (size_t i = 0; r == 0 && i < res.n; i++)
@@ -199,8 +226,10 @@ static int run_load(const struct cb_process *p, const struct cb_verb *self, int 
     cb_strvec_done(&a.operands);
     if (r == 0 && !a.done && !o.input && isatty(STDIN_FILENO))
         r = cb_error_set(err, CB_EUSAGE, "load: standard input is a terminal: use -i FILE or redirect");
+    if (o.quiet)
+        o.common.progress = "quiet";
     if (r == 0 && !a.done)
-        r = cb_session_store(&s, p, &o.common, err);
+        r = cb_session_open(&s, p, &o.common, "Loading", err);
     if (r == 0 && !a.done)
         r = load(&s, &o, err);
     return r;

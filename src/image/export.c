@@ -131,11 +131,29 @@ void cb_export_list(const struct cb_export_options *o, struct cb_export_list *ou
     *out = l;
 }
 
-static int add_blob(struct cb_tar_out *t, struct cb_store *s, const struct cb_descriptor *d, struct cb_error *err)
+void cb_export_tell(const struct cb_export_options *o, const struct cb_descriptor *d, bool done)
+{
+    char id[CB_DIGEST_TEXT_MAX];
+    if (!o->step)
+        return;
+    cb_digest_text(&d->digest, id);
+    id[strcspn(id, ":") + 1 + 12] = '\0';
+    cb_step_status(o->step, id, done ? d->size : 0, d->size);
+    if (done)
+        cb_step_status_done(o->step, id);
+}
+
+static int add_blob(struct cb_tar_out *t, const struct cb_export_options *o, const struct cb_descriptor *d,
+                    struct cb_error *err)
 {
     cb_autosource struct cb_blob_source *src = NULL;
-    int r = cb_store_blob_source(s, &d->digest, &src, err);
-    return r < 0 ? r : cb_tar_out_blob(t, d, src, err);
+    cb_export_tell(o, d, false);
+    int r = cb_store_blob_source(o->store, &d->digest, &src, err);
+    if (r == 0)
+        r = cb_tar_out_blob(t, d, src, err);
+    if (r == 0)
+        cb_export_tell(o, d, true);
+    return r;
 }
 
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err)
@@ -151,7 +169,7 @@ int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, str
             r = cb_tar_out_dir(t, dir, err);
         alg = list.v[i].digest.alg;
         if (r == 0)
-            r = add_blob(t, o->store, &list.v[i], err);
+            r = add_blob(t, o, &list.v[i], err);
     }
     free(list.v);
     return r;

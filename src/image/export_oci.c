@@ -27,9 +27,12 @@ static int put_blobs(const struct cb_export_options *o, const struct cb_layout_o
         cb_autosource struct cb_blob_source *src = NULL;
         if (cb_layout_out_has(l, &list.v[i]))
             continue;
+        cb_export_tell(o, &list.v[i], false);
         r = cb_store_blob_source(o->store, &list.v[i].digest, &src, err);
         if (r == 0)
             r = cb_layout_out_blob(l, &list.v[i], src, o->cancel, err);
+        if (r == 0)
+            cb_export_tell(o, &list.v[i], true);
     }
     free(list.v);
     return r;

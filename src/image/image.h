@@ -137,6 +137,7 @@ struct cb_export_options {
     int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
     const struct cb_cancel *cancel;
     const struct cb_export_options *more; /* Docker and OCI: another image in the same archive; or NULL */
+    struct cb_step *step; /* Docker and OCI: told of each blob; or NULL */
 };
 /* added to a layout that is there */
 int cb_export_oci_dir(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
@@ -220,8 +221,13 @@ struct cb_import_result {
     size_t n;
 };
 void cb_import_result_done(struct cb_import_result *r);
-int cb_image_import(struct cb_store *s, const char *path /* "-": stdin */, const struct cb_cancel *cancel,
-                    struct cb_import_result *out, struct cb_error *err) CB_WUR;
+struct cb_import_options {
+    struct cb_store *store;
+    const char *path;        /* "-": standard input */
+    struct cb_step *step;    /* told of each blob, or NULL */
+    const struct cb_cancel *cancel;
+};
+int cb_image_import(const struct cb_import_options *o, struct cb_import_result *out, struct cb_error *err) CB_WUR;
 
 /* The artifact that keeps the tables of an image's layers in a registry (doc/toc.md). */
 struct cb_image_tables {

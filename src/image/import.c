@@ -5,8 +5,8 @@
 #include "image/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/input.h"
 #include "util/fs.h"
+#include "util/input.h"
 #include "util/path.h"
 
 void cb_import_result_done(struct cb_import_result *r)
@@ -80,6 +80,32 @@ const struct cb_import_file *cb_import_find(const struct cb_importer *m, const c
     return f && !f->link ? f : NULL;
 }
 
+/* What a blob of an archive is called to people: by the hex in its path, as everywhere; NULL for other files. */
+static const char *shown_name(const char *path, char id[static CB_DIGEST_TEXT_MAX])
+{
+    struct cb_digest d;
+    const char *base = cb_path_base(path);
+    snprintf(id, CB_DIGEST_TEXT_MAX, "sha256:%.64s", cb_starts_with(path, "blobs/sha256/") ? base : "");
+    if (cb_digest_parse(&d, id, NULL) < 0)
+        return NULL;
+    id[strlen("sha256:") + 12] = '\0';
+    return id;
+}
+
+/* Before each piece that is taken: what of it is done. id: NULL where nothing is told. */
+static int go_on(const struct cb_importer *m, const char *id, uint64_t done, uint64_t total, struct cb_error *err)
+{
+    if (m->step && id)
+        cb_step_status(m->step, id, done, total);
+    return cb_cancel_check(m->cancel, err);
+}
+
+static void tell_end(const struct cb_importer *m, const char *id)
+{
+    if (m->step && id)
+        cb_step_status_done(m->step, id);
+}
+
 /* Every file of the archive becomes a blob of its own digest: what nobody refers to afterwards goes with the next
  * gc. */
 static int store_file(struct cb_importer *m, const struct cb_entry *e, struct cb_layer_reader *r, char *buf,
@@ -87,16 +113,22 @@ static int store_file(struct cb_importer *m, const struct cb_entry *e, struct cb
 {
     cb_autosink struct cb_blob_sink *sink = NULL;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    char id[CB_DIGEST_TEXT_MAX];
+    const char *told = shown_name(e->path, id);
+    uint64_t done = 0;
     int k = cb_store_blob_sink(m->store, &sink, err);
-    for (size_t got = 1; k == 0 && got > 0;) {
+    for (size_t got = 1; k == 0 && got > 0; done += got) {
         k = cb_layer_reader_read(r, buf, CB_UNPACK_BUF, &got, err);
         if (k == 0 && got > 0) {
             cb_hasher_update(h, buf, got);
             k = sink->ops->write(sink, buf, got, err);
         }
+        if (k == 0)
+            k = go_on(m, told, done + got, e->size, err);
     }
     if (k < 0)
         return k;
+    tell_end(m, told);
     struct cb_import_file *f = CB_NEW(struct cb_import_file);
     cb_hasher_finish(h, &f->digest);
     f->size = e->size;
@@ -178,13 +210,21 @@ static int copy_from_dir(struct cb_importer *m, const struct cb_descriptor *d, s
     src = cb_blob_source_verify(src, &d->digest, d->size);
     cb_autosink struct cb_blob_sink *sink = NULL;
     cb_autofree char *buf = cb_malloc(CB_UNPACK_BUF);
+    char id[CB_DIGEST_TEXT_MAX];
+    const char *told = shown_name(path, id);
+    uint64_t done = 0;
     int r = cb_store_blob_sink(m->store, &sink, err);
-    for (size_t got = 1; r == 0 && got > 0;) {
+    for (size_t got = 1; r == 0 && got > 0; done += got) {
         r = cb_blob_read(src, buf, CB_UNPACK_BUF, &got, err);
         if (r == 0 && got > 0)
             r = sink->ops->write(sink, buf, got, err);
+        if (r == 0)
+            r = go_on(m, told, done + got, d->size, err);
     }
-    return r < 0 ? r : sink->ops->commit(sink, &d->digest, d->size, err);
+    if (r < 0)
+        return r;
+    tell_end(m, told);
+    return sink->ops->commit(sink, &d->digest, d->size, err);
 }
 
 /* A file of the archive that bears a sha512 in its name is in the store by its sha256 only. */
@@ -207,6 +247,8 @@ static int copy_within(struct cb_importer *m, const struct cb_descriptor *d, str
         r = cb_blob_read(src, buf, CB_UNPACK_BUF, &got, err);
         if (r == 0 && got > 0)
             r = sink->ops->write(sink, buf, got, err);
+        if (r == 0)
+            r = cb_cancel_check(m->cancel, err);
     }
     return r < 0 ? r : sink->ops->commit(sink, &d->digest, d->size, err);
 }
@@ -239,7 +281,7 @@ static enum cb_compression compression_of(struct cb_store *s, const struct cb_di
 int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const struct cb_digest *diff_id,
                     struct cb_error *err)
 {
-    struct cb_layer_intake in = { .store = m->store, .diff_id = *diff_id };
+    struct cb_layer_intake in = { .store = m->store, .diff_id = *diff_id, .cancel = m->cancel };
     int r = cb_store_blob_source(m->store, &d->digest, &in.source, err);
     if (r < 0)
         return r;
@@ -260,7 +302,8 @@ int cb_import_layer(struct cb_importer *m, const struct cb_descriptor *d, const 
 
 static int import_tar(struct cb_importer *m, int fd, struct cb_error *err)
 {
-    struct cb_layer_read_options o = { .source = cb_blob_source_from_fd(fd, 0, UINT64_MAX), .raw_tar_ok = true };
+    struct cb_layer_read_options o = { .source = cb_blob_source_from_fd(fd, 0, UINT64_MAX), .raw_tar_ok = true,
+                                       .cancel = m->cancel };
     int r;
     {
         CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&o, err);
@@ -289,15 +332,15 @@ static int import_fd(struct cb_importer *m, int fd /* taken */, struct cb_error 
 }
 
 /* A pipe is read into an unlinked file of the store first: archives name things before they have them. */
-static int make_seekable(struct cb_store *s, int *fd, const struct cb_cancel *cancel, struct cb_error *err)
+static int make_seekable(const struct cb_import_options *o, int *fd, struct cb_error *err)
 {
     struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
     struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
-    struct cb_input input = { *fd, cancel };
+    struct cb_input input = { *fd, o->cancel };
     uint64_t copied = 0;
     if (lseek(*fd, 0, SEEK_CUR) >= 0 || errno != ESPIPE)
         return 0;
-    int r = cb_store_tmp_new(s, "import", &dir, err);
+    int r = cb_store_tmp_new(o->store, "import", &dir, err);
     if (r == 0)
         r = cb_tmpfile_open(&file, dir.fd, 0600, err);
     if (r == 0)
@@ -312,18 +355,18 @@ static int make_seekable(struct cb_store *s, int *fd, const struct cb_cancel *ca
     return 0;
 }
 
-int cb_image_import(struct cb_store *s, const char *path, const struct cb_cancel *cancel,
-                    struct cb_import_result *out, struct cb_error *err)
+int cb_image_import(const struct cb_import_options *o, struct cb_import_result *out, struct cb_error *err)
 {
+    const char *path = o->path;
     *out = (struct cb_import_result){ 0 };
     bool standard_input = strcmp(path, "-") == 0;
     int fd = standard_input ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cb_error_sys(err, errno == ENOENT ? CB_EUSAGE : CB_ELOCAL, errno, "open %s",
                             standard_input ? "standard input" : path);
-    struct cb_importer m = { .store = s, .dirfd = -1, .out = out };
+    struct cb_importer m = { .store = o->store, .dirfd = -1, .cancel = o->cancel, .step = o->step, .out = out };
     m.files = cb_hashmap_new();
-    int r = make_seekable(s, &fd, cancel, err);
+    int r = make_seekable(o, &fd, err);
     if (r == 0)
         r = import_fd(&m, fd, err);
     else

@@ -186,6 +186,8 @@ struct cb_export_list {
     size_t n, cap;
 };
 void cb_export_list(const struct cb_export_options *o, struct cb_export_list *out); /* sorted, each once; free v */
+/* Before and behind a blob that is written. */
+void cb_export_tell(const struct cb_export_options *o, const struct cb_descriptor *d, bool done);
 /* Of what a name stands for. */
 const struct cb_descriptor *cb_export_top(const struct cb_export_options *o);
 /* index.json with one entry for each name. */
@@ -203,6 +205,8 @@ struct cb_importer {
     int dirfd;                /* of an OCI layout directory, else -1 */
     struct cb_hashmap *files; /* of a tar: path → struct cb_import_file */
     size_t images;            /* that were met below the entry of the index that is being taken */
+    const struct cb_cancel *cancel;
+    struct cb_step *step;     /* told of each blob; or NULL */
     struct cb_import_result *out;
 };
 /* The file of that path, links followed; NULL for none. */

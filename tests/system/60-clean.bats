@@ -117,6 +117,7 @@ waiting()
     waiting blob put "$reg/x"
     waiting mirror plan -
     waiting rollback -
+    waiting lint -f -
     waiting login -u x --password-stdin "$reg"
 }
 
@@ -163,6 +164,37 @@ END
         assert_no_leftovers
         assert_equal "$(find . -maxdepth 1 -name 'saved.tar?*')" '' "$verb"
     done
+}
+
+@test "load, save: what is done is told, unless --quiet" {
+    build >build.log 2>&1
+    cbpush save -o image.tar "$reg/test/app:1" 2>log
+    grep -q '#1 saving to image.tar' log
+    grep -qE '#1 sha256:[0-9a-f]{12} 20\.0.MB / 20\.0.MB .*done' log
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-load
+    cbpush load -q -i image.tar >out 2>log
+    assert_equal "$(cat log)" ''
+    cbpush load <image.tar >out 2>log
+    grep -q '#1 loading standard input' log
+    grep -qE '#1 sha256:[0-9a-f]{12} 20\.0.MB / 20\.0.MB .*done' log
+}
+
+@test "Ctrl-C ends a load in the middle" {
+    build >build.log 2>&1
+    cbpush save -o image.tar "$reg/test/app:1"
+    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store-load
+    mkfifo slow
+    sh -c 'head -c 15000000 image.tar; exec sleep 30' 3>&- >slow &
+    local writer=$!
+    start load -i slow
+    sleep 0.7
+    kill -INT "$pid"
+    local began=$SECONDS
+    finish
+    [ $((SECONDS - began)) -le 3 ]
+    assert_equal "$status" 130
+    kill "$writer"
+    assert_no_leftovers
 }
 
 @test "kill -9 at several moments: no process and no mount, and a rebuild works in the same store" {

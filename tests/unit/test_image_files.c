@@ -277,6 +277,12 @@ static int create(const char *path)
     return fd;
 }
 
+static int import_from(struct fixture *f, const char *path, struct cb_import_result *out)
+{
+    struct cb_import_options o = { .store = f->s, .path = path };
+    return cb_image_import(&o, out, &f->err);
+}
+
 /* A second store next to the first becomes the fixture's own. */
 static void other_store(struct fixture *f)
 {
@@ -287,7 +293,7 @@ static void other_store(struct fixture *f)
 static void check_import(struct fixture *f, const char *path, const struct cb_image *want, bool same_manifest)
 {
     struct cb_import_result r CB_CLEANUP(cb_import_result_done) = { 0 };
-    ok(cb_image_import(f->s, path, NULL, &r, &f->err));
+    ok(import_from(f, path, &r));
     assert_int_equal(r.n, 2);
     for (size_t i = 0; i < 2; i++) {
         assert_string_equal(r.names[i], names[i]);
@@ -348,7 +354,7 @@ static void a_layout_takes_more_images(void **state)
     ok(cb_export_oci_dir(&o, dir, &f->err));
     other_store(f);
     struct cb_import_result r CB_CLEANUP(cb_import_result_done) = { 0 };
-    ok(cb_image_import(f->s, dir, NULL, &r, &f->err));
+    ok(import_from(f, dir, &r));
     assert_int_equal(r.n, 3);
     for (size_t i = 0; i < r.n; i++) {
         const struct cb_image *want = cb_streq(r.names[i], names[1]) ? &one : &two;
@@ -411,7 +417,7 @@ static void old_docker_archives(void **state)
         cb_autoclose int w = create(path);
         ok(cb_fd_write_all(w, tar.buf, tar.len, &f->err));
         struct cb_import_result r CB_CLEANUP(cb_import_result_done) = { 0 };
-        int k = cb_image_import(f->s, path, NULL, &r, &f->err);
+        int k = import_from(f, path, &r);
         if (k != -CB_EVERIFY)
             print_error("%s: %d %s\n", bad[i], k, cb_error_text(&f->err));
         assert_int_equal(k, -CB_EVERIFY);
@@ -433,18 +439,18 @@ static void hostile_archives(void **state)
     cb_autofree char *kept = cb_asprintf("%s/kept", f->dir);
     struct cb_import_result r = { 0 };
     assert_int_equal(rename(layer, kept), 0);
-    fails(cb_image_import(f->s, dir, NULL, &r, &f->err), CB_ENOTFOUND);
+    fails(import_from(f, dir, &r), CB_ENOTFOUND);
     write_at(layer, "other bytes");
-    fails(cb_image_import(f->s, dir, NULL, &r, &f->err), CB_EVERIFY);
+    fails(import_from(f, dir, &r), CB_EVERIFY);
     assert_int_equal(unlink(layer), 0);
     assert_int_equal(symlink(kept, layer), 0); /* leads out of the layout */
-    assert_true(cb_image_import(f->s, dir, NULL, &r, &f->err) < 0);
+    assert_true(import_from(f, dir, &r) < 0);
     assert_int_equal(unlink(layer), 0);
     assert_int_equal(mkfifo(layer, 0600), 0); /* would block for ever */
-    fails(cb_image_import(f->s, dir, NULL, &r, &f->err), CB_EVERIFY);
+    fails(import_from(f, dir, &r), CB_EVERIFY);
     assert_int_equal(unlink(layer), 0);
     assert_int_equal(rename(kept, layer), 0);
-    ok(cb_image_import(f->s, dir, NULL, &r, &f->err));
+    ok(import_from(f, dir, &r));
     cb_import_result_done(&r);
     static const char *const indexes[] = {
         "",
@@ -461,17 +467,17 @@ static void hostile_archives(void **state)
     cb_autofree char *index = cb_asprintf("%s/index.json", dir), *version = cb_asprintf("%s/oci-layout", dir);
     for (size_t i = 0; i < CB_COUNTOF(indexes); i++) {
         write_at(index, indexes[i]);
-        int k = cb_image_import(f->s, dir, NULL, &r, &f->err);
+        int k = import_from(f, dir, &r);
         if (k != -CB_EVERIFY)
             print_error("%s: %d %s\n", indexes[i], k, cb_error_text(&f->err));
         assert_int_equal(k, -CB_EVERIFY);
     }
     write_at(version, "{\"imageLayoutVersion\":\"2.0.0\"}");
-    fails(cb_image_import(f->s, dir, NULL, &r, &f->err), CB_EVERIFY);
+    fails(import_from(f, dir, &r), CB_EVERIFY);
     static const char *const junk[] = { "", "hello", "\x1f\x8b junk" };
     for (size_t i = 0; i < CB_COUNTOF(junk); i++) {
         write_at(tarpath, junk[i]);
-        fails(cb_image_import(f->s, tarpath, NULL, &r, &f->err), CB_EVERIFY);
+        fails(import_from(f, tarpath, &r), CB_EVERIFY);
     }
     struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
     static const char *const escapes[] = { "../index.json", "blobs/../../index.json" };
@@ -481,7 +487,7 @@ static void hostile_archives(void **state)
         sup_end(&t);
         cb_autoclose int w = create(tarpath);
         ok(cb_fd_write_all(w, t.buf, t.len, &f->err));
-        fails(cb_image_import(f->s, tarpath, NULL, &r, &f->err), CB_EVERIFY);
+        fails(import_from(f, tarpath, &r), CB_EVERIFY);
     }
     cb_strbuf_reset(&t);
     sup_add(&t, '2', "index.json", "oci-layout");
@@ -489,8 +495,8 @@ static void hostile_archives(void **state)
     sup_end(&t);
     cb_autoclose int w = create(tarpath);
     ok(cb_fd_write_all(w, t.buf, t.len, &f->err));
-    fails(cb_image_import(f->s, tarpath, NULL, &r, &f->err), CB_EVERIFY);
-    fails(cb_image_import(f->s, "/nonexistent/x.tar", NULL, &r, &f->err), CB_EUSAGE);
+    fails(import_from(f, tarpath, &r), CB_EVERIFY);
+    fails(import_from(f, "/nonexistent/x.tar", &r), CB_EUSAGE);
 }
 
 static void an_index_is_imported_whole(void **state)
@@ -520,7 +526,7 @@ static void an_index_is_imported_whole(void **state)
     write_at(index, json);
     other_store(f);
     struct cb_import_result r CB_CLEANUP(cb_import_result_done) = { 0 };
-    ok(cb_image_import(f->s, dir, NULL, &r, &f->err));
+    ok(import_from(f, dir, &r));
     assert_int_equal(r.n, 1);
     assert_null(r.names[0]); /* "1.0" alone must not become docker.io/library/1.0 */
     assert_true(cb_digest_eq(&r.images[0].desc.digest, &top.digest));
@@ -693,7 +699,7 @@ static void skopeo_reads_what_we_write(void **state)
     assert_int_equal(run(f, (const char *[]){ "skopeo", "--insecure-policy", "copy", refs[1], to, NULL }, &res), 0);
     other_store(f);
     struct cb_import_result r CB_CLEANUP(cb_import_result_done) = { 0 };
-    ok(cb_image_import(f->s, back, NULL, &r, &f->err));
+    ok(import_from(f, back, &r));
     assert_int_equal(r.n, 1);
     assert_string_equal(r.names[0], names[0]);
     assert_true(cb_digest_eq(&r.images[0].manifest.config.digest, &img.manifest.config.digest));
