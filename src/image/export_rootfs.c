@@ -24,7 +24,9 @@ static int refuse_full(int fd, const char *path, struct cb_error *err)
     closedir(d);
     if (bad)
         return cb_error_sys(err, CB_ELOCAL, bad, "read %s", path);
-    return full ? cb_error_set(err, CB_EUSAGE, "%s is not empty", path) : 0;
+    return full ? cb_error_set(err, CB_EUSAGE, "%s is not empty, and what is there would be mixed with the image: empty "
+                                               "it, or name another directory", path)
+                : 0;
 }
 
 static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, size_t i, struct cb_error *err)
@@ -61,6 +63,14 @@ static int unpack_all(const struct cb_export_options *o, int root, struct cb_err
         r = cb_unpack_finish(&u, err);
     struct cb_unpack_marks_options mo = { .root_fd = root, .single_id = uo.single_id };
     return r < 0 ? r : cb_unpack_marks_apply(&u.marks, &mo, err);
+}
+
+int cb_export_local_check(const char *path, struct cb_error *err)
+{
+    cb_autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
+    return refuse_full(fd, path, err);
 }
 
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err)
