@@ -150,8 +150,9 @@ static void print_platforms(const struct cb_build_result *res)
         const struct cb_image *image = &res->images[i];
         cb_autofree char *size = cb_size_text(image_size(image));
         cb_strbuf_add_platform(&platform, &image->config.platform);
-        fprintf(stderr, "platform %-14s %s, %s in %zu layers\n", platform.buf,
-                cb_digest_text(&image->desc.digest, digest), size, image->manifest.n_layers);
+        fprintf(stderr, "platform %-14s %s, %s in %zu layer%s\n", platform.buf,
+                cb_digest_text(&image->desc.digest, digest), size, image->manifest.n_layers,
+                image->manifest.n_layers == 1 ? "" : "s");
     }
 }
 

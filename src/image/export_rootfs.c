@@ -24,8 +24,8 @@ static int refuse_full(int fd, const char *path, struct cb_error *err)
     closedir(d);
     if (bad)
         return cb_error_sys(err, CB_ELOCAL, bad, "read %s", path);
-    return full ? cb_error_set(err, CB_EUSAGE, "%s is not empty, and what is there would be mixed with the image: empty "
-                                               "it, or name another directory", path)
+    return full ? cb_error_set(err, CB_EUSAGE, "%s is not empty, and what is there would be mixed with the image: "
+                                               "empty it, or name another directory", path)
                 : 0;
 }
 
