@@ -105,6 +105,8 @@ static void probe_namespaces(struct cb_probes *out, enum cb_id_mode mode)
                           e ? cb_userns_remedy(e) : NULL });
 }
 
+#define USUAL_IDS 65535u /* those of images end with nobody's, 65534 */
+
 static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
 {
     if (mode == CB_ID_REAL_ROOT || mode == CB_ID_CONTAINER_ROOT) {
@@ -121,10 +123,14 @@ static void probe_ids(struct cb_probes *out, enum cb_id_mode mode)
     add(out, "newuidmap", false,
         (struct finding){ newuidmap ? CB_PROBE_OK : CB_PROBE_MISSING, cb_strdup(newuidmap ? newuidmap : "not in PATH"),
                           cb_strdup("apt-get install uidmap") });
-    char *detail = ok ? cb_asprintf("%u ids are mapped", cb_id_map_size(map.buf))
-                   : ranges.n ? cb_asprintf("%s has a range, but newuidmap could not map it", owner)
-                              : cb_asprintf("%s has none: one id is mapped, other users are only made believe", owner);
-    enum cb_probe_state state = ok ? CB_PROBE_OK : ranges.n ? CB_PROBE_BROKEN : CB_PROBE_MISSING;
+    uint32_t size = ok ? cb_id_map_size(map.buf) : 0;
+    bool few = ok && size < USUAL_IDS;
+    char *detail =
+        few ? cb_asprintf("%u ids are mapped: files cannot belong to users from %u on (nobody is 65534)", size, size)
+        : ok ? cb_asprintf("%u ids are mapped", size)
+        : ranges.n ? cb_asprintf("%s has a range, but newuidmap could not map it", owner)
+                   : cb_asprintf("%s has none: one id is mapped, other users are only made believe", owner);
+    enum cb_probe_state state = ok && !few ? CB_PROBE_OK : !ok && ranges.n ? CB_PROBE_BROKEN : CB_PROBE_MISSING;
     char *remedy = cb_asprintf("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s; "
                                "apt-get install uidmap", owner);
     add(out, "subuid range", false, (struct finding){ state, detail, remedy });

@@ -139,6 +139,10 @@ END
     run as_user "$RANGE" "$CBPUSH" doctor
     assert_status 0
     assert_contains "$output" subuid
+    run as_user 200000:100 "$CBPUSH" doctor
+    assert_status 0
+    assert_contains "$output" 'missing  subuid range               101 ids are mapped: files cannot belong to users from 101 on'
+    assert_contains "$output" usermod
     run as_user '' "$CBPUSH" doctor
     assert_contains "$output" subuid
     assert_contains "$output" '→'
