@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kaniko's command line, for a program that is called `executor`: a drop-in for its image. It pushes by default, and a
  * RUN that fails gives its own exit status. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,7 +25,8 @@ struct executor_options {
 #define NOT_YET(name, arg) { name, 0, CB_OPT_NOTED, AT(not_yet), arg, NULL, NULL }
 
 static const struct cb_opt options[] = {
-    { "context", 'c', CB_OPT_STRING, AT(context), "DIR", "the build context: DIR or dir://DIR (/workspace)", NULL },
+    { "context", 'c', CB_OPT_STRING, AT(context), "DIR",
+      "the build context: DIR, dir://DIR, tar://FILE or tar://stdin (/workspace)", NULL },
     { "context-sub-path", 0, CB_OPT_STRING, AT(sub_path), "PATH", "a directory in it to use instead", NULL },
     { "dockerfile", 'f', CB_OPT_STRING, AT(b.file), "FILE", "the Dockerfile (Dockerfile in the context)", NULL },
     { "destination", 'd', CB_OPT_LIST, AT(destinations), "NAME[:TAG]", "push to this name (several)", NULL },
@@ -116,13 +119,42 @@ static int check(const struct executor_options *x, struct cb_error *err)
     return 0;
 }
 
+/* A file takes the place of standard input, which `build -` reads. */
+static int take_tar(const char *path, struct build_input *in, struct cb_error *err)
+{
+    if (strcmp(path, "stdin")) {
+        cb_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+            return cb_error_sys(err, errno == ENOENT ? CB_EUSAGE : CB_ELOCAL, errno, "--context tar://%s", path);
+    }
+    cb_strvec_push(&in->operands, "-");
+    return 0;
+}
+
+static int refuse_context(const char *text, struct cb_error *err)
+{
+    const char *repo = cb_starts_with(text, "git://") ? text + strlen("git://") : NULL;
+    size_t n = repo ? strcspn(repo, "#") : 0;
+    const char *suffix = n > 4 && !strncmp(repo + n - 4, ".git", 4) ? "" : ".git";
+    if (repo)
+        return cb_error_set(err, CB_EUSAGE, "--context %s: not read under this name: cbpush build https://%.*s%s#REF",
+                            text, (int)n, repo, suffix);
+    return cb_error_set(err, CB_EUSAGE, "--context %s: only directories (dir://DIR) and tars (tar://FILE, tar://stdin) "
+                                        "are read: fetch it, and pipe it in", text);
+}
+
 static int take_context(const struct executor_options *x, struct build_input *in, struct cb_error *err)
 {
     const char *text = x->context ? x->context : "/workspace";
+    bool tar = cb_starts_with(text, "tar://");
+    if (tar && x->sub_path)
+        return cb_error_set(err, CB_EUSAGE, "--context-sub-path is for a directory, and not for %s", text);
+    if (tar)
+        return take_tar(text + strlen("tar://"), in, err);
     if (cb_starts_with(text, "dir://"))
-        text += 6;
+        text += strlen("dir://");
     else if (strstr(text, "://"))
-        return cb_error_set(err, CB_EUSAGE, "--context %s: this version builds from a directory only: dir://DIR", text);
+        return refuse_context(text, err);
     if (x->sub_path)
         cb_strvec_pushf(&in->operands, "%s/%s", text, x->sub_path);
     else

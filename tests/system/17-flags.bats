@@ -361,6 +361,28 @@ END
     [ -e shared/index.json ]
 }
 
+@test "kaniko: contexts that are tars, by file and by standard input, and what is not read" {
+    tar -C ctx -cz . >ctx.tar.gz
+    local id
+    id=$(cbpush build -q ctx)
+    executor -c tar://ctx.tar.gz --no-push --oci-layout-path one >out 2>&1
+    executor -c tar://stdin --no-push --oci-layout-path two <ctx.tar.gz >out 2>&1
+    assert_equal "$(skopeo inspect --raw oci:one | jq -r .config.digest)" "$id"
+    assert_equal "$(skopeo inspect --raw oci:two | jq -r .config.digest)" "$id"
+    run executor -c tar://nowhere.tar.gz --no-push
+    assert_status 2
+    assert_contains "$output" 'nowhere.tar.gz: No such file'
+    run executor -c tar://ctx.tar.gz --context-sub-path sub --no-push
+    assert_status 2
+    assert_contains "$output" --context-sub-path
+    run executor -c git://git.example/a/b --no-push
+    assert_status 2
+    assert_contains "$output" 'cbpush build https://git.example/a/b.git#REF'
+    run executor -c gs://bucket/x --no-push
+    assert_status 2
+    assert_contains "$output" 'tar://stdin'
+}
+
 @test "kaniko: RUN's own exit status; what is wrong is an error" {
     printf 'FROM busybox\nRUN exit 37\n' >ctx/Dockerfile
     run executor -c ctx --no-push
