@@ -127,7 +127,11 @@ static int put_request(struct cb_registry *r, const struct reg_endpoint *e, cons
     cb_autofree char *name = cb_asprintf("%s %s/%s", q.method, e->h->api, path);
     cb_json_put_string(p, "request", name);
     cb_json_put(p, "status", json_integer(cb_http_status(reply)));
-    return cb_http_status(reply) < 300 ? 0 : reg_reply_error(reply, err, "%s", e->host);
+    if (cb_http_status(reply) < 300)
+        return 0;
+    if (cb_http_status(reply) == 404 && !o->push)
+        return reg_manifest_not_found(e, ref, reply, err);
+    return reg_reply_error(reply, err, "%s", e->host);
 }
 
 static void put_auth(struct cb_registry *r, const struct cb_auth_target *t, const struct cb_http_reply *reply,

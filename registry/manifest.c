@@ -26,8 +26,8 @@ static char *manifest_path(const char *repo, const struct cb_reference *ref)
                                                       : "latest");
 }
 
-static int not_found(const struct reg_endpoint *e, const struct cb_reference *ref, struct cb_http_reply *reply,
-                     struct cb_error *err)
+int reg_manifest_not_found(const struct reg_endpoint *e, const struct cb_reference *ref, struct cb_http_reply *reply,
+                           struct cb_error *err)
 {
     struct cb_strbuf said cb_cleanup_strbuf = CB_STRBUF_INIT;
     char digest[CB_DIGEST_TEXT_MAX];
@@ -61,7 +61,7 @@ static int request(struct cb_registry *r, const struct reg_endpoint *e, const st
     int s = reg_send(r, e, &q, out, err);
     if (s < 0 || cb_http_status(*out) == 200)
         return s;
-    s = cb_http_status(*out) == 404 ? not_found(e, ref, *out, err)
+    s = cb_http_status(*out) == 404 ? reg_manifest_not_found(e, ref, *out, err)
                                     : reg_reply_error(*out, err, "%s/%s", e->host, path);
     cb_http_reply_free(CB_TAKE(*out));
     return s;

@@ -258,6 +258,9 @@ int reg_manifest_remove(struct cb_registry *r, const struct reg_endpoint *e, con
 /* The registry's own words about a failure, on one line, harmless, at most some hundred bytes; nothing where it has
  * none. */
 void reg_reply_words(struct cb_http_reply *reply, struct cb_strbuf *out);
+/* Of the answer 404 to what was asked for that reference: -CB_ENOTFOUND. */
+int reg_manifest_not_found(const struct reg_endpoint *e, const struct cb_reference *ref, struct cb_http_reply *reply,
+                           struct cb_error *err);
 /* Turns a reply that is not what was hoped for into an error: code by status, text by the registry's own words. */
 int reg_reply_error(struct cb_http_reply *reply, struct cb_error *err, const char *fmt, ...) CB_PRINTF(3, 4);
 

@@ -79,6 +79,8 @@ field()
     assert_contains "$(field '.endpoints[0].error')" 'gives no push of team/app'
     explain "$tokens/team/base:1"
     assert_equal "$(field '.endpoints[0].status')" 200
+    run -4 explain "$tokens/team/base:nosuch"
+    assert_contains "$(field '.endpoints[0].error')" "image team/base:nosuch not found in registry $tokens"
     rm "$HOME/.docker/config.json"
     run -3 explain "$tokens/team/base:1"
     assert_equal "$(field '.endpoints[0].credentials')" null
