@@ -124,7 +124,8 @@ static const uint32_t usual32[] = { 3, 4, 5, 6, 11, 120, 192, 243, 295, 403 };
 #define A32 AUDIT_ARCH_ARM
 #define ELSEWHERE AUDIT_ARCH_X86_64
 #define SIBLINGS { SCMP_ARCH_ARM }
-static const uint32_t usual32[] = { 3, 4, 5, 6, 11, 120, 192, 322, 403, 0xf0002 /* cacheflush */, 0xf0005 /* set_tls */ };
+static const uint32_t usual32[] = { 3, 4, 5, 6, 11, 120, 192, 322, 403, 0xf0002 /* cacheflush */,
+                                    0xf0005 /* set_tls */ };
 #define MOUNT32 21
 #define UNSHARE32 337
 #define SOCKET32 281
