@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "cmd/build_input.h"
-#include "image/image.h"
 #include "util/alloc.h"
 #include "util/path.h"
 
@@ -25,16 +24,8 @@ static int check_file(const char *path, struct cb_error *err)
     return 0;
 }
 
-/* Each platform has a directory of its own in dest then. */
-static bool is_split(const struct cb_output *o, const struct cb_strvec *platforms)
+static int check_output(const struct cb_output *o, struct cb_error *err)
 {
-    return o->platform_split > 0 || platforms->n > 1 || (platforms->n == 1 && strchr(platforms->v[0], ','));
-}
-
-static int check_output(const struct cb_output *o, const struct cb_strvec *platforms, struct cb_error *err)
-{
-    if (o->type == CB_OUTPUT_LOCAL && o->dest && !is_split(o, platforms))
-        return cb_export_local_check(o->dest, err);
     bool file = o->dest && o->type != CB_OUTPUT_LOCAL && !o->as_dir;
     if (file && !strcmp(o->dest, "-") && isatty(STDOUT_FILENO))
         return cb_error_set(err, CB_EUSAGE, "an archive is not written to a terminal: say dest=FILE, or redirect");
@@ -50,7 +41,7 @@ int build_check_files(const struct build_input *in, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < CB_COUNTOF(files); i++)
         r = check_file(files[i], err);
     for (size_t i = 0; r == 0 && i < in->n_outputs; i++) {
-        r = check_output(&in->outputs[i], &c->platforms, err);
+        r = check_output(&in->outputs[i], err);
         if (r < 0)
             cb_error_wrap(err, "output %s", in->outputs[i].dest);
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -9,25 +8,6 @@
 #include "util/path.h"
 
 /* ---- a directory: layer after layer, each read once ---- */
-
-static int refuse_full(int fd, const char *path, struct cb_error *err)
-{
-    int dup = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = dup >= 0 ? fdopendir(dup) : NULL;
-    if (!d)
-        return cb_error_sys(err, CB_ELOCAL, errno, "read %s", path);
-    bool full = false;
-    errno = 0;
-    for (const struct dirent *e; (e = readdir(d)) != NULL;)
-        full = full || (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0);
-    int bad = errno;
-    closedir(d);
-    if (bad)
-        return cb_error_sys(err, CB_ELOCAL, bad, "read %s", path);
-    return full ? cb_error_set(err, CB_EUSAGE, "%s is not empty, and what is there would be mixed with the image: "
-                                               "empty it, or name another directory", path)
-                : 0;
-}
 
 static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, size_t i, struct cb_error *err)
 {
@@ -65,12 +45,19 @@ static int unpack_all(const struct cb_export_options *o, int root, struct cb_err
     return r < 0 ? r : cb_unpack_marks_apply(&u.marks, &mo, err);
 }
 
-int cb_export_local_check(const char *path, struct cb_error *err)
+/* What is there already stays where the image has nothing. Nothing of the image is seen before all of it is there. */
+static int unpack_beside(const struct cb_export_options *o, int root, struct cb_error *err)
 {
-    cb_autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
-    return refuse_full(fd, path, err);
+    char name[64];
+    cb_autoclose int fd = -1;
+    int r = cb_fs_mkdtempat(root, ".cbpush-export.", name, 0700, &fd, err);
+    if (r < 0)
+        return r;
+    r = unpack_all(o, fd, err);
+    if (r == 0)
+        r = cb_export_merge(fd, root, err);
+    int removed = cb_fs_remove_tree(root, name, r < 0 ? NULL : err);
+    return r < 0 ? r : removed;
 }
 
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err)
@@ -81,9 +68,6 @@ int cb_export_local(const struct cb_export_options *o, const char *path, struct 
     cb_autoclose int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
-    if ((r = refuse_full(root, path, err)) < 0)
-        return r;
-    if ((r = unpack_all(o, root, err)) < 0)
-        cb_error_wrap(err, "export to %s", path);
-    return r;
+    r = cb_fs_is_empty(root) ? unpack_all(o, root, err) : unpack_beside(o, root, err);
+    return r < 0 ? cb_error_wrap(err, "export to %s", path) : 0;
 }

@@ -145,10 +145,9 @@ int cb_export_oci_tar(const struct cb_export_options *o, int fd, struct cb_error
 /* What `docker load` and `podman load` take: manifest.json, config, uncompressed-or-as-is layers, plus an OCI
  * index. */
 int cb_export_docker_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
-/* The flattened tree. Into a directory that is empty or absent (files; owners and devices if root), or as one tar. */
+/* The flattened tree, as one tar or into a directory (files; owners and devices if root), which is made where it is
+ * absent; what else it has stays there. */
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
-/* Whether it would take path, as far as that can be known without writing. */
-int cb_export_local_check(const char *path, struct cb_error *err) CB_WUR;
 int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
 /* Several images as one tar, each below a directory of its own: dirs is parallel to v, which is in the order of the
  * names of the directories. */

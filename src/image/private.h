@@ -186,6 +186,8 @@ struct cb_export_list {
     size_t n, cap;
 };
 void cb_export_list(const struct cb_export_options *o, struct cb_export_list *out); /* sorted, each once; free v */
+/* export_merge.c: moves what is in one directory into another one of the same file system. */
+int cb_export_merge(int from, int to, struct cb_error *err) CB_WUR;
 /* Before and behind a blob that is written. */
 void cb_export_tell(const struct cb_export_options *o, const struct cb_descriptor *d, bool done);
 /* Of what a name stands for. */

@@ -437,14 +437,6 @@ END
     refused 6 -o type=oci,dest=none/x
     assert_contains "$output" none/x
     refute_contains "$output" RUN
-    mkdir full && : >full/x
-    refused 2 -o full
-    assert_contains "$output" 'empty it, or name another directory'
-    refute_contains "$output" RUN
-    refused 6 -o plain
-    refute_contains "$output" RUN
-    mkdir empty
-    refused 1 -o empty
 }
 
 @test "--push and --output as buildx has them: cacheonly, archives to standard output, their names" {

@@ -108,6 +108,30 @@ assert_the_tree()
     diff -r --no-dereference tree third
 }
 
+# As buildx does, whose users write `-o .` and `-o bin` again and again.
+@test "type=local: into a directory that has something already" {
+    printf 'FROM scratch\nCOPY . /\n' >ctx/Dockerfile
+    rm -rf ctx/*/
+    mkdir -p ctx/dir/below ctx/was-file out/dir/below out/was-dir/x elsewhere
+    printf '*\n!dir\n!was-*\n!file\n!link*\n' >ctx/.dockerignore
+    echo new >ctx/file
+    echo new | tee ctx/dir/file ctx/dir/below/one ctx/was-dir ctx/was-file/inner ctx/link-out >/dev/null
+    mkdir ctx/link-dir
+    echo new >ctx/link-dir/inner
+    chmod 0750 ctx/dir
+    echo old | tee out/file out/dir/below/one out/dir/kept out/kept out/was-file elsewhere/inner elsewhere/target >/dev/null
+    ln -s ../elsewhere/target out/link-out
+    ln -s ../elsewhere out/link-dir
+    for round in 1 2; do
+        out type=local,dest=out
+        assert_equal "$(cd out && find . -type f | sort | xargs grep -H . | tr '\n' ' ')" "./dir/below/one:new ./dir/file:new \
+./dir/kept:old ./file:new ./kept:old ./link-dir/inner:new ./link-out:new ./was-dir:new ./was-file/inner:new "
+        assert_equal "$(cat elsewhere/inner elsewhere/target | sort -u)" old
+        assert_equal "$(stat -c %a out/dir)" 750
+        assert_equal "$(find out -name '.cbpush*')" ''
+    done
+}
+
 @test "type=tar: one tar of the whole tree, into a file and to standard output" {
     out type=tar,dest=root.tar
     cbpush build -o - ctx 2>/dev/null >piped.tar
