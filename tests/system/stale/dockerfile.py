@@ -7,6 +7,8 @@ SOURCES = ("keep.txt", "*.txt", "d", "d/", "d/*", ".", "*", "?eep.*", "[a-k]*", 
 STAGED = ("/w", "/w/", "/w/*", "/base/base.txt", "/base", "/out", "/base/*.c", "/opt")
 TARGETS = ("/w/", "/w/d/", "/opt/x/", "./", "sub/", "/w/lib/e/", "/opt/", "$V_A/")
 SEEN = ("/w", "/opt", "/w /opt", "/w/d", "/base", "/w /opt /base /out", "w d sub")
+# Through a link two files may go to one place: by name then, since a directory is listed in the order of its file system.
+COPIES = "for f in {0}/*; do cp -r $f {1}/; done || :"
 WORDS = ("one", "two", "six")
 
 
@@ -140,7 +142,7 @@ def command(file, rng):
         f"mkdir -p /w/d/{word} && echo {word} >/w/d/{word}/f || :", "rm -rf /w/d || :", "rm -rf /w/d; mkdir -p /w/d || :",
         "rm -f /w/*.txt || :", "chmod -R go-w /w || :", "chown -R 3:4 /w/d || :", f"ln -sfn {word} /w/link || :",
         "ln -f /w/keep.txt /w/hard || :", "mv /w/keep.txt /w/moved || :", f"echo {word} >>/w/keep.txt || :",
-        "cp -r /w/. /opt/ || :", "chmod 700 /w/d || :", f"find / -xdev -name keep.txt | sort >{out} 2>/dev/null || :",
+        COPIES.format("/w", "/opt"), "chmod 700 /w/d || :", f"find / -xdev -name keep.txt | sort >{out} 2>/dev/null || :",
         f"mkfifo /w/pipe; rm -f /w/link; fp /w >{out} || :", "rm -rf /opt/* && mkdir /opt/d && echo $V_A >/opt/d/f || :",
         f"touch /w/{word} || :", "rm -rf /w/lib; ln -s d /w/lib || :"))
 
@@ -161,7 +163,7 @@ def run_mounted(file, rng, number):
         f"RUN --mount=type=bind,target=/m,rw fp /m >{out}; echo x >/m/keep.txt",
         f"RUN --mount=type=bind,from={name},source={inside},target=/m fp {shown} >{out}",
         f"RUN --mount=type=bind,from={name},source={inside},target=/m (fp {shown} | sha256sum) >{out}",
-        f"RUN --mount=type=bind,from={name},source={inside},target=/m cp -r /m/. /w/ || :",
+        f"RUN --mount=type=bind,from={name},source={inside},target=/m {COPIES.format('/m', '/w')}",
         f"RUN --mount=type=cache,target=/c (date >>/c/f) 2>/dev/null; echo {rng.choice(WORDS)} >{out}",
         f"RUN --mount=type=secret,id=s,required test -s /run/secrets/s && fp /w >{out}",
         f"RUN --mount=type=secret,id=s,env=V_S test -n \"$V_S\" && echo $V_A >{out}"))
