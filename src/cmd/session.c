@@ -168,7 +168,8 @@ int cb_session_network(struct cb_session *s, const struct cb_process *p, const s
 int cb_session_open(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, const char *title,
                     struct cb_error *err)
 {
-    struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title };
+    struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title,
+                                      .cancel = p->cancel };
     int r = c->progress ? cb_progress_mode_parse(c->progress, &po.mode, err) : 0;
     if (r == 0)
         r = cb_trace_file_begin(p, c->trace, c->stdout_is_free, err);

@@ -79,6 +79,7 @@ struct cb_progress {
     int fd;
     int interval_ms;
     char *title;
+    const struct cb_cancel *cancel;
     int64_t started;
     struct cb_step **steps;
     size_t n_steps, cap_steps;

@@ -169,6 +169,7 @@ struct cb_progress *cb_progress_new(const struct cb_progress_options *o)
     init_sync(p);
     p->fd = o->fd;
     p->title = cb_strdup(o->title ? o->title : "Working");
+    p->cancel = o->cancel;
     p->started = cb_time_monotonic();
     p->out = p->notes = (struct cb_strbuf)CB_STRBUF_INIT;
     p->r = choose(o->mode, o->fd);

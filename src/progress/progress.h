@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/cancel.h"
 #include "util/error.h"
 #include "util/macros.h"
 
@@ -29,6 +30,7 @@ struct cb_progress_options {
     enum cb_progress_mode mode; /* AUTO: BUILDKIT_PROGRESS, else tty if fd is a terminal, else plain */
     int fd;                     /* usually 2, borrowed */
     const char *title;          /* "Building", "Pushing": the tty header's word */
+    const struct cb_cancel *cancel; /* that ends the work: the header tells of it; or NULL. Outlives this */
 };
 int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
 struct cb_progress *cb_progress_new(const struct cb_progress_options *o);

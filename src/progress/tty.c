@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A live picture at the foot of a terminal: a header, a line a step, below it its transfers and last log lines. It is
  * made as a list of lines with a rank; when they are too many for the window, those of the highest rank go first. */
+#include <signal.h>
 #include <sys/ioctl.h>
 
 #include "progress/private.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
+
+#define SHOW_CURSOR "\x1b[?25h"
 
 enum rank { RANK_HEADER, RANK_RUNNING, RANK_MOVING, RANK_LOG, RANK_MOVED, RANK_OVER, RANK_DETAIL, RANKS };
 
@@ -69,7 +72,12 @@ static void add_header(struct picture *pic)
     cb_cleanup_strbuf struct cb_strbuf sb = CB_STRBUF_INIT;
     cb_strbuf_addf(&sb, "[+] %s %.1fs (%zu/%zu)%s", p->title, (double)(pic->now - p->started) / 1e9, done, p->n_steps,
                    pic->final ? " FINISHED" : "");
-    const char *color = !pic->final ? "" : p->failed ? p->colors.error : p->colors.run;
+    /* A step that does not end by itself gets some seconds. */
+    bool stopping = !pic->final && p->cancel && cb_canceled(p->cancel);
+    if (stopping)
+        cb_strbuf_adds(&sb, cb_cancel_signal(p->cancel) == SIGINT ? " stopping: Ctrl-C again ends it at once"
+                                                                  : " stopping");
+    const char *color = stopping ? p->colors.cancel : !pic->final ? "" : p->failed ? p->colors.error : p->colors.run;
     add_line(pic, RANK_HEADER, color, sb.buf, "");
 }
 
@@ -241,8 +249,9 @@ static void put(struct picture *pic)
             cb_strbuf_addf(&p->out, "%s\x1b[K\n", pic->lines[i].text.buf);
     cb_strbuf_adds(&p->out, "\x1b[J");
     if (p->cursor_hidden && pic->final)
-        cb_strbuf_adds(&p->out, "\x1b[?25h");
+        cb_strbuf_adds(&p->out, SHOW_CURSOR);
     p->cursor_hidden = !pic->final;
+    cb_cancel_last_words(p->fd, p->cursor_hidden ? SHOW_CURSOR : NULL);
     p->drawn_lines = shown;
 }
 

@@ -152,6 +152,25 @@ int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err)
 #define SAME_SIGNAL_NS INT64_C(1000000000)
 static _Atomic int64_t first_signal;
 
+static atomic_int last_fd;
+static const char *_Atomic last_words;
+
+void cb_cancel_last_words(int fd, const char *text)
+{
+    atomic_store(&last_fd, fd);
+    atomic_store(&last_words, text);
+}
+
+static void say_last_words(void)
+{
+    const char *text = atomic_load(&last_words);
+    size_t n = 0;
+    while (text && text[n])
+        n++;
+    if (n && write(atomic_load(&last_fd), text, n) < 0)
+        return; /* nobody is there */
+}
+
 static bool is_impatience(int signo, const struct cb_cancel *c)
 {
     return signo == SIGINT && cb_canceled(c) && cb_time_monotonic() - atomic_load(&first_signal) > SAME_SIGNAL_NS;
@@ -164,6 +183,7 @@ static void on_signal(int signo)
     if (!c || is_impatience(signo, c)) {
         /* Impatience, or nobody is left to listen. The signal is blocked in here and is delivered on return. */
         struct sigaction dfl = { .sa_handler = SIG_DFL };
+        say_last_words();
         sigaction(signo, &dfl, NULL);
         raise(signo);
     } else if (!cb_canceled(c)) {

@@ -27,3 +27,5 @@ int cb_cancel_check(const struct cb_cancel *c, struct cb_error *err) CB_WUR;
 /* SIGINT, SIGTERM, SIGHUP trigger c; a SIGINT more than a second later kills the process the
  * default way (timeout(1) sends two at once). Once, from main. */
 int cb_cancel_on_signals(struct cb_cancel *c, struct cb_error *err) CB_WUR;
+/* What is written to fd before that kills: a literal, or NULL for nothing. */
+void cb_cancel_last_words(int fd, const char *text);

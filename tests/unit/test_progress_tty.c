@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <locale.h>
+#include <signal.h>
 #include <cmocka.h>
 
 #include "progress/private.h"
@@ -113,6 +114,29 @@ static char *rows_text(struct screen *s)
             cb_strbuf_addf(&sb, "%s\n", s->rows[i].buf);
     cb_autofree char *raw = cb_strbuf_detach(&sb, NULL);
     return normalized(raw);
+}
+
+/* All that was written, whatever was drawn over it. */
+static void test_stopping(void **state)
+{
+    struct capture c;
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *cancel = cb_cancel_new(NULL);
+    capture_pty(&c, 80, 24);
+    struct cb_progress *p = cb_progress_new(&(struct cb_progress_options){
+        .mode = CB_PROGRESS_AUTO, .fd = c.write_fd, .title = "Building", .cancel = cancel });
+    cb_step_begin(cb_step_new(p, "[1/1] RUN make"));
+    tick(p);
+    cb_cancel_trigger(cancel, SIGINT);
+    tick(p);
+    cb_progress_finish(p, true);
+    cb_progress_free(p);
+    const char *text = capture_end(&c);
+    assert_non_null(strstr(text, "(0/1) stopping: Ctrl-C again ends it at once"));
+    const char *end = strstr(text, "FINISHED");
+    assert_non_null(end);
+    assert_null(strstr(end, "stopping"));
+    capture_done(&c);
 }
 
 static void test_picture(void **state)
@@ -328,7 +352,8 @@ int main(void)
         unsetenv(unset[i]);
     setenv("TERM", "xterm", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_picture),         cmocka_unit_test(test_failure_cancels),
+        cmocka_unit_test(test_picture),
+        cmocka_unit_test(test_stopping),         cmocka_unit_test(test_failure_cancels),
         cmocka_unit_test(test_small_window),
         cmocka_unit_test(test_wide_characters), cmocka_unit_test(test_nothing_drawn),
         cmocka_unit_test(test_settings),        cmocka_unit_test(test_redraws),

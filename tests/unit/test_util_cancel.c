@@ -194,9 +194,12 @@ static void one_signal(void)
         pause();
 }
 
+static int words[2]; /* a pipe */
+
 static void two_interrupts(void)
 {
     struct cb_cancel *c = cb_cancel_new(NULL);
+    cb_cancel_last_words(words[1], "the end");
     if (cb_cancel_on_signals(c, NULL) < 0)
         _exit(1);
     kill(getpid(), SIGINT);
@@ -235,8 +238,14 @@ static void test_signals(void **state)
     (void)state;
     int status = child_status(one_signal);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    char text[16] = "";
+    assert_int_equal(pipe(words), 0);
     status = child_status(two_interrupts);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    assert_int_equal(read(words[0], text, sizeof text - 1), 7);
+    assert_string_equal(text, "the end");
+    close(words[0]);
+    close(words[1]);
     status = child_status(token_gone);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
     status = child_status(ignored_stays_ignored);
