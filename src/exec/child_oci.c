@@ -15,6 +15,8 @@
 #include "exec/child_step.h"
 #include "util/mnt.h"
 
+#define NO_CONTAINER 124 /* the runtime says that it has started one, and nobody knows how that ended */
+
 /* The runtime looks for its own processes there. */
 CB_AFTER_CLONE static void own_proc(const struct cb_child *c)
 {
@@ -64,11 +66,12 @@ CB_AFTER_CLONE static CB_NORETURN void runtime(const struct cb_child *c)
     cb_child_die(c, CB_STAGE_RUNTIME, errno, c->candidates[0]);
 }
 
-/* The runtime starts the container and ends; what is left to us then is the container's own first process, the last of
- * our children to end. A runtime that stays (runsc) is that itself. */
+/* The runtime starts the container and ends; what is left to us then is the container's own first process. That may
+ * have ended before: it is our child as soon as the runtime is about to end, and a zombie in no time. A runtime that
+ * stays (runsc) is that itself. */
 struct watch {
     pid_t runtime; /* 0: it has ended */
-    int last;      /* status of the last child that ended */
+    int status;    /* of the last other child that ended; -1: there was none */
 };
 
 CB_AFTER_CLONE static int exit_status(int status)
@@ -81,24 +84,25 @@ CB_AFTER_CLONE static void reap(const struct cb_child *c, struct watch *w)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-        w->last = exit_status(status);
-        if (pid != w->runtime)
+        if (pid != w->runtime) {
+            w->status = exit_status(status);
             continue;
+        }
         w->runtime = 0;
-        if (c->detached && w->last != 0)
-            cb_child_die(c, CB_STAGE_RUNTIME, 0, c->candidates[0]);
         if (!c->detached)
-            _exit(w->last);
+            _exit(exit_status(status));
+        if (exit_status(status) != 0)
+            cb_child_die(c, CB_STAGE_RUNTIME, 0, c->candidates[0]);
     }
     if (pid < 0 && errno == ECHILD)
-        _exit(w->last);
+        _exit(w->status >= 0 ? w->status : NO_CONTAINER);
 }
 
 /* To all in the namespace: which of them is the container's first process need not be known. */
 CB_AFTER_CLONE static CB_NORETURN void watch_container(const struct cb_child *c, pid_t runtime)
 {
     static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT };
-    struct watch w = { .runtime = runtime, .last = 124 };
+    struct watch w = { .runtime = runtime, .status = -1 };
     sigset_t all;
     siginfo_t info;
     sigfillset(&all);

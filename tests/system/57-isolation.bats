@@ -430,6 +430,26 @@ read_only()
     each_isolation read_only
 }
 
+# The container is ours as soon as its parent, here a child of what we take for the runtime, has ended: so it may end
+# before the runtime.
+@test "oci: a step that ends before its runtime keeps its status" {
+    cat >slow-runc <<'END'
+#!/bin/sh
+"$(command -v runc)" "$@"
+status=$?
+[ "$1" = --version ] || sleep 0.3
+exit "$status"
+END
+    chmod +x slow-runc
+    printf 'FROM busybox\nRUN exit 3\n' >ctx/Dockerfile
+    run cbpush build --progress plain --isolation oci --runtime "$PWD/slow-runc" ctx
+    assert_status 1
+    assert_contains "$output" 'exit code: 3'
+    printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
+    run cbpush build --progress plain --isolation oci --runtime "$PWD/slow-runc" ctx
+    assert_status 0
+}
+
 # ---- hostile images
 
 @test "oci: labels, annotations and odd environment never reach the runtime's configuration" {
