@@ -13,7 +13,9 @@ struct cb_auth *cb_auth_new(const struct cb_auth_options *o)
 {
     struct cb_auth *a = CB_NEW(struct cb_auth);
     a->o = *o;
-    a->creds = cb_strdup_or_null(o->creds);
+    a->given[AUTH_BOTH].creds = cb_strdup_or_null(o->creds);
+    a->given[AUTH_PULL].creds = cb_strdup_or_null(o->pull_creds);
+    a->given[AUTH_PUSH].creds = cb_strdup_or_null(o->push_creds);
     a->apart = o->push_authfile || o->pull_authfile;
     pthread_mutex_init(&a->mu, NULL);
     a->entries = cb_hashmap_new();
@@ -24,7 +26,7 @@ struct cb_auth *cb_auth_new(const struct cb_auth_options *o)
     if (a->apart)
         auth_sources_find(&a->push_sources, o->push_authfile ? o->push_authfile : o->authfile);
     /* the caller's may be gone */
-    a->o.authfile = a->o.creds = a->o.push_authfile = a->o.pull_authfile = NULL;
+    a->o.authfile = a->o.creds = a->o.push_authfile = a->o.pull_authfile = a->o.pull_creds = a->o.push_creds = NULL;
     return a;
 }
 
@@ -66,8 +68,10 @@ void cb_auth_free(struct cb_auth *a)
     auth_found_done(&a->found);
     auth_sources_done(&a->sources);
     auth_sources_done(&a->push_sources);
-    auth_secret_free(a->creds);
-    free(a->creds_host);
+    for (size_t i = 0; i < AUTH_SIDES; i++) {
+        auth_secret_free(a->given[i].creds);
+        free(a->given[i].host);
+    }
     free(a->last_realm);
     pthread_mutex_destroy(&a->mu);
     free(a);
@@ -80,12 +84,23 @@ void cb_auth_set_helpers(struct cb_auth *a, const struct cb_strvec *helpers)
         auth_sources_set_helpers(&a->push_sources, helpers);
 }
 
-void cb_auth_set_creds_host(struct cb_auth *a, const char *host)
+static void set_host(struct cb_auth *a, enum auth_side side, const char *host)
 {
     pthread_mutex_lock(&a->mu);
-    free(a->creds_host);
-    a->creds_host = cb_strdup(host);
+    free(a->given[side].host);
+    a->given[side].host = cb_strdup_or_null(host);
     pthread_mutex_unlock(&a->mu);
+}
+
+void cb_auth_set_creds_host(struct cb_auth *a, const char *host)
+{
+    set_host(a, AUTH_BOTH, host);
+}
+
+void cb_auth_set_side_hosts(struct cb_auth *a, const char *pull, const char *push)
+{
+    set_host(a, AUTH_PULL, pull);
+    set_host(a, AUTH_PUSH, push);
 }
 
 char *cb_auth_last_realm(struct cb_auth *a)
@@ -109,21 +124,40 @@ void auth_note(const struct cb_auth *a, const char *fmt, ...)
 
 /* ---- which credential ---- */
 
-static bool is_creds_host(struct cb_auth *a, const char *host)
+/* Under mu. */
+static bool is_for(const struct auth_given *g, const char *host)
 {
-    pthread_mutex_lock(&a->mu);
-    bool is = a->creds && a->creds_host && !strcasecmp(a->creds_host, host);
-    pthread_mutex_unlock(&a->mu);
-    return is;
+    return g->creds && g->host && !strcasecmp(g->host, host);
 }
 
-static void from_option(const struct cb_auth *a, struct cb_credential *out)
+static bool changes_something(const char *actions)
 {
-    const char *colon = strchrnul(a->creds, ':');
-    out->username = cb_strndup(a->creds, (size_t)(colon - a->creds));
+    return actions && (auth_has_action(actions, "push", 4) || auth_has_action(actions, "delete", 6));
+}
+
+/* What is only read where something is copied to may be read by who writes it; nothing is written by who may read. */
+static enum auth_side side_of(struct cb_auth *a, const struct auth_query *q)
+{
+    enum auth_side side = AUTH_SIDES;
+    pthread_mutex_lock(&a->mu);
+    if (is_for(&a->given[AUTH_PULL], q->host) && !changes_something(q->actions))
+        side = AUTH_PULL;
+    else if (is_for(&a->given[AUTH_PUSH], q->host))
+        side = AUTH_PUSH;
+    else if (is_for(&a->given[AUTH_BOTH], q->host))
+        side = AUTH_BOTH;
+    pthread_mutex_unlock(&a->mu);
+    return side;
+}
+
+static void from_option(const struct cb_auth *a, enum auth_side side, struct cb_credential *out)
+{
+    static const char *const options[] = { "--creds", "--src-creds", "--dest-creds" };
+    const char *creds = a->given[side].creds, *colon = strchrnul(creds, ':');
+    out->username = cb_strndup(creds, (size_t)(colon - creds));
     out->password = cb_strdup(*colon ? colon + 1 : "");
     out->source = cb_strdup("the command line");
-    out->key = cb_strdup("--creds");
+    out->key = cb_strdup(options[side]);
 }
 
 static void note_unreadable(const struct cb_auth *a, const struct auth_sources *s)
@@ -135,17 +169,13 @@ static void note_unreadable(const struct cb_auth *a, const struct auth_sources *
     }
 }
 
-static bool changes_something(const char *actions)
-{
-    return actions && (auth_has_action(actions, "push", 4) || auth_has_action(actions, "delete", 6));
-}
-
 static int search(struct cb_auth *a, const struct auth_query *q, struct cb_credential *out, struct cb_error *err)
 {
     struct auth_sources *s = a->apart && changes_something(q->actions) ? &a->push_sources : &a->sources;
     int r = 0;
-    if (is_creds_host(a, q->host)) {
-        from_option(a, out);
+    enum auth_side side = side_of(a, q);
+    if (side != AUTH_SIDES) {
+        from_option(a, side, out);
         r = 1;
     } else {
         note_unreadable(a, s);

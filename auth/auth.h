@@ -35,6 +35,7 @@ struct cb_auth_options {
     /* In place of all that for requests whose first scope pushes or deletes, and for those whose first does not. */
     const char *push_authfile, *pull_authfile;
     const char *creds;    /* --creds user[:password], or NULL */
+    const char *pull_creds, *push_creds; /* the same, for one side each: --src-creds, --dest-creds */
     struct cb_http *http; /* for tokens; borrowed */
     const struct cb_cancel *cancel;
     void (*note)(void *arg, const char *line); /* -D: which source served which host; never a secret. Or NULL */
@@ -47,6 +48,8 @@ void cb_auth_free(struct cb_auth *a);
 void cb_auth_set_helpers(struct cb_auth *a, const struct cb_strvec *helpers);
 /* The host that --creds is for (R14): without it nobody gets them. */
 void cb_auth_set_creds_host(struct cb_auth *a, const char *host);
+/* Those that pull_creds and push_creds are for; NULL: none. Where it is one host what a request wants decides. */
+void cb_auth_set_side_hosts(struct cb_auth *a, const char *pull, const char *push);
 /* The token realm that gave the last token and had no credentials withheld, or NULL; owned by the caller. */
 char *cb_auth_last_realm(struct cb_auth *a);
 CB_DEFINE_CLEANUP(struct cb_auth *, cb_auth_free)

@@ -186,14 +186,20 @@ struct auth_known {
     bool basic;
     char *realm, *service;
 };
+/* Credentials of the command line. */
+enum auth_side { AUTH_BOTH, AUTH_PULL, AUTH_PUSH, AUTH_SIDES };
+struct auth_given {
+    char *creds; /* or NULL */
+    char *host;  /* under mu; or NULL: nobody gets them */
+};
 struct cb_auth {
     struct cb_auth_options o;
-    char *creds;
     struct auth_sources sources, push_sources;
     bool apart;                  /* push_sources are not the same as sources */
     struct auth_found_map found; /* "host/repo actions" */
     pthread_mutex_t mu;          /* everything below */
-    char *creds_host, *last_realm;
+    struct auth_given given[AUTH_SIDES];
+    char *last_realm;
     struct cb_hashmap *entries; /* "base_url|scopes" → auth_entry */
     struct cb_hashmap *known;   /* base_url → auth_known */
     struct cb_hashmap *tokens;  /* → auth_kept_token */

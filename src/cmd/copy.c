@@ -13,6 +13,7 @@ struct copy_cmd {
     const char *digest_file, *jobs;
     struct cb_strvec platforms, always /* what is done anyway */;
     bool all_tags, no_clobber, referrers, json, quiet;
+    int src_tls_verify, dest_tls_verify; /* -1: not said */
 };
 #define AT(field) offsetof(struct copy_cmd, field)
 static const struct cb_opt table[] = {
@@ -29,6 +30,11 @@ static const struct cb_opt table[] = {
     /* skopeo's */
     { "all", 0, CB_OPT_NOTED, AT(always), NULL, NULL, NULL },
     { "preserve-digests", 0, CB_OPT_NOTED, AT(always), NULL, NULL, NULL },
+    { "src-creds", 0, CB_OPT_STRING, AT(common.pull_creds), "USER[:PASS]", "credentials for SRC's registry", NULL },
+    { "dest-creds", 0, CB_OPT_STRING, AT(common.push_creds), "USER[:PASS]", "credentials for DST's registry", NULL },
+    { "src-tls-verify", 0, CB_OPT_TRISTATE, AT(src_tls_verify), NULL,
+      "=false: SRC's registry may be without valid TLS", NULL },
+    { "dest-tls-verify", 0, CB_OPT_TRISTATE, AT(dest_tls_verify), NULL, "=false: DST's registry may be", NULL },
     { "src-authfile", 0, CB_OPT_STRING, AT(common.pull_authfile), "FILE", NULL, NULL },
     { "dest-authfile", 0, CB_OPT_STRING, AT(common.push_authfile), "FILE", NULL, NULL },
     { "retry-times", 0, CB_OPT_STRING, AT(common.retry), "N", NULL, NULL },
@@ -112,8 +118,33 @@ static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_
     return r == 0 && c->o->all_tags ? check_all(c, err) : r;
 }
 
+static const char *host_of(const struct cb_place *p)
+{
+    return p->transport == CB_AT_REGISTRY ? p->ref.host : NULL;
+}
+
+/* What is said of one side, and where that is. */
+static int take_side(const struct cb_place *p, const char *creds, int tls_verify, struct cb_strvec *insecure,
+                     struct cb_error *err)
+{
+    const char *host = host_of(p);
+    if (creds && !host)
+        return cb_error_set(err, CB_EUSAGE, "%s is in no registry: it has no use for credentials", p->text);
+    if (host && tls_verify == 0)
+        cb_strvec_push(insecure, host);
+    return 0;
+}
+
+static int take_sides(const struct copying *c, struct copy_cmd *o, struct cb_error *err)
+{
+    struct cb_common *common = &o->common;
+    int r = take_side(&c->from, common->pull_creds, o->src_tls_verify, &common->insecure, err);
+    return r < 0 ? r : take_side(&c->to, common->push_creds, o->dest_tls_verify, &common->insecure, err);
+}
+
 static int name_hosts(struct copying *c, struct cb_error *err)
 {
+    cb_auth_set_side_hosts(c->s->auth, host_of(&c->from), host_of(&c->to));
     int r = c->from.transport == CB_AT_REGISTRY ? cb_session_name_host(c->s, c->from.ref.host, err) : 0;
     return r == 0 && c->to.transport == CB_AT_REGISTRY ? cb_session_name_host(c->s, c->to.ref.host, err) : r;
 }
@@ -209,6 +240,8 @@ static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_
         o->common.progress = "quiet";
     int r = parse(&c, operands, err);
     if (r == 0)
+        r = take_sides(&c, o, err);
+    if (r == 0)
         r = cb_session_open(&s, p, &o->common, "Copying", err);
     if (r == 0)
         r = name_hosts(&c, err);
@@ -232,7 +265,7 @@ static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
                struct cb_error *err)
 {
-    struct copy_cmd o = { .common = CB_COMMON_INIT };
+    struct copy_cmd o = { .common = CB_COMMON_INIT, .src_tls_verify = -1, .dest_tls_verify = -1 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 2, .max = 2 };
     int r = cb_verb_args(&a, err);
     if (r == 0 && !a.done)

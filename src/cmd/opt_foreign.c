@@ -12,7 +12,6 @@
 #define COSIGN "signatures are not made here: sign what was pushed, by its digest"
 #define LAYERS "layers stay as they are: cbpush build --compression-format"
 #define ONE_PLATFORM "write --platform OS/ARCH"
-#define EACH_FILE "write --pull-authfile FILE and --push-authfile FILE, or log in once at each: cbpush login HOST"
 #define EACH_HOST "write --insecure-registry HOST, or --tls-verify=false for all of them"
 #define BY_AGE "what stays goes by age: --keep DURATION"
 #define NEWREF "write -t NEWREF"
@@ -53,10 +52,6 @@ static const struct {
     { "copy", "override-os", 0, ONE_PLATFORM },
     { "copy", "override-arch", 0, ONE_PLATFORM },
     { "copy", "override-variant", 0, ONE_PLATFORM },
-    { "copy", "src-creds", 0, EACH_FILE },
-    { "copy", "dest-creds", 0, EACH_FILE },
-    { "copy", "src-tls-verify", 0, EACH_HOST },
-    { "copy", "dest-tls-verify", 0, EACH_HOST },
     { "copy", "src-cert-dir", 0, "write --cert-dir DIR, or keep certificates in certs.d/HOST" },
     { "copy", "dest-cert-dir", 0, "write --cert-dir DIR, or keep certificates in certs.d/HOST" },
     { "copy", "format", 'f', "manifests stay byte for byte: cbpush build --format makes others" },

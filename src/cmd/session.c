@@ -117,6 +117,7 @@ static int open_network(struct cb_session *s, struct cb_error *err)
     s->http = cb_http_new(&ho);
     struct cb_auth_options ao = { .authfile = c->authfile, .creds = c->creds, .http = s->http, .cancel = cancel,
                                   .push_authfile = c->push_authfile, .pull_authfile = c->pull_authfile,
+                                  .push_creds = c->push_creds, .pull_creds = c->pull_creds,
                                   .note = c->debug ? debug_line : NULL, .note_arg = s->progress };
     s->auth = cb_auth_new(&ao);
     struct cb_registry_options ro = { .http = s->http, .auth = s->auth, .cancel = cancel, .cert_dir = c->cert_dir,

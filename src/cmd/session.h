@@ -18,6 +18,7 @@ struct cb_common {
     bool only_mirrors;
     int tls_verify;
     const char *push_authfile, *pull_authfile, *limit_rate; /* of the verbs that move images */
+    const char *pull_creds, *push_creds;
     struct cb_strvec insecure;
     const char *isolation, *runtime;
 };

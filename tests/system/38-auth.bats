@@ -271,3 +271,27 @@ proxy_start()
     run -2 cbpush pull --limit-rate fast "$plain/team/base:1"
     assert_contains "$output" 'write bytes a second'
 }
+
+@test "copy: each side has credentials and a word on TLS of its own" {
+    local basic
+    basic=$(registry_addr basic)
+    run cbpush copy -q "$tokens/team/base:1" "$tokens/team/sides:1"
+    assert_status 3
+    cbpush copy -q --src-creds reader:re4d-canary --dest-creds writer:wr1te-canary "$tokens/team/base:1" "$tokens/team/sides:1"
+    cbpush copy -q --src-creds reader:re4d-canary --dest-creds writer:wr1te-canary "$tokens/team/base:1" "$basic/team/sides:1"
+    run cbpush copy -q --src-creds reader:re4d-canary --dest-creds writer:wrong "$tokens/team/base:1" "$basic/team/sides:2"
+    assert_status 3
+    run cbpush copy -q --src-creds reader:re4d-canary "$tokens/team/base:1" "$tokens/team/sides:3"
+    assert_status 3
+    run cbpush copy -q --dest-creds a:b "$plain/team/base:1" oci:layout:1
+    assert_status 2
+    assert_contains "$output" 'oci:layout:1 is in no registry'
+    refute_contains "$(cat "$(rig_find plain)"/out*)" re4d-canary
+    unset SSL_CERT_FILE
+    run cbpush copy -q --dest-tls-verify=false --src-creds reader:re4d-canary "$tokens/team/base:1" oci:layout:1
+    assert_status 7
+    cbpush copy -q --src-tls-verify=false --src-creds reader:re4d-canary "$tokens/team/base:1" oci:layout:1
+    run cbpush copy -q --src-tls-verify=false --dest-creds writer:wr1te-canary oci:layout:1 "$basic/team/sides:4"
+    assert_status 7
+    cbpush copy -q --dest-tls-verify=false --dest-creds writer:wr1te-canary oci:layout:1 "$basic/team/sides:4"
+}

@@ -132,6 +132,39 @@ static void test_creds_host(void **state)
     assert_string_equal(c.username, "docker");
 }
 
+/* Of one host on both sides what a request wants decides; where only one side is given, who may only read writes
+ * nothing. */
+static void test_creds_of_sides(void **state)
+{
+    struct home *h = *state;
+    struct cb_credential c cb_cleanup_credential = { 0 };
+    static const struct { const char *pull, *push, *host, *actions, *user; } cases[] = {
+        { "a.example", "b.example", "a.example", "pull", "reader" },
+        { "a.example", "b.example", "a.example", "pull,push", "file" },
+        { "a.example", "b.example", "b.example", "pull", "writer" },
+        { "a.example", "b.example", "b.example", "pull,push", "writer" },
+        { "a.example", "a.example", "a.example", "pull", "reader" },
+        { "a.example", "a.example", "a.example", "pull,push", "writer" },
+        { "a.example", "a.example", "a.example", "delete", "writer" },
+        { "a.example", "b.example", "c.example", "pull", NULL },
+        { NULL, "a.example", "a.example", "pull", "writer" },
+        { NULL, NULL, "a.example", "pull", "file" },
+    };
+    put_auth(h, ".docker/config.json", "a.example", "file:1");
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_auth_options o = { .pull_creds = "reader:1", .push_creds = "writer:2" };
+        CB_AUTO(cb_auth_free) struct cb_auth *a = cb_auth_new(&o);
+        cb_auth_set_side_hosts(a, cases[i].pull, cases[i].push);
+        const struct auth_query q = { .host = cases[i].host, .repo = "x", .actions = cases[i].actions };
+        assert_int_equal(auth_lookup(a, &q, &c, NULL), 0);
+        if (cases[i].user)
+            assert_string_equal(c.username, cases[i].user);
+        else
+            assert_false(cb_credential_is_set(&c));
+        cb_credential_done(&c);
+    }
+}
+
 /* ---- keys ---- */
 
 static void test_keys(void **state)
@@ -467,6 +500,7 @@ int main(void)
         HOME_TEST(test_order),
         HOME_TEST(test_options),
         HOME_TEST(test_creds_host),
+        HOME_TEST(test_creds_of_sides),
         HOME_TEST(test_keys),
         HOME_TEST(test_docker_hub),
         HOME_TEST(test_entries),
