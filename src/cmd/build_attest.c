@@ -9,7 +9,7 @@
 
 static bool says_no(const char *value)
 {
-    static const char *const no[] = { "false", "0", "none", "disabled" };
+    static const char *const no[] = { "false", "0", "none", "disabled", "disabled=true" };
     for (size_t i = 0; i < CB_COUNTOF(no); i++)
         if (!strcmp(value, no[i]))
             return true;

@@ -191,7 +191,7 @@ static void test_attestations(void **state)
     assert_true(in.o.provenance.v02 && in.o.provenance.reproducible);
     assert_string_equal(in.o.provenance.builder_id, "https://ci/run?x=1");
     build_input_done(&in);
-    accept(&in, "--attest mode=max,type=provenance --sbom=false");
+    accept(&in, "--attest mode=max,type=provenance --sbom=disabled=true");
     assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MAX);
     build_input_done(&in);
     accept(&in, "--provenance=mode=max,disabled=true");
