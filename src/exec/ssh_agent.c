@@ -5,7 +5,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,12 +56,20 @@ static int spawn(struct cb_ssh_agent *a, const char *path, struct cb_error *err)
     return r;
 }
 
+/* Its name is there before it listens. */
+static bool listens(const struct cb_ssh_agent *a)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", a->socket);
+    cb_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && connect(fd, (const struct sockaddr *)&at, sizeof at) == 0;
+}
+
 static int wait_for_socket(const struct cb_ssh_agent *a, struct cb_error *err)
 {
     int64_t until = cb_time_monotonic() + START_MS * INT64_C(1000000);
     const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000L };
-    struct stat st;
-    while (fstatat(a->dir, "agent", &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    while (!listens(a)) {
         siginfo_t info = { 0 };
         if (waitid(P_PID, (id_t)a->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid ||
             cb_time_monotonic() > until)
