@@ -35,6 +35,7 @@ void copy_local_done(struct copy_local *l)
     free(l->names);
     free(l->results);
     cb_hashmap_free(l->by_digest);
+    cb_error_done(&l->why);
     pthread_cond_destroy(&l->cond);
     pthread_mutex_destroy(&l->mu);
 }
@@ -125,22 +126,30 @@ static int bring(struct copy_local_blob *b, struct cb_error *err)
     return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
+/* One that is left out because another has failed fails as that one did: whoever waits for it first is told why. */
+static int may_begin(struct copy_local *t, struct cb_error *err)
+{
+    pthread_mutex_lock(&t->mu);
+    int r = t->failed && !t->base.o.keep_going ? cb_error_copy(err, &t->why)
+            : t->stop ? cb_error_set(err, CB_ECANCELED, "stopped") : 0;
+    pthread_mutex_unlock(&t->mu);
+    return r;
+}
+
 static void blob_job(void *arg)
 {
     struct copy_local_blob *b = arg;
     struct copy_local *t = b->t;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     char text[CB_DIGEST_TEXT_MAX];
-    pthread_mutex_lock(&t->mu);
-    bool stop = t->stop || (t->failed && !t->base.o.keep_going);
-    pthread_mutex_unlock(&t->mu);
-    int r = stop ? cb_error_set(&e, CB_ECANCELED, "stopped") : bring(b, &e);
-    if (r < 0 && r != -CB_ECANCELED)
+    int r = may_begin(t, &e);
+    if (r == 0 && (r = bring(b, &e)) < 0 && r != -CB_ECANCELED)
         cb_error_wrap(&e, "blob %.19s", cb_digest_text(&b->desc.digest, text));
     if (r == 0 && t->base.o.landed)
         t->base.o.landed(t->base.o.arg, &b->desc.digest);
     pthread_mutex_lock(&t->mu);
-    t->failed = t->failed || (r < 0 && !b->extra);
+    if (r < 0 && !b->extra && !t->failed)
+        t->failed = cb_error_copy(&t->why, &e) < 0;
     b->done = true;
     cb_error_move(&b->error, &e);
     pthread_cond_broadcast(&t->cond);

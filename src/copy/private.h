@@ -135,6 +135,7 @@ struct copy_local {
     const char *full_name; /* that index.json gives to every entry with a tag; or NULL */
     struct cb_push_result *results;
     bool failed, stop;
+    struct cb_error why; /* of the first that failed */
 };
 void copy_local_init(struct copy_local *l, unsigned workers);
 void copy_local_done(struct copy_local *l); /* cancels, waits */

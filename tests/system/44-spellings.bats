@@ -63,7 +63,7 @@ index list a|cbpush index inspect REF
 image nosuch|none of build
 build -v /tmp:/x ctx|--build-context NAME=DIR
 build --cap-add=SYS_ADMIN ctx|--security=insecure
-copy --src-creds a:b x y|--pull-authfile
+copy --multi-arch all x y|--platform OS/ARCH
 digest --insecure x|--insecure-registry HOST
 prune --filter until=24h|--keep
 rmi -a|cbpush images
