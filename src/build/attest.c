@@ -4,11 +4,6 @@
 #include "build/provenance.h"
 #include "util/alloc.h"
 
-#define MT_IN_TOTO "application/vnd.in-toto+json"
-#define PREDICATE_TYPE "in-toto.io/predicate-type"
-#define REFERENCE_TYPE "vnd.docker.reference.type"
-#define REFERENCE_DIGEST "vnd.docker.reference.digest"
-
 int cb_attest_check(const struct cb_build *b, struct cb_error *err)
 {
     if (!b->o->provenance.mode)
@@ -59,8 +54,8 @@ static void describe(const struct cb_digest *of, const struct cb_strbuf *body, s
     out->platform = CB_NEW(struct cb_platform);
     out->platform->os = cb_strdup("unknown");
     out->platform->arch = cb_strdup("unknown");
-    cb_strmap_set(&out->annotations, REFERENCE_DIGEST, cb_digest_text(of, digest));
-    cb_strmap_set(&out->annotations, REFERENCE_TYPE, "attestation-manifest");
+    cb_strmap_set(&out->annotations, CB_ANN_REFERENCE_DIGEST, cb_digest_text(of, digest));
+    cb_strmap_set(&out->annotations, CB_ANN_REFERENCE_TYPE, CB_REFERENCE_ATTESTATION);
 }
 
 static int attest(struct cb_build *b, size_t index, struct cb_attestation *out, struct cb_error *err)
@@ -72,8 +67,8 @@ static int attest(struct cb_build *b, size_t index, struct cb_attestation *out, 
     m->media_type = cb_strdup(CB_MT_OCI_MANIFEST);
     m->layers = CB_NEW(struct cb_descriptor);
     m->n_layers = 1;
-    int r = put_json(b, statement, MT_IN_TOTO, &m->layers[0], err);
-    cb_strmap_set(&m->layers[0].annotations, PREDICATE_TYPE,
+    int r = put_json(b, statement, CB_MT_IN_TOTO, &m->layers[0], err);
+    cb_strmap_set(&m->layers[0].annotations, CB_ANN_PREDICATE_TYPE,
                   b->o->provenance.v02 ? CB_PROVENANCE_V02 : CB_PROVENANCE_V1);
     if (r == 0)
         r = put_config(b, m, err);

@@ -4,19 +4,17 @@
 #include "util/alloc.h"
 #include "util/limits.h"
 
-#define MT_IN_TOTO "application/vnd.in-toto+json"
-
 static bool is_attestation(const struct cb_descriptor *d)
 {
-    return cb_streq(cb_strmap_get(&d->annotations, "vnd.docker.reference.type"), "attestation-manifest");
+    return cb_streq(cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_TYPE), CB_REFERENCE_ATTESTATION);
 }
 
 /* The first of the kind that its annotation says it is; NULL: there is none. */
 static const struct cb_descriptor *find(const struct cb_manifest *m, const struct imagetools_attested *a)
 {
     for (size_t i = 0; i < m->n_layers; i++) {
-        const char *type = cb_strmap_get(&m->layers[i].annotations, "in-toto.io/predicate-type");
-        if (type && cb_starts_with(type, a->type) && cb_streq(m->layers[i].media_type, MT_IN_TOTO))
+        const char *type = cb_strmap_get(&m->layers[i].annotations, CB_ANN_PREDICATE_TYPE);
+        if (type && cb_starts_with(type, a->type) && cb_streq(m->layers[i].media_type, CB_MT_IN_TOTO))
             return &m->layers[i];
     }
     return NULL;
@@ -82,7 +80,7 @@ static int add(struct cb_remote *re, const struct cb_index *x, const struct cb_d
 {
     struct cb_strbuf name cb_cleanup_strbuf = CB_STRBUF_INIT;
     size_t images = 0;
-    const struct cb_descriptor *image = image_of(x, cb_strmap_get(&d->annotations, "vnd.docker.reference.digest"),
+    const struct cb_descriptor *image = image_of(x, cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_DIGEST),
                                                  &images);
     cb_autojson json_t *said = NULL;
     if (!image)

@@ -128,7 +128,7 @@ static int change_index(struct change *c, const struct index_options *o,
 static void print_row(const struct cb_descriptor *d)
 {
     struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const char *of = cb_strmap_get(&d->annotations, "vnd.docker.reference.digest");
+    const char *of = cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_DIGEST);
     char digest[CB_DIGEST_TEXT_MAX];
     if (d->platform)
         cb_strbuf_add_platform(&platform, d->platform);

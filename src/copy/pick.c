@@ -49,7 +49,7 @@ static int pick_one(struct cb_copy_source *from, const struct cb_platform *want,
 /* BuildKit's provenance and SBOM of a manifest stand beside it in the index, and name it. */
 static bool belongs_to(const struct cb_descriptor *d, const struct cb_index *idx, const bool *keep)
 {
-    const char *of = cb_strmap_get(&d->annotations, "vnd.docker.reference.digest");
+    const char *of = cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_DIGEST);
     char text[CB_DIGEST_TEXT_MAX];
     for (size_t i = 0; of && i < idx->n_manifests; i++)
         if (keep[i] && !strcmp(of, cb_digest_text(&idx->manifests[i].digest, text)))

@@ -18,7 +18,7 @@ void cb_edit_annotate(json_t *o, const char *key, const char *value)
 
 const char *cb_edit_attests(const json_t *entry)
 {
-    return json_string_value(json_object_get(json_object_get(entry, "annotations"), CB_EDIT_ATTESTED));
+    return json_string_value(json_object_get(json_object_get(entry, "annotations"), CB_ANN_REFERENCE_DIGEST));
 }
 
 void cb_edit_entry_set(json_t *entry, const struct cb_descriptor *d)

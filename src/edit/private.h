@@ -31,7 +31,6 @@ int cb_edit_spool(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 bool edit_plan_has_doc(const struct cb_edit_plan *p, const struct cb_descriptor *d);
 
 /* ---- manifest.c ---- */
-#define CB_EDIT_ATTESTED "vnd.docker.reference.digest"
 /* Attestations of BuildKit: which manifest of the index they are about, or NULL. */
 const char *cb_edit_attests(const json_t *entry);
 

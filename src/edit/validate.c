@@ -276,7 +276,7 @@ static int check_child(struct validation *v, const struct cb_descriptor *d, stru
 /* An attestation has to be about one of the manifests that stand beside it. */
 static bool is_about_nothing(const struct cb_index *idx, const struct cb_descriptor *d)
 {
-    const char *of = cb_strmap_get(&d->annotations, CB_EDIT_ATTESTED);
+    const char *of = cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_DIGEST);
     char text[CB_DIGEST_TEXT_MAX];
     for (size_t i = 0; of && i < idx->n_manifests; i++)
         if (!strcmp(of, cb_digest_text(&idx->manifests[i].digest, text)))

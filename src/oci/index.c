@@ -53,7 +53,7 @@ void cb_index_print(struct cb_strbuf *out, const struct cb_index *i)
 /* BuildKit's provenance and SBOM entries, which are no images of any platform. */
 static bool is_attestation(const struct cb_descriptor *d)
 {
-    return cb_strmap_get(&d->annotations, "vnd.docker.reference.type") ||
+    return cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_TYPE) ||
            (d->platform && cb_streq(d->platform->os, "unknown") && cb_streq(d->platform->arch, "unknown"));
 }
 

@@ -8,6 +8,11 @@
 
 /* Annotations by which an OCI layout's index.json names its entries, and what its oci-layout says. */
 #define CB_ANN_REF_NAME "org.opencontainers.image.ref.name"
+/* BuildKit's: what stands in an index beside an image and is about it, by digest. */
+#define CB_ANN_REFERENCE_TYPE "vnd.docker.reference.type"
+#define CB_ANN_REFERENCE_DIGEST "vnd.docker.reference.digest"
+#define CB_REFERENCE_ATTESTATION "attestation-manifest"
+#define CB_ANN_PREDICATE_TYPE "in-toto.io/predicate-type"
 #define CB_ANN_IMAGE_NAME "io.containerd.image.name"
 #define CB_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
 

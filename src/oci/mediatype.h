@@ -11,6 +11,7 @@
 #define CB_MT_OCI_LAYER_GZIP "application/vnd.oci.image.layer.v1.tar+gzip"
 #define CB_MT_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
 #define CB_MT_OCI_EMPTY "application/vnd.oci.empty.v1+json"
+#define CB_MT_IN_TOTO "application/vnd.in-toto+json"
 #define CB_MT_TOC "application/vnd.cbpush.toc.v1" /* a layer's table, and the artifact that keeps them: doc/toc.md */
 #define CB_MT_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
 #define CB_MT_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
