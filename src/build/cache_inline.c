@@ -3,6 +3,7 @@
  * stands in its manifest. */
 #include "build/internal.h"
 #include "util/alloc.h"
+#include "util/timeutil.h"
 
 /* v gave the layers of st from number `first` on. */
 static void add_step(const struct cb_build *b, const struct cb_vertex *v, const struct cb_solve_state *st, size_t first,

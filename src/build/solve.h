@@ -13,7 +13,6 @@
 #include "build/slot.h"
 #include "util/hashmap.h"
 
-#define CB_SECOND INT64_C(1000000000) /* ns */
 
 struct cb_solver;
 struct cb_cache_out;

@@ -8,6 +8,8 @@
 #include "util/error.h"
 #include "util/strbuf.h"
 
+#define CB_SECOND INT64_C(1000000000) /* ns */
+
 int64_t cb_time_now(void);       /* CLOCK_REALTIME, ns */
 int64_t cb_time_monotonic(void); /* CLOCK_MONOTONIC, ns */
 /* RFC 3339 in UTC with as many fraction digits as needed: 2026-11-23T10:00:00.5Z */
