@@ -35,6 +35,15 @@ void cb_session_done(struct cb_session *s)
     free(s->creds_host);
 }
 
+static void store_is_busy(void *arg, const char *line)
+{
+    const struct cb_session *s = arg;
+    if (s->progress)
+        cb_progress_note(s->progress, false, "%s", line);
+    else
+        fprintf(stderr, "cbpush: %s\n", line);
+}
+
 int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err)
 {
     static const char *const forms[] = {
@@ -43,7 +52,8 @@ int cb_session_store(struct cb_session *s, const struct cb_process *p, const str
     };
     struct cb_store_options o = { .root = c->root, .as_root = p->started_as_root, .tree_form = forms[p->id_mode],
                                   .images = p->id_mode == CB_ID_REAL_ROOT ? CB_STORE_IMAGES_LARGE
-                                                                    : CB_STORE_IMAGES_NONE };
+                                                                    : CB_STORE_IMAGES_NONE,
+                                  .cancel = p->cancel, .busy = store_is_busy, .busy_arg = s };
     s->process = p;
     s->common = c;
     return cb_store_open(&o, &s->store, err);

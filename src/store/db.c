@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "store/private.h"
 #include "util/alloc.h"
@@ -11,7 +11,8 @@
 #include "util/timeutil.h"
 
 #define DB_NAME "index.sqlite"
-#define BUSY_MS 20000
+#define BUSY_NS (20 * CB_SECOND)
+#define AFTER_CANCEL (CB_SECOND / 4)
 #define SCHEMA_VERSION 2
 
 /* All of it can be rebuilt (rebuild.c) or done without; so NORMAL is durable enough. */
@@ -31,6 +32,8 @@ static const char schema[] =
 static int db_fail(struct cb_store *s, struct cb_error *err, const char *what)
 {
     int code = s->db.handle ? sqlite3_errcode(s->db.handle) : SQLITE_CANTOPEN;
+    if (code == SQLITE_BUSY && cb_canceled(s->cancel))
+        return cb_cancel_check(s->cancel, err);
     s->db.corrupt = s->db.corrupt || code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
     const char *text = s->db.handle ? sqlite3_errmsg(s->db.handle) : sqlite3_errstr(code);
     int sys = code == SQLITE_FULL                    ? ENOSPC
@@ -163,20 +166,52 @@ static int make_schema(struct cb_store *s, void *arg, struct cb_error *err)
     return r == 0 ? cb_db_text(s, "PRAGMA user_version=2", err) : r;
 }
 
+/* ---- waiting for who has the file ---- */
+
+/* What is put in order after a cancel still waits a moment. */
+static bool may_wait(const struct cb_store *s, int64_t since)
+{
+    return cb_time_monotonic() - since < (cb_canceled(s->cancel) ? AFTER_CANCEL : BUSY_NS);
+}
+
+static void wait_a_moment(const struct cb_store *s, int64_t ms)
+{
+    struct pollfd p = { .fd = s->cancel && !cb_canceled(s->cancel) ? cb_cancel_fd(s->cancel) : -1, .events = POLLIN };
+    (void)poll(&p, 1, (int)ms);
+}
+
+/* For SQLite: whether it is to try again. n: how often it has asked in this wait. */
+static int on_busy(void *arg, int n)
+{
+    struct cb_store *s = arg;
+    if (n == 0) {
+        s->db.busy_since = cb_time_monotonic();
+        s->db.told = !s->busy;
+    }
+    if (!may_wait(s, s->db.busy_since))
+        return 0;
+    if (!s->db.told && cb_time_monotonic() - s->db.busy_since > CB_SECOND) {
+        cb_autofree char *line = cb_asprintf("waiting for another program that uses %s/" DB_NAME, s->root);
+        s->busy(s->busy_arg, line);
+        s->db.told = true;
+    }
+    wait_a_moment(s, CB_MIN(1 + n, 20));
+    return 1;
+}
+
 /* The change to a write-ahead log wants the file for itself, and of those who want it at once SQLite lets one have it
  * and fails the others without waiting. Where such a log cannot work (no shared memory on that file system) it keeps
  * its rollback journal. */
 static int use_wal(struct cb_store *s, struct cb_error *err)
 {
-    const struct timespec moment = { .tv_nsec = 2000000 };
-    int64_t end = cb_time_monotonic() + BUSY_MS * INT64_C(1000000);
+    int64_t since = cb_time_monotonic();
     for (;;) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
         if (cb_db_text(s, "PRAGMA journal_mode=WAL", &e) == 0)
             return 0;
-        if (sqlite3_errcode(s->db.handle) != SQLITE_BUSY || cb_time_monotonic() > end)
+        if (sqlite3_errcode(s->db.handle) != SQLITE_BUSY || !may_wait(s, since))
             return cb_error_move(err, &e);
-        nanosleep(&moment, NULL);
+        wait_a_moment(s, 2);
     }
 }
 
@@ -205,7 +240,7 @@ static int open_handle(struct cb_store *s, bool *fresh, struct cb_error *err)
     if (sqlite3_open_v2(path, &s->db.handle, flags, NULL) != SQLITE_OK)
         return db_fail(s, err, "open");
     sqlite3_extended_result_codes(s->db.handle, 0);
-    sqlite3_busy_timeout(s->db.handle, BUSY_MS);
+    sqlite3_busy_handler(s->db.handle, on_busy, s);
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     int r = quick_check(s, err);
@@ -230,7 +265,7 @@ static int repair(struct cb_store *s, struct cb_error *err)
     cb_autoclose int lock = openat(s->root_fd, "index.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s/index.lock", s->root);
-    int r = cb_fs_lock(lock, true, true, err);
+    int r = cb_store_lock_wait(s, lock, true, err);
     if (r < 0)
         return r;
     bool fresh = false;

@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 
 #include "store/private.h"
+#include "util/alloc.h"
 #include "util/encode.h"
 #include "util/fd.h"
 #include "util/fs.h"
+#include "util/lock_wait.h"
 
 const char *cb_store_blob_path(char *buf, const struct cb_digest *d)
 {
@@ -32,12 +34,25 @@ const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct
     return buf;
 }
 
+static void lock_is_slow(void *arg)
+{
+    const struct cb_store *s = arg;
+    cb_autofree char *line = cb_asprintf("waiting for another cbpush that has locked %s", s->root);
+    s->busy(s->busy_arg, line);
+}
+
+int cb_store_lock_wait(struct cb_store *s, int fd, bool exclusive, struct cb_error *err)
+{
+    struct cb_lock_wait w = { .cancel = s->cancel, .slow = s->busy ? lock_is_slow : NULL, .slow_arg = s };
+    return cb_lock_wait(fd, exclusive, &w, err);
+}
+
 int cb_store_lock(struct cb_store *s, bool exclusive, int *fd, struct cb_error *err)
 {
     cb_autoclose int f = openat(s->root_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (f < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s/lock", s->root);
-    int r = cb_fs_lock(f, exclusive, true, err);
+    int r = cb_store_lock_wait(s, f, exclusive, err);
     if (r < 0) {
         cb_error_wrap(err, "lock %s", s->root);
         return r;

@@ -27,6 +27,8 @@ struct cb_store_db {
     struct sqlite3 *handle; /* NULL until first use */
     pid_t pid;              /* that opened it: SQLite handles do not survive a fork */
     bool corrupt;           /* a statement said so; the runner repairs and tries once more */
+    int64_t busy_since;     /* monotonic; of the wait that on_busy is in */
+    bool told;              /* that it takes long */
     struct sqlite3_stmt *stmt[CB_DB_STATEMENTS];
 };
 
@@ -51,6 +53,9 @@ struct cb_store {
     int root_fd;
     char tree_form[CB_STORE_TREE_FORM_MAX];
     char boot[64];  /* "" where unknown */
+    const struct cb_cancel *cancel;
+    void (*busy)(void *arg, const char *line);
+    void *busy_arg;
     pthread_mutex_t images_mutex;
     enum { CB_IMAGES_UNTRIED, CB_IMAGES_NO, CB_IMAGES_YES } images;
     char *images_why; /* NO: the reason */
@@ -74,6 +79,8 @@ const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id);
 const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id);
 /* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another
  * too. */
+/* Any lock of the store that another process may have for long. */
+int cb_store_lock_wait(struct cb_store *s, int fd, bool exclusive, struct cb_error *err) CB_WUR;
 int cb_store_lock(struct cb_store *s, bool exclusive, int *fd, struct cb_error *err) CB_WUR;
 /* Borrowed descriptors of tmp/<lease>, made at first use, and of trash. */
 int cb_store_tmp_dir(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;

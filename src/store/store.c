@@ -267,6 +267,9 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
         return o->root ? -CB_ELOCAL : -CB_EUSAGE;
     CB_AUTO(cb_store_close) struct cb_store *s = store_new(root);
     read_boot_id(s);
+    s->cancel = o->cancel;
+    s->busy = o->busy;
+    s->busy_arg = o->busy_arg;
     s->images_of_all = o->images == CB_STORE_IMAGES_ALL;
     if (!o->images || o->tree_form) {
         s->images = CB_IMAGES_NO;

@@ -47,6 +47,12 @@ struct cb_store_options {
     /* Layers may be EROFS images (layer/erofs.h) instead of directories, where the kernel and our rights allow it:
      * only trees without a form. CBPUSH_TREES=directories says no, =images says ALL. */
     enum cb_store_images images;
+    /* Ends waits for what another process has (the store's lock, the index): -CB_ECANCELED. Outlives the store. Or
+     * NULL. */
+    const struct cb_cancel *cancel;
+    /* Once per wait that takes longer than a second, from the waiting thread; or NULL. */
+    void (*busy)(void *arg, const char *line);
+    void *busy_arg;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
 void cb_store_close(struct cb_store *s);

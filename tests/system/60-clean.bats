@@ -98,6 +98,58 @@ interrupt()
     assert_contains "$(cat start.log)" interrupted
 }
 
+# held ARG…: somebody else has what cbpush wants: it says so, and a Ctrl-C ends the wait.
+held()
+{
+    start "$@"
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        ! grep -q 'waiting for another' start.log || break
+        sleep 0.1
+    done
+    assert_contains "$(cat start.log)" "waiting for another"
+    local began=$SECONDS
+    kill -INT "$pid"
+    finish
+    assert_equal "$status" 130 "$(cat start.log)"
+    [ $((SECONDS - began)) -le 3 ]
+    assert_contains "$(cat start.log)" interrupted
+}
+
+@test "who waits for another process's lock of the store says so, and ends at once" {
+    printf 'FROM scratch\nCOPY Dockerfile /\n' >ctx/Dockerfile
+    cbpush build --progress quiet -t x ctx
+    exec 8<"$CBPUSH_ROOT/lock"
+    flock -x 8
+    held tag x y 8<&-
+    held build --progress plain -t z ctx 8<&-
+    exec 8<&-
+    cbpush tag x y
+}
+
+@test "who waits for another program that uses the store's index says so, and ends at once" {
+    printf 'FROM scratch\nCOPY Dockerfile /\n' >ctx/Dockerfile
+    cbpush build --progress quiet -t x ctx
+    mkfifo go
+    python3 -c '
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1], isolation_level=None)
+c.execute("BEGIN EXCLUSIVE")
+open("ready", "w").close()
+open("go").read()' "$CBPUSH_ROOT/index.sqlite" 3>&- &
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        [ ! -e ready ] || break
+        sleep 0.05
+    done
+    printf 'LABEL a=b\n' >>ctx/Dockerfile
+    printf x >ctx/new
+    printf 'COPY new /\n' >>ctx/Dockerfile
+    held build --progress plain -t y ctx
+    : >go
+    cbpush build --progress quiet -t y ctx
+}
+
 # waiting ARG…: cbpush reads standard input, where nothing ever comes, and is told to end.
 waiting()
 {

@@ -5,13 +5,18 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/cancel.h"
+#include "util/lock_wait.h"
 #include "util/turn.h"
 
 static bool readable(const struct cb_cancel *c, int timeout_ms)
@@ -39,6 +44,105 @@ static void test_single(void **state)
     assert_int_equal(cb_cancel_signal(c), SIGTERM);
     assert_int_equal(cb_cancel_check(c, &err), -CB_ECANCELED);
     assert_string_equal(cb_error_text(&err), "interrupted");
+}
+
+/* ---- a lock that somebody else has ---- */
+
+struct lock_box {
+    int one, two; /* two open files of one name */
+    atomic_int slow;
+};
+
+static void open_lock(struct lock_box *b)
+{
+    char path[] = "/tmp/cbpush-lock.XXXXXX";
+    b->one = mkstemp(path);
+    b->two = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(b->one >= 0 && b->two >= 0);
+    unlink(path);
+    atomic_init(&b->slow, 0);
+}
+
+static void close_lock(struct lock_box *b)
+{
+    close(b->one);
+    close(b->two);
+}
+
+static void *give_back(void *arg)
+{
+    const struct lock_box *b = arg;
+    usleep(20000);
+    flock(b->one, LOCK_UN);
+    return NULL;
+}
+
+static void count_slow(void *arg)
+{
+    struct lock_box *b = arg;
+    atomic_fetch_add(&b->slow, 1);
+    give_back(b);
+}
+
+static void *trigger(void *arg)
+{
+    usleep(20000);
+    cb_cancel_trigger(arg, SIGINT);
+    return NULL;
+}
+
+static void test_lock_comes(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
+    struct lock_box b;
+    open_lock(&b);
+    struct cb_lock_wait w = { .cancel = c };
+    assert_int_equal(cb_lock_wait(b.one, true, &w, NULL), 0);
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, give_back, &b), 0);
+    assert_int_equal(cb_lock_wait(b.two, true, &w, NULL), 0);
+    pthread_join(t, NULL);
+    assert_int_equal(flock(b.one, LOCK_SH | LOCK_NB), -1); /* two has it, not the thread that waited for it */
+    flock(b.two, LOCK_UN);
+    assert_int_equal(cb_lock_wait(b.one, false, &w, NULL), 0);
+    assert_int_equal(cb_lock_wait(b.two, false, &w, NULL), 0);
+    close_lock(&b);
+}
+
+static void test_lock_is_not_waited_for(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    struct lock_box b;
+    open_lock(&b);
+    struct cb_lock_wait w = { .cancel = c };
+    assert_int_equal(cb_lock_wait(b.one, true, &w, &err), 0);
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, trigger, c), 0);
+    assert_int_equal(cb_lock_wait(b.two, false, &w, &err), -CB_ECANCELED);
+    pthread_join(t, NULL);
+    flock(b.one, LOCK_UN);
+    close(b.two); /* as the caller would: nothing keeps the lock then but the thread, which gives it back */
+    int tries = 0;
+    while (flock(b.one, LOCK_EX | LOCK_NB) < 0 && tries++ < 5000)
+        usleep(1000);
+    assert_in_range(tries, 0, 4999);
+    assert_int_equal(cb_lock_wait(b.one, true, &w, &err), 0); /* what is free is had all the same */
+    close(b.one);
+}
+
+static void test_lock_is_slow(void **state)
+{
+    (void)state;
+    struct lock_box b;
+    open_lock(&b);
+    struct cb_lock_wait w = { .slow = count_slow, .slow_arg = &b };
+    assert_int_equal(cb_lock_wait(b.one, true, &w, NULL), 0);
+    assert_int_equal(cb_lock_wait(b.two, true, &w, NULL), 0); /* given back once it was told */
+    assert_int_equal(atomic_load(&b.slow), 1);
+    close_lock(&b);
 }
 
 #define GENERATIONS 12 /* more than nested epoll sets could be */
@@ -257,6 +361,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single),
+        cmocka_unit_test(test_lock_comes),
+        cmocka_unit_test(test_lock_is_not_waited_for),
+        cmocka_unit_test(test_lock_is_slow),
         cmocka_unit_test(test_generations),
         cmocka_unit_test(test_siblings),
         cmocka_unit_test(test_by_itself),
