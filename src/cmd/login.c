@@ -129,6 +129,7 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
     o.common.progress = "quiet";
+    o.common.makes_authfile = true;
     if (r == 0 && !a.done)
         r = cb_session_open(&s, p, &o.common, "Login", err);
     if (r == 0 && !a.done)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/session.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -113,6 +114,20 @@ static int take_chunk_size(const struct cb_common *c, struct cb_registry_options
     return 0;
 }
 
+/* A name that is mistyped would else be told only where a registry asks for credentials, if at all. */
+static int check_authfiles(const struct cb_common *c, struct cb_error *err)
+{
+    const struct { const char *option, *path; } v[] = {
+        { "authfile", c->authfile },
+        { "push-authfile", c->push_authfile },
+        { "pull-authfile", c->pull_authfile },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        if (v[i].path && !c->makes_authfile && access(v[i].path, F_OK) < 0)
+            return cb_error_sys(err, CB_ECONF, errno, "--%s %s", v[i].option, v[i].path);
+    return 0;
+}
+
 static int open_network(struct cb_session *s, struct cb_error *err)
 {
     const struct cb_common *c = s->common;
@@ -122,6 +137,8 @@ static int open_network(struct cb_session *s, struct cb_error *err)
         .notice = notice_line, .notice_arg = s->progress
     };
     int r = take_retries(c, &ho, err);
+    if (r == 0)
+        r = check_authfiles(c, err);
     if (r < 0)
         return r;
     s->http = cb_http_new(&ho);

@@ -11,6 +11,7 @@ struct cb_common {
     bool debug;
     const char *authfile, *creds, *cert_dir, *progress, *trace;
     bool stdout_is_free;  /* the verb writes nothing there */
+    bool makes_authfile;  /* it may be missing */
     const char *logfile;
     const char *retry, *retry_delay, *max_wait, *stall_timeout, *connect_timeout;
     const char *chunk_size;

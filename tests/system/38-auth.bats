@@ -117,6 +117,16 @@ field()
     assert_equal "$(jq -r 'select(.scope | any(test("push")) | not) | .account' requests | sort -u)" reader
 }
 
+@test "an --authfile that is not there is told before anything is done" {
+    local option
+    for option in authfile push-authfile pull-authfile; do
+        run -5 cbpush push "--$option" missing.json "$plain/team/base:1"
+        assert_contains "$output" "--$option missing.json: No such file or directory"
+    done
+    run -5 cbpush tags --authfile missing.json "$plain/team/base"
+    [ ! -e missing.json ]
+}
+
 # ---- hosts.toml
 
 @test "hosts.toml: a mirror that may not resolve serves by digest, the server the tag; a push goes to the server" {
