@@ -274,7 +274,7 @@ struct push_spare {
     struct push_session session;
     int64_t since; /* monotonic, ns */
 };
-#define PUSH_SPARES 2 /* a layer's and the config's */
+#define PUSH_SPARES 3u /* of two layers and the config */
 struct push_blob;
 struct cb_push {
     struct cb_registry *r;
@@ -291,6 +291,8 @@ struct cb_push {
     uint64_t body_bytes;
     struct push_spare spares[PUSH_SPARES]; /* begun ahead of their blobs */
     unsigned n_spares, opening;
+    unsigned to_come; /* fresh blobs that nobody has added yet */
+    unsigned awaited; /* of those that are opening */
     bool let_in; /* an upload was begun ahead, so that we may push there */
     bool surveyed, surveying, bare; /* it was asked; has not answered yet; nothing seems to be there */
     struct cb_cancel *cancel; /* of all that it asks for */

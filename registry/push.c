@@ -247,7 +247,7 @@ static int transfer(struct push_blob *b, struct cb_error *err)
         return s < 0 ? s : 0;
     free(CB_TAKE(b->result.mounted_from));
     b->result.outcome = b->open ? CB_BLOB_UPLOADED : CB_BLOB_COPIED;
-    if (!session.url)
+    if (!session.url && !b->optional)
         push_spare_take(b->p, &session);
     return fresh ? push_send_fresh(b, &session, err) : push_send(b, &session, err);
 }
@@ -331,6 +331,8 @@ int cb_push_add(struct cb_push *p, const struct cb_push_blob *from, struct cb_er
     p->v[p->n++] = b;
     cb_hashmap_put(p->by_digest, digest, b);
     p->open += !b->optional;
+    if (b->fresh && !b->optional && p->to_come)
+        p->to_come--;
     pthread_mutex_unlock(&p->mu);
     cb_pool_submit(p->pool, blob_job, b);
     return 0;

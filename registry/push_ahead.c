@@ -4,7 +4,7 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
-#define SPARE_NS (60 * INT64_C(1000000000)) /* a registry may forget what it hears nothing of */
+#define SPARE_NS (300 * INT64_C(1000000000)) /* a registry may forget what it hears nothing of */
 
 /* 1: an upload is open. Whatever else the registry says is for the upload itself to find out. */
 static int begin(struct cb_push *p, struct push_session *out, struct cb_error *err)
@@ -78,20 +78,43 @@ static void ahead(void *arg)
     give(p, &session, true);
 }
 
-void cb_push_ahead(struct cb_push *p)
+/* Under p->mu. */
+static void fill_up(struct cb_push *p)
 {
-    if (announce(p))
+    while (p->n_spares + p->opening < CB_MIN(p->to_come, PUSH_SPARES) && !p->stop) {
+        p->opening++;
         cb_pool_submit(p->openers, ahead, p);
+    }
+}
+
+void cb_push_ahead(struct cb_push *p, unsigned n)
+{
+    pthread_mutex_lock(&p->mu);
+    p->to_come = n;
+    fill_up(p);
+    pthread_mutex_unlock(&p->mu);
+}
+
+/* One that is there, or will be. Where as many wait as are being opened, another opens its own meanwhile. */
+static struct push_spare take(struct cb_push *p)
+{
+    struct push_spare x = { .since = 0 };
+    if (!p->n_spares && p->awaited < p->opening) {
+        p->awaited++;
+        while (!p->n_spares && p->opening && !p->stop)
+            pthread_cond_wait(&p->cond, &p->mu);
+        p->awaited--;
+    }
+    if (p->n_spares)
+        x = p->spares[--p->n_spares];
+    fill_up(p);
+    return x;
 }
 
 void push_spare_take(struct cb_push *p, struct push_session *out)
 {
-    struct push_spare x = { .since = 0 };
     pthread_mutex_lock(&p->mu);
-    while (!p->n_spares && p->opening && !p->stop)
-        pthread_cond_wait(&p->cond, &p->mu);
-    if (p->n_spares)
-        x = p->spares[--p->n_spares];
+    struct push_spare x = take(p);
     pthread_mutex_unlock(&p->mu);
     if (!x.session.url)
         return;

@@ -221,8 +221,9 @@ int cb_push_check(struct cb_push *p, struct cb_error *err) CB_WUR;
 void cb_push_survey(struct cb_push *p);
 /* Whether it has none, for certain; waits for the answer. */
 bool cb_push_is_bare(struct cb_push *p);
-/* A fresh blob will come: an upload is begun for it, unless there are enough. Does not wait. */
-void cb_push_ahead(struct cb_push *p);
+/* So many fresh blobs will be added: uploads are begun for the first of them, now and whenever one is taken. Does not
+ * wait. The last call counts; 0: what is added from now on opens its own. */
+void cb_push_ahead(struct cb_push *p, unsigned n);
 
 /* ---- release.c: tags as one act ---- */
 /* What a tag at the target (never at a mirror) stands for now: one HEAD. */

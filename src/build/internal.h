@@ -185,7 +185,8 @@ void cb_pusher_layer(void *pusher, struct cb_slot *s);
  * repository (borrowed), or NULL where nothing is pushed there, or it failed. */
 const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const struct cb_digest *blob,
                                  const char *host);
-void cb_pusher_ahead(void *pusher); /* suits cb_solver.on_step */
+/* Suits cb_solver.on_step: uploads are begun for so many layers to come and a configuration. */
+void cb_pusher_ahead(void *pusher, unsigned layers);
 /* Before the build: what the policy expects of the tags (at once), and, beside what follows, whether we may push there;
  * where we may not, cancel is triggered and cb_pusher_early_failure tells why. */
 int cb_pusher_check(struct cb_pusher *p, struct cb_cancel *cancel, struct cb_error *err) CB_WUR;

@@ -280,11 +280,11 @@ static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
         add_table(p, s, &pin);
 }
 
-void cb_pusher_ahead(void *pusher)
+void cb_pusher_ahead(void *pusher, unsigned layers)
 {
     struct cb_pusher *p = pusher;
     for (size_t i = 0; i < p->n; i++)
-        cb_push_ahead(p->targets[i].push);
+        cb_push_ahead(p->targets[i].push, layers + 1);
 }
 
 void cb_pusher_layer(void *pusher, struct cb_slot *s)
@@ -596,6 +596,8 @@ int cb_pusher_finish(struct cb_pusher *p, const struct cb_push_set *set, struct 
                      struct cb_error *err)
 {
     int r = cb_pusher_early_failure(p, err);
+    for (size_t i = 0; i < p->n; i++)
+        cb_push_ahead(p->targets[i].push, 0);
     if (r == 0 && (r = push_all(p, set, res, err)) < 0)
         cb_error_wrap(err, "push");
     for (size_t i = 0; i < p->n; i++) {

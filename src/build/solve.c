@@ -85,6 +85,8 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
 {
     pthread_mutex_lock(&s->mu);
     v->state->done = r == 0;
+    if (v->state->on_goal_chain)
+        atomic_fetch_sub(&s->to_come, 1);
     for (size_t i = 0; r == 0 && i < v->state->n_dependents; i++)
         if (--v->state->dependents[i]->state->waiting == 0 && !s->error.code && !cb_canceled(s->cancel))
             start(s, v->state->dependents[i]);
@@ -161,7 +163,7 @@ static void vertex_job(void *arg)
     struct cb_solver *s = v->state->solver;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     if (s->on_step)
-        s->on_step(s->on_layer_arg);
+        s->on_step(s->on_layer_arg, atomic_load(&s->to_come));
     int r = execute(s, v, &e);
     if (r == CB_OP_WAITS) { /* from here on it may be another thread's */
         cb_claims_wait(s->claims, v, resume, v);
@@ -188,6 +190,11 @@ static void mark_cached(struct cb_solver *s)
     }
 }
 
+static bool is_to_be_done(const struct cb_vertex *v)
+{
+    return v->state->vertex == v && v->state->needed && !v->state->done;
+}
+
 static void run_all(struct cb_solver *s)
 {
     struct cb_vertex **ready = cb_calloc(s->plan->n + 1, sizeof(struct cb_vertex *));
@@ -195,8 +202,10 @@ static void run_all(struct cb_solver *s)
     pthread_mutex_lock(&s->mu);
     for (size_t i = 0; i < s->plan->n; i++) {
         struct cb_vertex *v = s->plan->vertices[i];
-        if (v->state->vertex == v && v->state->needed && !v->state->done && v->state->waiting == 0)
+        if (is_to_be_done(v) && v->state->waiting == 0)
             ready[n++] = v;
+        if (is_to_be_done(v) && v->state->on_goal_chain)
+            atomic_fetch_add(&s->to_come, 1);
     }
     for (size_t i = 0; i < n; i++)
         start(s, ready[i]);

@@ -4,6 +4,7 @@
  * there. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "build/cache_in.h"
 #include "build/claims.h"
@@ -84,7 +85,9 @@ struct cb_solver {
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
-    void (*on_step)(void *arg); /* a step begins that may make one; may be NULL, and has the same arg */
+    /* A step begins; to_come: steps of the goals, with it, that have not ended. May be NULL, and has the same arg. */
+    void (*on_step)(void *arg, unsigned to_come);
+    atomic_uint to_come;
     struct cb_cache_in *cache_in;   /* NULL: only the store is asked for records */
     struct cb_cache_out *cache_out; /* told of every step that is made; or NULL */
     struct cb_mount_cache *mount_cache; /* what new cache mounts begin with; or NULL */

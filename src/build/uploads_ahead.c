@@ -10,7 +10,6 @@
 #include "util/fd.h"
 #include "util/path.h"
 
-#define WANTED 2                       /* a layer's and the config's */
 #define RECORD_MAX ((size_t)512 << 10) /* bytes: what is longer names no files, or many long ones */
 #define RECORD_SMALL ((size_t)16 << 10) /* is looked through sooner than a thread starts */
 #define READ_MAX (UINT64_C(1) << 20)   /* of files, in all */
@@ -97,8 +96,8 @@ static bool look_into(struct cb_uploads_ahead *u, size_t max_record)
     struct cb_span span cb_cleanup_span = cb_span_begin("context", "look for what has changed");
     cb_context_remember(c, b->env->store);
     bool changed = cb_context_has_changed(c, &last, &u->stop);
-    for (int i = 0; changed && i < WANTED; i++)
-        cb_pusher_ahead(b->pusher);
+    if (changed)
+        cb_pusher_ahead(b->pusher, 1);
     cb_span_text(&span, "found", changed ? "something" : "nothing");
     return true;
 }

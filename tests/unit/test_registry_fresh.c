@@ -58,8 +58,7 @@ static void test_fresh(void **state)
     ours_make(&large, 3u << 20, 'l');
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
     assert_int_equal(cb_push_check(p, NULL), 0);
-    cb_push_ahead(p);
-    cb_push_ahead(p); /* one too many */
+    cb_push_ahead(p, 2);
     add_as(p, &small, false, true);
     add_as(p, &large, false, true);
     assert_int_equal(cb_push_wait(p, NULL), 0);
@@ -92,8 +91,7 @@ static void test_ahead(void **state)
     client_open(c, NULL, NULL);
     ours_make(&o, 1000, 'o');
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
-    cb_push_ahead(p);
-    cb_push_ahead(p);
+    cb_push_ahead(p, 2);
     assert_int_equal(cb_push_check(p, NULL), 0);
     add_as(p, &o, false, true);
     assert_int_equal(cb_push_wait(p, NULL), 0);
@@ -102,6 +100,65 @@ static void test_ahead(void **state)
     assert_int_equal(fake_count(&c->one, "POST "), 2);
     assert_int_equal(fake_count(&c->one, "DELETE "), 1); /* one is left */
     assert_int_equal(fake_count(&c->one, "GET /v2/ "), 0);
+}
+
+/* Whoever takes one makes room for the next, as long as more is to come. */
+static void test_ahead_again(void **state)
+{
+    struct client *c = *state;
+    struct ours o[5];
+    memset(o, 0, sizeof o);
+    client_open(c, NULL, NULL);
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    cb_push_ahead(p, CB_COUNTOF(o));
+    for (size_t i = 0; i < CB_COUNTOF(o); i++) {
+        ours_make(&o[i], 1000, (char)('a' + i));
+        add_as(p, &o[i], false, true);
+        assert_int_equal(cb_push_wait_blob(p, &o[i].d.digest, NULL), 0);
+    }
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    cb_push_free(CB_TAKE(p));
+    assert_int_equal(fake_count(&c->one, "POST "), CB_COUNTOF(o));
+    assert_int_equal(fake_count(&c->one, "DELETE "), 0);
+    for (size_t i = 0; i < CB_COUNTOF(o); i++)
+        ours_done(&o[i]);
+}
+
+static atomic_int posts_under_way;
+static atomic_bool posts_met;
+
+/* A POST is answered once there is a second one, or after long. */
+static bool waits_for_posts(struct fake *f, struct server_request *r, bool *keep)
+{
+    (void)f;
+    (void)keep;
+    if (strcmp(r->method, "POST") != 0 || atomic_fetch_add(&posts_under_way, 1) > 0)
+        return false;
+    for (int i = 0; i < 2000 && atomic_load(&posts_under_way) < 2; i++)
+        usleep(1000);
+    atomic_store(&posts_met, atomic_load(&posts_under_way) >= 2);
+    return false;
+}
+
+/* One that is being opened is for one blob: the next does not wait for it. */
+static void test_ahead_is_for_one(void **state)
+{
+    struct client *c = *state;
+    struct ours one CB_CLEANUP(ours_done) = { 0 }, two CB_CLEANUP(ours_done) = { 0 };
+    atomic_store(&posts_under_way, 0);
+    atomic_store(&posts_met, false);
+    c->one.hook = waits_for_posts;
+    client_open(c, NULL, NULL);
+    ours_make(&one, 1000, '1');
+    ours_make(&two, 1000, '2');
+    CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
+    cb_push_ahead(p, 1);
+    add_as(p, &one, false, true);
+    add_as(p, &two, false, true);
+    assert_int_equal(cb_push_wait(p, NULL), 0);
+    cb_push_free(CB_TAKE(p));
+    assert_true(atomic_load(&posts_met));
+    assert_int_equal(fake_count(&c->one, "POST "), 2);
 }
 
 static bool refuses_posts(struct fake *f, struct server_request *r, bool *keep)
@@ -121,7 +178,7 @@ static void test_ahead_refused(void **state)
     c->one.hook = refuses_posts;
     client_open(c, NULL, NULL);
     CB_AUTO(cb_push_free) struct cb_push *p = begin(c, "a/b", 0);
-    cb_push_ahead(p);
+    cb_push_ahead(p, 1);
     assert_int_equal(cb_push_check(p, &e), -CB_EAUTH);
     assert_non_null(strstr(cb_error_text(&e), "not you"));
     cb_push_free(CB_TAKE(p));
@@ -264,6 +321,7 @@ int main(void)
         CLIENT_TEST(test_optional), CLIENT_TEST(test_fresh), CLIENT_TEST(test_spare), CLIENT_TEST(test_fresh_is_there),
         CLIENT_TEST(test_survey),   CLIENT_TEST(test_survey_is_wrong),
         CLIENT_TEST(test_ahead),    CLIENT_TEST(test_ahead_refused),
+        CLIENT_TEST(test_ahead_again), CLIENT_TEST(test_ahead_is_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
