@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "build/internal.h"
@@ -152,6 +153,13 @@ static int make_mounts(struct container *c, struct cb_error *err)
     return r;
 }
 
+/* What goes to one place stays in its order. */
+static bool same_file(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int start(struct container *c, const struct cb_run_root *root, int *status, struct cb_error *err)
 {
     const char *cwd = c->o->workdir ? c->o->workdir : c->config->working_dir;
@@ -163,7 +171,8 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
         .hostname = c->o->hostname ? c->o->hostname : "cbpush", .network = c->o->network, .ports = c->o->ports,
         .n_ports = c->o->n_ports, .mounts = c->mounts, .n_mounts = c->n_mounts, .readonly_root = c->o->readonly,
         .init = true, .stdin_fd = c->o->interactive ? STDIN_FILENO : -1, .stdout_fd = STDOUT_FILENO,
-        .stderr_fd = STDERR_FILENO, .tty = c->o->tty, .cancel = c->env->cancel, .pass_signal = true,
+        .stderr_fd = STDERR_FILENO, .relay = true, .one_stream = same_file(STDOUT_FILENO, STDERR_FILENO),
+        .tty = c->o->tty, .cancel = c->env->cancel, .pass_signal = true,
         .scratch_fd = root->scratch_fd, .extra_hosts = c->o->extra_hosts, .dns = c->o->dns, .limits = c->o->limits,
     };
     return cb_exec_run(&spec, status, err);

@@ -133,6 +133,9 @@ struct cb_exec_spec {
      * descriptors. */
     int stdin_fd, stdout_fd, stderr_fd;
     bool tty;
+    /* Not handed over, but copied through pipes of the step's own: its user may open /dev/stdout whoever owns what is
+     * behind ours, and sees no terminal. Its input too, unless that user is root. Nothing where there is a tty. */
+    bool relay;
     bool one_stream;           /* output and errors go through one pipe, as 1: so what is written last stands last */
     void (*on_output)(void *arg, int stream /* 1, 2 */, const char *buf, size_t n);
     void *on_output_arg;

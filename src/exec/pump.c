@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "exec/pty.h"
+#include "exec/relay.h"
+#include "util/alloc.h"
 #include "util/fd.h"
 #include "util/timeutil.h"
 
@@ -21,6 +23,7 @@ struct pump {
     const struct cb_exec_spec *spec;
     struct cb_pump_result *res;
     struct cb_pty_copy tty;
+    struct cb_relay *relays; /* of 0, 1, 2; NULL: there are none */
     int64_t kill_at; /* 0: not cancelled */
     size_t report_len;
     char buf[64 << 10];
@@ -88,6 +91,30 @@ static int next_timeout(struct pump *p)
     return timeout < 0 || left < timeout ? (int)left : timeout;
 }
 
+static void begin_relays(struct pump *p)
+{
+    struct cb_sandbox *sb = p->sb;
+    const struct cb_exec_spec *spec = p->spec;
+    if (!spec->relay || spec->tty)
+        return;
+    p->relays = cb_calloc(3, sizeof *p->relays);
+    p->relays[0] = (struct cb_relay){ .from = sb->in_write < 0 ? -1 : spec->stdin_fd, .to = sb->in_write,
+                                      .ours = &sb->in_write, .quiet = true };
+    p->relays[1] = (struct cb_relay){ .from = sb->out_read[0], .to = spec->stdout_fd, .ours = &sb->out_read[0] };
+    p->relays[2] = (struct cb_relay){ .from = sb->out_read[1], .to = spec->stderr_fd, .ours = &sb->out_read[1] };
+}
+
+static int finish_relays(struct pump *p, struct cb_error *err)
+{
+    int r = 0;
+    for (int i = 1; p->relays && i < 3; i++) {
+        int e = cb_relay_finish(&p->relays[i], p->spec->cancel, r < 0 ? NULL : err);
+        r = r < 0 ? r : e;
+    }
+    free(CB_TAKE(p->relays));
+    return r;
+}
+
 enum { AT_PIDFD, AT_OUT, AT_ERR, AT_REPORT, AT_CANCEL, AT_MASTER, AT_STDIN, N_POLL };
 
 static void fill(const struct pump *p, struct pollfd fds[static N_POLL])
@@ -100,24 +127,39 @@ static void fill(const struct pump *p, struct pollfd fds[static N_POLL])
     fds[AT_REPORT] = (struct pollfd){ sb->report_read, POLLIN, 0 };
     fds[AT_CANCEL] = (struct pollfd){ cancelable ? cb_cancel_fd(p->spec->cancel) : -1, POLLIN, 0 };
     cb_pty_poll(&p->tty, &fds[AT_MASTER], &fds[AT_STDIN]);
+    if (!p->relays)
+        return;
+    cb_relay_poll(&p->relays[0], &fds[AT_STDIN]);
+    cb_relay_poll(&p->relays[1], &fds[AT_OUT]);
+    cb_relay_poll(&p->relays[2], &fds[AT_ERR]);
+}
+
+static int serve_relays(struct pump *p, const struct pollfd fds[static N_POLL], struct cb_error *err)
+{
+    int r = cb_relay_serve(&p->relays[0], fds[AT_STDIN].revents, err);
+    if (r == 0)
+        r = cb_relay_serve(&p->relays[1], fds[AT_OUT].revents, err);
+    return r < 0 ? r : cb_relay_serve(&p->relays[2], fds[AT_ERR].revents, err);
 }
 
 static int serve(struct pump *p, const struct pollfd fds[static N_POLL], struct cb_error *err)
 {
-    if (fds[AT_OUT].revents)
+    if (!p->relays && fds[AT_OUT].revents)
         read_output(p, 0);
-    if (fds[AT_ERR].revents)
+    if (!p->relays && fds[AT_ERR].revents)
         read_output(p, 1);
     if (fds[AT_REPORT].revents)
         read_report(p);
     if (fds[AT_CANCEL].revents)
         on_cancel(p);
+    if (p->relays)
+        return serve_relays(p, fds, err);
     return cb_pty_serve(&p->tty, fds[AT_MASTER].revents, fds[AT_STDIN].revents, err);
 }
 
 static void drain(struct pump *p)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && !p->relays; i++) {
         for (int n = 0; n < MAX_DRAIN_READS && read_output(p, i); n++)
             ;
     }
@@ -165,9 +207,12 @@ int cb_pump_run(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_err
     struct pump p = { .sb = sb, .spec = sb->spec, .res = res };
     *res = (struct cb_pump_result){ 0 };
     cb_pty_begin(&p.tty, sb);
+    begin_relays(&p);
     int r = loop(&p, err);
     int w = collect(&p, r < 0 ? NULL : err);
     drain(&p);
+    r = r < 0 ? r : w;
+    w = finish_relays(&p, r < 0 ? NULL : err);
     cb_pty_end(&p.tty);
     return r < 0 ? r : w;
 }

@@ -96,7 +96,7 @@ static bool may_set_groups(void)
 static int open_output(struct cb_sandbox *sb, int i, int given, struct cb_error *err)
 {
     int fds[2];
-    if (given >= 0) {
+    if (given >= 0 && !sb->spec->relay) {
         sb->child.std[i + 1] = given;
         return 0;
     }
@@ -112,11 +112,28 @@ static int open_output(struct cb_sandbox *sb, int i, int given, struct cb_error 
 static int open_error_output(struct cb_sandbox *sb, struct cb_error *err)
 {
     const struct cb_exec_spec *spec = sb->spec;
-    if (!spec->one_stream || spec->stdout_fd >= 0 || spec->stderr_fd >= 0)
+    if (!spec->one_stream || (!spec->relay && (spec->stdout_fd >= 0 || spec->stderr_fd >= 0)))
         return open_output(sb, 1, spec->stderr_fd, err);
     sb->child.std[2] = fcntl(sb->child.std[1], F_DUPFD_CLOEXEC, 0);
     sb->child.own_std[2] = true;
     return sb->child.std[2] < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "pipe") : 0;
+}
+
+/* Root can open what was handed over, and reads no more of it than it wants. */
+static int open_input(struct cb_sandbox *sb, struct cb_error *err)
+{
+    const struct cb_exec_spec *spec = sb->spec;
+    int fds[2];
+    sb->child.std[0] = spec->stdin_fd;
+    if (!spec->relay || spec->stdin_fd < 0 || spec->uid == 0)
+        return 0;
+    int r = cb_pipe(fds, err);
+    if (r < 0)
+        return r;
+    sb->child.std[0] = fds[0];
+    sb->child.own_std[0] = true;
+    sb->in_write = fds[1];
+    return fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "pipe") : 0;
 }
 
 static int open_streams(struct cb_sandbox *sb, struct cb_error *err)
@@ -134,8 +151,9 @@ static int open_streams(struct cb_sandbox *sb, struct cb_error *err)
     sb->go_write = sb->child.go_write = go[1];
     if (spec->tty)
         return 0; /* the pty comes later: it is made in the step's /dev/pts */
-    sb->child.std[0] = spec->stdin_fd;
-    r = open_output(sb, 0, spec->stdout_fd, err);
+    r = open_input(sb, err);
+    if (r == 0)
+        r = open_output(sb, 0, spec->stdout_fd, err);
     return r < 0 ? r : open_error_output(sb, err);
 }
 

@@ -19,7 +19,7 @@ void cb_sandbox_init(struct cb_sandbox *sb, const struct cb_exec_spec *spec, con
 {
     *sb = (struct cb_sandbox){ .spec = spec, .ops = ops, .stubs = -1,
                                .root = -1, .stage = -1, .dev = -1, .sys = -1, .go_write = -1,
-                               .report_read = -1, .out_read = { -1, -1 }, .master = -1, .pidfd = -1 };
+                               .report_read = -1, .out_read = { -1, -1 }, .in_write = -1, .master = -1, .pidfd = -1 };
     sb->targets.root = sb->targets.upper = -1;
     sb->cgroup = (struct cb_cgroup)CB_CGROUP_INIT;
     sb->child = (struct cb_child){ .root = -1, .proc = -1, .cgroup = -1, .null = -1, .empty = -1, .go_read = -1,
@@ -79,6 +79,7 @@ void cb_sandbox_done(struct cb_sandbox *sb)
     close_fd(&sb->report_read);
     close_fd(&sb->out_read[0]);
     close_fd(&sb->out_read[1]);
+    close_fd(&sb->in_write);
     close_fd(&sb->master);
     close_fd(&sb->pidfd);
     cb_notify_done(sb);

@@ -61,6 +61,7 @@ struct cb_sandbox {
     struct cb_notifier *notifier; /* notify.h; NULL: the kernel answers every call */
     int go_write, report_read;
     int out_read[2];            /* of stdout and stderr, -1 where handed over */
+    int in_write;               /* of stdin, -1 where handed over */
     int master;                 /* of the pty, or -1 */
     pid_t pid;
     int pidfd;

@@ -85,6 +85,47 @@ needs_pasta()
     assert_equal "$(head -c 3000000 /dev/urandom | tee data | run_image -i "$image" cat | sha256sum)" "$(sha256sum <data)"
 }
 
+@test "the command's user opens /dev/stdout, /dev/stderr, /dev/stdin by name, whatever ours are; no -t, no terminal" {
+    local user
+    : >out && chmod 0600 out
+    for user in 0 101; do
+        run_image -u "$user" "$image" sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' >out 2>err
+        assert_equal "$(cat out err)" $'out\nerr'
+        assert_equal "$(run_image -u "$user" "$image" sh -c 'echo out >/dev/stdout' | cat)" out
+        assert_equal "$(echo in | run_image -i -u "$user" "$image" cat /dev/stdin)" in
+    done
+    # A service has a socket.
+    python3 -B - "$CBPUSH" "$image" >out <<'END'
+import socket, subprocess, sys
+ours, its = socket.socketpair()
+status = subprocess.call([sys.argv[1], "run", sys.argv[2], "sh", "-c", "echo out >/dev/stdout"], stdout=its)
+its.close()
+print(status, ours.recv(100).decode(), end="")
+END
+    assert_equal "$(cat out)" '0 out'
+    assert_equal "$(script -qec "$CBPUSH run $image sh -c 'test -t 1 || test -t 2 || echo none'" /dev/null | tr -d '\r')" none
+}
+
+@test "what goes to one file stays in its order; what cannot be written fails; nobody hangs with a reader that sleeps" {
+    # shellcheck disable=SC2016 # the container's
+    run_image "$image" sh -c 'for i in 1 2 3 4 5; do echo o$i; echo e$i >&2; done' >both 2>&1
+    assert_equal "$(paste -s -d ' ' both)" 'o1 e1 o2 e2 o3 e3 o4 e4 o5 e5'
+    run bash -c '"$0" run "$1" echo x >/dev/full' "$CBPUSH" "$image"
+    assert_status 6
+    assert_contains "$output" 'No space left'
+    echo in >in
+    run_image -i -u 101 "$image" sh -c 'exec <&-; sleep 0.1' <in
+    local pid
+    mkfifo fifo && exec 7<>fifo
+    env --default-signal=TERM "$CBPUSH" run "$image" yes >fifo 3>&- 7>&- &
+    pid=$!
+    sleep 1
+    kill -TERM "$pid"
+    for _ in {1..120}; do rig_alive "$pid" || break; sleep 0.1; done
+    run ! rig_alive "$pid"
+    exec 7>&-
+}
+
 @test "options end at the image: flags behind it are the command's" {
     assert_equal "$(run_image --rm "$image" echo -e --rm -p 1)" '--rm -p 1'
     run run_image --no-such-option "$image"
