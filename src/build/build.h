@@ -299,7 +299,7 @@ int cb_build_rollback(const struct cb_build_env *env, struct cb_rollback *v, siz
 struct cb_run_options {
     const struct cb_strvec *command;   /* replaces CMD; empty: CMD as it is */
     const char *entrypoint;            /* replaces ENTRYPOINT ("" clears it) and drops CMD; or NULL */
-    const struct cb_strvec *env;       /* "K=V" */
+    const struct cb_strvec *env;       /* "K=V"; "K" takes it away */
     const char *workdir, *user, *hostname; /* or NULL */
     const struct cb_strvec *volumes;   /* "SOURCE:TARGET[:ro|rw]", source an absolute host path */
     const struct cb_strvec *tmpfs;     /* "TARGET[:OPTION,…]": size=BYTES mode=OCTAL ro rw; or NULL */

@@ -66,16 +66,19 @@ static void make_env(struct container *c)
     cb_strvec_copy(&c->vars, &c->config->env);
     if (!cb_env_get(&c->vars, "PATH"))
         cb_env_set(&c->vars, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    if (!cb_env_get(&c->vars, "HOME"))
-        cb_env_set(&c->vars, "HOME", c->user.home ? c->user.home : "/");
     cb_env_set(&c->vars, "HOSTNAME", c->o->hostname ? c->o->hostname : "cbpush");
     if (c->o->tty)
         cb_env_set(&c->vars, "TERM", "xterm");
     for (size_t i = 0; c->o->env && i < c->o->env->n; i++) {
         const char *eq = strchrnul(c->o->env->v[i], '=');
         cb_autofree char *key = cb_strndup(c->o->env->v[i], (size_t)(eq - c->o->env->v[i]));
-        cb_env_set(&c->vars, key, *eq ? eq + 1 : "");
+        if (*eq)
+            cb_env_set(&c->vars, key, eq + 1);
+        else
+            cb_env_remove(&c->vars, key);
     }
+    if (!cb_env_get(&c->vars, "HOME"))
+        cb_env_set(&c->vars, "HOME", c->user.home ? c->user.home : "/");
 }
 
 static int add_volume(struct container *c, const char *spec, struct cb_error *err)

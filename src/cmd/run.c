@@ -24,7 +24,7 @@ struct run_options {
 #define AT(field) offsetof(struct run_options, field)
 static const struct cb_opt options[] = {
     { "publish", 'p', CB_OPT_LIST, AT(publish), "[IP:]HOST:PORT", "forward a port of this machine", NULL },
-    { "env", 'e', CB_OPT_LIST, AT(env), "K[=V]", "environment; K alone: from ours", NULL },
+    { "env", 'e', CB_OPT_LIST, AT(env), "K[=V]", "environment; K alone: as ours, or unset", NULL },
     { "env-file", 0, CB_OPT_LIST, AT(env_file), "FILE", "environment, one K=V a line", NULL },
     { "volume", 'v', CB_OPT_LIST, AT(volume), "/SRC:/DST[:ro]", "bind mount", NULL },
     { "tmpfs", 0, CB_OPT_LIST, AT(tmpfs), "/DST[:OPTIONS]", "mount in memory: size=64m, mode=1777, ro", NULL },
@@ -184,8 +184,12 @@ static int take_env(struct run_input *in, struct cb_error *err)
     int r = 0;
     for (size_t i = 0; r == 0 && i < in->cli.env_file.n; i++)
         r = take_env_file(in, in->cli.env_file.v[i], err);
-    for (size_t i = 0; r == 0 && i < in->cli.env.n; i++)
-        r = take_env_word(in, in->cli.env.v[i], err);
+    for (size_t i = 0; r == 0 && i < in->cli.env.n; i++) {
+        const char *word = in->cli.env.v[i];
+        r = take_env_word(in, word, err);
+        if (!strchr(word, '=') && !getenv(word))
+            cb_strvec_push(&in->env, word); /* of option alone, and not of a file, it takes away the image's */
+    }
     return r;
 }
 

@@ -89,6 +89,15 @@ gone()
     assert_equal "$(run_image -e A=option --env-file env "$image" sh -c 'echo $A')" option
 }
 
+@test "docker run: -e NAME takes the image's variable away where we have none; a file does not" {
+    printf 'FROM busybox\nENV TAKEN=image KEPT=image HOME=/tmp\n' >ctx/Dockerfile
+    cbpush build -q -t env ctx >/dev/null
+    printf 'KEPT\n' >env
+    env -u TAKEN -u KEPT -u HOME "CBPUSH_ROOT=$CBPUSH_ROOT" "$CBPUSH" run -e TAKEN -e HOME --env-file env env env >out
+    assert_equal "$(grep -E '^(TAKEN|KEPT|HOME)' out | sort | paste -s -d ';')" 'HOME=/root;KEPT=image'
+    assert_equal "$(TAKEN=ours run_image -e TAKEN env env | grep TAKEN)" TAKEN=ours
+}
+
 @test "docker run: --hostname, -h, --add-host, --dns" {
     assert_equal "$(run_image -h box "$image" hostname)" box
     run_image -h box --add-host db:10.1.2.3 --add-host 'six=[::1]' "$image" cat /etc/hosts >out
