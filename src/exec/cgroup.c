@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -15,7 +14,6 @@
 #include "util/fd.h"
 #include "util/path.h"
 
-#define REMOVE_TRIES 200
 #define ROOT "/sys/fs/cgroup"
 
 static bool is_type(const char *path, long type)
@@ -172,15 +170,14 @@ static int open_parent(struct cb_cgroup_tree *t, bool v2, enum cb_cgroup_control
 
 static void remove_tree(struct cb_cgroup_tree *t, const char *name)
 {
-    /* The kernel lets go of dead processes a moment after they were waited for. */
-    for (int i = 0; t->parent >= 0 && i < REMOVE_TRIES && unlinkat(t->parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY;
-         i++)
-        poll(NULL, 0, 5);
+    if (t->own >= 0)
+        cb_cgroup_dir_remove(t->parent, name);
     /* What another build uses by now is busy, and stays. */
     while (t->made_from && strlen(t->made) >= t->made_from && unlinkat(t->base, t->made, AT_REMOVEDIR) == 0) {
         char *slash = strrchr(t->made, '/');
         *(slash ? slash : t->made) = '\0';
     }
+    cb_close_p(&t->own);
     cb_close_p(&t->parent);
     cb_close_p(&t->base);
     free(t->made);
@@ -189,18 +186,17 @@ static void remove_tree(struct cb_cgroup_tree *t, const char *name)
 static int make_in(struct cb_cgroup *cg, struct cb_cgroup_tree *t, enum cb_cgroup_controller c, int *dir,
                    struct cb_error *err)
 {
-    if (mkdirat(t->parent, cg->name, 0755) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "%s limit: cannot make a cgroup; " CB_CGROUP_REMEDY,
-                            controllers[c]);
-    *dir = openat(t->parent, cg->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *dir < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "%s limit: open its cgroup", controllers[c]) : 0;
+    t->own = *dir = cb_cgroup_dir_make(t->parent, cg->name);
+    return *dir < 0 ? cb_error_sys(err, CB_ELOCAL, -*dir, "%s limit: cannot make a cgroup; " CB_CGROUP_REMEDY,
+                                   controllers[c])
+                    : 0;
 }
 
 static int make_v2(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_error *err)
 {
     struct cb_cgroup_tree *t = &cg->trees[cg->n++];
-    cb_autoclose int dir = -1;
-    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1 };
+    int dir = -1;
+    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1, .own = -1 };
     int r = open_parent(t, true, CB_CGROUP_MEMORY, l, err);
     if (r == 0)
         r = make_in(cg, t, CB_CGROUP_MEMORY, &dir, err);
@@ -212,8 +208,8 @@ static int make_v2(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_er
 static int make_v1(struct cb_cgroup *cg, enum cb_cgroup_controller c, const struct cb_limits *l, struct cb_error *err)
 {
     struct cb_cgroup_tree *t = &cg->trees[cg->n++];
-    cb_autoclose int dir = -1;
-    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1 };
+    int dir = -1;
+    *t = (struct cb_cgroup_tree){ .parent = -1, .base = -1, .own = -1 };
     int r = open_parent(t, false, c, l, err);
     if (r == 0)
         r = make_in(cg, t, c, &dir, err);
@@ -230,7 +226,7 @@ int cb_cgroup_make(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_er
     int r = 0;
     if (!cb_limits_need_cgroup(l))
         return 0;
-    snprintf(cg->name, sizeof cg->name, "cbpush-%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
+    snprintf(cg->name, sizeof cg->name, CB_CGROUP_PREFIX "%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
     if (cb_cgroup_kind() == CB_CGROUP_V2)
         return make_v2(cg, l, err);
     for (int c = 0; r == 0 && c < CB_CGROUP_CONTROLLERS; c++)

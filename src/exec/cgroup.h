@@ -14,6 +14,7 @@ enum cb_cgroup_controller { CB_CGROUP_MEMORY, CB_CGROUP_CPU, CB_CGROUP_CPUSET, C
 
 struct cb_cgroup_tree {
     int parent;      /* directory that holds it, -1: none was made */
+    int own;         /* it, locked as long as it is ours; -1 */
     int base;        /* --cgroup-parent: the root of the tree, else -1 */
     char *made;      /* --cgroup-parent: its path below base … */
     size_t made_from; /* … of which the first this many bytes name the topmost directory that was made; 0: none */
@@ -36,6 +37,12 @@ enum cb_cgroup_kind cb_cgroup_kind(void);
 /* The path that /proc/self/cgroup text gives for a v1 controller, or for v2 where controller is NULL; NULL if none.
  * Owned. */
 char *cb_cgroup_path(const char *text, const char *controller);
+
+/* ---- cgroup_dir.c ---- */
+#define CB_CGROUP_PREFIX "cbpush-"
+/* Its descriptor, locked, or a negative errno. Those beside it whose processes and owner are gone are removed. */
+int cb_cgroup_dir_make(int parent, const char *name);
+void cb_cgroup_dir_remove(int parent, const char *name); /* with those in it; all processes are gone */
 
 /* ---- cgroup_limits.c ---- */
 /* Whether a limit needs that controller. */

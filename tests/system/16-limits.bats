@@ -66,6 +66,38 @@ cgroup_file()
     refused 2 --shm-size much
 }
 
+# The cgroups of the cbpush with this PID.
+cgroups_of()
+{
+    find /sys/fs/cgroup -type d -name "cbpush-$1-*"
+}
+
+@test "cgroups: those of a cbpush that was killed go with the next one; what is in use stays; with what was made in them" {
+    cgroups_work || skip 'no cgroup can be made here'
+    local killed used dir
+    "$CBPUSH" run --memory 64m --cpus 1 "$reg/library/busybox" sleep 600 3>&- &
+    killed=$!
+    "$CBPUSH" run --memory 64m "$reg/library/busybox" sleep 600 3>&- &
+    used=$!
+    for _ in {1..100}; do
+        [ -z "$(cgroups_of $killed)" ] || [ -z "$(cgroups_of $used)" ] || break
+        sleep 0.05
+    done
+    dir=$(cgroups_of $used | head -n 1)
+    for _ in {1..100}; do grep -q . "$dir/cgroup.procs" && break; sleep 0.05; done
+    kill -9 $killed
+    wait $killed || :
+    [ -n "$(cgroups_of $killed)" ]
+    sleep 0.2
+    cbpush run --memory 64m --cpus 1 "$reg/library/busybox" true
+    assert_equal "$(cgroups_of $killed)" ''
+    [ -d "$dir" ]
+    mkdir "$dir/made"
+    kill -TERM $used
+    wait $used || :
+    [ ! -d "$dir" ]
+}
+
 @test "limits are not part of the cache key" {
     printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile a ctx
