@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "exec/cgroup.h"
@@ -33,12 +35,23 @@ int cb_cgroup_write(int dir, const char *name, const char *text)
     return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
+/* v2: a controller's files are there only where the cgroup above hands it down. */
+static bool is_v2(int dir)
+{
+    struct statfs fs;
+    return fstatfs(dir, &fs) == 0 && (long)fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 /* option: as the user wrote it; what is wrong with a value is his to change. */
 static int put(int dir, const char *option, const char *file, const char *text, struct cb_error *err)
 {
     int r = cb_cgroup_write(dir, file, text);
     if (r == -EINVAL || r == -ERANGE || r == -ENODEV)
         return cb_error_set(err, CB_EUSAGE, "%s: the kernel refuses \"%s\" (%s)", option, text, file);
+    if (r == -ENOENT && is_v2(dir))
+        return cb_error_set(err, CB_ELOCAL, "%s: there is no %s in a cgroup beside ours: the controller is not handed "
+                                            "down (a cgroup that has processes itself, as a container's, cannot); "
+                                            CB_CGROUP_REMEDY, option, file);
     if (r == -ENOENT)
         return cb_error_set(err, CB_ELOCAL, "%s: this kernel has no %s: the limit cannot be set here", option, file);
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "%s: not ours to set (%s); " CB_CGROUP_REMEDY, option, file) : 0;

@@ -98,6 +98,19 @@ cgroups_of()
     [ ! -d "$dir" ]
 }
 
+@test "cgroup v2: a controller that is not handed down is told from a kernel that has none" {
+    [ "$(id -u)" -eq 0 ] && [ -e /sys/fs/cgroup/unified/cgroup.controllers ] || skip 'needs root, and both versions'
+    ! grep -qw memory /sys/fs/cgroup/unified/cgroup.controllers || skip 'memory is with the second version'
+    # shellcheck disable=SC2016 # the other shell's
+    run unshare -m --propagation private sh -c 'umount -l /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup &&
+        "$@"; status=$?; ls -d /sys/fs/cgroup/cbpush-[0-9]* 2>/dev/null; exit $status' sh \
+        "$CBPUSH" run --memory 64m "$reg/library/busybox" true
+    assert_status 6
+    assert_contains "$output" 'not handed down'
+    assert_contains "$output" Delegate=yes
+    refute_contains "$output" /sys/fs/cgroup/cbpush-
+}
+
 @test "limits are not part of the cache key" {
     printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile a ctx
