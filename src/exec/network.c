@@ -110,6 +110,16 @@ static bool copy_reachable(const char *text, struct cb_strbuf *out)
     return server;
 }
 
+static bool has_loopback_server(const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        if (is_loopback_server(text, (size_t)(end - text)))
+            return true;
+    }
+    return false;
+}
+
 void cb_network_resolv(enum cb_network mode, const char *host, const char *upstream, struct cb_strbuf *out)
 {
     if (mode == CB_NETWORK_NONE)
@@ -118,10 +128,15 @@ void cb_network_resolv(enum cb_network mode, const char *host, const char *upstr
         cb_strbuf_adds(out, host);
         return;
     }
-    if (copy_reachable(host, out) || !upstream)
+    if (copy_reachable(host, out))
         return;
-    cb_strbuf_reset(out);
-    copy_reachable(upstream, out);
+    cb_cleanup_strbuf struct cb_strbuf other = CB_STRBUF_INIT;
+    if (upstream && copy_reachable(upstream, &other)) {
+        cb_strbuf_reset(out);
+        cb_strbuf_add(out, other.buf, other.len);
+    } else if (has_loopback_server(host)) {
+        cb_strbuf_addf(out, "nameserver %s\n", CB_NETWORK_FORWARDED);
+    }
 }
 
 /* ---- putting them in place ---- */
@@ -164,21 +179,33 @@ static int reachable_hosts(const struct cb_exec_spec *spec, struct cb_strvec *ou
     return 0;
 }
 
+static void resolv_text(const struct cb_exec_spec *spec, struct cb_strbuf *out)
+{
+    cb_cleanup_strbuf struct cb_strbuf ours = CB_STRBUF_INIT, upstream = CB_STRBUF_INIT;
+    slurp_or_nothing("/etc/resolv.conf", &ours);
+    if (spec->network == CB_NETWORK_PRIVATE)
+        slurp_or_nothing(RESOLVED_UPSTREAM, &upstream);
+    cb_network_resolv(spec->network, ours.buf, upstream.len ? upstream.buf : NULL, out);
+    cb_network_dns(spec->dns, out);
+}
+
+bool cb_network_forwards(const struct cb_exec_spec *spec)
+{
+    cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
+    resolv_text(spec, &text);
+    return strstr(text.buf, "nameserver " CB_NETWORK_FORWARDED "\n");
+}
+
 int cb_network_texts(const struct cb_exec_spec *spec, struct cb_strbuf *hosts, struct cb_strbuf *resolv,
                      struct cb_error *err)
 {
     cb_cleanup_strvec struct cb_strvec extra = CB_STRVEC_INIT;
-    cb_cleanup_strbuf struct cb_strbuf ours = CB_STRBUF_INIT, upstream = CB_STRBUF_INIT;
     int r = reachable_hosts(spec, &extra, err);
     if (r == 0)
         r = cb_network_hosts(cb_network_hostname(spec), &extra, hosts, err);
     if (r < 0)
         return r;
-    slurp_or_nothing("/etc/resolv.conf", &ours);
-    if (spec->network == CB_NETWORK_PRIVATE)
-        slurp_or_nothing(RESOLVED_UPSTREAM, &upstream);
-    cb_network_resolv(spec->network, ours.buf, upstream.len ? upstream.buf : NULL, resolv);
-    cb_network_dns(spec->dns, resolv);
+    resolv_text(spec, resolv);
     return 0;
 }
 

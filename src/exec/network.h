@@ -11,9 +11,14 @@
 int cb_network_hosts(const char *hostname, const struct cb_strvec *extra, struct cb_strbuf *out,
                      struct cb_error *err) CB_WUR;
 /* resolv.conf for the step. host: the host's text; upstream: the text of systemd-resolved's own file, or NULL. HOST:
- * as it is. PRIVATE: name servers of the host's loopback cannot be reached: upstream's are taken, or those lines are
- * left out. NONE: none. */
+ * as it is. PRIVATE: name servers of the host's loopback cannot be reached, and are left out; where no other is left,
+ * upstream's are taken, else CB_NETWORK_FORWARDED stands for them. NONE: none. */
 void cb_network_resolv(enum cb_network mode, const char *host, const char *upstream, struct cb_strbuf *out);
+
+/* pasta passes queries to that address on to the host's first name server. */
+#define CB_NETWORK_FORWARDED "169.254.1.1"
+/* Whether the step's resolv.conf names it. */
+bool cb_network_forwards(const struct cb_exec_spec *spec);
 
 /* What --dns, --dns-search and --dns-option say instead of it. dns NULL: nothing. */
 void cb_network_dns(const struct cb_dns *dns, struct cb_strbuf *text);

@@ -33,8 +33,8 @@ void cb_pasta_port(const struct cb_port *port, struct cb_strbuf *out)
     cb_strbuf_addf(out, "%u:%u", port->host, port->container);
 }
 
-/* Nothing is forwarded but the ports that were asked for, and the gateway's address is not the host's loopback (P16).
- */
+/* Nothing is forwarded but the ports that were asked for and, where names could not be resolved without, questions to
+ * the host's name server; the gateway's address is not the host's loopback (P16). */
 static void make_argv(struct cb_strvec *argv, const char *program, const struct cb_exec_spec *spec)
 {
     static const char *const fixed[] = { "--foreground", "--config-net", "--no-map-gw", "-u", "none",
@@ -51,6 +51,10 @@ static void make_argv(struct cb_strvec *argv, const char *program, const struct 
     if (spec->n_ports == 0) {
         cb_strvec_push(argv, "-t");
         cb_strvec_push(argv, "none");
+    }
+    if (cb_network_forwards(spec)) {
+        cb_strvec_push(argv, "--dns-forward");
+        cb_strvec_push(argv, CB_NETWORK_FORWARDED);
     }
     /* As root it would become nobody, who may not enter a namespace of root's. */
     if (geteuid() == 0) {

@@ -239,6 +239,29 @@ END
     assert_contains "$(run_image --network private "$image" ls /sys/class/net)" lo
 }
 
+@test "--network private: names are resolved where the machine's only name server is on its loopback" {
+    needs_pasta
+    [ "$(id -u)" -eq 0 ] || skip 'replaces resolv.conf by a mount, as root'
+    cat >dns.py <<'END'
+import socket, subprocess, sys, threading
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.77", 53))
+def answer():
+    while True:
+        query, client = server.recvfrom(512)
+        end = query.index(0, 12) + 5
+        server.sendto(query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] + b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" +
+                      bytes([192, 0, 2, 77]), client)
+threading.Thread(target=answer, daemon=True).start()
+sys.exit(subprocess.call(sys.argv[1:]))
+END
+    echo 'nameserver 127.0.0.77' >resolv.conf
+    run unshare -m --propagation private sh -c 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"' sh \
+        python3 -B dns.py "$CBPUSH" run --network private "$image" nslookup -type=a name.test
+    assert_status 0
+    assert_contains "$output" 192.0.2.77
+}
+
 @test "-p: words that are no ports, a port that is taken" {
     local spec
     for spec in x 80 0:80 80:0 70000:80 1:2:3:4 80:80/udp; do

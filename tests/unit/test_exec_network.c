@@ -88,8 +88,11 @@ static void resolv_conf(void **state)
     expect_resolv(CB_NETWORK_NONE, stub, real, "");
     expect_resolv(CB_NETWORK_PRIVATE, stub, real, "nameserver 192.0.2.1\nsearch lan\n");
     expect_resolv(CB_NETWORK_PRIVATE, real, NULL, "nameserver 192.0.2.1\nsearch lan\n");
-    expect_resolv(CB_NETWORK_PRIVATE, stub, NULL, "# systemd\noptions edns0\nsearch lan\n");
-    expect_resolv(CB_NETWORK_PRIVATE, "nameserver\t127.0.0.1", NULL, "");
+    expect_resolv(CB_NETWORK_PRIVATE, stub, NULL, "# systemd\noptions edns0\nsearch lan\nnameserver 169.254.1.1\n");
+    expect_resolv(CB_NETWORK_PRIVATE, "nameserver\t127.0.0.1", NULL, "nameserver 169.254.1.1\n");
+    expect_resolv(CB_NETWORK_PRIVATE, "nameserver 127.0.0.1", "nameserver 127.0.0.1\nsearch a",
+                  "nameserver 169.254.1.1\n");
+    expect_resolv(CB_NETWORK_PRIVATE, "search lan", NULL, "search lan\n");
     expect_resolv(CB_NETWORK_HOST, "", NULL, "");
 }
 
