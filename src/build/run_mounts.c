@@ -170,8 +170,9 @@ static int open_ssh(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb
     snprintf(name, sizeof name, "ssh-%zu", (size_t)(o - rm->open));
     if (!cb_env_get(env, "SSH_AUTH_SOCK"))
         cb_env_set(env, "SSH_AUTH_SOCK", m->target);
+    bool one_id = rm->s->env->id_mode == CB_ID_SINGLE;
     struct cb_ssh_forward_spec spec = { .agent = find_agent(rm, m->id), .dir_fd = rm->tmp.fd, .name = name,
-                                        .mode = m->mode, .uid = m->uid, .gid = m->gid };
+                                        .mode = m->mode, .uid = one_id ? 0 : m->uid, .gid = one_id ? 0 : m->gid };
     if (!spec.agent && m->required)
         return cb_error_set(err, CB_EUSAGE, "ssh agent %s is required and was not given: --ssh %s, or --ssh %s=KEY",
                             m->id, m->id, m->id);

@@ -81,9 +81,10 @@ static int fill_from(struct fill *f, int fs, struct cb_error *err)
     return r;
 }
 
-static int set_owner(const struct cb_run_mount *m, int fs, struct cb_error *err)
+/* Where one id is mapped all belongs to that, and every step runs as it. */
+static int set_owner(const struct cb_run_mount *m, bool one_id, int fs, struct cb_error *err)
 {
-    if (fchown(fs, m->uid, m->gid) < 0)
+    if (!one_id && fchown(fs, m->uid, m->gid) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "owner %u:%u", m->uid, m->gid);
     return fchmod(fs, m->mode) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "mode %o", m->mode) : 0;
 }
@@ -97,7 +98,7 @@ static int fill_new(void *arg, int fs, struct cb_error *err)
     if (r != 0)
         return CB_MIN(r, 0);
     if (f->m->fresh)
-        return set_owner(f->m, fs, err);
+        return set_owner(f->m, f->rm->s->env->id_mode == CB_ID_SINGLE, fs, err);
     return f->m->from_kind == CB_MOUNT_FROM_VERTEX ? fill_from(f, fs, err) : 0;
 }
 

@@ -99,7 +99,7 @@ struct cb_mount {
     uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400, S_IFREG = none; executable only where it says so */
     const void *data;      /* DATA: borrowed; always read-only in the step */
     size_t data_len;
-    uint32_t uid, gid;     /* DATA: of the file */
+    uint32_t uid, gid;     /* DATA: of the file; with CB_ID_SINGLE it is 0:0 */
 };
 
 struct cb_port {           /* -p [ip:]host:container[/tcp] */

@@ -60,7 +60,8 @@ static int ram_directory(struct cb_sandbox *sb, const char *name)
     return r < 0 ? r : ram;
 }
 
-static int write_data(int ram, const struct cb_mount *m, struct cb_error *err)
+/* own: whose it is to be is ours to say; where one id is mapped all belongs to that. */
+static int write_data(int ram, const struct cb_mount *m, bool own, struct cb_error *err)
 {
     cb_autoclose int fd = openat(ram, "data", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -68,7 +69,7 @@ static int write_data(int ram, const struct cb_mount *m, struct cb_error *err)
     int r = cb_fd_write_all(fd, m->data, m->data_len, err);
     if (r < 0)
         return cb_error_wrap(err, "mount %s", m->target);
-    if (fchown(fd, m->uid, m->gid) < 0 || fchmod(fd, (m->mode ? m->mode : 0400) & 0777) < 0)
+    if ((own && fchown(fd, m->uid, m->gid) < 0) || fchmod(fd, (m->mode ? m->mode : 0400) & 0777) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: owner %u:%u", m->target, m->uid, m->gid);
     return 0;
 }
@@ -81,7 +82,7 @@ static int put_data(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     cb_autoclose int ram = ram_directory(sb, name);
     if (ram < 0)
         return cb_error_sys(err, CB_ELOCAL, -ram, "mount %s: a ramfs", m->target);
-    int r = write_data(ram, m, err);
+    int r = write_data(ram, m, sb->spec->id_mode != CB_ID_SINGLE, err);
     if (r < 0)
         return r;
     uint64_t attrs = (m->mode & 0111 ? CB_MNT_SAFE : CB_MNT_SAFEST) | MOUNT_ATTR_RDONLY;

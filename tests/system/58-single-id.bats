@@ -55,6 +55,22 @@ END
     assert_equal "$(cat "$rootfs/seen")" 0:0
 }
 
+@test "one id: mounts that are to belong to somebody: secret, cache, ssh" {
+    command -v ssh-agent >/dev/null || skip 'needs ssh-agent'
+    echo word >secret
+    ssh-keygen -q -t ed25519 -N '' -f key
+    chown "$USER_ID" secret key
+    dockerfile <<'END'
+FROM busybox
+USER 1000:1000
+RUN --mount=type=secret,id=s,uid=1000,gid=1000 --mount=type=cache,target=/c,uid=1000,gid=1000,mode=0700 \
+    --mount=type=ssh,uid=1000,gid=1000 cp /run/secrets/s /tmp/seen && touch /c/made && test -S "$SSH_AUTH_SOCK"
+RUN --mount=type=cache,target=/c,uid=1000,gid=1000,mode=0700 ls /c >/tmp/cache
+END
+    single --secret id=s,src=secret --ssh default=key
+    assert_equal "$(cat "$rootfs/tmp/seen" "$rootfs/tmp/cache")" $'word\nmade'
+}
+
 @test "one id: the layers are the same as root's" {
     export SOURCE_DATE_EPOCH=1700000000
     dockerfile <<'END'
