@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +12,10 @@
 
 #include "util/mnt.h"
 #include "exec/sandbox.h"
+#include "util/fd.h"
 
 #define TTY_GROUP "5"
+#define CPUS "devices/system/cpu"
 #define SHM_SIZE (UINT64_C(64) << 20)
 
 /* ---- /dev ---- */
@@ -156,6 +160,36 @@ static int hide_sys(struct cb_sandbox *sb, const char *path)
     return r < 0 ? r : cb_mnt_move(mnt, target);
 }
 
+/* How hot each processor has been tells what others compute. */
+static int hide_throttling(struct cb_sandbox *sb)
+{
+    int fd = openat(sb->sys, CPUS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *e;
+    int r = 0;
+    if (!d) {
+        r = errno == ENOENT ? 0 : -errno;
+        cb_close_p(&fd);
+        return r;
+    }
+    while (r == 0 && (e = readdir(d))) {
+        char path[sizeof CPUS + NAME_MAX + 32];
+        snprintf(path, sizeof path, CPUS "/%s/thermal_throttle", e->d_name);
+        if (strncmp(e->d_name, "cpu", 3) == 0 && e->d_name[3] >= '0' && e->d_name[3] <= '9')
+            r = hide_sys(sb, path);
+    }
+    closedir(d);
+    return r;
+}
+
+static int hide_all(struct cb_sandbox *sb)
+{
+    int r = hide_sys(sb, "firmware");
+    if (r == 0)
+        r = hide_sys(sb, "devices/virtual/powercap");
+    return r < 0 ? r : hide_throttling(sb);
+}
+
 int cb_sysmounts_sys(struct cb_sandbox *sb, struct cb_error *err)
 {
     cb_autoclose int target = cb_target_open_top(&sb->targets, "sys", err);
@@ -164,9 +198,7 @@ int cb_sysmounts_sys(struct cb_sandbox *sb, struct cb_error *err)
     sb->sys = make_sys(sb->spec->insecure);
     int r = sb->sys < 0 ? sb->sys : cb_mnt_move(sb->sys, target);
     if (r == 0 && !sb->spec->insecure)
-        r = hide_sys(sb, "firmware");
-    if (r == 0 && !sb->spec->insecure)
-        r = hide_sys(sb, "devices/virtual/powercap");
+        r = hide_all(sb);
     if (r < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "mount /sys");
     sb->child.cgroup = openat(sb->sys, "fs/cgroup", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -116,6 +116,23 @@ END
     done
 }
 
+@test "the sandbox hides what tells of the machine's heat, as Docker does" {
+    # The machine's own /sys is shown without root, so it can have what this one lacks.
+    mkdir -p cpus/cpu0/thermal_throttle cpus/cpu12/thermal_throttle cpus/cpufreq/thermal_throttle cpus/cpu1
+    touch cpus/{cpu0,cpu12,cpufreq}/thermal_throttle/count
+    chmod -R a+rX cpus
+    heat()
+    {
+        mount --bind cpus /sys/devices/system/cpu
+        as_user "$RANGE" "$CBPUSH" run "$@" "$image" find /sys/devices/system/cpu -name count
+    }
+    export -f heat as_user
+    export RANGE USER_ID image
+    assert_equal "$(unshare -m --propagation private bash -c heat)" /sys/devices/system/cpu/cpufreq/thermal_throttle/count
+    assert_equal "$(unshare -m --propagation private bash -c 'heat --isolation oci')" \
+        /sys/devices/system/cpu/cpufreq/thermal_throttle/count
+}
+
 @test "without root the store is below the home directory, and nobody else can read it" {
     unset CBPUSH_ROOT
     export -n CBPUSH_ROOT
