@@ -143,12 +143,24 @@ static int add_tmpfs(struct container *c, const char *spec, struct cb_error *err
     return 0;
 }
 
+/* VOLUMEs of the image, of which only this is felt: what is written there is dropped like everything else. */
+static void add_writable(struct container *c)
+{
+    const struct cb_strvec *v = &c->config->volumes;
+    for (size_t i = 0; c->o->readonly && i < v->n; i++) {
+        char *target = c->targets[c->n_mounts] = cb_asprintf("%s%s", v->v[i][0] == '/' ? "" : "/", v->v[i]);
+        c->mounts[c->n_mounts++] = (struct cb_mount){ .kind = CB_MOUNT_OWN, .source_fd = -1, .target = target };
+    }
+}
+
 static int make_mounts(struct container *c, struct cb_error *err)
 {
     size_t n = c->o->volumes ? c->o->volumes->n : 0, n_tmpfs = c->o->tmpfs ? c->o->tmpfs->n : 0;
+    size_t total = n + n_tmpfs + c->config->volumes.n;
     int r = 0;
-    c->mounts = cb_calloc(n + n_tmpfs + 1, sizeof *c->mounts);
-    c->targets = cb_calloc(n + n_tmpfs + 1, sizeof *c->targets);
+    c->mounts = cb_calloc(total + 1, sizeof *c->mounts);
+    c->targets = cb_calloc(total + 1, sizeof *c->targets);
+    add_writable(c); /* first: what is mounted at the same place covers it */
     for (size_t i = 0; r == 0 && i < n_tmpfs; i++)
         r = add_tmpfs(c, c->o->tmpfs->v[i], err);
     for (size_t i = 0; r == 0 && i < n; i++)

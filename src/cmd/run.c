@@ -41,7 +41,7 @@ static const struct cb_opt options[] = {
     { "net", 0, CB_OPT_STRING, AT(network), "MODE", NULL, NULL, "host|none|private" },
     { "add-host", 0, CB_OPT_LIST, AT(add_host), "HOST:IP", "line of /etc/hosts; IP may be host-gateway", NULL },
     { "hostname", 'h', CB_OPT_STRING, AT(hostname), "NAME", "its host name", NULL },
-    { "read-only", 0, CB_OPT_FLAG, AT(read_only), NULL, "read-only root file system", NULL },
+    { "read-only", 0, CB_OPT_FLAG, AT(read_only), NULL, "read-only root file system, but for VOLUMEs", NULL },
     { "pull", 0, CB_OPT_STRING, AT(pull), "POLICY", "always, missing (default), never", NULL,
       "always|missing|never" },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "no progress", NULL },

@@ -247,6 +247,8 @@ static int put_mount(struct cb_sandbox *sb, size_t i, struct cb_error *err)
         return put_tree(sb, i, err);
     case CB_MOUNT_BIND:
         return put_copy(sb, m, m->source_fd, err);
+    case CB_MOUNT_OWN: /* no root is read-only here */
+        return 0;
     case CB_MOUNT_DATA:
         break;
     }

@@ -73,6 +73,7 @@ enum cb_mount_kind {
     CB_MOUNT_TMPFS,
     CB_MOUNT_DATA,         /* a file with bytes of ours, on a ramfs: never on a disk, not even in swap (R16: secrets) */
     CB_MOUNT_TREE,         /* a file or directory of an overlay of its own */
+    CB_MOUNT_OWN,          /* the root's own directory there, which stays writable where the root is not */
 };
 /* Each list stands for what the host's resolv.conf says of it, unless it is empty. */
 struct cb_dns {

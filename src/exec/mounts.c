@@ -89,6 +89,17 @@ static int put_data(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     return cb_rootfs_put(sb, cb_mnt_clone(ram, "data", false), m->target, attrs, err);
 }
 
+/* Above itself: a mount has a read-only mark of its own. */
+static int put_own(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_error *err)
+{
+    cb_autoclose int target = cb_target_open(&sb->targets, m->target, true, err);
+    if (target < 0)
+        return target;
+    cb_autoclose int mnt = cb_mnt_clone(target, "", false);
+    int r = mnt < 0 ? mnt : cb_mnt_move(mnt, target);
+    return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target) : 0;
+}
+
 int cb_mounts_put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
 {
     switch (sb->spec->mounts[i].kind) {
@@ -100,6 +111,8 @@ int cb_mounts_put(struct cb_sandbox *sb, size_t i, struct cb_error *err)
         return put_data(sb, i, err);
     case CB_MOUNT_TREE:
         return cb_tree_put(sb, i, err);
+    case CB_MOUNT_OWN:
+        return put_own(sb, &sb->spec->mounts[i], err);
     }
     return cb_error_set(err, CB_EINTERNAL, "mount of an unknown kind");
 }

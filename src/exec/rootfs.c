@@ -36,7 +36,7 @@ static void make_stub(int stubs, const char *path, bool is_dir)
 static bool source_is_dir(const struct cb_mount *m)
 {
     struct stat st;
-    return m->kind == CB_MOUNT_TMPFS ||
+    return m->kind == CB_MOUNT_TMPFS || m->kind == CB_MOUNT_OWN ||
            (m->kind == CB_MOUNT_BIND && fstat(m->source_fd, &st) == 0 && S_ISDIR(st.st_mode));
 }
 

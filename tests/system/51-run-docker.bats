@@ -125,6 +125,20 @@ gone()
     says 2 512m --shm-size many "$image" true
 }
 
+@test "docker run: --read-only leaves the image's VOLUMEs writable, with what is in them" {
+    printf 'FROM busybox\nRUN mkdir -p /data && echo old >/data/old\nVOLUME /data /not/there /link\nUSER 7\n' >ctx/Dockerfile
+    cbpush build -q -t volumes ctx >/dev/null
+    local isolation command
+    # shellcheck disable=SC2016 # the container's
+    command='cat /data/old; echo new >/data/new && echo new >/not/there/new && cat /data/new; ! touch /x 2>/dev/null && ! touch /not/x 2>/dev/null'
+    for isolation in native oci; do
+        assert_equal "$(run_image --isolation "$isolation" -u 0 --read-only volumes sh -c "$command" | paste -s -d ' ')" 'old new'
+    done
+    mkdir data && echo mine >data/mine
+    assert_equal "$(run_image --read-only -v "$PWD/data:/data:ro" volumes sh -c 'ls /data; touch /data/x 2>/dev/null || echo ro' | paste -s -d ' ')" 'mine ro'
+    assert_equal "$(run_image volumes ls /data)" old
+}
+
 @test "docker run: --ulimit; memory and processors" {
     # shellcheck disable=SC2016 # the container's
     assert_equal "$(run_image --ulimit nofile=77:88 "$image" sh -c 'echo $(ulimit -n) $(ulimit -Hn)')" '77 88'
