@@ -100,6 +100,7 @@ static int run(int argc, char **argv)
     fill_standard_fds();
     umask(022);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* a parent that ignores it hands that down, and then no child can be waited for */
     keep_arrays_mapped();
     if (argc > 0 && cb_process_serves(argv[0])) {
         fprintf(stderr, "cbpush: %s is a process that cbpush starts: call it by another name\n", argv[0]);

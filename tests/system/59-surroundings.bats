@@ -1,0 +1,30 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What a program finds where it is started: signals, limits, devices, HOME, and namespaces that somebody else made.
+
+load helpers
+load build
+load users
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    printf 'FROM busybox\nCOPY f /f\nRUN echo made >/g\n' >ctx/Dockerfile
+    echo text >ctx/f
+}
+
+# ---- signals
+
+# Supervisors that do not want to wait for their children ignore SIGCHLD, and that is handed down.
+@test "who starts it ignores SIGCHLD: steps can be waited for all the same" {
+    perl -e '$SIG{CHLD} = "IGNORE"; exec @ARGV' "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/g")" made
+}
