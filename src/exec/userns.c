@@ -262,11 +262,20 @@ static enum cb_id_mode mode_of_root(void)
     return size == 1 ? CB_ID_SINGLE : CB_ID_RANGE;
 }
 
+/* Whoever made that user namespace may not have made a mount namespace with it (`unshare --map-root-user`), and in one of
+ * others nothing can be mounted. Where this fails, what mounts says what is missing. */
+static void take_mounts(enum cb_id_mode mode)
+{
+    if ((mode == CB_ID_SINGLE || mode == CB_ID_RANGE) && has_sys_admin())
+        (void)!own_mounts(NULL);
+}
+
 int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err)
 {
     struct plan plan CB_CLEANUP(plan_done) = { .uid = geteuid(), .gid = getegid() };
     if (plan.uid == 0) {
         *mode = mode_of_root();
+        take_mounts(*mode);
         return 0;
     }
     int r = plan_make(&plan, err);

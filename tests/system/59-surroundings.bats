@@ -28,3 +28,16 @@ setup()
     judged test/app:1
     assert_equal "$(cat "$rootfs/g")" made
 }
+
+# ---- namespaces
+
+# `unshare -r` gives a user namespace alone: its root may mount nothing in the mount namespace that it is in.
+@test "root of a user namespace that came without a mount namespace" {
+    user_setup
+    as_user '' unshare --map-root-user "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/g")" made
+    run as_user '' unshare --map-root-user "$CBPUSH" doctor
+    assert_status 0
+    assert_contains "$output" 'ok       native isolation'
+}
