@@ -151,6 +151,8 @@ int cb_helper_blame(struct cb_helper_end end, struct cb_error *err)
     if (end.lost)
         return cb_error_set(err, CB_ELOCAL,
                             "the process that starts those that read has ended, perhaps for lack of memory");
+    if (WIFEXITED(end.status) && WEXITSTATUS(end.status) == CB_ELOCAL) /* cb_out_of */
+        return cb_error_set(err, CB_ELOCAL, "%s has no memory left", what);
     if (signo == SIGKILL)
         return cb_error_set(err, CB_ELOCAL, "%s was killed, perhaps for lack of memory", what);
     if (signo == SIGXCPU)

@@ -3,13 +3,18 @@
 
 #include <stdint.h>
 
-/* No allocation on the way out: write(2) straight to standard error. */
+#include "util/error.h"
+
+void cb_out_of(const char *text)
+{
+    ssize_t unused = write(STDERR_FILENO, text, strlen(text));
+    (void)unused;
+    _exit(CB_ELOCAL);
+}
+
 static CB_NORETURN void out_of_memory(void)
 {
-    static const char text[] = "cbpush: out of memory\n";
-    ssize_t unused = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)unused;
-    abort();
+    cb_out_of("cbpush: out of memory\n");
 }
 
 void *cb_malloc(size_t size)

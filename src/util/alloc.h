@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Allocation that aborts when memory is out: every size that comes from outside is bounded (util/limits.h) first. */
+/* Allocation that ends the program when memory is out: every size that comes from outside is bounded (util/limits.h)
+ * first. */
 
 #include <stdarg.h>
 #include <stddef.h>
 
 #include "util/macros.h"
+
+/* Ends the program where this machine gives nothing more, with status 6 (CB_ELOCAL). No allocation on the way out: text
+ * goes straight to standard error, as it is. */
+CB_NORETURN void cb_out_of(const char *text);
 
 void *cb_malloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
 void *cb_calloc(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2), returns_nonnull));

@@ -33,10 +33,7 @@ static struct cb_cancel *_Atomic signal_target;
 
 static CB_NORETURN void no_descriptor(void)
 {
-    static const char text[] = "cbpush: out of file descriptors\n";
-    ssize_t unused = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)unused;
-    abort();
+    cb_out_of("cbpush: out of file descriptors (`ulimit -n`)\n");
 }
 
 static void watch(int epollfd, int fd)

@@ -48,6 +48,12 @@ static bool is_resource_errno(int e)
     return e == ENOSPC || e == EDQUOT || e == EMFILE || e == ENFILE || e == ENOMEM;
 }
 
+/* Of what no path or name of the message has to do with. */
+static const char *remedy(int e)
+{
+    return e == EMFILE ? " (more are allowed by `ulimit -n`)" : "";
+}
+
 void cb_error_done(struct cb_error *err)
 {
     free(err->msg);
@@ -79,7 +85,7 @@ int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const c
     cb_autofree char *what = cb_vasprintf(fmt, ap);
     va_end(ap);
     char text[128];
-    replace_message(err, cb_asprintf("%s: %s", what, strerror_r(sys_errno, text, sizeof text)));
+    replace_message(err, cb_asprintf("%s: %s%s", what, strerror_r(sys_errno, text, sizeof text), remedy(sys_errno)));
     err->code = code;
     err->sys_errno = sys_errno;
     err->http_status = err->exit_status = 0;

@@ -41,3 +41,19 @@ setup()
     assert_status 0
     assert_contains "$output" 'ok       native isolation'
 }
+
+# ---- limits
+
+@test "a machine that gives nothing more: exit 6, no crash" {
+    local i
+    for ((i = 10; i < 64; i += 3)); do
+        run bash -c "ulimit -n $i; exec '$CBPUSH' build --progress plain -t x ctx"
+        [ "$status" -ne 0 ] || break
+        assert_status 6
+        assert_contains "${lines[-1]}" 'ulimit -n'
+        rm -rf "$CBPUSH_ROOT"
+    done
+    [ "$i" -gt 30 ]
+    run cbpush build --progress plain -t x ctx
+    assert_status 0
+}
