@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
@@ -12,8 +13,9 @@
 #include "util/path.h"
 #include "util/strbuf.h"
 
-/* Descriptors 0–2 must be ours before anything else is opened. */
-static void fill_standard_fds(void)
+/* Descriptors 0–2 must be ours before anything else is opened, and nothing that is started later does without /dev/null.
+ */
+static bool fill_standard_fds(void)
 {
     int fd;
     do
@@ -21,6 +23,7 @@ static void fill_standard_fds(void)
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd > STDERR_FILENO)
         close(fd);
+    return fd > STDERR_FILENO;
 }
 
 /* Large arrays stay mappings of their own, as they begin: they grow in place, and their pages are given back. Else
@@ -97,7 +100,11 @@ static int tell(int (*about)(const char *verb, struct cb_error *err), const char
 
 static int run(int argc, char **argv)
 {
-    fill_standard_fds();
+    if (!fill_standard_fds()) {
+        fprintf(stderr, "cbpush: /dev/null: %s (mount /dev here: `mount --bind /dev DIR/dev` in front of a chroot)\n",
+                strerrordesc_np(errno));
+        return CB_ELOCAL;
+    }
     umask(022);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* a parent that ignores it hands that down, and then no child can be waited for */

@@ -57,3 +57,22 @@ setup()
     run cbpush build --progress plain -t x ctx
     assert_status 0
 }
+
+# ---- devices
+
+# with_dev COMMAND…: it finds a /dev with these and nothing else: $NODES.
+with_dev()
+{
+    # shellcheck disable=SC2016 # the other shell expands it
+    unshare --mount --propagation private sh -c '
+        mkdir nodes && mount -t tmpfs t nodes || exit 99
+        for n in $NODES; do : >nodes/$n && mount --bind /dev/$n nodes/$n || exit 99; done
+        mount --rbind nodes /dev && exec "$@"' sh "$@"
+}
+
+@test "no /dev/null: that is told, and what helps" {
+    [ "$(id -u)" -eq 0 ] || skip 'hides /dev'
+    NODES='' run with_dev "$CBPUSH" build --progress plain -t x ctx
+    assert_status 6
+    assert_equal "$output" 'cbpush: /dev/null: No such file or directory (mount /dev here: `mount --bind /dev DIR/dev` in front of a chroot)'
+}
