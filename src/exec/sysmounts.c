@@ -89,6 +89,16 @@ static int add_pts(struct cb_sandbox *sb)
     return r == -EINVAL ? add_directory_mount(sb, "pts", "devpts", plain, attrs) : r;
 }
 
+static int add_devices(struct cb_sandbox *sb, struct cb_error *err)
+{
+    for (size_t i = 0; i < CB_COUNTOF(devices); i++) {
+        int r = add_device(sb, i);
+        if (r < 0)
+            return cb_error_sys(err, CB_ELOCAL, -r, "fill /dev: /dev/%s", devices[i].name);
+    }
+    return 0;
+}
+
 static int fill_dev(struct cb_sandbox *sb)
 {
     const struct cb_limits *l = sb->spec->limits;
@@ -96,8 +106,6 @@ static int fill_dev(struct cb_sandbox *sb)
     snprintf(size, sizeof size, "%llu", (unsigned long long)(l && l->shm_size ? l->shm_size : SHM_SIZE));
     const struct cb_mnt_opt shm[] = { { "mode", "1777" }, { "size", size }, { NULL, NULL } };
     int r = 0;
-    for (size_t i = 0; i < CB_COUNTOF(devices) && r == 0; i++)
-        r = add_device(sb, i);
     for (size_t i = 0; i < CB_COUNTOF(links) && r == 0; i++)
         r = symlinkat(links[i].target, sb->dev, links[i].name) < 0 ? -errno : 0;
     if (r == 0)
@@ -119,9 +127,11 @@ int cb_sysmounts_dev(struct cb_sandbox *sb, struct cb_error *err)
     if (target < 0)
         return target;
     int r = cb_mnt_move(sb->dev, target);
-    if (r == 0)
-        r = fill_dev(sb);
     if (r < 0)
+        return cb_error_sys(err, CB_ELOCAL, -r, "mount /dev");
+    if ((r = add_devices(sb, err)) < 0)
+        return r;
+    if ((r = fill_dev(sb)) < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "fill /dev");
     sb->child.empty = openat(sb->stage, "empty", O_PATH | O_DIRECTORY | O_CLOEXEC);
     sb->child.null = openat(sb->dev, "null", O_PATH | O_NOFOLLOW | O_CLOEXEC);

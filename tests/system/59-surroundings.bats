@@ -76,3 +76,11 @@ with_dev()
     assert_status 6
     assert_equal "$output" 'cbpush: /dev/null: No such file or directory (mount /dev here: `mount --bind /dev DIR/dev` in front of a chroot)'
 }
+
+@test "an ordinary user whose /dev lacks a node: which one is told" {
+    user_setup
+    NODES='null urandom' run with_dev bash -c "$(declare -f as_user); USER_ID=$USER_ID BATS_TEST_TMPDIR='$BATS_TEST_TMPDIR'
+        as_user '' '$CBPUSH' build --isolation native --progress plain -t x ctx"
+    assert_status 6
+    assert_contains "${lines[-1]}" 'Dockerfile:3: fill /dev: /dev/zero: No such file or directory'
+}
