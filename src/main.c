@@ -42,6 +42,14 @@ static bool reader_has_gone(void)
     return ferror(stdout) && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
+/* HOME was inherited from somebody else: `setpriv --reuid`, `docker run --user`, sudo. */
+static bool home_is_foreign(const struct cb_error *err)
+{
+    const char *home = getenv("HOME");
+    bool denied = err->sys_errno == EACCES && home && *home == '/' && strstr(cb_error_text(err), home);
+    return denied && home[1] && access(home, X_OK) < 0 && errno == EACCES;
+}
+
 #define STATUS_SIGPIPE (128 + SIGPIPE)
 
 static int fail(const struct cb_process *p, const struct cb_error *err)
@@ -56,6 +64,8 @@ static int fail(const struct cb_process *p, const struct cb_error *err)
     if (err->code == CB_ELOCAL && reader_has_gone())
         return STATUS_SIGPIPE;
     cb_strbuf_add_sanitized(&sb, text, strlen(text), true);
+    if (home_is_foreign(err))
+        cb_strbuf_addf(&sb, " (HOME is another user's directory: set it to one of yours)");
     fprintf(stderr, "cbpush: %s\n", sb.buf);
     return cb_error_exit_code(err);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "cmd/trace.h"
@@ -14,10 +17,21 @@ bool cb_process_serves(const char *name)
     return !strcmp(name, CB_HELPERS_NAME) && cb_helpers_main(&(struct cb_helper_options){ 0 }) < 0;
 }
 
+/* Whoever starts us without HOME (env -i, a service) means the one of the password file, as a login would set it.
+ * Before the user namespace, in which everybody is root. */
+static void find_home(void)
+{
+    const char *home = getenv("HOME");
+    struct passwd *pw = home && *home ? NULL : getpwuid(geteuid());
+    if (!home || !*home)
+        setenv("HOME", pw && pw->pw_dir && *pw->pw_dir ? pw->pw_dir : geteuid() ? "/" : "/root", 1);
+}
+
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
 {
     enum cb_id_mode mode = CB_ID_REAL_ROOT;
     p->started = cb_time_monotonic();
+    find_home();
     int r = v->userns ? cb_userns_enter(&mode, err) : 0;
     p->id_mode = (int)mode;
     if (r < 0)

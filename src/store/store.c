@@ -49,8 +49,9 @@ static char *default_root(bool as_root, struct cb_error *err)
         return cb_asprintf("%s/cbpush", env);
     env = getenv("HOME");
     if (env && *env == '/')
-        return cb_asprintf("%s/.local/share/cbpush", env);
-    cb_error_set(err, CB_EUSAGE, "no place for the store: neither CBPUSH_ROOT, XDG_DATA_HOME nor HOME is set");
+        return cb_asprintf("%s/.local/share/cbpush", env[1] ? env : "");
+    cb_error_set(err, CB_EUSAGE, "no place for the store: neither XDG_DATA_HOME nor HOME is an absolute path "
+                                 "(--root DIR or CBPUSH_ROOT names one)");
     return NULL;
 }
 
@@ -279,6 +280,8 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
     if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 ||
         (r = check_layout(s, err)) < 0 || (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
         cb_error_wrap(err, "open the store");
+        if (err && (err->sys_errno == EACCES || err->sys_errno == EPERM || err->sys_errno == EROFS))
+            cb_error_append(err, " (--root DIR or CBPUSH_ROOT names another place for it)");
         return r;
     }
     *out = CB_TAKE(s);

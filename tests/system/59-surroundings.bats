@@ -16,7 +16,7 @@ setup()
 {
     rig_setup
     build_setup
-    printf 'FROM busybox\nCOPY f /f\nRUN echo made >/g\n' >ctx/Dockerfile
+    printf 'FROM %s/library/busybox\nCOPY f /f\nRUN echo made >/g\n' "$reg" >ctx/Dockerfile
     echo text >ctx/f
 }
 
@@ -83,4 +83,38 @@ with_dev()
         as_user '' '$CBPUSH' build --isolation native --progress plain -t x ctx"
     assert_status 6
     assert_contains "${lines[-1]}" 'Dockerfile:3: fill /dev: /dev/zero: No such file or directory'
+}
+
+# ---- HOME
+
+# Kubernetes and OpenShift start programs as a user that no passwd knows; HOME is / then, or the one of the image's user.
+as_nobody_known()
+{
+    setpriv --reuid 1000650000 --regid 0 --clear-groups "$@"
+}
+
+@test "without HOME: that of the password file, or none is needed" {
+    user_setup
+    as_user '' env -u HOME -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u CBPUSH_ROOT \
+        "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx
+    [ -d "$HOME/.local/share/cbpush/blobs" ]
+    mkdir -m 777 other
+    as_nobody_known env -u HOME -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR CBPUSH_ROOT="$PWD/other/store" \
+        "$CBPUSH" build --progress plain --push "$reg/test/other:1" ctx
+    judged test/other:1
+    assert_equal "$(cat "$rootfs/g")" made
+}
+
+@test "a HOME that is not one's own: what to set is told" {
+    user_setup
+    local unset=(env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR -u CBPUSH_ROOT)
+    run as_nobody_known "${unset[@]}" HOME=/ "$CBPUSH" build --progress plain -t x ctx
+    assert_status 6
+    assert_equal "$output" \
+        'cbpush: open the store: create directory /.local: Permission denied (--root DIR or CBPUSH_ROOT names another place for it)'
+    mkdir -m 700 hers
+    run as_nobody_known "${unset[@]}" HOME="$PWD/hers" "$CBPUSH" digest "$reg/library/busybox"
+    [ "$status" -ne 0 ]
+    assert_contains "$output" "$PWD/hers/"
+    assert_contains "$output" "Permission denied (HOME is another user's directory: set it to one of yours)"
 }
