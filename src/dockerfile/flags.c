@@ -7,15 +7,15 @@
 
 #define MAX_FLAGS 16 /* in one table */
 
-/* One word with quotes and escapes resolved, whatever the escape directive says. */
-static int flag_word(const char **ps, struct cb_strbuf *word, struct cb_error *err)
+/* One word with quotes and escapes resolved. */
+static int flag_word(const char **ps, char escape, struct cb_strbuf *word, struct cb_error *err)
 {
     const char *s = *ps;
     char quote = 0;
     for (; *s && (quote || !cb_df_is_blank(*s)); s++) {
         if (quote ? *s == quote : *s == '\'' || *s == '"')
             quote = quote ? 0 : *s;
-        else if (*s != '\\')
+        else if (*s != escape)
             cb_strbuf_addch(word, *s);
         else if (s[1])
             cb_strbuf_addch(word, *++s);
@@ -26,7 +26,7 @@ static int flag_word(const char **ps, struct cb_strbuf *word, struct cb_error *e
     return 0;
 }
 
-int cb_df_flags_extract(const char **rest, struct cb_strvec *flags, struct cb_error *err)
+int cb_df_flags_extract(const char **rest, char escape, struct cb_strvec *flags, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf word = CB_STRBUF_INIT;
     for (;;) {
@@ -35,7 +35,7 @@ int cb_df_flags_extract(const char **rest, struct cb_strvec *flags, struct cb_er
         if (strncmp(*rest, "--", 2) != 0)
             return 0;
         cb_strbuf_reset(&word);
-        int r = flag_word(rest, &word, err);
+        int r = flag_word(rest, escape, &word, err);
         if (r < 0)
             return r;
         if (strcmp(word.buf, "--") != 0) {

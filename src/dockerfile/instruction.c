@@ -152,7 +152,7 @@ int cb_df_instruction_read(struct cb_df_instruction *out, struct cb_df_request *
     if (rq->trigger && !k->trigger)
         return cb_df_fail(err, "%s cannot stand behind ONBUILD", k->name);
     rq->rest = line + n;
-    r = cb_df_flags_extract(&rq->rest, &flags, err);
+    r = cb_df_flags_extract(&rq->rest, rq->lexer->escape, &flags, err);
     if (r == 0)
         r = cb_df_flags_apply(out, k->flags, &flags, err);
     if (r == 0 && k->heredocs)

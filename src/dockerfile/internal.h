@@ -111,7 +111,7 @@ struct cb_df_flag {
     int (*set)(struct cb_df_instruction *i, const char *value, struct cb_error *err); /* BOOL: "true" or "false" */
 };
 /* The flags in front of *rest, quotes removed; *rest moves behind them. */
-int cb_df_flags_extract(const char **rest, struct cb_strvec *flags, struct cb_error *err) CB_WUR;
+int cb_df_flags_extract(const char **rest, char escape, struct cb_strvec *flags, struct cb_error *err) CB_WUR;
 /* table ends with a NULL name; NULL: the instruction takes none. */
 int cb_df_flags_apply(struct cb_df_instruction *i, const struct cb_df_flag *table, const struct cb_strvec *flags,
                       struct cb_error *err) CB_WUR;
