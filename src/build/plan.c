@@ -159,6 +159,8 @@ static int reach_from(struct planner *p, struct plan_stage *st, const struct cb_
         return r;
     if (other)
         return reach(p, other, err);
+    if (!strcmp(i->from, "scratch"))
+        return 0;
     struct plan_named *named = NULL;
     r = plan_named(p, &name, &named, err);
     if (r < 0 || named)
@@ -270,6 +272,9 @@ int plan_from(struct plan_stage *st, const struct cb_df_instruction *i, struct c
         *scratch = !other->top;
         return 0;
     }
+    *scratch = !strcmp(i->from, "scratch");
+    if (*scratch)
+        return 0;
     struct plan_named *named = NULL;
     r = plan_named(p, &name, &named, err);
     if (r == 0 && named && !named->source) {
