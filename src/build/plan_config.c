@@ -267,10 +267,15 @@ static bool is_realtime(const char *name)
 
 static bool is_signal(const char *s)
 {
+    static const char *const second_names[] = { "CLD", "IO", "IOT" };
     uint64_t n;
     const char *name = strncasecmp(s, "SIG", 3) ? s : s + 3;
     if (cb_parse_u64(s, 64, &n))
         return n > 0;
+    for (size_t i = 0; i < CB_COUNTOF(second_names); i++) {
+        if (!strcasecmp(second_names[i], name))
+            return true;
+    }
     for (int i = 1; i < NSIG; i++) {
         const char *known = sigabbrev_np(i);
         if (known && !strcasecmp(known, name))
