@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <signal.h>
 #include <strings.h>
 
@@ -159,23 +160,48 @@ static bool parse_port(const char *s, size_t n, uint32_t *out)
     return true;
 }
 
-/* [ip:][host:]port[-port][/proto]; only the container's side is kept. */
+/* PORT or PORT-PORT, up to end. */
+static bool parse_ports(const char *s, const char *end, uint32_t *first, uint32_t *last)
+{
+    const char *dash = memchr(s, '-', (size_t)(end - s));
+    if (!parse_port(s, (size_t)((dash ? dash : end) - s), first))
+        return false;
+    *last = *first;
+    return !dash || (parse_port(dash + 1, (size_t)(end - dash - 1), last) && *first <= *last);
+}
+
+/* An IPv4 address, or one of IPv6 with or without brackets. */
+static bool is_address(const char *s, size_t n)
+{
+    bool brackets = n >= 2 && s[0] == '[' && s[n - 1] == ']';
+    cb_autofree char *text = cb_strndup(brackets ? s + 1 : s, brackets ? n - 2 : n);
+    struct in6_addr a;
+    return (!brackets && inet_pton(AF_INET, text, &a) == 1) || inet_pton(AF_INET6, text, &a) == 1;
+}
+
+/* [ip:][port], up to end: means nothing here, but has to make sense beside n ports. */
+static bool is_host_side(const char *s, const char *end, uint32_t n)
+{
+    const char *colon = memrchr(s, ':', (size_t)(end - s)), *ports = colon ? colon + 1 : s;
+    uint32_t first, last;
+    if (colon && colon > s && !is_address(s, (size_t)(colon - s)))
+        return false;
+    return ports == end || (parse_ports(ports, end, &first, &last) && (n == 1 || last - first + 1 == n));
+}
+
+/* [[ip:][host]:]port[-port][/proto]; only the container's side is kept. */
 static int expose_word(struct cb_strvec *out, const char *word, struct cb_error *err)
 {
-    const char *slash = strchrnul(word, '/');
-    const char *ports = memrchr(word, ':', (size_t)(slash - word));
-    ports = ports ? ports + 1 : word;
-    const char *dash = memchr(ports, '-', (size_t)(slash - ports));
+    const char *slash = strchrnul(word, '/'), *colon = memrchr(word, ':', (size_t)(slash - word));
     uint32_t first, last;
-    cb_autofree char *proto = cb_strdup(*slash ? slash + 1 : "tcp");
+    cb_autofree char *proto = cb_strdup(slash[0] && slash[1] ? slash + 1 : "tcp");
     for (char *c = proto; *c; c++)
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-    bool ok = parse_port(ports, (size_t)((dash ? dash : slash) - ports), &first) &&
-              (!dash || parse_port(dash + 1, (size_t)(slash - dash - 1), &last));
-    if (!dash)
-        last = first;
-    if (!ok || last < first)
+    if (!parse_ports(colon ? colon + 1 : word, slash, &first, &last))
         return cb_error_set(err, CB_ECONF, "invalid port \"%s\": write PORT, PORT-PORT or PORT/udp", word);
+    if (colon && !is_host_side(word, colon, last - first + 1))
+        return cb_error_set(err, CB_ECONF, "invalid host side of port \"%s\": EXPOSE only needs what stands behind "
+                            "the colon", word);
     if (strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "sctp"))
         return cb_error_set(err, CB_ECONF, "invalid protocol \"%s\" in \"%s\": tcp, udp or sctp", proto, word);
     for (uint32_t p = first; p <= last; p++)
