@@ -50,11 +50,13 @@ static int put_unquoted(struct expander *x, struct sink *s, const char *p, size_
     if (!s->words)
         return put(x, s, p, n);
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        if (cb_df_is_blank(p[i]))
+    for (size_t i = 0; r == 0 && i < n;) {
+        size_t space = cb_df_space_len(p + i, n - i);
+        if (space > 0)
             end_word(s);
         else
             r = put(x, s, p + i, 1);
+        i += CB_MAX(space, (size_t)1);
     }
     return r;
 }

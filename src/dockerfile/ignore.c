@@ -91,10 +91,10 @@ static void find_piece(struct piece *p, const char *pattern)
 static int add_rule(struct cb_df_ignore *ig, struct cb_slice s, unsigned line, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf pattern = CB_STRBUF_INIT;
-    s = cb_slice_trim(s);
+    s = cb_df_trim(s);
     bool include = s.len > 0 && s.ptr[0] == '!';
     if (include) {
-        s = cb_slice_trim((struct cb_slice){ s.ptr + 1, s.len - 1 });
+        s = cb_df_trim((struct cb_slice){ s.ptr + 1, s.len - 1 });
         if (s.len == 0)
             return cb_df_fail(err, "\"!\" names no pattern: write !pattern");
     }
@@ -129,7 +129,7 @@ static int add_lines(struct cb_df_ignore *ig, const char *text, size_t len, unsi
         ++*line;
         if (s.len > 0 && s.ptr[0] == '#')
             continue;
-        r = cb_slice_trim(s).len ? add_rule(ig, s, *line, err) : 0;
+        r = cb_df_trim(s).len ? add_rule(ig, s, *line, err) : 0;
     }
     return r;
 }
@@ -153,7 +153,7 @@ struct cb_df_ignore *cb_df_ignore_from_patterns(const struct cb_strvec *patterns
         /* Only a file's reader takes a leading slash away: as it stands it is in front of no relative path. */
         if (p[*p == '!'] == '/')
             continue;
-        if (cb_slice_trim(CB_SLICE(patterns->v[i])).len > 0 && add_rule(ig, CB_SLICE(patterns->v[i]), 0, err) < 0)
+        if (cb_df_trim(CB_SLICE(patterns->v[i])).len > 0 && add_rule(ig, CB_SLICE(patterns->v[i]), 0, err) < 0)
             return NULL;
     }
     return CB_TAKE(ig);

@@ -93,7 +93,7 @@ int cb_df_parse_volume(struct cb_df_instruction *i, struct cb_df_request *rq, st
     if (i->words.n == 0)
         return cb_df_fail(err, "VOLUME needs a path");
     for (size_t k = 0; k < i->words.n; k++) {
-        struct cb_slice t = cb_slice_trim(CB_SLICE(i->words.v[k]));
+        struct cb_slice t = cb_df_trim(CB_SLICE(i->words.v[k]));
         if (t.len == 0)
             return cb_df_fail(err, "VOLUME %s: a path is empty", CB_DF_SHOW(rq->rest));
         char *trimmed = cb_strndup(t.ptr, t.len);

@@ -159,6 +159,7 @@ int cb_df_instruction_read(struct cb_df_instruction *out, struct cb_df_request *
         r = read_heredocs(out, rq, err);
     if (r < 0)
         return r;
+    rq->rest = cb_df_trim_left(CB_SLICE(rq->rest)).ptr;
     if (!*rq->rest)
         return cb_df_fail(err, "%s needs arguments", k->name);
     return k->parse(out, rq, err);

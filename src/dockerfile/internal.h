@@ -53,6 +53,12 @@ static inline bool cb_df_is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == '\r' || c == '\n';
 }
+/* Bytes of the white space at s: Unicode's, for that is what BuildKit trims lines by, and parts words by where they may
+ * be quoted. 0: something else. A NUL ends the look; n is a bound for text without. */
+size_t cb_df_space_len(const char *s, size_t n);
+#define CB_DF_SPACE_MAX 3
+struct cb_slice cb_df_trim_left(struct cb_slice s);
+struct cb_slice cb_df_trim(struct cb_slice s);
 /* NUL bytes, UTF-16, size. *line: where. */
 int cb_df_text_check(const char *text, size_t len, size_t max, unsigned *line, struct cb_error *err) CB_WUR;
 bool cb_df_utf8_valid(const char *s, size_t n, size_t *bad);

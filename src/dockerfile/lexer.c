@@ -66,15 +66,6 @@ int cb_df_lexer_raw(struct cb_df_lexer *lx, struct cb_slice *line, struct cb_err
     return 1;
 }
 
-static struct cb_slice trim_left(struct cb_slice s)
-{
-    while (s.len > 0 && cb_df_is_blank(s.ptr[0])) {
-        s.ptr++;
-        s.len--;
-    }
-    return s;
-}
-
 static struct cb_slice trim_line_end(struct cb_slice s)
 {
     while (s.len > 0 && s.ptr[s.len - 1] == '\r')
@@ -97,7 +88,7 @@ static bool take_continuation(struct cb_slice *s, char escape)
 /* BuildKit drops one character, whatever it is: the '#' of an indented comment stays, so it describes nothing. */
 static void keep_comment(struct cb_df_line *line, struct cb_slice raw)
 {
-    struct cb_slice s = cb_slice_trim((struct cb_slice){ raw.ptr + 1, raw.len - 1 });
+    struct cb_slice s = cb_df_trim((struct cb_slice){ raw.ptr + 1, raw.len - 1 });
     if (s.len == 0)
         cb_strvec_done(&line->comments);
     else
@@ -113,7 +104,7 @@ static int join(struct cb_df_lexer *lx, struct cb_df_line *line, struct cb_slice
         if (r <= 0)
             return r;
         s = trim_line_end(s);
-        struct cb_slice t = trim_left(s);
+        struct cb_slice t = cb_df_trim_left(s);
         if (t.len == 0) {
             line->empty_inside = true;
             continue;
@@ -128,15 +119,11 @@ static int join(struct cb_df_lexer *lx, struct cb_df_line *line, struct cb_slice
 
 static void trim_text(struct cb_strbuf *sb)
 {
-    size_t n = sb->len, lead = 0;
-    while (n > 0 && cb_df_is_blank(sb->buf[n - 1]))
-        n--;
-    while (lead < n && cb_df_is_blank(sb->buf[lead]))
-        lead++;
-    if (lead > 0)
-        memmove(sb->buf, sb->buf + lead, n - lead);
+    struct cb_slice s = cb_df_trim((struct cb_slice){ sb->buf, sb->len });
+    if (s.ptr > sb->buf)
+        memmove(sb->buf, s.ptr, s.len);
     if (sb->len > 0)
-        cb_strbuf_setlen(sb, n - lead);
+        cb_strbuf_setlen(sb, s.len);
 }
 
 /* Reads until something that is no comment and no blank line. */
@@ -147,7 +134,7 @@ static int first_line(struct cb_df_lexer *lx, struct cb_df_line *line, struct cb
         if (r <= 0)
             return r;
         struct cb_slice raw = trim_line_end(*out);
-        *out = trim_left(raw);
+        *out = cb_df_trim_left(raw);
         if (out->len > 0 && out->ptr[0] != '#')
             return 1;
         if (out->len > 0 && lx->line > lx->directives)

@@ -3,6 +3,49 @@
 
 #include "util/alloc.h"
 #include "util/encode.h"
+#include "util/utf8.h"
+
+size_t cb_df_space_len(const char *s, size_t n)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    if (n >= 1 && cb_df_is_blank(*s))
+        return 1;
+    if (n >= 2 && u[0] == 0xc2)
+        return u[1] == 0x85 || u[1] == 0xa0 ? 2 : 0;
+    if (n < 3 || (u[0] != 0xe1 && u[0] != 0xe2 && u[0] != 0xe3))
+        return 0;
+    uint32_t cp;
+    if (cb_utf8_decode(s, strnlen(s, 3), &cp) != 3)
+        return 0;
+    bool space = cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f ||
+        cp == 0x205f || cp == 0x3000;
+    return space ? 3 : 0;
+}
+
+struct cb_slice cb_df_trim_left(struct cb_slice s)
+{
+    for (size_t n; s.len > 0 && (n = cb_df_space_len(s.ptr, s.len)) > 0;)
+        s = (struct cb_slice){ s.ptr + n, s.len - n };
+    return s;
+}
+
+/* Of the white space at the end, 0: there is none. */
+static size_t space_before_end(struct cb_slice s)
+{
+    for (size_t n = 1; n <= CB_DF_SPACE_MAX && n <= s.len; n++) {
+        if (cb_df_space_len(s.ptr + s.len - n, n) == n)
+            return n;
+    }
+    return 0;
+}
+
+struct cb_slice cb_df_trim(struct cb_slice s)
+{
+    s = cb_df_trim_left(s);
+    for (size_t n; (n = space_before_end(s)) > 0;)
+        s.len -= n;
+    return s;
+}
 
 void cb_df_split_blank(struct cb_strvec *out, const char *s)
 {
@@ -23,7 +66,7 @@ void cb_df_split_blank(struct cb_strvec *out, const char *s)
 static const char *quoted_word(const char *s, char escape, struct cb_strbuf *word, bool *closed)
 {
     char quote = 0;
-    for (; *s && (quote || !cb_df_is_blank(*s)); s++) {
+    for (; *s && (quote || !cb_df_space_len(s, CB_DF_SPACE_MAX)); s++) {
         if (*s == escape && quote != '\'') {
             if (!s[1])
                 continue; /* an escape at the very end is dropped */
@@ -41,8 +84,8 @@ bool cb_df_split_quoted(struct cb_strvec *out, const char *s, char escape)
 {
     cb_cleanup_strbuf struct cb_strbuf word = CB_STRBUF_INIT;
     for (bool closed = true;;) {
-        while (cb_df_is_blank(*s))
-            s++;
+        for (size_t n; (n = cb_df_space_len(s, CB_DF_SPACE_MAX)) > 0;)
+            s += n;
         if (!*s)
             return closed;
         cb_strbuf_reset(&word);
