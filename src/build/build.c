@@ -240,6 +240,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     s->plan = &b->plan;
     s->cancel = b->cancel;
     s->kb = (struct cb_key_base){ .clamp_mtime = b->epoch, .exact_mtime = b->o->exact_times, .hosts = b->o->extra_hosts,
+                                  .hostname = b->o->run_hostname,
                                   .single_id = b->env->id_mode == CB_ID_SINGLE };
     s->newer_than = cb_build_cache_limit(b->o);
     s->cache_in = b->cache_in;

@@ -129,6 +129,8 @@ struct cb_build_options {
     const char *target;                /* stage name or number, or NULL */
     const struct cb_strvec *tags;      /* references as typed */
     const struct cb_strvec *build_args; /* "K=V", already taken from the environment where bare */
+    const char *run_hostname;           /* of RUNs; NULL: the usual one */
+    bool keep_git_dir;                  /* of the context, where that is a repository */
     const struct cb_strmap *labels;
     const struct cb_annotations *annotations;
     struct cb_provenance_options provenance;

@@ -129,6 +129,7 @@ static void add_run(struct cb_step_inputs *to, const struct cb_solver *s, const 
     put(to, "USER", op->user);
     put(to, "network", op->network == CB_NETWORK_NONE ? "none" : "some");
     put_words(to, "--add-host", s->kb.hosts);
+    put(to, "host name", s->kb.hostname);
     put(to, "mapped ids", s->kb.single_id ? "one" : "many");
     put_flag(to, "--security=insecure", op->insecure);
     put_words(to, "--device", &op->devices);

@@ -48,6 +48,8 @@ static void hash_run(struct cb_hasher *h, const struct cb_key_base *kb, const st
     hash_mounts(h, op);
     cb_hasher_field_u64(h, op->insecure);
     hash_strings(h, &op->devices);
+    if (kb->hostname)
+        cb_hasher_field(h, kb->hostname);
 }
 
 static void hash_copy(struct cb_hasher *h, const struct cb_copy_op *op)

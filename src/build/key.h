@@ -12,6 +12,7 @@ struct cb_key_base {
     int64_t clamp_mtime;            /* SOURCE_DATE_EPOCH, or INT64_MAX */
     bool exact_mtime;               /* older times become it too */
     const struct cb_strvec *hosts;  /* RUN: --add-host, or NULL */
+    const char *hostname;           /* RUN: that was asked for, or NULL */
     bool single_id;                 /* RUN: owners cannot be on the disk */
 };
 /* Where the clock's times become one, all others were given, and say something: results that differ in them differ. */

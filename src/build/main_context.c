@@ -121,14 +121,15 @@ static int from_http(const struct cb_fetcher *f, const char *url, struct cb_step
     return take_file(f->env, c, file, err);
 }
 
-static int from_git(const struct cb_fetcher *f, const char *text, struct cb_step *step, struct cb_main_context *c,
-                    struct cb_error *err)
+static int from_git(const struct cb_fetcher *f, const struct cb_build_options *o, struct cb_step *step,
+                    struct cb_main_context *c, struct cb_error *err)
 {
     struct cb_git_ref g cb_cleanup_git_ref = { 0 };
     struct cb_git_tree tree = { .fd = -1 };
-    int r = cb_git_ref_parse(&g, text, err);
+    int r = cb_git_ref_parse(&g, o->context, err);
     if (r < 0)
         return r;
+    g.keep_git_dir = g.keep_git_dir || o->keep_git_dir;
     cb_autofree char *commit = cb_git_resolve(f, &g, step, NULL, err);
     r = commit ? cb_git_checkout(f, &g, commit, &c->tmp, &tree, err) : cb_failed(err);
     c->fd = tree.fd;
@@ -139,9 +140,10 @@ static int from_git(const struct cb_fetcher *f, const char *text, struct cb_step
     return r;
 }
 
-static int fetch(const struct cb_fetcher *f, const char *context, struct cb_step *step, struct cb_main_context *c,
-                 struct cb_error *err)
+static int fetch(const struct cb_fetcher *f, const struct cb_build_options *o, struct cb_step *step,
+                 struct cb_main_context *c, struct cb_error *err)
 {
+    const char *context = o->context;
     int r = cb_store_tmp_new(f->env->store, "context", &c->tmp, err);
     if (r < 0)
         return r;
@@ -149,7 +151,7 @@ static int fetch(const struct cb_fetcher *f, const char *context, struct cb_step
         r = from_stdin(f->env, c, err);
         return r < 0 ? cb_error_wrap(err, "the context on standard input") : 0;
     }
-    return cb_git_is_ref(context, true) ? from_git(f, context, step, c, err)
+    return cb_git_is_ref(context, true) ? from_git(f, o, step, c, err)
                                         : from_http(f, context, step, c, err);
 }
 
@@ -180,7 +182,7 @@ int cb_main_context_open(const struct cb_build_env *env, const struct cb_build_o
     struct cb_step *step = cb_step_new(env->progress, "[internal] load remote build context");
     out->remote = true;
     cb_step_begin(step);
-    int r = fetch(&f, o->context, step, out, err);
+    int r = fetch(&f, o, step, out, err);
     if (r == 0 && out->is_dockerfile && o->dockerfile)
         r = cb_error_set(err, CB_EUSAGE, "the context is a Dockerfile itself, and -f names another one");
     if (r < 0)

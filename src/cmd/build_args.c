@@ -109,3 +109,40 @@ int build_args_take(const struct image_options *cli, const struct cb_strvec *giv
         environment_proxies(out);
     return r < 0 ? r : config_proxies(out, err);
 }
+
+/* ---- switches ---- */
+
+/* A switch that is not there is off, as an empty one. */
+static int take_switch(const struct cb_strvec *args, const char *key, bool *on, struct cb_error *err)
+{
+    static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
+    static const char *const no[] = { "", "0", "f", "F", "false", "FALSE", "False" };
+    const char *value = cb_env_get(args, key);
+    *on = false;
+    for (size_t i = 0; value && i < CB_COUNTOF(yes); i++)
+        *on = *on || !strcmp(value, yes[i]);
+    for (size_t i = 0; value && !*on && i < CB_COUNTOF(no); i++)
+        value = strcmp(value, no[i]) ? value : NULL;
+    return !value || *on ? 0 : cb_error_set(err, CB_EUSAGE, "--build-arg %s=%s: true or false", key, value);
+}
+
+int build_args_switches(const struct cb_strvec *args, struct cb_build_options *o, struct cb_strvec *cache_to,
+                        struct cb_error *err)
+{
+    bool cached, index;
+    const char *hostname = cb_env_get(args, "BUILDKIT_SANDBOX_HOSTNAME");
+    o->run_hostname = hostname && *hostname ? hostname : NULL;
+    int r = take_switch(args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR", &o->keep_git_dir, err);
+    if (r == 0)
+        r = take_switch(args, "BUILDKIT_INLINE_CACHE", &cached, err);
+    if (r == 0)
+        r = take_switch(args, "BUILDKIT_MULTI_PLATFORM", &index, err);
+    if (r < 0)
+        return r;
+    if (index && o->n_platforms < 2)
+        return cb_error_set(err, CB_EUSAGE, "--build-arg BUILDKIT_MULTI_PLATFORM: the image of one platform gets no "
+                                            "index: leave it out, or give --platform several");
+    if (cached)
+        cb_strvec_push(cache_to, "type=inline");
+    return 0;
+}

@@ -32,6 +32,9 @@ int build_args_take(const struct image_options *cli, const struct cb_strvec *giv
                     struct cb_error *err) CB_WUR;
 
 /* ---- build_args.c ---- */
+/* The arguments that are BuildKit's own switches: options of the build, and of its caches. -CB_EUSAGE. */
+int build_args_switches(const struct cb_strvec *args, struct cb_build_options *o, struct cb_strvec *cache_to,
+                        struct cb_error *err) CB_WUR;
 void build_args_add(const char *arg, struct cb_strvec *out);
 /* Buildah's --build-arg-file: a K=V or K a line; empty lines and those that begin with # are passed over. */
 int build_args_file(const char *path, struct cb_strvec *out, struct cb_error *err) CB_WUR;

@@ -183,6 +183,8 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     if (!in->cli.platforms.n && usual && *usual)
         cb_strvec_push(&in->cli.platforms, usual);
     int r = cb_platforms_parse(&in->cli.platforms, &in->platforms, &in->n_platforms, err);
+    in->o.platforms = in->platforms;
+    in->o.n_platforms = in->n_platforms;
     in->o.network = CB_NETWORK_HOST;
     if (r == 0 && in->cli.network)
         r = cb_network_parse(in->cli.network, &in->o.network, err);
@@ -190,6 +192,12 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     if (in->cli.network && !strcmp(in->cli.network, "host"))
         in->o.allow.host_network = true;
     return r;
+}
+
+static int take_args(struct build_input *in, struct cb_error *err)
+{
+    int r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
+    return r < 0 ? r : build_args_switches(&in->args, &in->o, &in->cli.cache.to, err);
 }
 
 /* Lines of JSON have no place for it. */
@@ -237,7 +245,7 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     if (r == 0)
         r = image_options_take(&in->cli.image, &in->image, o, err);
     if (r == 0)
-        r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
+        r = take_args(in, err);
     if (r == 0)
         r = cache_options_take(&in->cli.cache, &in->cache, o, err);
     if (r == 0)
@@ -253,8 +261,6 @@ int build_input_take(struct build_input *in, struct cb_error *err)
     o->build_args = &in->args;
     o->labels = &in->labels;
     o->annotations = &in->annotations;
-    o->platforms = in->platforms;
-    o->n_platforms = in->n_platforms;
     o->outputs = in->outputs;
     o->n_outputs = in->n_outputs;
     o->extra_hosts = &in->hosts;

@@ -466,6 +466,9 @@ COPY a /a'
     judged test/app:1
     assert_equal "$(cat "$rootfs/got/a.txt")" two
     [ ! -e "$rootfs/got/.git" ]
+    cbpush build --push "$reg/test/app:1" --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=1 "$web/git/repo.git"
+    judged test/app:1
+    [ -e "$rootfs/got/.git/HEAD" ]
     cbpush build --push "$reg/test/app:1" "$web/git/repo.git#dev:sub"
     judged test/app:1
     assert_equal "$(cat "$rootfs/sub-got")" below

@@ -298,6 +298,44 @@ static void test_proxies(void **state)
     assert_int_equal(proxies(&args, "not json", NULL), -CB_ECONF);
 }
 
+static int switches(struct cb_build_options *o, struct cb_strvec *cache_to, const char *arg)
+{
+    struct cb_strvec args cb_cleanup_strvec = CB_STRVEC_INIT;
+    build_args_add(arg, &args);
+    cb_strvec_done(cache_to);
+    int r = build_args_switches(&args, o, cache_to, NULL);
+    if (o->run_hostname)
+        assert_string_equal(o->run_hostname, "host.name");
+    o->run_hostname = o->run_hostname ? "" : NULL;
+    return r;
+}
+
+static void test_switches(void **state)
+{
+    (void)state;
+    struct cb_strvec cache_to cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_build_options o = { .n_platforms = 1 };
+    assert_int_equal(switches(&o, &cache_to, "A=1"), 0);
+    assert_true(!o.run_hostname && !o.keep_git_dir && cache_to.n == 0);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_SANDBOX_HOSTNAME=host.name"), 0);
+    assert_non_null(o.run_hostname);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_SANDBOX_HOSTNAME="), 0);
+    assert_null(o.run_hostname);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"), 0);
+    assert_true(o.keep_git_dir);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_CONTEXT_KEEP_GIT_DIR=false"), 0);
+    assert_false(o.keep_git_dir);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_INLINE_CACHE=true"), 0);
+    assert_string_equal(cache_to.n == 1 ? cache_to.v[0] : "", "type=inline");
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_INLINE_CACHE=0"), 0);
+    assert_int_equal(cache_to.n, 0);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_INLINE_CACHE=yes"), -CB_EUSAGE);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_MULTI_PLATFORM=0"), 0);
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_MULTI_PLATFORM=1"), -CB_EUSAGE);
+    o.n_platforms = 2;
+    assert_int_equal(switches(&o, &cache_to, "BUILDKIT_MULTI_PLATFORM=1"), 0);
+}
+
 int main(void)
 {
     setenv("DOCKER_CONFIG", "/nonexistent", 1);
@@ -307,7 +345,7 @@ int main(void)
         cmocka_unit_test(test_image),  cmocka_unit_test(test_other_builders),
         cmocka_unit_test(test_attestations),
         cmocka_unit_test(test_caches), cmocka_unit_test(test_arg_file),
-        cmocka_unit_test(test_proxies),
+        cmocka_unit_test(test_proxies), cmocka_unit_test(test_switches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
