@@ -11,7 +11,7 @@
 #include "registry/registry.h"
 #include "store/store.h"
 #include "util/cancel.h"
-#include "util/fs.h"
+#include "util/out_file.h"
 #include "util/secret.h"
 
 /* What a build works with; all borrowed, all outlive it. */
@@ -315,16 +315,3 @@ struct cb_run_options {
 };
 int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_image *f, const struct cb_run_options *o,
                        int *status, struct cb_error *err) CB_WUR;
-
-/* A file that the user named for what is made: there under its name only when it is whole. What is no regular file (a
- * device, a pipe, a link to something) is written as it is; "-" is standard output, but never a terminal
- * (-CB_EUSAGE). */
-struct cb_out_file {
-    int fd;
-    char *name;                        /* in dirfd; NULL: written as it is */
-    struct cb_tmpfile tmp;
-    int dirfd;
-};
-int cb_out_file_open(struct cb_out_file *f, const char *path, struct cb_error *err) CB_WUR;
-/* Also where open failed. r: what came of writing; returns it, or why the file could not be put in place. */
-int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err) CB_WUR;

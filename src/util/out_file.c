@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "util/out_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "build/build.h"
 #include "util/alloc.h"
 #include "util/path.h"
 
@@ -25,7 +26,7 @@ static int open_standard_output(struct cb_out_file *f, struct cb_error *err)
 int cb_out_file_open(struct cb_out_file *f, const char *path, struct cb_error *err)
 {
     struct stat st, to;
-    *f = (struct cb_out_file){ .fd = -1, .dirfd = -1, .tmp = CB_TMPFILE_INIT };
+    *f = (struct cb_out_file)CB_OUT_FILE_INIT;
     if (!strcmp(path, "-"))
         return open_standard_output(f, err);
     bool there = lstat(path, &st) == 0 && stat(path, &to) == 0;
@@ -54,6 +55,6 @@ int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err)
         r = cb_error_sys(err, CB_ELOCAL, errno, "write the file");
     cb_close_p(&f->dirfd);
     free(f->name);
-    *f = (struct cb_out_file){ .fd = -1, .dirfd = -1, .tmp = CB_TMPFILE_INIT };
+    *f = (struct cb_out_file)CB_OUT_FILE_INIT;
     return r;
 }
