@@ -104,6 +104,12 @@ static int check_all(const struct copying *c, struct cb_error *err)
     return 0;
 }
 
+static bool goes_to_stdout(const struct cb_place *p)
+{
+    return (p->transport == CB_AT_OCI_ARCHIVE || p->transport == CB_AT_DOCKER_ARCHIVE) &&
+           cb_out_file_is_stdout(p->path);
+}
+
 static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_error *err)
 {
     uint64_t jobs = 4;
@@ -114,6 +120,8 @@ static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_
         r = cb_error_set(err, CB_EUSAGE, "--jobs %s: write a number from 1 to 64", c->o->jobs);
     if (r == 0)
         r = cb_platforms_parse(&c->o->platforms, &c->platforms, &c->n_platforms, err);
+    if (r == 0 && c->o->json && goes_to_stdout(&c->to))
+        r = cb_error_set(err, CB_EUSAGE, "--json: the archive goes to standard output; --digestfile tells its digest");
     c->env.jobs = (unsigned)jobs;
     return r == 0 && c->o->all_tags ? check_all(c, err) : r;
 }
@@ -222,7 +230,7 @@ static int report(struct copying *c, struct cb_error *err)
     char digest[CB_DIGEST_TEXT_MAX];
     if (c->o->json) {
         cb_copy_print_json(c->done, c->n, c->target);
-    } else {
+    } else if (!goes_to_stdout(&c->to)) { /* nothing behind an archive */
         for (size_t i = 0; i < c->n; i++)
             printf("%s%s%s\n", cb_digest_text(&c->done[i].result.to.digest, digest), c->o->all_tags ? " " : "",
                    c->o->all_tags ? c->done[i].target : "");

@@ -157,6 +157,8 @@ static int open_tar(struct copy_files *f, const struct cb_copy_env *env, struct 
 static int open_it(struct copy_files *f, const struct cb_copy_env *env, const char *path, struct cb_error *err)
 {
     struct stat st;
+    if (!strcmp(path, "-"))
+        return cb_error_set(err, CB_EUSAGE, "`cbpush load` reads standard input; a file named - is ./-");
     f->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (f->fd < 0)
         return cb_error_sys(err, errno == ENOENT ? CB_EUSAGE : CB_ELOCAL, errno, "open it");

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OCI and Docker archives: one tar, written in one go by the only worker, under its name only when it is whole. */
-#include <fcntl.h>
-
+/* OCI and Docker archives: one tar, written in one go by the only worker. */
 #include "copy/private.h"
 #include "oci/json.h"
 #include "util/alloc.h"
-#include "util/fd.h"
-#include "util/fs.h"
-#include "util/path.h"
+#include "util/out_file.h"
 
 struct archive {
     struct copy_local local;
-    int dirfd;
-    struct cb_tmpfile tmp;
+    struct cb_out_file out;
     struct cb_tar_out tar;
-    char *base;
     bool docker, dirs[3]; /* blobs/sha256, blobs/sha512 are there */
     struct cb_manifest manifest; /* docker: the image's */
 };
@@ -81,7 +75,7 @@ static int write_end(struct archive *x, struct cb_error *err)
         r = cb_tar_out_text(&x->tar, "oci-layout", CB_SLICE(CB_OCI_LAYOUT), err);
     if (r == 0)
         r = cb_tar_out_finish(&x->tar, err);
-    return r < 0 ? r : cb_tmpfile_replace(&x->tmp, x->dirfd, x->base, err);
+    return cb_out_file_close(&x->out, r, err);
 }
 
 static int finish(struct cb_copy_target *t, struct cb_error *err)
@@ -98,10 +92,8 @@ static void close_it(struct cb_copy_target *t)
     struct archive *x = (struct archive *)t;
     copy_local_done(&x->local);
     cb_tar_out_done(&x->tar);
-    cb_tmpfile_done(&x->tmp);
-    cb_close_p(&x->dirfd);
+    (void)!cb_out_file_close(&x->out, -CB_ECANCELED, NULL);
     cb_manifest_done(&x->manifest);
-    free(x->base);
     free(x);
 }
 
@@ -118,18 +110,10 @@ static const struct cb_copy_target_ops docker_ops = {
 
 static int open_it(struct archive *x, const char *path, struct cb_error *err)
 {
-    const char *base = cb_path_base(path);
-    cb_autofree char *dir = base == path ? cb_strdup(".") : cb_strndup(path, (size_t)(base - path));
-    if (!*base)
-        return cb_error_set(err, CB_EUSAGE, "it is a directory");
-    x->base = cb_strdup(base);
-    x->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (x->dirfd < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "open %s", dir);
     struct cb_export_options o = { .clamp_mtime = INT64_MAX, .cancel = x->local.base.env->cancel };
-    int r = cb_tmpfile_open(&x->tmp, x->dirfd, 0644, err);
+    int r = cb_out_file_open(&x->out, path, err);
     if (r == 0)
-        r = cb_tar_out_open(&x->tar, x->tmp.fd, &o, err);
+        r = cb_tar_out_open(&x->tar, x->out.fd, &o, err);
     return r < 0 ? r : cb_tar_out_dir(&x->tar, "blobs", err);
 }
 
@@ -137,7 +121,7 @@ int copy_target_archive(const struct cb_copy_env *env, const struct cb_copy_targ
                         struct cb_copy_target **out, struct cb_error *err)
 {
     struct archive *x = CB_NEW(struct archive);
-    *x = (struct archive){ .dirfd = -1, .tmp = CB_TMPFILE_INIT, .docker = o->to->transport == CB_AT_DOCKER_ARCHIVE };
+    *x = (struct archive){ .out = CB_OUT_FILE_INIT, .docker = o->to->transport == CB_AT_DOCKER_ARCHIVE };
     x->local.base = (struct cb_copy_target){ x->docker ? &docker_ops : &oci_ops, env, *o };
     x->local.put = put;
     x->local.once = true;

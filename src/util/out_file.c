@@ -58,3 +58,10 @@ int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err)
     *f = (struct cb_out_file)CB_OUT_FILE_INIT;
     return r;
 }
+
+bool cb_out_file_is_stdout(const char *path)
+{
+    struct stat there, out;
+    return !strcmp(path, "-") || (stat(path, &there) == 0 && fstat(STDOUT_FILENO, &out) == 0 &&
+                                  there.st_dev == out.st_dev && there.st_ino == out.st_ino);
+}

@@ -16,3 +16,5 @@ struct cb_out_file {
 int cb_out_file_open(struct cb_out_file *f, const char *path, struct cb_error *err) CB_WUR;
 /* Also where open failed. r: what came of writing; returns it, or why the file could not be put in place. */
 int cb_out_file_close(struct cb_out_file *f, int r, struct cb_error *err) CB_WUR;
+/* Whether what is written there comes out on our standard output, whatever its name. */
+bool cb_out_file_is_stdout(const char *path);

@@ -330,3 +330,38 @@ END
     [ ! -e out/index.json ]
     assert_equal "$(raw_digest "docker://$two/kept:1")" "$(digest_of plain)"
 }
+
+# ---- files that are no plain ones
+
+@test "an archive goes into what its name stands for: a device, a pipe, a link, standard output" {
+    local kind
+    for kind in oci-archive docker-archive; do
+        # As skopeo's: … docker-archive:/dev/stdout | docker load. What is written through stays what it is.
+        cbpush copy -q "oci:$things:plain" "$kind:-" >by-dash.tar
+        (exec >by-name.tar && cbpush copy -q "oci:$things:plain" "$kind:/proc/self/fd/1")
+        mkfifo pipe
+        cat pipe >by-pipe.tar &
+        cbpush copy -q "oci:$things:plain" "$kind:pipe"
+        wait $!
+        [ -p pipe ] || rig_fail 'the pipe is gone'
+        rm pipe
+        ln -sf linked.tar link
+        : >linked.tar
+        cbpush copy -q "oci:$things:plain" "$kind:link"
+        [ -L link ] || rig_fail 'the link is gone'
+        cbpush copy -q "oci:$things:plain" "$kind:plain.tar"
+        for file in by-dash by-name by-pipe linked; do cmp "$file.tar" plain.tar; done
+        [ ! -e - ] || rig_fail 'a file named -'
+        whole "$kind:plain.tar"
+    done
+    run -2 cbpush copy -q --json "oci:$things:plain" oci-archive:-
+    run -2 cbpush copy -q oci-archive:- oci:x
+    assert_contains "$output" 'cbpush load'
+}
+
+@test "a device is written to, and not replaced" {
+    [ "$(id -u)" -eq 0 ] || skip 'mknod needs root'
+    mknod null c 1 3 || skip 'no mknod here'
+    cbpush copy -q "oci:$things:plain" oci-archive:null
+    [ -c null ] || rig_fail 'the device is gone'
+}
