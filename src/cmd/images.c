@@ -266,26 +266,13 @@ static const struct cb_opt rmi_table[] = {
 /* A name goes; an ID takes all names of its image along. The bytes go with `prune`. */
 static int remove_image(struct cb_session *s, const char *what, struct cb_error *err)
 {
-    struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
-    struct cb_store_names names = { 0 };
-    cb_autofree char *name = NULL;
-    int r = cb_store_find(s->store, what, &desc, &name, err);
-    if (r == 0 && name) {
-        r = cb_store_name_set(s->store, name, NULL, err);
-        if (r == 0)
-            printf("%s\n", name);
-        return r;
-    }
-    if (r == 0)
-        r = cb_store_name_list(s->store, &names, err);
+    struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
+    int r = cb_store_find_names(s->store, what, &names, err);
     for (size_t i = 0; r == 0 && i < names.n; i++) {
-        if (!names.v[i].name || !cb_digest_eq(&names.v[i].desc.digest, &desc.digest))
-            continue;
-        r = cb_store_name_set(s->store, names.v[i].name, NULL, err);
+        r = cb_store_name_set(s->store, names.v[i], NULL, err);
         if (r == 0)
-            printf("%s\n", names.v[i].name);
+            printf("%s\n", names.v[i]);
     }
-    cb_store_names_done(&names);
     return r;
 }
 
@@ -327,5 +314,5 @@ static int run_rmi(const struct cb_process *p, const struct cb_verb *self, int a
 
 const struct cb_verb cb_verb_rmi = {
     .name = "rmi", .summary = "remove names from the store", .operands = "[OPTIONS] IMAGE…",
-    .details = "Takes the name away; `cbpush prune` frees what no name needs.", .options = rmi_table, .run = run_rmi,
+    .details = "Takes the name away, and of an image ID all names that it has; `cbpush prune` frees what no name needs.", .options = rmi_table, .run = run_rmi,
 };

@@ -301,9 +301,13 @@ static int find(struct cb_session *s, const struct run_input *in, const struct c
     struct cb_reference ref cb_cleanup_reference = { 0 };
     struct cb_find_options o = { .ref = &ref, .platform = platform, .policy = in->pull };
     const char *name = in->operands.v[0];
-    if (in->pull != CB_PULL_ALWAYS && cb_store_find(s->store, name, &desc, NULL, NULL) == 0)
+    int r = in->pull == CB_PULL_ALWAYS ? -CB_ENOTFOUND : cb_store_find(s->store, name, &desc, NULL, err);
+    if (r == 0)
         return cb_image_load(s->store, &desc, in->cli.platform ? platform : NULL, &f->image, err);
-    int r = cb_reference_parse(&ref, name, err);
+    if (r != -CB_ENOTFOUND)
+        return r;
+    cb_error_done(err);
+    r = cb_reference_parse(&ref, name, err);
     if (r == 0)
         r = cb_session_name_host(s, ref.host, err);
     return r < 0 ? r : cb_build_resolve(&s->env, &o, f, err);

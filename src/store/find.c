@@ -11,8 +11,10 @@ struct search {
     char prefix[CB_DIGEST_TEXT_MAX]; /* "sha256:ab12…" */
     size_t len;
     const struct cb_store_name *hit; /* whose name is reported */
+    struct cb_digest id; /* what begins with the prefix */
     struct cb_descriptor desc;
     bool found, ambiguous;
+    struct cb_strvec *all; /* or NULL: the names of every hit, once each */
 };
 
 static bool matches(const struct search *q, const struct cb_digest *d)
@@ -21,15 +23,28 @@ static bool matches(const struct search *q, const struct cb_digest *d)
     return strncmp(cb_digest_text(d, text), q->prefix, q->len) == 0;
 }
 
-static void take_hit(struct search *q, const struct cb_store_name *n, const struct cb_descriptor *d)
+static void add_name(struct search *q, const struct cb_store_name *n)
 {
-    if (q->found && !cb_digest_eq(&q->desc.digest, &d->digest)) {
+    char text[CB_DIGEST_TEXT_MAX];
+    const char *name = n->name ? n->name : cb_digest_text(&n->desc.digest, text);
+    if (q->all && !cb_strvec_has(q->all, name))
+        cb_strvec_push(q->all, name);
+}
+
+/* Manifests of one configuration (other compression, other annotations) are one image: its ID cannot tell them apart. */
+static void take_hit(struct search *q, const struct cb_store_name *n, const struct cb_descriptor *d,
+                     const struct cb_digest *id)
+{
+    add_name(q, n);
+    if (q->found && !cb_digest_eq(&q->desc.digest, &d->digest) && !cb_digest_eq(&q->id, id)) {
         q->ambiguous = true;
         return;
     }
-    if (!q->found)
+    if (!q->found) {
         cb_descriptor_copy(&q->desc, d);
-    if (!q->hit || !q->hit->name)
+        q->id = *id;
+    }
+    if (!q->hit || (!q->hit->name && cb_digest_eq(&q->desc.digest, &d->digest)))
         q->hit = n;
     q->found = true;
 }
@@ -39,7 +54,7 @@ static void take_hit(struct search *q, const struct cb_store_name *n, const stru
 static void search_in(struct search *q, const struct cb_store_name *n, const struct cb_descriptor *d, unsigned depth)
 {
     if (matches(q, &d->digest)) {
-        take_hit(q, n, d);
+        take_hit(q, n, d, &d->digest);
         return;
     }
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -48,7 +63,7 @@ static void search_in(struct search *q, const struct cb_store_name *n, const str
     if (!cb_mt_is_index(d->media_type)) {
         struct cb_manifest m cb_cleanup_manifest = { 0 };
         if (cb_manifest_parse(&m, body.buf, body.len, d->media_type, NULL) == 0 && matches(q, &m.config.digest))
-            take_hit(q, n, d);
+            take_hit(q, n, d, &m.config.digest);
         return;
     }
     struct cb_index idx cb_cleanup_index = { 0 };
@@ -111,29 +126,45 @@ static const struct cb_store_name *by_name(const struct cb_store_names *names, c
     return NULL;
 }
 
+/* names: of the store. The hit is one of them. */
+static int search(struct search *q, const struct cb_store_names *names, const char *text, struct cb_error *err)
+{
+    bool digits = prefix_of(q, text);
+    bool whole = digits && (strchr(text, ':') || strlen(text) == 64);
+    const struct cb_store_name *n = whole ? NULL : by_name(names, text);
+    if (!n)
+        return digits ? by_prefix(q, names, text, err) : cb_error_set(err, CB_ENOTFOUND, "no such image: %s", text);
+    cb_descriptor_copy(&q->desc, &n->desc);
+    q->hit = n;
+    add_name(q, n);
+    return 0;
+}
+
 int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical,
                   struct cb_error *err)
 {
     struct cb_store_names names CB_CLEANUP(cb_store_names_done) = { 0 };
-    int r = cb_store_name_list(s, &names, err);
-    if (r < 0)
-        return r;
     struct search q = { .s = s };
-    bool digits = prefix_of(&q, text);
-    bool whole = digits && (strchr(text, ':') || strlen(text) == 64);
-    const struct cb_store_name *n = whole ? NULL : by_name(&names, text);
-    if (n)
-        cb_descriptor_copy(&q.desc, &n->desc);
-    else if (!digits)
-        return cb_error_set(err, CB_ENOTFOUND, "no such image: %s", text);
-    else if ((r = by_prefix(&q, &names, text, err)) < 0) {
+    int r = cb_store_name_list(s, &names, err);
+    if (r == 0)
+        r = search(&q, &names, text, err);
+    if (r < 0) {
         cb_descriptor_done(&q.desc);
         return r;
     }
-    if (!n)
-        n = q.hit;
     *out = q.desc;
     if (canonical)
-        *canonical = cb_strdup_or_null(n->name);
+        *canonical = cb_strdup_or_null(q.hit->name);
     return 0;
+}
+
+int cb_store_find_names(struct cb_store *s, const char *text, struct cb_strvec *out, struct cb_error *err)
+{
+    struct cb_store_names names CB_CLEANUP(cb_store_names_done) = { 0 };
+    struct search q = { .s = s, .all = out };
+    int r = cb_store_name_list(s, &names, err);
+    if (r == 0)
+        r = search(&q, &names, text, err);
+    cb_descriptor_done(&q.desc);
+    return r;
 }

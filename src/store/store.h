@@ -197,10 +197,13 @@ void cb_store_names_done(struct cb_store_names *l);
 int cb_store_name_list(struct cb_store *s, struct cb_store_names *out, struct cb_error *err) CB_WUR;
 /* The same of a store that is not opened, and not made where there is none: index.json as it is, without a lock. */
 int cb_store_peek(const struct cb_store_options *o, struct cb_store_names *out, struct cb_error *err) CB_WUR;
-/* What a user typed: a reference, or (a prefix of ≥ 4 digits of) a manifest's or config's digest. -CB_ENOTFOUND;
- * ambiguous: -CB_EUSAGE. */
+/* What a user typed: a reference, or (a prefix of ≥ 4 digits of) a manifest's or config's digest; of several manifests
+ * with one config the newest. -CB_ENOTFOUND; ambiguous: -CB_EUSAGE. */
 int cb_store_find(struct cb_store *s, const char *text, struct cb_descriptor *out, char **canonical /* or NULL */,
                   struct cb_error *err) CB_WUR;
+/* The same, for what cb_store_name_set removes: that name, or every name under which a digest is there (itself, its
+ * manifests, an index with it); an image without a name by its digest. */
+int cb_store_find_names(struct cb_store *s, const char *text, struct cb_strvec *out, struct cb_error *err) CB_WUR;
 
 /* ---- cache records: immutable, key → layers ---- */
 struct cb_cache_record {

@@ -179,6 +179,21 @@ END
     assert_contains "$(cat log)" nosuch
 }
 
+@test "an ID that several manifests have is one image; rmi takes all its names" {
+    local id
+    cb_quietly 'with an annotation' cbpush build -t noted:1 --annotation note=x ctx
+    cbpush tag noted:1 noted:2
+    id=$(cbpush images -q noted:1)
+    assert_equal "$id" "$(cbpush images -q two:1)"
+    [ "$(cbpush inspect -f '{{.Digest}}' noted:1)" != "$(cbpush inspect -f '{{.Digest}}' two:1)" ]
+    assert_equal "$(cbpush inspect -f '{{.Id}}' "$id")" "$(cbpush inspect -f '{{.Id}}' two:1)"
+    assert_equal "$(cbpush run "$(cbpush inspect -f '{{.Id}}' two:1)" cat /two)" two
+    assert_equal "$(cbpush rmi "$(cbpush images -q one:1)")" "$(printf '%s\n' "$reg/team/app:1" docker.io/library/one:1)"
+    assert_equal "$(cbpush rmi "$id" | wc -l)" 5
+    assert_equal "$(cbpush images -q)" ''
+    run -5 cbpush rmi "$id"
+}
+
 @test "history: templates and IDs" {
     assert_equal "$(cbpush history --format '{{.CreatedBy}}' two:1 | head -n 2)" \
         $'RUN /bin/sh -c echo two >/two\nLABEL kind=two other=x'
