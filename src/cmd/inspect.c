@@ -172,7 +172,8 @@ static int print(const struct inspect_options *o, const struct cb_inspected *x, 
         fputs(out.buf, stdout);
         return 0;
     }
-    int r = cb_template_print(&out, o->format, j, err);
+    cb_autojson json_t *more = cb_inspect_more(j);
+    int r = cb_template_print_with(&out, o->format, j, more, err);
     if (r == 0)
         print_text(&out);
     return r;
@@ -243,8 +244,9 @@ const struct cb_verb cb_verb_inspect = {
     .summary = "show an image of the store, or with docker:// of a registry, as JSON",
     .operands = "[OPTIONS] IMAGE|docker://REFERENCE…",
     .details = "Members are those of `skopeo inspect` and `docker image inspect`: Name Digest Id MediaType Size\n"
-               "Created Author Architecture Variant Os OsVersion Labels Env Config RootFS Layers LayersData Manifest\n"
-               "Index, and of the store RepoTags and RepoDigests. Several images are an array.",
+               "Created DockerVersion Author Comment Architecture Variant Os OsVersion Labels Env Config RootFS\n"
+               "Layers LayersData Manifest Index, and of the store RepoTags and RepoDigests. What an image does\n"
+               "not say is left out, and nothing in a TEMPLATE. Several images are an array.",
     .options = inspect_table,
     .run = run_inspect,
 };

@@ -23,12 +23,14 @@ static void put_digest(json_t *o, const char *key, const struct cb_digest *d)
 }
 
 /* Members of the configuration under the names that Docker has for them. */
+static const struct {
+    const char *name, *key;
+} members[] = { { "Created", "created" },    { "DockerVersion", "docker_version" }, { "Author", "author" },
+                { "Comment", "comment" },    { "Architecture", "architecture" },    { "Variant", "variant" },
+                { "Os", "os" },              { "OsVersion", "os.version" } };
+
 static void put_config(json_t *o, const json_t *config)
 {
-    static const struct {
-        const char *name, *key;
-    } members[] = { { "Created", "created" },    { "Author", "author" },          { "Architecture", "architecture" },
-                    { "Variant", "variant" },    { "Os", "os" },                  { "OsVersion", "os.version" } };
     for (size_t i = 0; i < CB_COUNTOF(members); i++)
         cb_json_put_string(o, members[i].name, json_string_value(json_object_get(config, members[i].key)));
 }
@@ -115,5 +117,15 @@ json_t *cb_inspect_json(const struct cb_inspected *x, struct cb_error *err)
     cb_json_put(o, "Manifest", json_incref(manifest));
     if (index)
         cb_json_put(o, "Index", json_incref(index));
+    return o;
+}
+
+json_t *cb_inspect_more(const json_t *doc)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < CB_COUNTOF(members); i++)
+        cb_json_put_string(o, members[i].name, "");
+    cb_json_put(o, "Index", json_null());
+    cb_json_put(o, "ID", json_incref(json_object_get(doc, "Id")));
     return o;
 }

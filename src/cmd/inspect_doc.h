@@ -23,3 +23,5 @@ void cb_inspected_done(struct cb_inspected *x);
 /* NULL and -CB_EVERIFY in err: a body is not what it should be. An artifact without image configuration lacks those
  * members. New reference. */
 json_t *cb_inspect_json(const struct cb_inspected *x, struct cb_error *err);
+/* What a template gets for members that the image of doc lacks: "" as docker and skopeo print. New reference. */
+json_t *cb_inspect_more(const json_t *doc);

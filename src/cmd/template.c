@@ -149,7 +149,7 @@ static int no_field(const json_t *root, const char *name, struct cb_error *err)
 }
 
 struct scope {
-    const json_t *root;
+    const json_t *root, *more;
     bool go; /* Go's names of fields stand for those of their JSON */
 };
 
@@ -175,6 +175,8 @@ static int find(const struct scope *s, const char *path, const json_t **out, str
         if (v && !json_is_object(v) && !json_is_null(v))
             return cb_error_set(err, CB_EUSAGE, "%.*s has no fields", (int)(p - path), path);
         const json_t *next = member(s, v, name);
+        if (!next && v == root)
+            next = json_object_get(s->more, name);
         if (!next && v == root)
             return no_field(root, name, err);
         v = next;
@@ -349,6 +351,12 @@ static int print(struct cb_strbuf *out, const char *format, const struct scope *
 int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
 {
     return print(out, format, &(struct scope){ .root = root }, err);
+}
+
+int cb_template_print_with(struct cb_strbuf *out, const char *format, const json_t *root, const json_t *more,
+                           struct cb_error *err)
+{
+    return print(out, format, &(struct scope){ .root = root, .more = more }, err);
 }
 
 int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)

@@ -15,5 +15,8 @@
 /* -CB_EUSAGE with the place: what is no template of ours, a field that root does not have, a wrong type. A member that
  * is missing further down is <no value>, and "" for index, as in Go's maps. */
 int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;
+/* more: what {{.Field}} is where root has no such member; {{json .}} and the like do not show it. */
+int cb_template_print_with(struct cb_strbuf *out, const char *format, const json_t *root, const json_t *more,
+                           struct cb_error *err) CB_WUR;
 /* Of a root whose members have the names of their JSON: .MediaType means "mediaType". */
 int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;

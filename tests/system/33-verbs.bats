@@ -277,6 +277,7 @@ artifact()
 @test "inspect of a registry: what skopeo and docker users ask for" {
     local ref=$tokens/team/box:1 field
     registry_skopeo tokens inspect "docker://$ref" >judge.json
+    registry_skopeo tokens inspect --raw "docker://$ref" >raw.manifest
     cbpush inspect "docker://$ref" >own.json
     for field in Name Digest Created Architecture Os Layers Labels; do
         assert_equal "$field $(jq -cS ".$field" own.json)" "$field $(jq -cS ".$field" judge.json)"
@@ -287,6 +288,12 @@ artifact()
     assert_equal "$(cbpush inspect -f '{{json .Config}}' "docker://$ref" | jq -S .)" "$(jq -S .config config)"
     assert_equal "$(cbpush inspect -f '{{index .RootFS.Layers 0}}' "docker://$ref")" "$(jq -r '.rootfs.diff_ids[0]' config)"
     assert_equal "$(cbpush inspect -n -f '{{join .Config.Env "\n"}}' "docker://$ref")" "$(jq -r '.config.Env // [] | .[]' config)"
+    # What the image does not say is nothing, and no mistake of who asks.
+    assert_equal "$(cbpush inspect -f '{{.Os}}/{{.Architecture}}/{{.Variant}}<{{.Author}}{{.Comment}}{{.OsVersion}}>' "docker://$ref")" \
+        "linux/$(jq -r .architecture config)/<>"
+    assert_equal "<$(cbpush inspect -f '{{.DockerVersion}}' "docker://$ref")>" \
+        "<$(registry_skopeo tokens inspect --format '{{.DockerVersion}}' "docker://$ref")>"
+    assert_equal "$(cbpush inspect -f '{{.ID}} {{.Index}}' "docker://$ref")" "$(jq -r .config.digest raw.manifest) <no value>"
     cbpush inspect --config "docker://$ref" | cmp - config
     cbpush inspect --raw "docker://$ref" | cmp - <(registry_skopeo tokens inspect --raw "docker://$ref")
     run cbpush inspect -f '{{range .Env}}{{.}}{{end}}' "docker://$ref"
