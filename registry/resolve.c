@@ -57,11 +57,12 @@ static int pin(struct cb_registry *r, const struct cb_resolve_options *o, struct
     return s;
 }
 
-static int select_manifest(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
-                           struct cb_reference *ref, struct cb_error *err)
+/* What the index in manifest_body has for the platform takes its place: maybe another index. */
+static int select_entry(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
+                        struct cb_reference *ref, struct cb_error *err)
 {
     struct cb_index index cb_cleanup_index = { 0 };
-    int s = cb_index_parse(&index, x->index_body.buf, x->index_body.len, NULL, err);
+    int s = cb_index_parse(&index, x->manifest_body.buf, x->manifest_body.len, NULL, err);
     if (s < 0)
         return s;
     const struct cb_descriptor *d = cb_index_select(&index, o->platform);
@@ -71,11 +72,23 @@ static int select_manifest(struct cb_registry *r, const struct cb_resolve_option
         return cb_error_set(err, CB_ECONF, "the image has no variant for %s", p.buf);
     }
     ref->digest = d->digest;
+    cb_strbuf_reset(&x->manifest_body);
+    cb_descriptor_done(&x->desc);
     s = get(r, ref, o, &x->desc, &x->manifest_body, err);
-    if (s == 0 && cb_mt_is_index(x->desc.media_type))
-        s = cb_error_set(err, CB_EVERIFY, "an index in an index");
     if (s == 0 && x->desc.size != d->size)
         s = cb_error_set(err, CB_EVERIFY, "the manifest has not the size that the index says");
+    return s;
+}
+
+static int select_manifest(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
+                           struct cb_reference *ref, struct cb_error *err)
+{
+    int s = 0;
+    for (unsigned depth = 0; s == 0 && cb_mt_is_index(x->desc.media_type); depth++) {
+        if (depth > CB_MAX_INDEX_DEPTH)
+            return cb_error_set(err, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH);
+        s = select_entry(r, o, x, ref, err);
+    }
     return s;
 }
 
@@ -130,12 +143,11 @@ static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, st
         s = get(r, &ref, o, &x->top, &body, err);
     if (s < 0)
         return s;
+    cb_descriptor_copy(&x->desc, &x->top);
+    cb_strbuf_add(&x->manifest_body, body.buf, body.len);
     if (cb_mt_is_index(x->top.media_type)) {
         cb_strbuf_add(&x->index_body, body.buf, body.len);
         s = select_manifest(r, o, x, &ref, err);
-    } else {
-        cb_descriptor_copy(&x->desc, &x->top);
-        cb_strbuf_add(&x->manifest_body, body.buf, body.len);
     }
     if (s == 0)
         s = cb_manifest_parse(&x->manifest, x->manifest_body.buf, x->manifest_body.len, x->desc.media_type, err);

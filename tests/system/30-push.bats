@@ -305,6 +305,16 @@ fails_late()
     assert_equal "$(config -r .architecture)" s390x
     refused 4 --platform linux/riscv64 || refused 5 --platform linux/riscv64
     assert_contains "$output" riscv64
+    # An index may list another one, which skopeo and containerd go through as well.
+    jq -n --arg d "sha256:$(sha256sum <index.json | cut -c 1-64)" --argjson n "$(wc -c <index.json)" \
+        '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: [
+            {mediaType: "application/vnd.oci.image.index.v1+json", digest: $d, size: $n}]}' |
+        cbpush manifest put "$reg/test/index:outer" -
+    printf 'FROM %s/test/index:outer\nCMD ["true"]\n' "$reg" >ctx/Dockerfile
+    built --platform linux/s390x
+    assert_equal "$(config -r .architecture)" s390x
+    assert_equal "$(cbpush pull -q --platform linux/s390x "$reg/test/index:outer")" "sha256:$other"
+    assert_equal "$(cbpush run --pull always "$reg/test/index:outer" echo it runs)" 'it runs'
 }
 
 # ---- who may

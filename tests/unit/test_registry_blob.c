@@ -8,6 +8,7 @@
 
 #include "fake_registry.h"
 #include "oci/mediatype.h"
+#include "util/limits.h"
 
 #define SIZE 300000u
 
@@ -714,7 +715,7 @@ static void test_resolve_cached(void **state)
     assert_int_equal(atomic_load(&c->one.server->requests), 1);
 }
 
-/* An index whose child is another size than it says, or an index in turn. */
+/* An index whose child is another size than it says. Indexes in one another are gone through, as far as that goes. */
 static void test_resolve_wrong(void **state)
 {
     struct client *c = *state;
@@ -730,12 +731,20 @@ static void test_resolve_wrong(void **state)
     fake_put_manifest(&c->one, "a/b", "size", CB_MT_OCI_INDEX, size, NULL);
     assert_int_equal(resolve(c, "a/b:size", NULL, &x, &e), -CB_EVERIFY);
     cb_resolved_done(&x);
-    const struct fake_thing *t = fake_get(&c->one, "a/b/manifests/1");
-    cb_autofree char *nested = cb_asprintf("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" CB_MT_OCI_INDEX
-                                           "\",\"digest\":\"%s\",\"size\":%zu}]}",
-                                           cb_digest_text(&index, text), t->body.len);
-    fake_put_manifest(&c->one, "a/b", "nested", CB_MT_OCI_INDEX, nested, NULL);
-    assert_int_equal(resolve(c, "a/b:nested", NULL, &x, &e), -CB_EVERIFY);
+    for (int i = 1; i <= CB_MAX_INDEX_DEPTH + 1; i++) {
+        cb_autofree char *below = cb_asprintf("a/b/manifests/%d", i), *name = cb_asprintf("%d", i + 1);
+        const struct fake_thing *t = fake_get(&c->one, below);
+        cb_autofree char *outer = cb_asprintf("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" CB_MT_OCI_INDEX
+                                              "\",\"digest\":\"%s\",\"size\":%zu}]}",
+                                              cb_digest_text(&index, text), t->body.len);
+        fake_put_manifest(&c->one, "a/b", name, CB_MT_OCI_INDEX, outer, &index);
+        cb_autofree char *ref = cb_asprintf("a/b:%s", name);
+        cb_error_done(&e);
+        assert_int_equal(resolve(c, ref, NULL, &x, &e), i <= CB_MAX_INDEX_DEPTH ? 0 : -CB_EVERIFY);
+        if (i <= CB_MAX_INDEX_DEPTH)
+            assert_true(cb_digest_eq(&x.desc.digest, &manifest));
+        cb_resolved_done(&x);
+    }
 }
 
 #define CLIENT_TEST(f) cmocka_unit_test_setup_teardown(f, client_setup, client_teardown)
