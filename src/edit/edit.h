@@ -71,8 +71,6 @@ struct cb_edit_image {
 #define CB_EDIT_IMAGE_INIT { .doc = CB_EDIT_DOC_INIT, .config_body = CB_STRBUF_INIT }
 void cb_edit_image_done(struct cb_edit_image *i);
 #define cb_cleanup_edit_image CB_CLEANUP(cb_edit_image_done)
-/* Whether a manifest is an image that can be run, and not an artifact or an attestation. */
-bool cb_edit_is_image(const struct cb_manifest *m);
 /* Reads the config of a manifest (taken from doc). -CB_EVERIFY where it is no image, or its parts do not agree. */
 int cb_edit_image_read(const struct cb_edit_source *s, struct cb_edit_doc *doc, struct cb_edit_image *out,
                        struct cb_error *err) CB_WUR;

@@ -197,7 +197,7 @@ static int add_single(struct cb_edit_index *x, const struct cb_edit_source *s, s
     int r = parse(doc, &m, err);
     if (r < 0)
         return r;
-    if (!cb_edit_is_image(&m)) {
+    if (!cb_manifest_is_image(&m)) {
         cb_json_put_string(entry, "artifactType", m.artifact_type ? m.artifact_type : m.config.media_type);
     } else {
         r = cb_edit_image_read(s, doc, &image, err);

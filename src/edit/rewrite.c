@@ -198,11 +198,10 @@ static int finish_doc(struct rewrite *w, struct cb_edit_doc *doc, json_t *now, c
 static int edit_manifest(struct rewrite *w, struct cb_edit_doc *doc, const struct cb_manifest *m, json_t *now,
                          struct cb_error *err)
 {
-    if (cb_edit_is_image(m) && w->o->image)
+    if (cb_manifest_is_image(m) && w->o->image)
         return edit_image(w, doc, now, err);
     if (w->o->image && w->depth == 0)
-        return cb_error_set(err, CB_ECONF, "it is no image but an artifact (%s)",
-                            m->artifact_type ? m->artifact_type : m->config.media_type);
+        return cb_manifest_no_image(m, err);
     plan_manifest_blobs(w, m);
     return 0;
 }
@@ -217,7 +216,7 @@ static int rewrite_manifest(struct rewrite *w, struct cb_edit_doc *doc, const st
     int r = before ? cb_manifest_parse(&m, doc->body.buf, doc->body.len, doc->desc.media_type, err) : -CB_EVERIFY;
     if (r < 0)
         return r;
-    bool passed_over = w->o->image && !cb_edit_is_image(&m);
+    bool passed_over = w->o->image && !cb_manifest_is_image(&m);
     if (w->o->oci)
         cb_edit_to_oci(now);
     r = edit_manifest(w, doc, &m, now, err);

@@ -194,14 +194,6 @@ void cb_edit_image_done(struct cb_edit_image *i)
     cb_image_done(&i->image);
 }
 
-bool cb_edit_is_image(const struct cb_manifest *m)
-{
-    bool yes = cb_streq(m->config.media_type, CB_MT_OCI_CONFIG) || cb_streq(m->config.media_type, CB_MT_DOCKER_CONFIG);
-    for (size_t i = 0; i < m->n_layers; i++)
-        yes = yes && cb_mt_is_layer(m->layers[i].media_type);
-    return yes && !m->artifact_type;
-}
-
 static int read_image(const struct cb_edit_source *s, struct cb_edit_image *i, struct cb_error *err)
 {
     struct cb_manifest *m = &i->image.manifest;
@@ -209,9 +201,8 @@ static int read_image(const struct cb_edit_source *s, struct cb_edit_image *i, s
     if (cb_mt_is_index(d->media_type))
         return cb_error_set(err, CB_EVERIFY, "it is an index");
     int r = cb_manifest_parse(m, i->doc.body.buf, i->doc.body.len, d->media_type, err);
-    if (r == 0 && !cb_edit_is_image(m))
-        r = cb_error_set(err, CB_ECONF, "it is no image but an artifact (%s)",
-                         m->artifact_type ? m->artifact_type : m->config.media_type);
+    if (r == 0 && !cb_manifest_is_image(m))
+        r = cb_manifest_no_image(m, err);
     if (r == 0)
         r = cb_edit_source_small(s, &m->config, &i->config_body, err);
     if (r == 0)

@@ -216,7 +216,7 @@ static int read_config(struct validation *v, const struct cb_manifest *m, const 
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
     int r = explain(v->s, &m->config, cb_edit_source_small(v->s, &m->config, &body, err), err);
-    if (r < 0 || !cb_edit_is_image(m))
+    if (r < 0 || !cb_manifest_is_image(m))
         return r;
     r = cb_image_config_parse(config, body.buf, body.len, err);
     if (r == 0)
@@ -242,7 +242,7 @@ static int check_manifest(struct validation *v, const struct cb_edit_doc *doc, c
     if (r == 0)
         tell(v, config_name, NULL);
     /* Of layers whose diff ids are not known the bytes can be checked all the same. */
-    bool image = r == 0 && cb_edit_is_image(&m);
+    bool image = r == 0 && cb_manifest_is_image(&m);
     return check_layers(v, &m, image ? &config : NULL, err);
 }
 

@@ -38,11 +38,7 @@ static int take_manifest(struct cb_importer *m, const struct cb_descriptor *d, c
     for (size_t i = 0; i < man.n_layers; i++)
         if ((r = cb_import_blob(m, &man.layers[i], err)) < 0)
             return r;
-    bool runs =
-        cb_streq(man.config.media_type, CB_MT_OCI_CONFIG) || cb_streq(man.config.media_type, CB_MT_DOCKER_CONFIG);
-    for (size_t i = 0; i < man.n_layers; i++)
-        runs = runs && cb_mt_is_layer(man.layers[i].media_type);
-    if (!runs || man.artifact_type)
+    if (!cb_manifest_is_image(&man))
         return 0; /* an attestation or another artifact: carried along */
     if ((r = cb_store_blob_get(m->store, &man.config.digest, CB_MAX_MANIFEST, &text, err)) < 0 ||
         (r = cb_image_config_parse(&config, text.buf, text.len, err)) < 0 ||

@@ -25,20 +25,12 @@ static bool has(const struct cb_image_tree *t, const struct cb_digest *d)
     return false;
 }
 
-static bool is_image(const struct cb_manifest *m)
-{
-    bool yes = cb_streq(m->config.media_type, CB_MT_OCI_CONFIG) || cb_streq(m->config.media_type, CB_MT_DOCKER_CONFIG);
-    for (size_t i = 0; i < m->n_layers; i++)
-        yes = yes && cb_mt_is_layer(m->layers[i].media_type);
-    return yes && !m->artifact_type;
-}
-
 static int load_manifest(struct loader *l, struct cb_image_part *p, const struct cb_strbuf *body, struct cb_error *err)
 {
     struct cb_manifest *m = &p->image.manifest;
     struct cb_strbuf config cb_cleanup_strbuf = CB_STRBUF_INIT;
     int r = cb_manifest_parse(m, body->buf, body->len, p->image.desc.media_type, err);
-    if (r < 0 || !is_image(m))
+    if (r < 0 || !cb_manifest_is_image(m))
         return r;
     p->is_image = true;
     r = cb_store_blob_get(l->s, &m->config.digest, CB_MAX_MANIFEST, &config, err);

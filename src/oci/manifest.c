@@ -153,3 +153,17 @@ void cb_manifest_print(struct cb_strbuf *out, const struct cb_manifest *m)
     cb_manifest_print_tail(o, m->subject, &m->annotations);
     cb_json_print(out, o);
 }
+
+bool cb_manifest_is_image(const struct cb_manifest *m)
+{
+    bool yes = cb_streq(m->config.media_type, CB_MT_OCI_CONFIG) || cb_streq(m->config.media_type, CB_MT_DOCKER_CONFIG);
+    for (size_t i = 0; i < m->n_layers; i++)
+        yes = yes && cb_mt_is_layer(m->layers[i].media_type);
+    return yes && !m->artifact_type;
+}
+
+int cb_manifest_no_image(const struct cb_manifest *m, struct cb_error *err)
+{
+    return cb_error_set(err, CB_ECONF, "it is no image but an artifact (%s)",
+                        m->artifact_type ? m->artifact_type : m->config.media_type);
+}

@@ -31,6 +31,10 @@ void cb_manifest_done(struct cb_manifest *m);
  * text/plain) says nothing. -CB_EVERIFY with what is wrong; Docker's schema 1 has its own message. */
 int cb_manifest_parse(struct cb_manifest *out, const char *body, size_t len, const char *content_type,
                       struct cb_error *err) CB_WUR;
+/* It can be run: its config and layers are those of an image, and not of an attestation or another artifact. */
+bool cb_manifest_is_image(const struct cb_manifest *m);
+/* -CB_ECONF, which names what it is instead. */
+int cb_manifest_no_image(const struct cb_manifest *m, struct cb_error *err);
 /* Our own canonical bytes: compact, members in image-spec's order, OCI's media type where there is none. */
 void cb_manifest_print(struct cb_strbuf *out, const struct cb_manifest *m);
 
