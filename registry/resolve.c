@@ -129,7 +129,11 @@ static int get_config(struct cb_registry *r, const struct cb_resolve_options *o,
     int s = have(o, &c->digest, &x->config_body) ? 0 : read_config(r, ref, c, &x->config_body, err);
     if (s < 0)
         return s;
-    return cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
+    s = cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);
+    /* Configurations of other types are taken where they are an image's all the same. */
+    if (!cb_manifest_is_image(&x->manifest) && (s < 0 || x->config.n_diff_ids != x->manifest.n_layers))
+        s = cb_manifest_no_image(&x->manifest, err);
+    return s;
 }
 
 static int resolve(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,

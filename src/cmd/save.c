@@ -106,6 +106,12 @@ static int take(struct cb_session *s, const struct save_options *o, const char *
         r = choose(s, o, &desc, err);
     if (r == 0)
         r = cb_image_tree_load(s->store, &desc, &out->tree, err);
+    const struct cb_image_part *top = r == 0 ? &out->tree.v[out->tree.n - 1] : NULL;
+    if (r == 0 && is_docker(o) && !top->is_image) {
+        r = cb_manifest_no_image(&top->image.manifest, err);
+        cb_error_wrap(err, "%s", what);
+        cb_error_append(err, ": --format oci-archive takes it");
+    }
     if (r == 0)
         r = cb_build_fetch_tree(&s->env, &out->tree, step, err);
     if (r < 0)

@@ -189,12 +189,33 @@ static bool same_place(const struct image *x)
            !strcmp(a->ref.repo, b->ref.repo);
 }
 
+/* Whoever loads a Docker archive looks for an image, with all its layers. */
+static int check_image(const struct image *x, struct cb_error *err)
+{
+    struct cb_manifest m cb_cleanup_manifest = { 0 };
+    const char *to = x->to->o.to->text;
+    char text[CB_DIGEST_TEXT_MAX];
+    if (cb_mt_is_index(x->desc.media_type))
+        return cb_error_set(err, CB_EUSAGE, "%s holds one image, and this is an index of several: --platform OS/ARCH",
+                            to);
+    int r = cb_manifest_parse(&m, x->body.buf, x->body.len, x->desc.media_type, err);
+    if (r == 0 && !cb_manifest_is_image(&m)) {
+        r = cb_manifest_no_image(&m, err);
+        cb_error_append(err, ", and %s holds an image: oci-archive:FILE takes it", to);
+    }
+    for (size_t i = 0; r == 0 && i < m.n_layers; i++)
+        if (!travels(&m.layers[i]))
+            r = cb_error_set(err, CB_ECONF, "layer %s is a foreign one, which is not copied, and %s has to have all: "
+                             "oci-archive:FILE takes the rest", cb_digest_text(&m.layers[i].digest, text), to);
+    return r;
+}
+
 static int check_target(const struct image *x, struct cb_error *err)
 {
     const struct cb_copy_target *to = x->to;
-    if (to->ops->one_image && cb_mt_is_index(x->desc.media_type))
-        return cb_error_set(err, CB_EUSAGE, "%s holds one image, and this is an index of several: --platform OS/ARCH",
-                            to->o.to->text);
+    int r = to->ops->one_image ? check_image(x, err) : 0;
+    if (r < 0)
+        return r;
     if (x->o->referrers && to->ops->no_referrers)
         return cb_error_set(err, CB_EUSAGE, "%s cannot hold what refers to an image: oci:DIR can", to->o.to->text);
     if (x->o->referrers && !x->from->ops->referrers)

@@ -164,6 +164,12 @@ bool cb_manifest_is_image(const struct cb_manifest *m)
 
 int cb_manifest_no_image(const struct cb_manifest *m, struct cb_error *err)
 {
-    return cb_error_set(err, CB_ECONF, "it is no image but an artifact (%s)",
-                        m->artifact_type ? m->artifact_type : m->config.media_type);
+    const char *type = m->artifact_type ? m->artifact_type : m->config.media_type;
+    bool config = cb_streq(type, CB_MT_OCI_CONFIG) || cb_streq(type, CB_MT_DOCKER_CONFIG);
+    for (size_t i = 0; config && i < m->n_layers; i++)
+        if (!cb_mt_is_layer(m->layers[i].media_type)) {
+            type = m->layers[i].media_type;
+            break;
+        }
+    return cb_error_set(err, CB_ECONF, "it is no image but an artifact (%s)", type);
 }

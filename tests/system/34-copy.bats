@@ -359,6 +359,31 @@ END
     assert_contains "$output" 'cbpush load'
 }
 
+@test "a Docker archive is an image with all its layers, or none is written" {
+    local manifest
+    cbpush copy -q "oci:$things:artifact" store:thing:1
+    cbpush copy -q "oci:$things:artifact" "$one/test/artifact:1"
+    run -5 cbpush copy -q "oci:$things:artifact" docker-archive:x.tar
+    assert_contains "$output" 'no image but an artifact'
+    run -5 cbpush save -o x.tar thing:1
+    assert_contains "$output" 'no image but an artifact'
+    cbpush save -o y.tar --format oci-archive thing:1
+    run -5 cbpush pull "$one/test/artifact:1"
+    assert_contains "$output" 'no image but an artifact'
+    # A layer that its vendor alone gives away is not in the copy of the layout either.
+    cbpush copy -q "oci:$things:plain" oci:foreign:1
+    manifest=$(jq -c '.layers[0].mediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        | .layers[0].urls = ["https://vendor.test/layer"]' "foreign/blobs/sha256/$(jq -r '.manifests[0].digest[7:]' foreign/index.json)")
+    digest=$(printf %s "$manifest" | sha256sum | cut -d ' ' -f 1)
+    printf %s "$manifest" >"foreign/blobs/sha256/$digest"
+    jq -c --arg d "sha256:$digest" --argjson n "${#manifest}" '.manifests[0].digest = $d | .manifests[0].size = $n' \
+        foreign/index.json >index.json && mv index.json foreign/index.json
+    run -5 cbpush copy -q oci:foreign:1 docker-archive:x.tar
+    assert_contains "$output" foreign
+    [ ! -e x.tar ] || rig_fail 'an archive was written'
+    cbpush copy -q oci:foreign:1 oci-archive:y.tar
+}
+
 @test "a device is written to, and not replaced" {
     [ "$(id -u)" -eq 0 ] || skip 'mknod needs root'
     mknod null c 1 3 || skip 'no mknod here'
