@@ -25,7 +25,7 @@ static const struct cb_opt images_table[] = {
     { "format", 0, CB_OPT_STRING, AT(format), "TEMPLATE",
       "of Repository, Tag, ID, Digest, CreatedAt, CreatedSince, Size; or json: one object a line", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON", NULL },
-    { "digests", 0, CB_OPT_FLAG, AT(digests), NULL, "whole manifest digests instead of short IDs", NULL },
+    { "digests", 0, CB_OPT_FLAG, AT(digests), NULL, "also the manifest digests; with -q these instead of IDs", NULL },
     { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole IDs", NULL },
     { "all", 'a', CB_OPT_FLAG, AT(all), NULL, NULL, NULL }, /* of intermediate images there are none */
     CB_OPT_COMMON_STORE(images_options),
@@ -36,6 +36,8 @@ static int check_images(const struct images_options *o, struct cb_error *err)
 {
     if (o->format && (o->quiet || o->json))
         return cb_error_set(err, CB_EUSAGE, "--format does not go with --%s", o->quiet ? "quiet" : "json");
+    if (o->quiet && o->json)
+        return cb_error_set(err, CB_EUSAGE, "--quiet does not go with --json");
     if (o->format && cb_starts_with(o->format, "table"))
         return cb_error_set(err, CB_EUSAGE, "--format: tables are not done here: leave out \"table\"");
     for (size_t i = 0; i < o->filters.n; i++) {
@@ -95,7 +97,8 @@ static int print_template(const struct images_options *o, const struct image_row
     return r;
 }
 
-#define COLUMNS 4
+#define COLUMNS 5
+#define DIGEST_COLUMN 1
 
 static void add_cells(struct cb_strvec *cells, const char *const row[COLUMNS])
 {
@@ -104,14 +107,15 @@ static void add_cells(struct cb_strvec *cells, const char *const row[COLUMNS])
 }
 
 /* The headings first. */
-static void print_table(const struct cb_strvec *cells)
+static void print_table(const struct cb_strvec *cells, bool digests)
 {
     int widths[COLUMNS] = { 0 };
     for (size_t i = 0; i < cells->n; i++)
         widths[i % COLUMNS] = CB_MAX(widths[i % COLUMNS], (int)strlen(cells->v[i]));
     for (size_t i = 0; i < cells->n; i++) {
         bool last = i % COLUMNS == COLUMNS - 1;
-        printf("%-*s%s", last ? 0 : widths[i % COLUMNS], cells->v[i], last ? "\n" : "  ");
+        if (digests || i % COLUMNS != DIGEST_COLUMN)
+            printf("%-*s%s", last ? 0 : widths[i % COLUMNS], cells->v[i], last ? "\n" : "  ");
     }
 }
 
@@ -125,12 +129,13 @@ static int print_row(const struct images_options *o, const struct image_row *row
                      struct cb_error *err)
 {
     struct cb_strbuf age cb_cleanup_strbuf = CB_STRBUF_INIT;
-    char id[16], text[CB_DIGEST_TEXT_MAX];
+    char id[CB_DIGEST_TEXT_MAX], digest[CB_DIGEST_TEXT_MAX];
     cb_autofree char *size = cb_size_text(row->bytes);
-    const char *shown = o->digests    ? cb_digest_text(&row->digest, text)
-                        : o->no_trunc ? cb_digest_text(&row->config, text)
-                                      : id;
-    cb_short_id(id, &row->config);
+    cb_digest_text(&row->digest, digest);
+    if (o->no_trunc)
+        cb_digest_text(&row->config, id);
+    else
+        cb_short_id(id, &row->config);
     if (row->created)
         cb_time_format_ago(&age, row->created, cb_time_now());
     if (o->format)
@@ -138,9 +143,9 @@ static int print_row(const struct images_options *o, const struct image_row *row
     if (o->json)
         json_array_append_new(to->all, image_row_json(row));
     else if (o->quiet)
-        printf("%s\n", shown);
+        printf("%s\n", o->digests ? digest : id);
     else
-        add_cells(&to->cells, (const char *const[COLUMNS]){ row->name, shown, age.len ? age.buf : "", size });
+        add_cells(&to->cells, (const char *const[COLUMNS]){ row->name, digest, id, age.len ? age.buf : "", size });
     return 0;
 }
 
@@ -150,7 +155,7 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     cb_autojson json_t *all = json_array();
     struct shown to = { .all = all, .cells = CB_STRVEC_INIT };
     int r = cb_store_name_list(s->store, &names, err);
-    add_cells(&to.cells, (const char *const[COLUMNS]){ "NAME", "IMAGE ID", "CREATED", "SIZE" });
+    add_cells(&to.cells, (const char *const[COLUMNS]){ "NAME", "DIGEST", "IMAGE ID", "CREATED", "SIZE" });
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
         struct image_row row = IMAGE_ROW_INIT;
@@ -167,7 +172,7 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
         fputs(sb.buf, stdout);
     }
     if (r == 0 && !o->quiet && !o->json && !o->format)
-        print_table(&to.cells);
+        print_table(&to.cells, o->digests);
     cb_strvec_done(&to.cells);
     cb_store_names_done(&names);
     return r;

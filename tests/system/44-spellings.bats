@@ -168,6 +168,18 @@ END
     assert_status 5
 }
 
+@test "images --digests: a column of them beside the IDs" {
+    local digest id
+    digest=$(cbpush inspect -f '{{.Digest}}' one:1)
+    id=$(cbpush images -q one:1)
+    assert_equal "$(cbpush images --digests one:1 | tr -s ' ' | cut -d ' ' -f 1-4)" "NAME DIGEST IMAGE ID
+one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' ' -f 1)"
+    assert_equal "$(cbpush images -q --digests one:1)" "$digest"
+    assert_equal "$(cbpush images one:1 | head -n 1 | tr -s ' ')" 'NAME IMAGE ID CREATED SIZE'
+    run -2 cbpush images -q --json
+    assert_contains "$output" 'does not go with --json'
+}
+
 @test "rmi: all that can go goes; --force is content where there is nothing" {
     run cbpush rmi nosuch one:1 other
     assert_status 5
