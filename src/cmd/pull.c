@@ -29,6 +29,19 @@ static int set_name(struct cb_session *s, const struct cb_reference *ref, const 
     return cb_store_name_set(s->store, name, &image->desc, err);
 }
 
+/* A name that stands for no index has one image, whatever is asked for: docker and podman take it and warn, too. */
+static void tell_other_platform(struct cb_session *s, const char *name, const struct cb_platform *wanted,
+                                const struct cb_platform *is)
+{
+    struct cb_strbuf a cb_cleanup_strbuf = CB_STRBUF_INIT, b cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (!is->arch || cb_platform_match(wanted, is) > 0)
+        return;
+    cb_strbuf_add_platform(&a, is);
+    cb_strbuf_add_platform(&b, wanted);
+    cb_progress_note(s->progress, true, "warning: %s is for %s, not %s, and there is no other image of that name",
+                     name, a.buf, b.buf);
+}
+
 static int pull_image(struct cb_session *s, const struct cb_reference *ref, const struct cb_platform *platform,
                       struct cb_error *err)
 {
@@ -40,6 +53,8 @@ static int pull_image(struct cb_session *s, const struct cb_reference *ref, cons
     struct cb_step *step = cb_step_new(s->progress, title);
     cb_step_begin(step);
     int r = cb_build_resolve(&s->env, &find, &f, err);
+    if (r == 0)
+        tell_other_platform(s, text, platform, &f.image.config.platform);
     if (r == 0)
         r = cb_build_fetch_layers(&s->env, &f, CB_NEED_BLOB | CB_NEED_TOC, step, err);
     if (r == 0)

@@ -137,6 +137,11 @@ artifact()
     assert_status 5
     assert_contains "$output" 'it has linux/amd64, linux/arm64'
     assert_equal "$(registry_skopeo plain inspect --format '{{.Digest}}' "docker://$plain/team/box@$arm")" "$arm"
+    # What is no index is taken as it is, with a warning.
+    cbpush pull --platform linux/s390x "$plain/team/box@$arm" 2>log
+    assert_contains "$(cat log)" "is for linux/arm64, not linux/s390x"
+    cbpush pull --platform linux/arm64 "$plain/team/box@$arm" 2>log
+    refute_contains "$(cat log)" warning
 }
 
 # ---- what is put
