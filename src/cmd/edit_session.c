@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cmd/remote.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
@@ -25,7 +26,12 @@ int cb_edit_session_open(struct cb_edit_session *e, const struct cb_process *p, 
 int cb_edit_session_source(struct cb_edit_session *e, const char *text, struct cb_edit_source *out,
                            struct cb_error *err)
 {
-    int r = cb_edit_source_parse(out, &e->env, text, err);
+    int r = cb_starts_with(text, "store:")
+                ? 0
+                : cb_check_no_place(text, "write HOST/REPOSITORY[:TAG], or store:NAME for an image of the store", err);
+    *out = (struct cb_edit_source){ 0 };
+    if (r == 0)
+        r = cb_edit_source_parse(out, &e->env, text, err);
     return r < 0 || out->stored ? r : cb_session_name_host(&e->s, out->ref.host, err);
 }
 
@@ -45,11 +51,10 @@ int cb_edit_session_target(struct cb_edit_session *e, const char *text, const ch
             return cb_error_set(err, CB_EUSAGE, "%s has a tag and a digest: -t says which tag is to be moved", text);
         return 0;
     }
-    if ((r = cb_reference_parse(target, to, err)) < 0)
+    if ((r = cb_remote_parse(target, to, CB_REMOTE_IMAGE, err)) < 0)
         return r;
     if (cb_digest_is_set(&target->digest))
         return cb_error_set(err, CB_EUSAGE, "-t %s: a digest cannot be chosen: name a tag", to);
-    cb_reference_default_tag(target);
     return cb_session_name_host(&e->s, target->host, err);
 }
 

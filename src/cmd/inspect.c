@@ -78,7 +78,9 @@ static int inspect_store(struct cb_session *s, const char *what, const struct in
 {
     struct found f CB_CLEANUP(found_done) = { 0 };
     int r = load(s, what, o, &f, err);
-    if (r == -CB_ENOTFOUND && cb_names_other_place(what))
+    if (r == -CB_ENOTFOUND && cb_starts_with(what, "store:") && cb_names_other_place(what))
+        cb_error_set(err, CB_ENOTFOUND, "%s: write %s", what, what + strlen("store:"));
+    else if (r == -CB_ENOTFOUND && cb_names_other_place(what))
         cb_error_set(err, CB_ENOTFOUND, "%s: inspect knows images of the store, and docker://REFERENCE; `cbpush copy "
                                         "%s store:NAME` brings it there", what, what);
     else if (r == -CB_ENOTFOUND && !o->remote)

@@ -10,18 +10,30 @@
 
 #define TRANSPORT "docker://"
 
-/* An image of Docker Hub may be called oci or dir. */
+/* An image of Docker Hub may be called oci, dir or store. */
+static const struct { const char *prefix, *only_before; } places[] = {
+    { "oci:", "/:" },          { "dir:", "/:" },         { "oci-archive:", "" },        { "store:", "/:" },
+    { "docker-archive:", "" }, { "docker-daemon:", "" }, { "containers-storage:", "" },
+};
+
 bool cb_names_other_place(const char *text)
 {
-    static const struct { const char *prefix, *only_before; } places[] = {
-        { "oci:", "/:" },          { "dir:", "/:" },           { "oci-archive:", "" },
-        { "docker-archive:", "" }, { "docker-daemon:", "" }, { "containers-storage:", "" },
-    };
     for (size_t i = 0; i < CB_COUNTOF(places); i++)
         if (cb_starts_with(text, places[i].prefix) &&
             (!*places[i].only_before || strpbrk(text + strlen(places[i].prefix), places[i].only_before)))
             return true;
     return false;
+}
+
+int cb_check_no_place(const char *text, const char *instead, struct cb_error *err)
+{
+    if (cb_starts_with(text, "http://") || cb_starts_with(text, "https://"))
+        return cb_error_set(err, CB_EUSAGE, "%s: write HOST/REPOSITORY[:TAG], without %.*s", text,
+                            (int)(strstr(text, "//") - text) + 2, text);
+    if (!cb_names_other_place(text))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "%s: %s; `cbpush copy SRC DST` goes to other places and from them", text,
+                        instead);
 }
 
 static int parse_host(struct cb_reference *out, const char *text, struct cb_error *err)
@@ -55,10 +67,9 @@ int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_k
     const char *name = cb_starts_with(text, TRANSPORT) ? text + strlen(TRANSPORT) : text;
     if (kind == CB_REMOTE_HOST)
         return parse_host(out, name, err);
-    if (name == text && cb_names_other_place(text))
-        return cb_error_set(err, CB_EUSAGE, "%s: this verb is about registries: write HOST/REPOSITORY[:TAG]; "
-                                            "`cbpush copy SRC DST` goes to other places and from them", text);
-    int r = cb_reference_parse(out, name, err);
+    int r = name == text ? cb_check_no_place(text, "this verb is about registries: write HOST/REPOSITORY[:TAG]", err) : 0;
+    if (r == 0)
+        r = cb_reference_parse(out, name, err);
     if (r == 0)
         r = check_kind(out, text, kind, err);
     if (r == 0 && kind == CB_REMOTE_IMAGE)

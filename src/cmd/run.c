@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cmd/build_limits.h"
+#include "cmd/remote.h"
 #include "cmd/run_refused.h"
 #include "cmd/session.h"
 #include "util/alloc.h"
@@ -301,13 +302,17 @@ static int find(struct cb_session *s, const struct run_input *in, const struct c
     struct cb_reference ref cb_cleanup_reference = { 0 };
     struct cb_find_options o = { .ref = &ref, .platform = platform, .policy = in->pull };
     const char *name = in->operands.v[0];
+    if (cb_starts_with(name, "docker://")) /* as podman's run has it: the store first, all the same */
+        name += strlen("docker://");
     int r = in->pull == CB_PULL_ALWAYS ? -CB_ENOTFOUND : cb_store_find(s->store, name, &desc, NULL, err);
     if (r == 0)
         return cb_image_load(s->store, &desc, in->cli.platform ? platform : NULL, &f->image, err);
     if (r != -CB_ENOTFOUND)
         return r;
     cb_error_done(err);
-    r = cb_reference_parse(&ref, name, err);
+    r = cb_check_no_place(name, "write the name of an image, of the store or of a registry", err);
+    if (r == 0)
+        r = cb_reference_parse(&ref, name, err);
     if (r == 0)
         r = cb_session_name_host(s, ref.host, err);
     return r < 0 ? r : cb_build_resolve(&s->env, &o, f, err);

@@ -348,6 +348,23 @@ artifact()
     assert_status 2
     run cbpush digest oci:some/dir:1
     assert_status 2
+    # What is no reference but a place or a URL is told so, and what to write.
+    local words
+    for words in 'digest store:team/box:1' 'ls oci:some/dir' 'export docker-archive:x.tar' 'run oci:some/dir true' \
+        'run store:team/box:1 true' "mutate -l a=b -t dir:some/dir $plain/team/box:1"; do
+        # shellcheck disable=SC2086 # words
+        run -2 cbpush $words
+        assert_contains "$output" 'cbpush copy SRC DST' "$words"
+    done
+    for words in digest ls 'run' pull 'validate --fast'; do
+        # shellcheck disable=SC2086 # words
+        run -2 cbpush $words "https://$plain/team/box:1"
+        assert_contains "$output" 'without https://' "$words"
+    done
+    run -5 cbpush inspect store:team/box:1
+    assert_contains "$output" 'write team/box:1'
+    assert_equal "$(cbpush run "docker://$plain/team/box:1" echo it runs)" 'it runs'
+    assert_contains "$(cbpush mutate -l a=b -t "docker://$plain/team/box:edited" "docker://$plain/team/box:1")" "$plain/team/box@"
     run cbpush manifest
     assert_status 2
     run cbpush blob get "$plain/team/box:1"
