@@ -27,6 +27,15 @@ static void add_capped(struct cb_strbuf *out, const char *text, size_t n)
     cb_strbuf_add_sanitized(out, text, CB_MIN(n, (size_t)MAX_WORDS), false);
 }
 
+/* Which blob it is that a manifest names and the repository lacks; what else registries put there is for themselves. */
+static void add_digest(struct cb_strbuf *out, const json_t *detail)
+{
+    const char *text = json_string_value(detail);
+    struct cb_digest d;
+    if (text && cb_digest_parse(&d, text, NULL) == 0)
+        cb_strbuf_addf(out, " (%s)", text);
+}
+
 static void add_error(struct cb_strbuf *out, const json_t *e)
 {
     const char *code = json_string_value(json_object_get(e, "code"));
@@ -38,6 +47,7 @@ static void add_error(struct cb_strbuf *out, const json_t *e)
     cb_strbuf_adds(out, has_code && has_message ? ": " : "");
     if (has_message)
         add_capped(out, message, strlen(message));
+    add_digest(out, json_object_get(e, "detail"));
 }
 
 /* distribution-spec "Error Codes": {"errors":[{"code","message","detail"}]} */
