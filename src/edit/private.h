@@ -34,6 +34,11 @@ bool edit_plan_has_doc(const struct cb_edit_plan *p, const struct cb_descriptor 
 /* Attestations of BuildKit: which manifest of the index they are about, or NULL. */
 const char *cb_edit_attests(const json_t *entry);
 
+/* ---- data.c ---- */
+/* Whether what a manifest or index embeds (a descriptor's data: image-spec descriptor.md) is the content that it
+ * describes. -CB_EVERIFY: the first that is not. */
+int cb_edit_check_data(const struct cb_strbuf *body, struct cb_error *err) CB_WUR;
+
 /* ---- append.c ---- */
 /* Adds a layer on top of manifest and config, in the manifest's own family of media types. */
 int cb_edit_draft_add(struct cb_edit_draft *d, const struct cb_descriptor *layer, const struct cb_digest *diff_id,

@@ -224,6 +224,16 @@ static int read_config(struct validation *v, const struct cb_manifest *m, const 
     return r < 0 ? r : check_platform(says, config, err);
 }
 
+/* What is wrong in it does not keep the rest from being looked at. */
+static int tell_data(struct validation *v, const struct cb_edit_doc *doc, const char *what, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = settle(v, what, cb_edit_check_data(&doc->body, &e), &e, err);
+    if (r == 0)
+        tell(v, what, NULL);
+    return CB_MIN(r, 0);
+}
+
 static int check_manifest(struct validation *v, const struct cb_edit_doc *doc, const struct cb_platform *says,
                           struct cb_error *err)
 {
@@ -234,7 +244,8 @@ static int check_manifest(struct validation *v, const struct cb_edit_doc *doc, c
     int r = cb_manifest_parse(&m, doc->body.buf, doc->body.len, doc->desc.media_type, &e);
     if ((r = settle(v, what, r, &e, err)) != 0)
         return r < 0 ? r : 0;
-    tell(v, what, NULL);
+    if ((r = tell_data(v, doc, what, err)) < 0)
+        return r;
     cb_autofree char *config_name = name_of("config", &m.config);
     r = settle(v, config_name, read_config(v, &m, says, &config, &e), &e, err);
     if (r < 0)
@@ -294,7 +305,7 @@ static int check_index(struct validation *v, const struct cb_edit_doc *doc, stru
         r = cb_error_set(&e, CB_EVERIFY, "more than %d indexes in one another", CB_MAX_INDEX_DEPTH);
     if ((r = settle(v, what, r, &e, err)) != 0)
         return CB_MIN(r, 0);
-    tell(v, what, NULL);
+    r = tell_data(v, doc, what, err);
     v->depth++;
     for (size_t i = 0; r == 0 && i < idx.n_manifests; i++) {
         cb_autofree char *child = name_of("manifest", &idx.manifests[i]);

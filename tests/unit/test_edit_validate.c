@@ -2,6 +2,7 @@
 /* What validate finds, and indexes that are put together. */
 #include "edit_fixture.h"
 #include "layer_support.h"
+#include "util/encode.h"
 
 struct findings {
     struct cb_strbuf wrong;
@@ -37,6 +38,7 @@ static char *validate(struct rig *g, bool fast, size_t *fine)
 /* An image of one layer, each part as a test wants it. */
 struct parts {
     const char *layer_type, *diff_id, *index_platform;
+    const char *data; /* of the config, in its descriptor */
     int size_off; /* of the layer, in its descriptor */
     bool no_blob;
 };
@@ -54,10 +56,16 @@ static void put_parts(struct rig *g, const struct parts *p)
                                            "{\"type\":\"layers\",\"diff_ids\":[\"%s\"]}}",
                                            p->diff_id ? p->diff_id : layer);
     cb_autofree char *c = put_blob(&g->c->one, "app", config);
+    struct cb_strbuf data cb_cleanup_strbuf = CB_STRBUF_INIT;
+    if (p->data) {
+        cb_strbuf_adds(&data, ",\"data\":\"");
+        cb_base64_encode(&data, *p->data ? p->data : config, strlen(*p->data ? p->data : config));
+        cb_strbuf_adds(&data, "\"");
+    }
     cb_autofree char *manifest = cb_asprintf(
         "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"config\":{\"mediaType\":\"" CB_MT_OCI_CONFIG
-        "\",\"digest\":\"%s\",\"size\":%zu},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}]}",
-        c, strlen(config), p->layer_type ? p->layer_type : CB_MT_OCI_LAYER, layer, (int)tar.len + p->size_off);
+        "\",\"digest\":\"%s\",\"size\":%zu%s},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}]}",
+        c, strlen(config), data.buf, p->layer_type ? p->layer_type : CB_MT_OCI_LAYER, layer, (int)tar.len + p->size_off);
     fake_put_manifest(&g->c->one, "app", p->index_platform ? NULL : "1", CB_MT_OCI_MANIFEST, manifest, &m);
     if (!p->index_platform)
         return;
@@ -87,6 +95,8 @@ static void what_does_not_hold_is_named(void **state)
         { { .layer_type = CB_MT_OCI_LAYER_GZIP }, true, 3, NULL },
         { { .diff_id = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
           false, 2, "layer: " },
+        { { .data = "" }, false, 3, NULL },
+        { { .data = "{}" }, false, 2, "manifest: the data of config sha256:" },
         { { .index_platform = "{\"architecture\":\"amd64\",\"os\":\"linux\"}" }, false, 4, NULL },
         { { .index_platform = "{\"architecture\":\"arm64\",\"os\":\"linux\"}" }, false, 3,
           "config: the index says that it is for linux/arm64, its configuration linux/amd64" },
