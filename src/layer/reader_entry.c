@@ -202,9 +202,11 @@ static int read_name(struct cb_entry_maker *m, const char *name, int *mark, bool
 
 /* ---- what it is ---- */
 
-static int read_numbers(struct cb_entry *e, struct archive_entry *ae, struct cb_error *err)
+static int read_numbers(struct cb_entry *e, struct archive_entry *ae, const struct cb_tar_member *member,
+                        struct cb_error *err)
 {
-    int64_t uid = archive_entry_uid(ae), gid = archive_entry_gid(ae), t = archive_entry_mtime(ae);
+    int64_t uid = archive_entry_uid(ae), gid = archive_entry_gid(ae);
+    int64_t t = member->has_mtime ? member->mtime : archive_entry_mtime(ae);
     if (uid < 0 || uid > MAX_ID || gid < 0 || gid > MAX_ID)
         return cb_error_set(err, CB_EVERIFY, "owner %lld:%lld is out of range", (long long)uid, (long long)gid);
     if (t < -MAX_TIME || t > MAX_TIME)
@@ -364,7 +366,7 @@ static int make(struct cb_entry_maker *m, struct archive_entry *ae, const struct
         return archive_entry_filetype(ae) == AE_IFDIR && !archive_entry_hardlink(ae)
                    ? 0 : cb_error_set(err, CB_EVERIFY, "the root is no directory");
     }
-    if ((r = read_numbers(&m->e, ae, err)) < 0)
+    if ((r = read_numbers(&m->e, ae, member, err)) < 0)
         return r;
     if (!mark)
         return read_by_type(m, ae, member, err);

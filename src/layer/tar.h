@@ -37,6 +37,8 @@ struct cb_tar_member {
     bool sparse;       /* the data is not there as it stands */
     uint64_t size;     /* bytes of data in the archive */
     uint64_t offset;   /* of the first of them */
+    bool has_mtime;    /* by a PAX record: */
+    int64_t mtime;     /* s, rounded down */
 };
 struct cb_tar_guard *cb_tar_guard_new(void);
 void cb_tar_guard_free(struct cb_tar_guard *g);

@@ -22,8 +22,9 @@ enum state { HEADER, SPARSE_MAP, EXTENSION, BODY, DONE };
 
 /* What extension headers have said about the next member. */
 struct pending {
-    bool pax, long_name, long_link, has_size, sparse, pax_path, pax_linkpath;
+    bool pax, long_name, long_link, has_size, has_mtime, sparse, pax_path, pax_linkpath;
     uint64_t size;
+    int64_t mtime;
     struct cb_strbuf name;
 };
 
@@ -175,6 +176,21 @@ static int pax_size(struct cb_tar_guard *g, struct cb_slice v, struct cb_error *
     return once(g, &g->next.has_size, "PAX record size", err);
 }
 
+/* "-1.5" is half a second before -1, which libarchive takes for half a second behind it. What has another form is left
+ * to it. */
+static void pax_mtime(struct cb_tar_guard *g, struct cb_slice v)
+{
+    cb_autofree char *text = cb_strndup(v.ptr, v.len);
+    char *fraction = strchr(text, '.');
+    if (fraction)
+        *fraction++ = '\0';
+    size_t digits = fraction ? strspn(fraction, "0123456789") : 0;
+    bool minus = *text == '-', rest = fraction && strspn(fraction, "0") != digits;
+    uint64_t sec = 0;
+    g->next.has_mtime = strlen(text) + (fraction ? 1 + digits : 0) == v.len && cb_parse_u64(text + minus, INT64_MAX / 2, &sec);
+    g->next.mtime = minus ? -(int64_t)sec - rest : (int64_t)sec;
+}
+
 static int pax_record(struct cb_tar_guard *g, struct cb_slice key, struct cb_slice v, struct cb_error *err)
 {
     /* A global record changes what follows for some readers and not for others. `git archive` writes a comment. */
@@ -184,6 +200,8 @@ static int pax_record(struct cb_tar_guard *g, struct cb_slice key, struct cb_sli
                    : bad(g, err, "global PAX record %.*s", (int)CB_MIN(key.len, (size_t)64), key.ptr);
     if (cb_slice_eq(key, "size"))
         return pax_size(g, v, err);
+    if (cb_slice_eq(key, "mtime"))
+        pax_mtime(g, v);
     if (cb_slice_eq(key, "linkpath"))
         return pax_text(g, &g->next.pax_linkpath, "linkpath", v, err);
     bool sparse_name = cb_slice_eq(key, "GNU.sparse.name");
@@ -318,7 +336,8 @@ static int start_member(struct cb_tar_guard *g, char type, uint64_t size, struct
     if (type != '0' && size)
         return bad(g, err, "an entry that is no file has a body");
     g->member = (struct cb_tar_member){
-        .name = member_name(g), .type = type, .size = size, .sparse = g->next.sparse || old_sparse };
+        .name = member_name(g), .type = type, .size = size, .sparse = g->next.sparse || old_sparse,
+        .has_mtime = g->next.has_mtime, .mtime = g->next.mtime };
     if (old_sparse && g->block[GNU_IS_EXTENDED])
         g->state = SPARSE_MAP;
     else

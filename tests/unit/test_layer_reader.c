@@ -301,6 +301,27 @@ static void numbers(void **state)
     }
 }
 
+/* As a file system has them: rounded down. */
+static void times_before_1970(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t sec;
+    } cases[] = { { "-1.5", -2 }, { "-1.000000001", -2 }, { "-1.0", -1 }, { "-1", -1 }, { "-0.5", -1 }, { "-0", 0 },
+                  { "0.999999999", 0 }, { "1.5", 1 }, { "1.", 1 } };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        cb_cleanup_strbuf struct cb_strbuf t = CB_STRBUF_INIT;
+        sup_pax(&t, "mtime", cases[i].text);
+        sup_add(&t, '5', "d", NULL);
+        sup_add(&t, '5', "e", NULL); /* of one entry, not of the next */
+        struct sup_read r = accepted(&t);
+        assert_int_equal(cb_toc_at(r.toc, 0)->mtime, cases[i].sec);
+        assert_true(cb_toc_at(r.toc, 1)->mtime >= 0);
+        sup_read_done(&r);
+    }
+}
+
 /* A9: where the body is as long as PAX says; a parser that believed ustar would find the hidden entry. */
 static void pax_size_wins(void **state)
 {
@@ -659,7 +680,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names), cmocka_unit_test(through_links), cmocka_unit_test(hard_links),
         cmocka_unit_test(whiteouts), cmocka_unit_test(devices), cmocka_unit_test(long_and_odd_names),
-        cmocka_unit_test(names_are_bytes), cmocka_unit_test(numbers), cmocka_unit_test(pax_size_wins),
+        cmocka_unit_test(names_are_bytes), cmocka_unit_test(numbers), cmocka_unit_test(times_before_1970), cmocka_unit_test(pax_size_wins),
         cmocka_unit_test(bodies_where_none_may_be), cmocka_unit_test(attributes), cmocka_unit_test(sparse),
         cmocka_unit_test(nothing_at_all), cmocka_unit_test(trailing_bytes), cmocka_unit_test(cut_off),
         cmocka_unit_test(expected_digest), cmocka_unit_test(budgets), cmocka_unit_test(bomb),
