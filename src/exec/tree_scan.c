@@ -178,13 +178,16 @@ static int strip(struct cb_tree_scan *s, int dir, const char *name, const struct
     return r < 0 ? fail(s, "read the attributes of", -r, err) : 0;
 }
 
+/* No layer can hold it: what it has replaced is gone. */
+static bool is_nothing(const struct stat *st)
+{
+    return S_ISSOCK(st->st_mode) || (S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0));
+}
+
 static int take_file(struct cb_tree_scan *s, const char *name, const struct stat *st, struct cb_error *err)
 {
     size_t depth = s->n - 1;
     int dir = dirfd(s->levels[depth].d);
-    bool whiteout = S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
-    if (S_ISSOCK(st->st_mode) || whiteout)
-        return 0; /* no layer can hold them */
     int r = strip(s, dir, name, st, err);
     int to = r < 0 ? r : upper_dir(s, depth, err);
     if (to < 0)
@@ -205,13 +208,13 @@ static int visit(struct cb_tree_scan *s, const char *name, struct cb_error *err)
         return 0;
     if (s->upper < 0)
         remember(s, &st);
+    bool changed = s->upper >= 0 && !is_same(old, &st), nothing = changed && is_nothing(&st);
     if (old) {
-        old->here = true;
+        old->here = !nothing;
         old->is_dir = is_dir;
     }
-    bool changed = s->upper >= 0 && !is_same(old, &st);
     if (!is_dir)
-        return changed ? take_file(s, name, &st, err) : 0;
+        return changed && !nothing ? take_file(s, name, &st, err) : 0;
     int r = push(s, dir, name, err);
     if (r == 0 && changed && (r = upper_dir(s, s->n - 1, err)) > 0)
         r = 0;

@@ -358,8 +358,8 @@ static int on_node(struct walk *w, const struct node *n, struct level *down, str
     case S_IFBLK:
     case S_IFIFO:
         return on_special(w, n, err);
-    default: /* a socket is of use only to the process that bound it */
-        return 0;
+    default: /* a socket is of use only to the process that bound it: what it has replaced is gone */
+        return on_whiteout(w, n, err);
     }
 }
 

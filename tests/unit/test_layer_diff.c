@@ -205,22 +205,40 @@ static void marks(void **state)
     spells(v, "w f\nd new\n");
 }
 
+static void bind_socket(const char *path)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    cb_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+}
+
 static void odd_files(void **state)
 {
     (void)state;
     assert_int_equal(mkfifo(at("upper", "p"), 0600), 0);
-    struct sockaddr_un a = { .sun_family = AF_UNIX };
-    snprintf(a.sun_path, sizeof a.sun_path, "%s", at("upper", "s"));
-    cb_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    bind_socket(at("upper", "s"));
     cb_autoclose int hole = open(at("upper", "sparse"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     assert_int_equal(ftruncate(hole, 5000000), 0);
     write_file(at("upper", "suid"), "x");
     assert_int_equal(chmod(at("upper", "suid"), 06755), 0);
     CB_AUTO(cb_toc_unref) struct cb_toc *t = diff("upper", NULL);
-    spells(t, "p p\nf sparse\nf suid\n"); /* no socket; the pipe was not opened */
+    spells(t, "p p\nw s\nf sparse\nf suid\n"); /* no socket, which may hide something; the pipe was not opened */
     assert_int_equal(cb_toc_find(t, "sparse")->size, 5000000);
     assert_int_equal(cb_toc_find(t, "suid")->mode, 06755);
+}
+
+/* No layer has sockets; what one has taken the place of is gone all the same. */
+static void socket_for_a_file(void **state)
+{
+    (void)state;
+    populate_lower();
+    CB_AUTO(cb_stack_unref) struct cb_stack *s = lower_stack();
+    bind_socket(at("upper", "f"));
+    bind_socket(at("upper", "d"));
+    bind_socket(at("upper", "new"));
+    CB_AUTO(cb_toc_unref) struct cb_toc *t = diff("upper", s);
+    spells(t, "w d\nw f\n");
 }
 
 static void private_attributes(void **state)
@@ -484,6 +502,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(plain_tree, setup), cmocka_unit_test_setup(nothing_changed, setup),
         cmocka_unit_test_setup(marks, setup), cmocka_unit_test_setup(odd_files, setup),
+        cmocka_unit_test_setup(socket_for_a_file, setup),
         cmocka_unit_test_setup(private_attributes, setup), cmocka_unit_test_setup(elsewhere, setup),
         cmocka_unit_test_setup(single_id, setup), cmocka_unit_test_setup(single_id_with_owners, setup),
         cmocka_unit_test_setup(too_deep, setup),
