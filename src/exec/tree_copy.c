@@ -145,11 +145,8 @@ static int copy_link(struct copy *c, const struct item *i, struct cb_error *err)
 
 static int copy_node(struct copy *c, const struct item *i, struct cb_error *err)
 {
-    if (mknodat(i->to, i->name, i->st.st_mode & (S_IFMT | 07777), i->st.st_rdev) < 0)
-        return fail(c, "make the device or pipe", errno, err);
-    if (fchmodat(i->to, i->name, i->st.st_mode & 07777, 0) < 0)
-        return fail(c, "chmod", errno, err);
-    return 0;
+    return mknodat(i->to, i->name, (i->st.st_mode & S_IFMT) | 0600, i->st.st_rdev) < 0
+               ? fail(c, "make the device or pipe", errno, err) : 0;
 }
 
 static int copy_other(struct copy *c, const struct item *i, struct cb_error *err)
@@ -158,7 +155,9 @@ static int copy_other(struct copy *c, const struct item *i, struct cb_error *err
     int r = S_ISLNK(i->st.st_mode) ? copy_link(c, i, err) : copy_node(c, i, err);
     if (r < 0)
         return r;
+    /* A change of the owner takes set-uid bits away, as above. */
     if (fchownat(i->to, i->name, i->st.st_uid, i->st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (!S_ISLNK(i->st.st_mode) && fchmodat(i->to, i->name, i->st.st_mode & 07777, 0) < 0) ||
         utimensat(i->to, i->name, times, AT_SYMLINK_NOFOLLOW) < 0)
         return fail(c, "set the attributes of", errno, err);
     return 0;

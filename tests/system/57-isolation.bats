@@ -29,8 +29,8 @@ steps()
 FROM busybox
 RUN echo new >/new && mkdir -p /dir/sub/deep && echo 1 >/dir/sub/one && chmod 750 /dir && rm /bin/vi
 RUN rm -r /dir/sub && mkdir /dir/sub && echo 2 >/dir/sub/two && ln /dir/sub/two /hard && ln -s ../new /dir/link
-RUN mv /etc/group /etc/moved && mkfifo /fifo && rm -r /var && echo file >/var && chmod u+s /new
-RUN test -c /dev/null && test -w /tmp && echo gone >/dev/null && touch -d @1000000000 /dir/old
+RUN mv /etc/group /etc/moved && mkfifo /fifo && chmod 6711 /fifo && rm -r /var && echo file >/var && chmod u+s /new
+RUN test -c /dev/null && test -w /tmp && echo gone >/dev/null && touch -d @1000000000 /dir/old && stat -c %a /fifo >/seen
 RUN cat /etc/resolv.conf >/dev/null && grep localhost /etc/hosts >/dev/null && echo x >>/etc/hosts
 RUN rm /var && mkdir -p /var/lib && echo back >/var/lib/file && : >/dir/sub/two
 RUN <<EOS
