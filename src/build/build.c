@@ -370,6 +370,7 @@ static void tell_pusher(struct cb_build *b)
     if (!b->pusher || b->o->squash || b->o->squash_all || cb_format_is_estargz(&b->format))
         return;
     b->solver.on_layer = cb_pusher_layer;
+    b->solver.on_parent = cb_pusher_parent;
     b->solver.on_step = cb_pusher_ahead;
     b->solver.on_layer_arg = b->pusher;
 }

@@ -97,6 +97,7 @@ int cb_build_set_names(struct cb_build *b, struct cb_error *err) CB_WUR;
 /* What the manifest of an image says of each of its layers (v, parallel to them, empty): what a parent's manifest says,
  * and by which table whoever builds on the image can place files. */
 int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, struct cb_error *err) CB_WUR;
+bool cb_build_carries_table(const struct cb_strmap *annotations); /* of another kind, which the layer's own */
 
 /* ---- attest.c: provenance beside each image, as BuildKit stores it ---- */
 struct cb_attestation {
@@ -181,6 +182,8 @@ void cb_pusher_set_ahead(struct cb_pusher *p, struct cb_tags_ahead *ahead);
 /* Suits cb_solver.on_layer: starts on a layer whose blob is there (or can be mounted), and leaves others for the
  * end. */
 void cb_pusher_layer(void *pusher, struct cb_slot *s);
+/* Suits cb_solver.on_parent: a table that our manifest will pin, and the parent's does not, need not wait for that. */
+void cb_pusher_parent(void *pusher, struct cb_slot *s);
 /* Starts on a layer that an image will have, where that is a push to this host, and waits until it is there: its
  * repository (borrowed), or NULL where nothing is pushed there, or it failed. */
 const char *cb_pusher_wait_layer(struct cb_pusher *p, struct cb_slot *s, const struct cb_digest *blob,

@@ -274,10 +274,12 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .init = true, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
         .one_stream = !cb_progress_tells_streams(s->env->progress), .on_output = log_output,
         .on_output_arg = v->step, .cancel = s->cancel, .scratch_fd = root->scratch_fd, .dns = &s->o->dns,
-        .hostname = s->o->run_hostname, .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi, .owners = root->owners,
+        .hostname = s->o->run_hostname, .limits = s->o->limits, .insecure = op->insecure, .cdi = &p.cdi,
+        .owners = root->owners,
     };
     struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
     cb_store_go_on(s->env->store);
+    cb_solve_has_looked_below(s, v);
     r = cb_exec_run(&spec, &status, err);
     cb_span_number(&span, "exit_status", (uint64_t)status);
     if (r == 0)

@@ -20,7 +20,7 @@ static bool is_pinned(const struct cb_strmap *annotations)
 }
 
 /* Its manifest names it already, and whoever builds on that may know no other. */
-static bool carries_table(const struct cb_strmap *annotations)
+bool cb_build_carries_table(const struct cb_strmap *annotations)
 {
     cb_autofree char *pin = cb_foreign_pin(annotations);
     return pin != NULL;
@@ -65,7 +65,7 @@ int cb_build_pin_tables(struct cb_build *b, size_t index, struct cb_strmap *v, s
         if (b->o->no_tables)
             cb_toc_pin_remove(&v[i]);
         if (b->o->no_tables || is_pinned(&v[i]) ||
-            (cb_slot_is_parent(made->layers[i]) && (!parents || carries_table(&v[i]))))
+            (cb_slot_is_parent(made->layers[i]) && (!parents || cb_build_carries_table(&v[i]))))
             continue;
         of[n] = i;
         pinned[n++] = made->layers[i];

@@ -267,7 +267,7 @@ static void add_table(struct cb_pusher *p, struct cb_slot *s, const struct cb_to
         cb_toc_push_add(p->tables, p->targets[i].push, s, pin);
 }
 
-/* Of a layer that a manifest will name; a parent's are known by its manifest, or when ours is made. */
+/* Of a layer that a manifest will name; a parent's are known by its manifest, or when somebody has looked at it. */
 static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
 {
     struct cb_strmap annotations cb_cleanup_strmap = { 0 };
@@ -277,6 +277,19 @@ static void add_early_table(struct cb_pusher *p, struct cb_slot *s)
     bool pinned = parents ? cb_toc_pin_read(&pin, &annotations) : cb_slot_pin(s, &pin);
     bool blob = parents ? !cb_toc_pin_has_data(&pin, &annotations) : pin.size > CB_TOC_SMALL;
     if (p->pins && pinned && blob && (cb_slot_is_fresh(s) || !tables_can_wait(p)))
+        add_table(p, s, &pin);
+}
+
+void cb_pusher_parent(void *pusher, struct cb_slot *s)
+{
+    struct cb_pusher *p = pusher;
+    struct cb_strmap annotations cb_cleanup_strmap = { 0 };
+    struct cb_toc_pin pin = { 0 };
+    if (!p->pins || !cb_slot_is_parent(s))
+        return;
+    cb_slot_annotations(s, &annotations);
+    bool ours = !cb_toc_pin_read(&pin, &annotations) && !cb_build_carries_table(&annotations);
+    if (ours && cb_slot_pin(s, &pin) && pin.size > CB_TOC_SMALL && !tables_can_wait(p))
         add_table(p, s, &pin);
 }
 

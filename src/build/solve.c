@@ -61,6 +61,20 @@ static void tell_known(struct cb_solver *s, const struct cb_plan_image *image)
         tell_layers(s, v, 0);
 }
 
+static void tell_parent(void *arg)
+{
+    const struct cb_vertex *v = arg;
+    struct cb_solver *s = v->state->solver;
+    for (size_t i = 0; i < v->base->state->n_layers; i++)
+        s->on_parent(s->on_layer_arg, v->base->state->layers[i]);
+}
+
+void cb_solve_has_looked_below(struct cb_solver *s, struct cb_vertex *v)
+{
+    if (s->on_parent && v->state->on_goal_chain && v->base && v->base->kind == CB_VERTEX_SOURCE)
+        cb_pool_submit(s->seals, tell_parent, v);
+}
+
 /* ---- the work ---- */
 
 static const struct cb_op *const ops[] = {
@@ -173,6 +187,8 @@ static void vertex_job(void *arg)
         cb_solver_fail(s, v, &e);
     else if (v->state->on_goal_chain)
         tell_layers(s, v, v->base ? v->base->state->n_layers : 0);
+    if (r == 0 && v->kind != CB_VERTEX_RUN && v->kind != CB_VERTEX_LINK)
+        cb_solve_has_looked_below(s, v);
     finish_vertex(s, v, r);
     if (r == 0)
         cb_solver_record_late(s, v);

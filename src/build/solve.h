@@ -85,6 +85,9 @@ struct cb_solver {
     /* Told of every layer of the goals as soon as it is known, lowest first where it can be; may be NULL. */
     void (*on_layer)(void *arg, struct cb_slot *s);
     void *on_layer_arg;
+    /* Told of a parent's layers when a step of a goal has looked at them: what they hold is known. On a thread of the
+     * seals; may be NULL, and has the same arg. */
+    void (*on_parent)(void *arg, struct cb_slot *s);
     /* A step begins; to_come: steps of the goals, with it, that have not ended. May be NULL, and has the same arg. */
     void (*on_step)(void *arg, unsigned to_come);
     atomic_uint to_come;
@@ -149,6 +152,10 @@ void cb_solve_claim_ahead(struct cb_solver *s);
 enum cb_claims_answer cb_solve_claim(struct cb_solver *s, struct cb_vertex *v, bool wait);
 /* v is not run. */
 void cb_solve_disclaim(struct cb_solver *s, const struct cb_vertex *v);
+
+/* ---- solve.c ---- */
+/* What v stands on has been brought, as far as v needs it: on_parent is told. */
+void cb_solve_has_looked_below(struct cb_solver *s, struct cb_vertex *v);
 
 /* ---- the kinds of vertex ---- */
 #define CB_OP_WAITS 1 /* another build runs it: it is executed again when that is over */

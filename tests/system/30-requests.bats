@@ -197,6 +197,17 @@ at_once()
     assert_equal "$(registry_requests reg '"POST .* 202 ' | count)" "$(($(registry_requests reg '"DELETE .* 204 ' | count) + 1))"
 }
 
+@test "the table of a parent that pins none is sent while a step of its own still works" {
+    local table
+    printf 'FROM %s\nRUN sleep 1; echo made >/made\n' "$reg/library/busybox" >ctx/Dockerfile
+    cbpush build --trace trace.json --push "$reg/test/table:1" ctx >build.log 2>&1
+    table=$(curl -sSf -H 'Accept: application/vnd.oci.image.manifest.v1+json' "$(registry_url reg)/v2/test/table/manifests/1" |
+        jq -er '.layers[0].annotations["vnd.cbpush.toc.digest"]')
+    assert_equal "$(jq -r --arg digest "$table" '(.traceEvents? // .) as $all
+        | ($all[] | select(.name | startswith("process of ")) | .ts + .dur) as $over
+        | $all[] | select((.name | startswith("push blob ")) and .args.digest == $digest) | .ts < $over' trace.json)" true
+}
+
 @test "an unchanged build and push with tokens is ten requests at most, tokens included" {
     local all
     docker_config "$tokens" alice:s3cret:with:colons
