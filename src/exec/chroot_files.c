@@ -53,9 +53,11 @@ static int spot_open(struct cb_sandbox *sb, struct spot *s, const char *target, 
 
 static void spot_is_ours(struct cb_sandbox *sb, const struct spot *s)
 {
-    struct stat st = { 0 };
-    bool file = fstatat(s->dir, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode);
-    cb_tree_ours_add(&sb->chroot->ours, s->path.buf, file ? st.st_ino : 0);
+    struct stat st;
+    int fd = openat(s->dir, s->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)))
+        cb_close_p(&fd);
+    cb_tree_ours_add(&sb->chroot->ours, s->path.buf, fd);
 }
 
 /* A new file there, of which attributes are not set yet. */
@@ -127,7 +129,7 @@ int cb_chroot_dev(struct cb_sandbox *sb, struct cb_error *err)
     for (size_t i = 0; i < CB_COUNTOF(dirs); i++) {
         if (mkdirat(sb->root, dirs[i], 0755) < 0)
             return cb_error_sys(err, CB_ELOCAL, errno, "make /%s", dirs[i]);
-        cb_tree_ours_add(&sb->chroot->ours, dirs[i], 0);
+        cb_tree_ours_add(&sb->chroot->ours, dirs[i], -1);
     }
     cb_autoclose int dev = openat(sb->root, "dev", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return dev < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "/dev") : fill_dev(dev, err);

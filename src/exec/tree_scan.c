@@ -52,23 +52,31 @@ struct cb_tree_scan {
 
 /* ---- paths of ours ---- */
 
-void cb_tree_ours_add(struct cb_tree_ours *o, const char *path, ino_t ino)
+void cb_tree_ours_add(struct cb_tree_ours *o, const char *path, int file)
 {
+    struct stat st = { 0 };
+    if (file >= 0 && fstat(file, &st) < 0)
+        st.st_ino = 0;
     if (o->n == o->cap) {
         o->cap = o->cap ? 2 * o->cap : 8;
         o->v = cb_reallocarray(o->v, o->cap, sizeof(char *));
         o->inodes = cb_reallocarray(o->inodes, o->cap, sizeof *o->inodes);
+        o->files = cb_reallocarray(o->files, o->cap, sizeof *o->files);
     }
     o->v[o->n] = cb_strdup(path);
-    o->inodes[o->n++] = ino;
+    o->files[o->n] = file;
+    o->inodes[o->n++] = st.st_ino;
 }
 
 void cb_tree_ours_done(struct cb_tree_ours *o)
 {
-    for (size_t i = 0; i < o->n; i++)
+    for (size_t i = 0; i < o->n; i++) {
         free(o->v[i]);
+        cb_close_p(&o->files[i]);
+    }
     free(o->v);
     free(o->inodes);
+    free(o->files);
     *o = (struct cb_tree_ours){ 0 };
 }
 

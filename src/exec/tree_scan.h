@@ -12,11 +12,12 @@
 
 /* Paths of our own, which are neither remembered nor compared: a normal form relative to the root each. */
 struct cb_tree_ours {
-    char **v; /* owned */
+    char **v;      /* owned */
     ino_t *inodes; /* of files: left out wherever the step has moved them; 0: none */
+    int *files;    /* those, held open: else the number goes to the step's next file where it removes ours; -1 */
     size_t n, cap;
 };
-void cb_tree_ours_add(struct cb_tree_ours *o, const char *path, ino_t ino);
+void cb_tree_ours_add(struct cb_tree_ours *o, const char *path, int file); /* a descriptor, taken; -1: a directory */
 void cb_tree_ours_done(struct cb_tree_ours *o);
 
 struct cb_tree_scan;

@@ -426,6 +426,16 @@ read_only()
     fi
 }
 
+@test "chroot: what a step makes after it has replaced or removed /etc/hosts is in the layer" {
+    dockerfile <<'END'
+FROM busybox
+RUN sed -i s/a/a/ /etc/hosts && rm /etc/resolv.conf && for i in 1 2 3 4 5 6 7 8; do echo $i >/etc/$i; done
+END
+    built --isolation chroot
+    assert_equal "$(cat "$rootfs"/etc/[1-8] | paste -s -d ' ')" '1 2 3 4 5 6 7 8'
+    [ ! -e "$rootfs/etc/hosts" ]
+}
+
 @test "a read-only root, or a clear error" {
     each_isolation read_only
 }
