@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "exec/exec.h"
 #include "exec/oci.h"
 #include "exec/trial.h"
@@ -50,6 +52,12 @@ static int try_one(const struct cb_isolation_wish *w, enum cb_isolation_kind kin
     return r;
 }
 
+/* It does not say that this one does not work here: a lesser one is not taken for it. */
+static bool is_shortage(const struct cb_error *e)
+{
+    return e->sys_errno == EMFILE || e->sys_errno == ENFILE || e->sys_errno == ENOMEM || e->sys_errno == EAGAIN;
+}
+
 /* The first that works; why the others do not is told where it matters: to who asks, and when none does. */
 static int choose(const struct cb_isolation_wish *w, struct cb_isolation *out, struct cb_error *err)
 {
@@ -63,6 +71,10 @@ static int choose(const struct cb_isolation_wish *w, struct cb_isolation *out, s
         if (try_one(w, order[i].kind, out, &e) == 0) {
             out->refused = reasons.len ? cb_strdup(reasons.buf) : NULL;
             return 0;
+        }
+        if (is_shortage(&e)) {
+            cb_error_wrap(&e, "isolation %s", order[i].name);
+            return cb_error_move(err, &e);
         }
         cb_strbuf_addf(&reasons, "%s%s: %s", reasons.len ? "; " : "", order[i].name, cb_error_text(&e));
     }

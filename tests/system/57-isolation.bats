@@ -542,6 +542,21 @@ links()
     assert_status 0
 }
 
+@test "auto: a shortage of descriptors is an error, and no reason for a lesser isolation" {
+    local n good=0 bad=0
+    cbpush pull -q "$image" >/dev/null
+    for ((n = 10; n < 60; n++)); do
+        run bash -c "ulimit -n $n && exec \"\$0\" run -D --progress plain \"\$1\" true" "$CBPUSH" "$image"
+        refute_contains "$output" 'isolation: chroot'
+        refute_contains "$output" 'isolation: oci'
+        [ "$status" -eq 0 ] && good=$((good + 1)) || bad=$((bad + 1))
+    done
+    [ "$good" -gt 0 ] && [ "$bad" -gt 0 ]
+    run bash -c "ulimit -n 24 && exec \"\$0\" run \"\$1\" true" "$CBPUSH" "$image"
+    assert_status 6
+    assert_contains "$output" 'Too many open files'
+}
+
 @test "doctor says which isolations work, and ends with 0 where one does" {
     run cbpush doctor
     assert_status 0
