@@ -222,6 +222,20 @@ int cb_network_files(struct cb_sandbox *sb, struct cb_error *err)
     return r < 0 ? r : put_file(sb, "resolv.conf", "/etc/resolv.conf", &resolv, err);
 }
 
+/* As Docker has them: nobody needs to be root for port 80 or a ping in a network of his own. Where /proc/sys cannot be
+ * written (in a container) they stay as the kernel makes them. */
+static void relax_network(void)
+{
+    static const char *const settings[][2] = { { "ip_unprivileged_port_start", "0" },
+                                               { "ping_group_range", "0 2147483647" } };
+    cb_autoclose int dir = open("/proc/sys/net/ipv4", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; dir >= 0 && i < CB_COUNTOF(settings); i++) {
+        cb_autoclose int fd = openat(dir, settings[i][0], O_WRONLY | O_CLOEXEC);
+        if (fd >= 0)
+            (void)!write(fd, settings[i][1], strlen(settings[i][1]));
+    }
+}
+
 int cb_network_loopback(struct cb_sandbox *sb, struct cb_error *err)
 {
     struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
@@ -230,5 +244,6 @@ int cb_network_loopback(struct cb_sandbox *sb, struct cb_error *err)
     cb_autoclose int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (s < 0 || ioctl(s, SIOCSIFFLAGS, &ifr) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "bring the loopback interface up");
+    relax_network();
     return 0;
 }

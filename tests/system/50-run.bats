@@ -219,6 +219,15 @@ END
     [ "$status" -ne 0 ]
 }
 
+@test "in a network of its own any user may have port 80, as with Docker; the machine's settings are untouched" {
+    local before
+    before=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range)
+    assert_contains "$(run_image --network none -u 101 "$image" sh -c 'httpd -p 80 -h /etc && wget -q -O - http://127.0.0.1/group')" nogroup
+    [ "$(id -u)" -ne 0 ] ||
+        assert_contains "$(run_image --network none "$image" cat /proc/sys/net/ipv4/ping_group_range)" $'0\t2147483647'
+    assert_equal "$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range)" "$before"
+}
+
 @test "-p: a port of ours reaches the container, on a network of its own" {
     needs_pasta
     local port other
