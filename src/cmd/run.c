@@ -194,16 +194,30 @@ static int take_env(struct run_input *in, struct cb_error *err)
     return r;
 }
 
-/* A port that is the same on both sides needs no namespace of its own on the host's network. */
+/* On the host's network a port is there without being forwarded; what -p says more of it cannot be kept. */
+static int check_host_ports(struct run_input *in, struct cb_error *err)
+{
+    for (size_t i = 0; i < in->o.n_ports; i++) {
+        const struct cb_port *p = &in->ports[i];
+        if (p->host != p->container)
+            return cb_error_set(err, CB_EUSAGE, "-p %u:%u: on the host's network a port cannot become another: "
+                                                "use --network private", p->host, p->container);
+        if (p->host_ip)
+            return cb_error_set(err, CB_EUSAGE, "-p %s:%u:%u: on the host's network the command says by itself on "
+                                                "which address it listens: use --network private", p->host_ip, p->host,
+                                p->container);
+    }
+    in->o.n_ports = 0;
+    return 0;
+}
+
 static int take_network(struct run_input *in, struct cb_error *err)
 {
     in->o.network = in->o.n_ports ? CB_NETWORK_PRIVATE : CB_NETWORK_HOST;
     bool bridge = in->cli.network && !strcmp(in->cli.network, "bridge"); /* Docker's word for private */
     int r = in->cli.network ? cb_network_parse(bridge ? "private" : in->cli.network, &in->o.network, err) : 0;
-    for (size_t i = 0; r == 0 && in->o.network == CB_NETWORK_HOST && i < in->o.n_ports; i++)
-        if (in->ports[i].host != in->ports[i].container)
-            r = cb_error_set(err, CB_EUSAGE, "-p %u:%u: on the host's network a port cannot become another: "
-                                             "use --network private", in->ports[i].host, in->ports[i].container);
+    if (r == 0 && in->o.network == CB_NETWORK_HOST)
+        r = check_host_ports(in, err);
     if (r == 0 && in->o.network == CB_NETWORK_NONE && in->o.n_ports)
         r = cb_error_set(err, CB_EUSAGE, "-p and --network none contradict each other");
     return r;

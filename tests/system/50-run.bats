@@ -281,6 +281,11 @@ END
     assert_status 2
     run run_image --network host -p 8080:80 "$image" true
     assert_status 2
+    run run_image --network host -p 127.0.0.1:8080:8080 "$image" true
+    assert_status 2
+    assert_contains "$output" 'which address'
+    # The port is there anyway.
+    run_image --network host -p 8080:8080 "$image" true
     needs_pasta
     run run_image -p "${reg##*:}:80" "$image" true
     assert_status 6
