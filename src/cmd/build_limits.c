@@ -21,6 +21,7 @@
     { "cpu-shares", 'c', CB_OPT_STRING, AT(cpu_shares), "SHARES", "weight against others (1024)", NULL },              \
     { "cpuset-cpus", 0, CB_OPT_STRING, AT(cpuset_cpus), "LIST", "processors to run on, such as 0-2,4", NULL },         \
     { "cpuset-mems", 0, CB_OPT_STRING, AT(cpuset_mems), "LIST", "memory nodes to use", NULL },                         \
+    { "pids-limit", 0, CB_OPT_STRING, AT(pids_limit), "N", "processes and threads at a time; -1: no limit", NULL },    \
     { "cgroup-parent", 0, CB_OPT_STRING, AT(cgroup_parent), "PATH", "cgroup that theirs are made in", NULL },          \
     { "dns", 0, CB_OPT_LIST, AT(dns), "IP", "name server instead of the host's", NULL },                               \
     { "dns-search", 0, CB_OPT_LIST, AT(dns_search), "DOMAIN", "search domain instead of the host's; .: none", NULL },  \
@@ -190,6 +191,8 @@ int limit_options_resources(const struct limit_options *cli, struct limit_values
         r = take_memory(cli, l, err);
     if (r == 0)
         r = take_cpu(cli, l, err);
+    if (r == 0 && (!cli->pids_limit || strcmp(cli->pids_limit, "-1")))
+        r = take_number("pids-limit", cli->pids_limit, INT32_MAX, &l->pids, err);
     if (r == 0)
         r = take_dns(cli, dns, err);
     l->cpuset_cpus = cli->cpuset_cpus;

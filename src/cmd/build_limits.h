@@ -8,7 +8,7 @@
 struct limit_options {
     struct cb_strvec allow, ulimit, dns, dns_search, dns_option, cdi_dirs;
     const char *shm_size, *memory, *memory_swap, *cpus, *cpu_period, *cpu_quota, *cpu_shares;
-    const char *cpuset_cpus, *cpuset_mems, *cgroup_parent;
+    const char *cpuset_cpus, *cpuset_mems, *cgroup_parent, *pids_limit;
 };
 extern const struct cb_opt limit_opts[], limit_run_opts[];
 void limit_options_done(struct limit_options *o);

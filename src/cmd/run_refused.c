@@ -50,8 +50,7 @@
     X("health-start-period", 0, "DURATION", HEALTH)                                                         \
     X("stop-signal", 0, "SIGNAL", STOP)                                                                     \
     X("stop-timeout", 0, "SECONDS", STOP)                                                                   \
-    X("group-add", 0, "GROUP", "write -u USER:GROUP; the groups of /etc/group are a USER's anyway")         \
-    X("pids-limit", 0, "N", "write --ulimit nproc=N")
+    X("group-add", 0, "GROUP", "write -u USER:GROUP; the groups of /etc/group are a USER's anyway")
 
 #define AS_OPTION(name, letter, arg, hint) { name, letter, CB_OPT_NOTED, offsetof(struct refused_options, said), arg, \
                                              NULL, NULL },

@@ -69,12 +69,12 @@ static int open_below(const char *base, const char *path)
     return fd >= 0 ? fd : open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static const char *const controllers[] = { "memory", "cpu", "cpuset" };
+static const char *const controllers[] = { "memory", "cpu", "cpuset", "pids" };
 
 /* It may be on already; a limit that cannot be set tells. */
 static void enable_controllers(int dir)
 {
-    static const char *const words[] = { "+memory", "+cpu", "+cpuset" };
+    static const char *const words[] = { "+memory", "+cpu", "+cpuset", "+pids" };
     for (size_t i = 0; i < CB_COUNTOF(words); i++)
         (void)cb_cgroup_write(dir, "cgroup.subtree_control", words[i]);
 }
@@ -230,7 +230,7 @@ int cb_cgroup_make(struct cb_cgroup *cg, const struct cb_limits *l, struct cb_er
     if (cb_cgroup_kind() == CB_CGROUP_V2)
         return make_v2(cg, l, err);
     for (int c = 0; r == 0 && c < CB_CGROUP_CONTROLLERS; c++)
-        if (cb_cgroup_wants(l, (enum cb_cgroup_controller)c) || l->cgroup_parent)
+        if (cb_cgroup_wants(l, (enum cb_cgroup_controller)c) || (l->cgroup_parent && c != CB_CGROUP_PIDS))
             r = make_v1(cg, (enum cb_cgroup_controller)c, l, err);
     return r;
 }

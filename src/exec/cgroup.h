@@ -10,7 +10,7 @@
 #include "util/error.h"
 #include "util/strbuf.h"
 
-enum cb_cgroup_controller { CB_CGROUP_MEMORY, CB_CGROUP_CPU, CB_CGROUP_CPUSET, CB_CGROUP_CONTROLLERS };
+enum cb_cgroup_controller { CB_CGROUP_MEMORY, CB_CGROUP_CPU, CB_CGROUP_CPUSET, CB_CGROUP_PIDS, CB_CGROUP_CONTROLLERS };
 
 struct cb_cgroup_tree {
     int parent;      /* directory that holds it, -1: none was made */

@@ -11,6 +11,7 @@
 #include "util/alloc.h"
 #include "util/fd.h"
 
+#define OUR_PIDS 1 /* the step's PID 1 */
 #define DEFAULT_PERIOD 100000 /* µs */
 
 bool cb_cgroup_wants(const struct cb_limits *l, enum cb_cgroup_controller c)
@@ -22,6 +23,8 @@ bool cb_cgroup_wants(const struct cb_limits *l, enum cb_cgroup_controller c)
         return l->cpu_period || l->cpu_quota || l->cpu_shares;
     case CB_CGROUP_CPUSET:
         return l->cpuset_cpus || l->cpuset_mems;
+    case CB_CGROUP_PIDS:
+        return l->pids;
     default:
         return false;
     }
@@ -150,5 +153,7 @@ int cb_cgroup_set(int dir, bool v2, enum cb_cgroup_controller c, const struct cb
         return 0;
     if (c == CB_CGROUP_MEMORY)
         return set_memory(dir, v2, l, err);
+    if (c == CB_CGROUP_PIDS)
+        return put_number(dir, "--pids-limit", "pids.max", l->pids + OUR_PIDS, err);
     return c == CB_CGROUP_CPU ? set_cpu(dir, v2, l, err) : set_cpuset(dir, l, err);
 }

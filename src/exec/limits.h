@@ -22,6 +22,7 @@ struct cb_limits {
     int64_t memory_swap;       /* memory and swap together, bytes; -1: no limit; not said: no swap */
     uint64_t cpu_period, cpu_quota; /* µs */
     uint64_t cpu_shares;
+    uint64_t pids;             /* processes and threads at a time */
     const char *cpuset_cpus, *cpuset_mems; /* "0-2,4" */
     const char *cgroup_parent; /* a path in the tree of cgroups; made, and taken away again, where it is not there */
 };

@@ -310,6 +310,9 @@ static void done(struct cb_sandbox *sb)
 static int check(const struct cb_exec_spec *spec, struct cb_error *err)
 {
     const struct cb_limits *l = spec->limits;
+    if (l && l->pids)
+        return cb_error_set(err, CB_ELOCAL, "--pids-limit: isolation oci would count the processes of the runtime: use "
+                                            "native");
     for (size_t i = 0; l && i < l->n_ulimits; i++)
         if (l->ulimits[i].soft > INT64_MAX || l->ulimits[i].hard > INT64_MAX)
             return cb_error_set(err, CB_ELOCAL, "--ulimit %s: isolation oci cannot pass on that there is no limit: use "

@@ -71,5 +71,5 @@ void cb_limits_done(struct cb_limits *l)
 bool cb_limits_need_cgroup(const struct cb_limits *l)
 {
     return l && (l->memory || l->memory_swap || l->cpu_period || l->cpu_quota || l->cpu_shares || l->cpuset_cpus ||
-                 l->cpuset_mems || l->cgroup_parent);
+                 l->cpuset_mems || l->pids || l->cgroup_parent);
 }

@@ -111,6 +111,22 @@ cgroups_of()
     refute_contains "$output" /sys/fs/cgroup/cbpush-
 }
 
+@test "--pids-limit: a step that starts more gets no further, and ends" {
+    cgroups_work && { [ -e /sys/fs/cgroup/pids ] || grep -qw pids /sys/fs/cgroup/cgroup.controllers; } || skip 'no cgroup can be made here'
+    # shellcheck disable=SC2016 # the container's
+    run cbpush run --pids-limit 5 "$reg/library/busybox" sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 60 & done 2>/dev/null; jobs | wc -l'
+    refute_contains "$output" 8
+    assert_equal "$(cbpush run --pids-limit 5 "$reg/library/busybox" sh -c '(:); echo all')" all
+    assert_equal "$(step 'sleep 0.1 & sleep 0.1 & wait; echo all' --pids-limit 4)" all
+    run step 'b() { b | b & }; b; sleep 5' --pids-limit 20
+    assert_equal "$(cbpush run --pids-limit -1 "$reg/library/busybox" echo none)" none
+    run cbpush run --pids-limit many "$reg/library/busybox" true
+    assert_status 2
+    run cbpush run --isolation oci --pids-limit 5 "$reg/library/busybox" true
+    assert_status 6
+    assert_contains "$output" native
+}
+
 @test "limits are not part of the cache key" {
     printf 'FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/when\n' >ctx/Dockerfile
     cbpush build --iidfile a ctx
