@@ -186,6 +186,14 @@ static int open_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb
     return o->m->type == CB_DF_MOUNT_BIND ? open_bind(rm, o, err) : 0;
 }
 
+static void tell_owner(const struct cb_run_mounts *rm, const struct cb_run_mount *m)
+{
+    bool owned = m->type == CB_DF_MOUNT_SECRET || m->type == CB_DF_MOUNT_SSH || m->type == CB_DF_MOUNT_CACHE;
+    if (owned && m->target && (m->uid || m->gid) && rm->s->env->id_mode == CB_ID_SINGLE)
+        cb_step_warn(rm->v->step, "mount %s: only one id is mapped here, so it belongs to 0:0 and not to %u:%u",
+                     m->target, m->uid, m->gid);
+}
+
 /* In the order of the Dockerfile, once all is there. */
 static int add_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_strvec *env, struct cb_error *err)
 {
@@ -221,7 +229,8 @@ static int open_all(struct cb_run_mounts *rm, struct cb_strvec *env, struct cb_e
     if (r == 0)
         r = cb_run_mounts_caches(rm, err);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = add_one(rm, &rm->open[i], env, err);
+        if ((r = add_one(rm, &rm->open[i], env, err)) == 0)
+            tell_owner(rm, rm->open[i].m);
     return r;
 }
 
