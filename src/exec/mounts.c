@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "util/mnt.h"
@@ -29,11 +30,29 @@ int cb_mounts_clone(struct cb_sandbox *sb, struct cb_error *err)
     return cb_trees_create(sb, err);
 }
 
+/* Those that every step has in /dev. Docker lets them be opened wherever they are: -v /dev/null:/root/.bashrc. */
+static bool is_usual_device(const struct stat *st)
+{
+    static const unsigned minors[] = { 3, 5, 7, 8, 9 };
+    bool usual = false;
+    for (size_t i = 0; i < CB_COUNTOF(minors); i++)
+        usual = usual || st->st_rdev == makedev(1, minors[i]);
+    return usual && S_ISCHR(st->st_mode);
+}
+
+uint64_t cb_mounts_bind_attrs(const struct cb_mount *m, const struct stat *st)
+{
+    uint64_t attrs = is_usual_device(st) ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC : CB_MNT_SAFE;
+    return attrs | (m->readonly ? MOUNT_ATTR_RDONLY : 0);
+}
+
 static int put_bind(struct cb_sandbox *sb, size_t i, struct cb_error *err)
 {
     const struct cb_mount *m = &sb->spec->mounts[i];
-    uint64_t attrs = CB_MNT_SAFE | (m->readonly ? MOUNT_ATTR_RDONLY : 0);
-    return cb_rootfs_put(sb, CB_TAKE_FD(sb->binds[i]), m->target, attrs, err);
+    struct stat st = { 0 };
+    if (fstat(sb->binds[i], &st) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
+    return cb_rootfs_put(sb, CB_TAKE_FD(sb->binds[i]), m->target, cb_mounts_bind_attrs(m, &st), err);
 }
 
 static int put_tmpfs(struct cb_sandbox *sb, const struct cb_mount *m, struct cb_error *err)

@@ -69,14 +69,17 @@ static bool is_in_dev(const char *target)
     return cb_path_normalize(&clean, target, strlen(target)) && cb_starts_with(clean.buf, "dev/");
 }
 
-static void add_dev_mount(struct cb_oci *oci, const struct cb_mount *m, const char *type, const char *source)
+/* attrs: of a bind */
+static void add_dev_mount(struct cb_oci *oci, const struct cb_mount *m, uint64_t attrs, const char *source)
 {
+    const char *type = m->kind == CB_MOUNT_BIND ? "bind" : "tmpfs";
     json_t *o = json_object(), *options = json_array();
     json_object_set_new(o, "destination", cb_json_string(m->target));
     json_object_set_new(o, "type", json_string(type));
     json_object_set_new(o, "source", cb_json_string(source));
     json_array_append_new(options, json_string("nosuid"));
-    json_array_append_new(options, json_string("nodev"));
+    if (attrs & MOUNT_ATTR_NODEV)
+        json_array_append_new(options, json_string("nodev"));
     json_array_append_new(options, json_string(m->readonly ? "ro" : "rw"));
     if (m->kind == CB_MOUNT_BIND)
         json_array_append_new(options, json_string("rbind"));
@@ -99,12 +102,13 @@ static int stage_bind(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     if (r == 0)
         r = S_ISDIR(st.st_mode) ? mkdirat(sb->stage, name, 0700) : mknodat(sb->stage, name, S_IFREG | 0600, 0);
     cb_autoclose int target = r < 0 ? -1 : openat(sb->stage, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    r = target < 0 ? -errno : cb_mnt_set(mnt, CB_MNT_SAFE | (m->readonly ? MOUNT_ATTR_RDONLY : 0), true);
+    uint64_t attrs = r < 0 ? 0 : cb_mounts_bind_attrs(m, &st);
+    r = target < 0 ? -errno : cb_mnt_set(mnt, attrs, true);
     if (r == 0)
         r = cb_mnt_move(mnt, target);
     if (r < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target);
-    add_dev_mount(sb->oci, m, "bind", path);
+    add_dev_mount(sb->oci, m, attrs, path);
     return 0;
 }
 
@@ -117,7 +121,7 @@ static int put_in_dev(struct cb_sandbox *sb, size_t i, struct cb_error *err)
     if (m->kind != CB_MOUNT_TMPFS)
         return cb_error_set(err, CB_ELOCAL, "mount %s: isolation oci mounts no secret and no stage into /dev: name "
                                             "another target", m->target);
-    add_dev_mount(sb->oci, m, "tmpfs", "tmpfs");
+    add_dev_mount(sb->oci, m, CB_MNT_SAFE, "tmpfs");
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "exec/cgroup.h"
@@ -132,5 +133,6 @@ int cb_rootfs_put(struct cb_sandbox *sb, int mnt, const char *path, uint64_t att
 /* Indices into spec->mounts, outer ones first, as Docker mounts them, whatever order they were asked for in. */
 void cb_mounts_order(const struct cb_exec_spec *spec, size_t *order);
 int cb_mounts_put(struct cb_sandbox *sb, size_t i, struct cb_error *err) CB_WUR; /* that one */
+uint64_t cb_mounts_bind_attrs(const struct cb_mount *m, const struct stat *st); /* st: of its source */
 /* A file in the stage. */
 int cb_stage_write(struct cb_sandbox *sb, const char *name, const char *text, size_t n, struct cb_error *err) CB_WUR;

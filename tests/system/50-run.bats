@@ -192,6 +192,16 @@ END
     assert_status 2
 }
 
+@test "-v: the devices that every container has may be opened elsewhere, and no others" {
+    local isolation
+    for isolation in native oci; do
+        run_image --isolation "$isolation" -v /dev/null:/etc/group -v /dev/zero:/dev/random -v /dev/full:/full "$image" sh -c '
+            cat /etc/group && echo x >/etc/group && head -c 3 /dev/random | od -An -tx1 && ! echo x >/full' >out 2>/dev/null
+        assert_equal "$(cat out)" ' 00 00 00'
+    done
+    [ ! -c /dev/kmsg ] || assert_contains "$(run_image -v /dev/kmsg:/kmsg "$image" head -c 1 /kmsg 2>&1 || :)" 'Permission denied'
+}
+
 @test "-v: a link of the image does not lead the mount out of it" {
     mkdir data outside
     printf 'FROM busybox\nRUN ln -s %s/outside /link\n' "$PWD" >ctx/Dockerfile
