@@ -196,13 +196,32 @@ static int check_root(const json_t *root, struct cb_error *err)
     return r < 0 ? r : check_strings(helpers, "credHelpers", err);
 }
 
+/* What the parser quotes where it stopped may be a password. */
+static void forget_quoted(struct cb_error *e)
+{
+    char *near = e->msg ? strstr(e->msg, " near ") : NULL;
+    if (near)
+        *near = '\0';
+}
+
+/* A variable that GitLab calls one of type file holds a path. */
+static const char *no_json_remedy(const char *name, const struct cb_strbuf *text)
+{
+    char first = text->buf[strspn(text->buf, " \t\r\n")];
+    return strcmp(name, AUTH_IN_PLACE) != 0 || first == '{' || first == '['
+               ? ""
+               : " (it is the JSON text itself; a file is named by REGISTRY_AUTH_FILE)";
+}
+
 json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     cb_autojson json_t *root = text->len ? cb_json_parse(text->buf, text->len, &e) : json_object();
     if (root && check_root(root, &e) == 0)
         return CB_TAKE(root);
-    cb_error_set(err, CB_ECONF, "%s: %s", name, cb_error_text(&e));
+    if (!root)
+        forget_quoted(&e);
+    cb_error_set(err, CB_ECONF, "%s: %s%s", name, cb_error_text(&e), root ? "" : no_json_remedy(name, text));
     return NULL;
 }
 

@@ -35,9 +35,10 @@ enum auth_source_kind {
     AUTH_BUILDX, /* a directory of config.json by repository and scope */
     AUTH_HELPER, /* docker-credential-NAME for every host */
 };
+#define AUTH_IN_PLACE "DOCKER_AUTH_CONFIG"
 struct auth_source {
     enum auth_source_kind kind;
-    char *name;                    /* path, "DOCKER_AUTH_CONFIG", or the helper's name */
+    char *name;                    /* path, AUTH_IN_PLACE, or the helper's name */
     char *text;                    /* content given in place (environment), or NULL: read the file */
     bool must;                     /* named by the user: its absence is an error */
     struct auth_found_map *helped; /* what helpers said, by "helper|server" */

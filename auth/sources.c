@@ -59,7 +59,7 @@ static void add_podman(struct auth_sources *s)
 /* A variable replaces the files of its own family: who uses docker and podman has logged in with either. */
 void auth_sources_find(struct auth_sources *s, const char *authfile)
 {
-    const char *in_place = set_or_null("DOCKER_AUTH_CONFIG"), *podman = set_or_null("REGISTRY_AUTH_FILE"),
+    const char *in_place = set_or_null(AUTH_IN_PLACE), *podman = set_or_null("REGISTRY_AUTH_FILE"),
                *docker = set_or_null("DOCKER_CONFIG");
     if (authfile) {
         add(s, AUTH_FILE, cb_strdup(authfile), NULL);
@@ -67,7 +67,7 @@ void auth_sources_find(struct auth_sources *s, const char *authfile)
         return;
     }
     if (in_place)
-        add(s, AUTH_FILE, cb_strdup("DOCKER_AUTH_CONFIG"), in_place);
+        add(s, AUTH_FILE, cb_strdup(AUTH_IN_PLACE), in_place);
     if (podman)
         add(s, AUTH_FILE, cb_strdup(podman), NULL);
     if (docker)

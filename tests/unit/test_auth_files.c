@@ -294,6 +294,9 @@ static void test_broken(void **state)
     setenv("DOCKER_AUTH_CONFIG", "{", 1);
     expect("r.example", "x", NULL, "DOCKER_AUTH_CONFIG");
     unsetenv("DOCKER_AUTH_CONFIG");
+    setenv("DOCKER_AUTH_CONFIG", "/builds/team/app.tmp/DOCKER_AUTH_CONFIG", 1);
+    expect("r.example", "x", NULL, "(it is the JSON text itself; a file is named by REGISTRY_AUTH_FILE)");
+    unsetenv("DOCKER_AUTH_CONFIG");
     /* A fault in the entry of another host is not ours. */
     home_put(h, ".docker/config.json",
              "{\"auths\": {\"bad.example\": {\"auth\": \"%\"}, \"r.example\": {\"auth\": \"dTpw\"}}}");
@@ -303,6 +306,26 @@ static void test_broken(void **state)
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     expect("r.example", "x", NULL, ".docker/config.json");
+}
+
+/* A parser quotes where it stops, and these stop at a password. */
+static void test_broken_keeps_secrets(void **state)
+{
+    struct home *h = *state;
+    static const char *const texts[] = {
+        "{\"auths\": {\"r.example\": {\"auth\": hunter}}}",
+        "{\"auths\": {\"r.example\": {\"password\": \"hunter\x01\"}}}",
+        "{\"auths\": {\"r.example\": {\"auth\" \"hunter\"}}}",
+        "hunter",
+    };
+    for (size_t i = 0; i < CB_COUNTOF(texts); i++) {
+        struct cb_credential c cb_cleanup_credential = { 0 };
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        home_put(h, ".docker/config.json", texts[i]);
+        assert_true(look(NULL, "r.example", "x", &c, &e) < 0);
+        assert_non_null(strstr(cb_error_text(&e), "line 1"));
+        assert_null(strstr(cb_error_text(&e), "hunter"));
+    }
 }
 
 /* ---- helpers ---- */
@@ -505,6 +528,7 @@ int main(void)
         HOME_TEST(test_docker_hub),
         HOME_TEST(test_entries),
         HOME_TEST(test_broken),
+        HOME_TEST(test_broken_keeps_secrets),
         HOME_TEST(test_helper_found),
         HOME_TEST(test_helper_hub_and_token),
         HOME_TEST(test_helper_none),
