@@ -93,6 +93,16 @@ static int look_up(struct ask *q, const struct cb_scope *first, struct cb_error 
 
 /* ---- answers ---- */
 
+static void none_found(const struct ask *q, const char *scope, struct cb_error *err)
+{
+    struct cb_strbuf missing cb_cleanup_strbuf = CB_STRBUF_INIT;
+    auth_sources_missing(&missing);
+    cb_error_set(err, CB_EAUTH,
+                 "%s: %s is not allowed without credentials, or there is no such repository: "
+                 "`cbpush login %s` logs in%s",
+                 q->t->host, scope, q->t->host, missing.buf);
+}
+
 static int no_better(const struct ask *q, struct cb_error *err)
 {
     const char *scope = q->scopes.n ? q->scopes.v[0] : "any request";
@@ -102,10 +112,7 @@ static int no_better(const struct ask *q, struct cb_error *err)
         cb_error_set(err, CB_EAUTH, "%s: the credentials from %s are refused for %s", q->t->host, q->cred.source,
                      scope);
     else
-        cb_error_set(err, CB_EAUTH,
-                     "%s: %s is not allowed without credentials, or there is no such repository: "
-                     "`cbpush login %s` logs in",
-                     q->t->host, scope, q->t->host);
+        none_found(q, scope, err);
     if (err)
         err->http_status = 401;
     return -CB_EAUTH;

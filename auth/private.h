@@ -53,6 +53,8 @@ void auth_sources_find(struct auth_sources *s, const char *authfile);
 /* As cb_auth_set_helpers says. */
 void auth_sources_set_helpers(struct auth_sources *s, const struct cb_strvec *helpers);
 void auth_sources_done(struct auth_sources *s);
+/* What is wrong with the file that DOCKER_CONFIG or REGISTRY_AUTH_FILE names: it is not there. "" or " (…)". */
+void auth_sources_missing(struct cb_strbuf *out);
 /* The file that login writes to; owned. */
 char *auth_login_path(const char *authfile);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/private.h"
 #include "util/alloc.h"
+#include "util/strbuf.h"
 
 /* Owns name. */
 static void add(struct auth_sources *s, enum auth_source_kind kind, char *name, const char *text)
@@ -79,6 +83,29 @@ void auth_sources_find(struct auth_sources *s, const char *authfile)
     cb_autofree char *dir = cb_asprintf("%s/.docker", home());
     add_docker(s, dir);
     add(s, AUTH_OLD, cb_asprintf("%s/.dockercfg", home()), NULL);
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+    cb_autofree char *path = cb_asprintf("%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Kubernetes names the key of such a secret .dockerconfigjson, and mounts it as a file of that name. */
+void auth_sources_missing(struct cb_strbuf *out)
+{
+    const char *podman = set_or_null("REGISTRY_AUTH_FILE"), *docker = set_or_null("DOCKER_CONFIG");
+    struct stat st;
+    if (podman && stat(podman, &st) < 0)
+        cb_strbuf_addf(out, " (REGISTRY_AUTH_FILE names %s: %s)", podman, strerrordesc_np(errno));
+    if (!docker || is_there(docker, "config.json"))
+        return;
+    if (stat(docker, &st) == 0 && !S_ISDIR(st.st_mode))
+        cb_strbuf_addf(out, " (DOCKER_CONFIG names the directory of config.json, but %s is a file)", docker);
+    else if (is_there(docker, ".dockerconfigjson"))
+        cb_strbuf_addf(out, " (%s, which DOCKER_CONFIG names, has .dockerconfigjson: mount it as config.json)", docker);
+    else
+        cb_strbuf_addf(out, " (%s, which DOCKER_CONFIG names, has no config.json)", docker);
 }
 
 static void source_done(struct auth_source *src)

@@ -129,6 +129,24 @@ field()
 
 # ---- hosts.toml
 
+# The three ways in which pipelines miss it.
+@test "credentials that a variable names and that are not there: which, and what it names" {
+    local basic
+    basic=$(registry_addr basic)
+    auth_file dc/config.json "$basic" writer:wr1te-canary
+    DOCKER_CONFIG=$PWD/dc/config.json run cbpush tags "$basic/team/app"
+    assert_status 3
+    assert_contains "$output" " logs in (DOCKER_CONFIG names the directory of config.json, but $PWD/dc/config.json is a file)"
+    mv dc/config.json dc/.dockerconfigjson
+    DOCKER_CONFIG=$PWD/dc run cbpush tags "$basic/team/app"
+    assert_status 3
+    assert_contains "$output" " ($PWD/dc, which DOCKER_CONFIG names, has .dockerconfigjson: mount it as config.json)"
+    DOCKER_CONFIG=$PWD/none REGISTRY_AUTH_FILE=$PWD/lost.json run cbpush tags "$basic/team/app"
+    assert_status 3
+    assert_contains "$output" " (REGISTRY_AUTH_FILE names $PWD/lost.json: No such file or directory)"
+    assert_contains "$output" " ($PWD/none, which DOCKER_CONFIG names, has no config.json)"
+}
+
 @test "hosts.toml: a mirror that may not resolve serves by digest, the server the tag; a push goes to the server" {
     local digest
     hosts_toml registry.test <<END
