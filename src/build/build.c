@@ -223,6 +223,7 @@ static int open_context(struct cb_build *b, const struct inputs *in, struct cb_e
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
     b->solver.context = cb_context_from_fd(fd, in->ignore);
+    cb_context_leave_out(b->solver.context, b->env->store);
     return 0;
 }
 
@@ -262,7 +263,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
         r = open_context(b, in, err);
     if (r == 0 && s->context && remembers(b, in))
         cb_context_remember(s->context, b->env->store);
-    return r < 0 ? r : cb_named_contexts_open(&b->plan, b->o->no_stat_cache ? NULL : b->env->store, err);
+    return r < 0 ? r : cb_named_contexts_open(&b->plan, b->env->store, !b->o->no_stat_cache, err);
 }
 
 static void show_context(struct cb_build *b, struct cb_step *step)
@@ -272,6 +273,8 @@ static void show_context(struct cb_build *b, struct cb_step *step)
     if (!b->solver.context)
         return;
     cb_context_stats(b->solver.context, &w);
+    if (cb_context_met_store(b->solver.context))
+        cb_step_logf(step, "left out: %s, the store", cb_store_root(b->env->store));
     if (w.known)
         snprintf(known, sizeof known, ", %llu files unchanged", (unsigned long long)w.known);
     cb_step_logf(step, "%llu files, %llu bytes read%s", (unsigned long long)w.files, (unsigned long long)w.bytes,

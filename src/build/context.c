@@ -45,6 +45,20 @@ void cb_context_remember(struct cb_context *c, struct cb_store *store)
         c->stats = cb_stat_cache_open(store, c->fd);
 }
 
+void cb_context_leave_out(struct cb_context *c, const struct cb_store *store)
+{
+    struct stat st;
+    if (fstat(cb_store_root_fd(store), &st) < 0)
+        return;
+    c->store_dev = st.st_dev;
+    c->store_ino = st.st_ino;
+}
+
+bool cb_context_met_store(const struct cb_context *c)
+{
+    return atomic_load(&c->met_store);
+}
+
 void cb_context_found_all(struct cb_context *c)
 {
     if (c)
@@ -174,6 +188,8 @@ int cb_context_select_again(const struct cb_context *c, const char *path, const 
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
     CB_AUTO(cb_context_free) struct cb_context *own = cb_context_from_fd(fd, c->ignore);
+    own->store_dev = c->store_dev;
+    own->store_ino = c->store_ino;
     if (c->store)
         cb_context_remember(own, c->store);
     int r = cb_context_select_path(own, path, env, out, err);

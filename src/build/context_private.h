@@ -3,6 +3,8 @@
 /* What context.c (which sources), context_walk.c (what is in them) and context_hash.c (their bytes) share. */
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
 
 #include "build/select.h"
 #include "build/stat_cache.h"
@@ -14,6 +16,9 @@ struct cb_context {
     struct cb_context_work work;  /* under mu */
     struct cb_stat_cache *stats;  /* NULL: every file is read */
     struct cb_store *store;       /* borrowed: where those are kept; or NULL */
+    dev_t store_dev;              /* the directory of the store, which is no part of any context; or 0 */
+    ino_t store_ino;
+    atomic_bool met_store;
 };
 
 /* Fills the last match of sel with what is at path (no links on the way, "" = the root), and what filter takes of what

@@ -171,6 +171,14 @@ static void add_file(struct reading *r, const struct place *at, struct cb_item *
     d->linked[d->n_linked++] = (struct linked){ .item = it, .dev = at->st.st_dev, .ino = at->st.st_ino };
 }
 
+static bool is_store(struct cb_context *c, const struct stat *st)
+{
+    if (!c->store_ino || st->st_ino != c->store_ino || st->st_dev != c->store_dev)
+        return false;
+    atomic_store(&c->met_store, true);
+    return true;
+}
+
 /* Directories that are left out are entered only where something below them may not be; they are then listed only if
  * something is. */
 static int add_found(struct reading *r, const struct place *at, struct cb_error *err)
@@ -179,6 +187,10 @@ static int add_found(struct reading *r, const struct place *at, struct cb_error 
     const struct cb_df_ignore *ignore = o->c->ignore;
     struct node *d = r->d;
     bool dir = S_ISDIR(at->st.st_mode);
+    if (dir && is_store(o->c, &at->st)) {
+        d->partial = true;
+        return 0;
+    }
     bool ignored = cb_df_ignored(ignore, at->path), filtered = cb_filter_leaves_out(o->filter, at->rel);
     if ((ignored && !(dir && cb_df_ignore_may_reinclude(ignore, at->path))) ||
         (filtered && !(dir && cb_filter_may_take(o->filter, at->rel)))) {

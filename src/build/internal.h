@@ -69,7 +69,7 @@ void cb_main_context_done(struct cb_main_context *c);
 int cb_dockerfile_fetch(const struct cb_fetcher *f, const char *url, struct cb_strbuf *out,
                         struct cb_error *err) CB_WUR;
 /* The directories that named contexts are, each with its own .dockerignore. stats: remembers their files. */
-int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats /* or NULL */, struct cb_error *err) CB_WUR;
+int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *store, bool stats, struct cb_error *err) CB_WUR;
 /* A small file of a directory that others wrote: links stay inside, only regular files. -CB_ENOTFOUND. */
 int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
 

@@ -228,7 +228,7 @@ static int open_local(struct cb_plan_local *l, struct cb_error *err)
     return 0;
 }
 
-int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats, struct cb_error *err)
+int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *store, bool stats, struct cb_error *err)
 {
     for (size_t i = 0; i < plan->n_locals; i++) {
         int r = open_local(plan->locals[i], err);
@@ -236,7 +236,9 @@ int cb_named_contexts_open(struct cb_plan *plan, struct cb_store *stats, struct 
             cb_error_wrap(err, "--build-context %s", plan->locals[i]->name);
             return r;
         }
-        cb_context_remember(plan->locals[i]->context, stats);
+        cb_context_leave_out(plan->locals[i]->context, store);
+        if (stats)
+            cb_context_remember(plan->locals[i]->context, store);
     }
     return 0;
 }

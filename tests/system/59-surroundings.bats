@@ -118,3 +118,18 @@ as_nobody_known()
     assert_contains "$output" "$PWD/hers/"
     assert_contains "$output" "Permission denied (HOME is another user's directory: set it to one of yours)"
 }
+
+# ---- the store
+
+# GitLab keeps caches only of what is below the directory of the project.
+@test "a store in the context is no part of it" {
+    export CBPUSH_ROOT=$PWD/ctx/.cache/cbpush
+    printf 'FROM %s/library/busybox\nCOPY . /x\nRUN --mount=type=bind,target=/ctx find /ctx | sort >/seen\n' "$reg" >ctx/Dockerfile
+    local i
+    for i in 1 2 3; do cbpush build --progress plain --push "$reg/test/app:1" ctx >"log$i" 2>&1 || rig_fail "$(cat "log$i")"; done
+    assert_contains "$(cat log1)" "left out: $CBPUSH_ROOT, the store"
+    assert_contains "$(cat log3)" 'steps   2, 2 of them cached'
+    judged test/app:1
+    assert_equal "$(cd "$rootfs/x" && find . | sort | tr '\n' ' ')" '. ./.cache ./Dockerfile ./f '
+    assert_equal "$(tr '\n' ' ' <"$rootfs/seen")" '/ctx /ctx/.cache /ctx/Dockerfile /ctx/f '
+}
