@@ -13,8 +13,8 @@
 #include "util/path.h"
 #include "util/strbuf.h"
 
-/* Descriptors 0–2 must be ours before anything else is opened, and nothing that is started later does without /dev/null.
- */
+/* Descriptors 0–2 must be ours before anything else is opened, and nothing that is started later does without
+ * /dev/null. */
 static bool fill_standard_fds(void)
 {
     int fd;

@@ -81,8 +81,8 @@ struct cb_context *cb_context_from_fd(int fd, const struct cb_df_ignore *ignore)
 /* Digests of unchanged files are taken from the store, and kept there (build/stat_cache.h). store is borrowed until
  * free. */
 void cb_context_remember(struct cb_context *c, struct cb_store *store);
-/* A pipeline keeps the store where its cache is kept, in the directory that it builds: it is no part of the context, and
- * left out. It changes while it would be read. */
+/* A pipeline keeps the store where its cache is kept, in the directory that it builds: it is no part of the context,
+ * and left out. It changes while it would be read. */
 void cb_context_leave_out(struct cb_context *c, const struct cb_store *store);
 /* Whether it was met so far. */
 bool cb_context_met_store(const struct cb_context *c);

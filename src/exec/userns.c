@@ -262,8 +262,8 @@ static enum cb_id_mode mode_of_root(void)
     return size == 1 ? CB_ID_SINGLE : CB_ID_RANGE;
 }
 
-/* Whoever made that user namespace may not have made a mount namespace with it (`unshare --map-root-user`), and in one of
- * others nothing can be mounted. Where this fails, what mounts says what is missing. */
+/* Whoever made that user namespace may not have made a mount namespace with it (`unshare --map-root-user`), and in one
+ * of others nothing can be mounted. Where this fails, what mounts says what is missing. */
 static void take_mounts(enum cb_id_mode mode)
 {
     if ((mode == CB_ID_SINGLE || mode == CB_ID_RANGE) && has_sys_admin())

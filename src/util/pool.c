@@ -72,8 +72,8 @@ static void start_one(struct cb_pool *p)
     }
     if (p->started)
         return;
-    cb_out_of("cbpush: cannot start a thread (limits of processes, `ulimit -u` or those of the container, and of memory, "
-              "`ulimit -v`)\n");
+    cb_out_of("cbpush: cannot start a thread (limits of processes, `ulimit -u` or those of the container, and of "
+              "memory, `ulimit -v`)\n");
 }
 
 void cb_pool_submit(struct cb_pool *p, void (*fn)(void *arg), void *arg)
