@@ -36,6 +36,17 @@ static int parse_bool(const char *v, bool *out)
     return 0;
 }
 
+/* BuildKit's other types: services that hold one user's caches. Any registry does. */
+static const char *instead_of(const char *type)
+{
+    if (!strcmp(type, "gha"))
+        return " (in GitHub Actions: type=registry,ref=ghcr.io/OWNER/REPOSITORY/cache, "
+               "or type=local and actions/cache)";
+    if (!strcmp(type, "s3") || !strcmp(type, "azblob"))
+        return " (type=registry,ref=HOST/REPOSITORY keeps it in a registry)";
+    return "";
+}
+
 static int set_type(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
     static const struct { const char *name; enum cb_cache_type type; } types[] = {
@@ -47,8 +58,8 @@ static int set_type(struct cb_cache_spec *s, const char *v, struct cb_error *err
             if (!s->mount || s->type != CB_CACHE_INLINE)
                 return 0;
         }
-    return cb_error_set(err, CB_EUSAGE, "%s: type=%s is not supported: registry, local%s", flag_of(s), v,
-                        s->to && !s->mount ? ", inline" : "");
+    return cb_error_set(err, CB_EUSAGE, "%s: type=%s is not supported: registry, local%s%s", flag_of(s), v,
+                        s->to && !s->mount ? ", inline" : "", instead_of(v));
 }
 
 static int set_ref(struct cb_cache_spec *s, const char *v, struct cb_error *err)

@@ -14,6 +14,7 @@
 #define INDEX "write cbpush index create REF IMAGE…, or append, remove, inspect"
 #define DOCTOR "cbpush doctor says what works on this machine"
 #define SIGN "signatures are not made or checked here; cbpush referrers lists them, attach adds some"
+#define BAKE "run cbpush build for each target: builds of one store share their steps"
 #define DOCKERFILE "images are made from a Dockerfile: cbpush build"
 
 static const struct { const char *noun, *word, *hint; } verbs[] = {
@@ -23,7 +24,10 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
     { "buildx", "inspect", BUILDERS },
     { "buildx", "rm", BUILDERS },
     { "buildx", "stop", BUILDERS },
-    { "buildx", "bake", "run cbpush build for each target: builds of one store share their steps" },
+    { "buildx", "bake", BAKE },
+    { "bake", NULL, BAKE },
+    { "buildx", "install", BUILDERS },
+    { "buildx", "uninstall", BUILDERS },
     { "buildx", "du", "cbpush prune --all --dry-run says what could be freed" },
     { "buildx", "prune", CACHE },
     { "buildx", "version", "write cbpush version" },

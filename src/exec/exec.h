@@ -28,8 +28,8 @@ enum cb_id_mode {
 };
 /* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens; as root of a
  * user namespace that others made: a mount namespace that belongs to it, where that can be had. As an ordinary user:
- * enters a new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one id.
- * -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
+ * enters a new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one
+ * id. -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
 int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err) CB_WUR;
 
 /* ---- how a step is kept apart ---- */

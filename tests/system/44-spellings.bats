@@ -56,6 +56,10 @@ names()
     done <<'END'
 buildx create --use|builds by itself
 system prune -af|cbpush prune --all
+bake --push|run cbpush build for each target
+buildx install|builds by itself
+build --cache-to type=gha,mode=max ctx|type=registry,ref=ghcr.io/
+build --cache-from type=s3,region=a,bucket=b ctx|keeps it in a registry
 docker build .|cbpush build
 --insecure digest x|behind the verb
 manifest create a b|cbpush index create
