@@ -80,7 +80,8 @@ static int spot_mkdir(const struct spot *s, const char *target, struct cb_error 
 static int make_node(int dev, const char *name, unsigned major_number, unsigned minor_number, struct cb_error *err)
 {
     if (mknodat(dev, name, S_IFCHR | 0666, makedev(major_number, minor_number)) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "make /dev/%s (isolation chroot needs CAP_MKNOD)", name);
+        return cb_error_sys(err, CB_ELOCAL, errno,
+                            "make /dev/%s (isolation chroot needs CAP_MKNOD, not of a user namespace)", name);
     if (fchmodat(dev, name, 0666, 0) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "chmod /dev/%s", name);
     return 0;

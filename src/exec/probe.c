@@ -172,12 +172,19 @@ static int try_overlay(int work_dir, enum cb_id_mode mode, struct cb_error *err)
     return cb_error_set(err, CB_ELOCAL, "the file system keeps no %s.* attributes", o.user_xattrs ? "user" : "trusted");
 }
 
+/* Root of a user namespace that lacks CAP_SYS_ADMIN, as containers of Docker with userns-remap are. */
+static bool may_mount_nothing(void)
+{
+    cb_autoclose int mnt = cb_mnt_new("tmpfs", NULL, CB_MNT_SAFEST);
+    return mnt == -EPERM;
+}
+
 static void probe_overlay(struct cb_probes *out, int work_dir, enum cb_id_mode mode)
 {
     cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
     int r = try_overlay(work_dir, mode, &err);
     bool root = mode == CB_ID_REAL_ROOT || mode == CB_ID_CONTAINER_ROOT;
-    bool denied = r < 0 && err.sys_errno == EPERM && root;
+    bool denied = r < 0 && err.sys_errno == EPERM && (root || may_mount_nothing());
     char *remedy = denied ? cb_privilege_remedy()
                           : cb_strdup("put the store (CBPUSH_ROOT) on ext4, xfs, btrfs or tmpfs; modprobe overlay");
     add(out, "overlayfs", false,
@@ -233,7 +240,9 @@ static bool probe_chroot(struct cb_probes *out, int work_dir, enum cb_id_mode mo
                           cb_strdup(r < 0 ? cb_error_text(&err)
                                           : "steps have no /proc and no /sys, and are not kept from this machine or "
                                             "container"),
-                          cb_strdup("run as root, with the capabilities that Docker gives by default") });
+                          cb_strdup(mode == CB_ID_RANGE || mode == CB_ID_SINGLE
+                                        ? "run as root of the machine: device nodes cannot be made in a user namespace"
+                                        : "run as root, with the capabilities that Docker gives by default") });
     return r == 0;
 }
 

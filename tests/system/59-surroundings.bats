@@ -133,3 +133,17 @@ as_nobody_known()
     assert_equal "$(cd "$rootfs/x" && find . | sort | tr '\n' ' ')" '. ./.cache ./Dockerfile ./f '
     assert_equal "$(tr '\n' ' ' <"$rootfs/seen")" '/ctx /ctx/.cache /ctx/Dockerfile /ctx/f '
 }
+
+# ---- doctor
+
+# Containers of Docker with userns-remap, of Podman without root and of pods with hostUsers: false.
+@test "root of a user namespace without CAP_SYS_ADMIN: doctor's remedies help there" {
+    user_setup
+    run as_user '' unshare --map-root-user --mount setpriv --bounding-set -sys_admin --inh-caps -all "$CBPUSH" doctor
+    assert_status 6
+    local line
+    line=$(grep -A1 '^broken   overlayfs' <<<"$output" | tail -1)
+    assert_contains "$line" '→ give it CAP_SYS_ADMIN'
+    line=$(grep -A1 '^broken   chroot isolation' <<<"$output" | tail -1)
+    assert_contains "$line" '→ run as root of the machine: device nodes cannot be made in a user namespace'
+}
