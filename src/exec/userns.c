@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +50,14 @@ static bool under_seccomp(void)
     return strstr(status.buf, "\nSeccomp:\t2") != NULL;
 }
 
+/* Not where a mount is what was chrooted to: there it cannot be told. */
+static bool in_chroot(void)
+{
+    struct statx st;
+    return statx(AT_FDCWD, "/", 0, 0, &st) == 0 && (st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+           !(st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 char *cb_userns_remedy(int sys_errno)
 {
     if (sysctl_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
@@ -60,6 +69,9 @@ char *cb_userns_remedy(int sys_errno)
         return cb_strdup("run `sysctl -w user.max_user_namespaces=28633` as root");
     if (sys_errno == EINVAL || sys_errno == ENOSYS)
         return cb_strdup("use a kernel with CONFIG_USER_NS");
+    if (in_chroot())
+        return cb_strdup("in a chroot the kernel makes none: enter that directory by bwrap, systemd-nspawn or `unshare "
+                         "--mount` and pivot_root, or run as root");
     if (under_seccomp())
         return cb_strdup("let the outer container make user namespaces (docker run --security-opt seccomp=unconfined; "
                          "in Kubernetes hostUsers: false), or run in it as root: then --isolation=chroot works");

@@ -147,3 +147,18 @@ as_nobody_known()
     line=$(grep -A1 '^broken   chroot isolation' <<<"$output" | tail -1)
     assert_contains "$line" '→ run as root of the machine: device nodes cannot be made in a user namespace'
 }
+
+# A chroot of debootstrap, schroot or pbuilder, by an ordinary user.
+@test "in a chroot, as an ordinary user: why there is no user namespace" {
+    user_setup
+    mkdir -p root/{usr,proc,dev,tmp}
+    local dir
+    for dir in bin sbin lib lib32 lib64 libx32; do [ ! -L "/$dir" ] || ln -s "usr/$dir" "root/$dir"; done
+    cp "$CBPUSH" root/cbpush
+    chmod 1777 root/tmp
+    run unshare --mount --propagation private sh -c '
+        mount --rbind /usr root/usr && mount --rbind /dev root/dev && mount --rbind /proc root/proc &&
+            exec chroot --userspec=1000:1000 root env -i PATH=/usr/bin /cbpush run --root /tmp/store x'
+    assert_status 6
+    assert_contains "$output" 'in a chroot the kernel makes none'
+}
