@@ -35,6 +35,12 @@ struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int w
     return i;
 }
 
+void cb_isolator_refuse(struct cb_isolator *i, const struct cb_error *why)
+{
+    i->chosen = true;
+    i->code = cb_error_copy(&i->err, why);
+}
+
 void cb_isolator_free(struct cb_isolator *i)
 {
     if (!i)

@@ -10,6 +10,8 @@ struct cb_isolator;
  * work_dir_fd and runtime are borrowed. */
 struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int work_dir_fd, enum cb_id_mode mode,
                                     struct cb_error *err);
+/* Nothing can be run, for that reason. */
+void cb_isolator_refuse(struct cb_isolator *i, const struct cb_error *why);
 void cb_isolator_free(struct cb_isolator *i);
 /* *out: borrowed, NULL for native. Told to the step that asks first unless it is native; debug lines tell it always.
  * i may be NULL: native. */

@@ -172,5 +172,6 @@ const struct cb_verb cb_verb_build = {
     .options = build_opts,
     .groups = build_groups,
     .userns = true,
+    .userns_to_run = true,
     .run = run,
 };

@@ -14,6 +14,7 @@ struct cb_process {
     bool started_as_root;
     char **argv;               /* of main */
     int id_mode;               /* enum cb_id_mode, of exec/exec.h */
+    struct cb_error no_userns; /* why nothing can be run, with one id; or without code */
     int64_t started;           /* monotonic */
     struct cb_trace_file *trace; /* of --trace; begun by who reads the verb's options */
 };
@@ -43,6 +44,7 @@ struct cb_verb {
     const struct cb_verb *const *subs; /* of `manifest get`: run is cb_verb_run_sub. NULL-terminated, or NULL */
     bool registry_names;       /* IMAGE is what a registry has, store:IMAGE what the store has */
     bool userns;               /* works on trees: as an ordinary user it needs a user namespace of its own */
+    bool userns_to_run;        /* for RUN alone (prune: for what RUNs left): the rest goes on without */
     /* *exit_status: of a run without error; on failure, if it is not 0, it stands for that of a failed build step. */
     int (*run)(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *exit_status,
                struct cb_error *err);

@@ -329,5 +329,6 @@ const struct cb_verb cb_verb_executor = {
     .operands = "[OPTIONS]",
     .options = options,
     .userns = true,
+    .userns_to_run = true,
     .run = run,
 };

@@ -32,10 +32,10 @@ int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_
     enum cb_id_mode mode = CB_ID_REAL_ROOT;
     p->started = cb_time_monotonic();
     find_home();
-    int r = v->userns ? cb_userns_enter(&mode, err) : 0;
-    p->id_mode = (int)mode;
-    if (r < 0)
-        return r;
+    int r = v->userns ? cb_userns_enter(&mode, &p->no_userns) : 0;
+    if (r < 0 && !(mode == CB_ID_NONE && v->userns_to_run))
+        return cb_error_move(err, &p->no_userns);
+    p->id_mode = (int)(mode == CB_ID_NONE ? CB_ID_SINGLE : mode);
     cb_helpers_start(&(struct cb_helper_options){ .program = "/proc/self/exe", .argv = p->argv });
     cb_fd_raise_limit();
     p->trace = cb_trace_file_new();
@@ -54,4 +54,5 @@ void cb_process_done(struct cb_process *p)
     cb_cancel_free(p->cancel);
     p->cancel = NULL;
     cb_trace_file_free(CB_TAKE(p->trace));
+    cb_error_done(&p->no_userns);
 }

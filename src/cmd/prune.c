@@ -83,5 +83,6 @@ const struct cb_verb cb_verb_prune = {
     .operands = "[OPTIONS]",
     .options = options,
     .userns = true,
+    .userns_to_run = true,
     .run = run,
 };

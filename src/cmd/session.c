@@ -212,6 +212,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
         cb_isolator_new(c->isolation, c->runtime, cb_store_root_fd(s->store), (enum cb_id_mode)p->id_mode, err);
     if (!s->isolator)
         return -CB_EUSAGE;
+    if (p->no_userns.code)
+        cb_isolator_refuse(s->isolator, &p->no_userns);
     start_progress(s, &po);
     s->cpu = cb_pool_new("cpu", cb_cpu_count());
     r = open_network(s, err);

@@ -25,11 +25,12 @@ enum cb_id_mode {
     CB_ID_RANGE,       /* uid 0 = the user, 1… = its subuid range */
     CB_ID_SINGLE,      /* uid 0 = the user, nothing else: ownership cannot be on the disk; notify.h */
     CB_ID_CONTAINER_ROOT, /* no user namespace of ours and no CAP_SYS_ADMIN: trees are marked as for the others */
+    CB_ID_NONE,        /* of a cb_userns_enter that failed and changed nothing: nothing can run */
 };
 /* Called by main once, before any thread exists. As root: REAL_ROOT or CONTAINER_ROOT, nothing happens; as root of a
  * user namespace that others made: a mount namespace that belongs to it, where that can be had. As an ordinary user:
  * enters a new user and mount namespace, mapped through newuidmap/newgidmap from /etc/subuid and /etc/subgid, or one
- * id. -CB_ELOCAL with the one change that would help where user namespaces are forbidden. */
+ * id. -CB_ELOCAL with the one change that would help where user namespaces are forbidden, and CB_ID_NONE. */
 int cb_userns_enter(enum cb_id_mode *mode, struct cb_error *err) CB_WUR;
 
 /* ---- how a step is kept apart ---- */

@@ -241,6 +241,7 @@ static int enter_new(const struct plan *p, enum cb_id_mode *mode, struct cb_erro
     int written = range ? mapper_finish(&m, unshared == 0) : 0;
     if (unshared < 0) {
         cb_autofree char *remedy = cb_userns_remedy(saved);
+        *mode = CB_ID_NONE;
         return cb_error_sys(err, CB_ELOCAL, saved, "cannot make a user namespace (%s)", remedy);
     }
     *mode = written == 3 ? CB_ID_RANGE : CB_ID_SINGLE;

@@ -165,22 +165,67 @@ END
     assert_contains "$output" '→'
 }
 
-@test "where user namespaces are forbidden: exit 6, and the one change that helps" {
-    # A user namespace with all ids, in which no other may be made.
+# A user namespace with all ids, in which no other may be made: its process is $forbidding.
+forbid_namespaces()
+{
     mkdir -p "$(rig_dir)/userns"
     rig_spawn "$(rig_dir)/userns" unshare --user sleep 60
-    local pid tries
-    pid=$(cat "$(rig_dir)/userns/pid")
+    local tries
+    forbidding=$(cat "$(rig_dir)/userns/pid")
     for ((tries = 0; tries < 100; tries++)); do
-        [ "$(readlink "/proc/$pid/ns/user")" = "$(readlink /proc/self/ns/user)" ] || break
+        [ "$(readlink "/proc/$forbidding/ns/user")" = "$(readlink /proc/self/ns/user)" ] || break
         sleep 0.02
     done
-    echo '0 0 4294967295' >"/proc/$pid/uid_map"
-    echo '0 0 4294967295' >"/proc/$pid/gid_map"
+    echo '0 0 4294967295' >"/proc/$forbidding/uid_map"
+    echo '0 0 4294967295' >"/proc/$forbidding/gid_map"
+    nsenter --user --target "$forbidding" --setuid 0 --setgid 0 sh -c 'echo 0 >/proc/sys/user/max_user_namespaces'
+}
+
+# An ordinary user there.
+as_forbidden()
+{
     # shellcheck disable=SC2016 # the other shell expands it
-    run nsenter --user --target "$pid" --setuid 0 --setgid 0 bash -c "$(declare -f as_user)"'
-        USER_ID=$1 RANGE=$2
-        echo 0 >/proc/sys/user/max_user_namespaces && as_user "$RANGE" "$CBPUSH" run "$3" true' bash "$USER_ID" "$RANGE" "$image"
+    nsenter --user --target "$forbidding" --setuid 0 --setgid 0 bash -c "$(declare -f as_user)"'
+        USER_ID=$1
+        shift
+        as_user "$@"' bash "$USER_ID" "$RANGE" "$@"
+}
+
+@test "where user namespaces are forbidden: exit 6, and the one change that helps" {
+    forbid_namespaces
+    run as_forbidden "$CBPUSH" run "$image" true
     assert_status 6
     assert_contains "$output" max_user_namespaces
+}
+
+# As in a pod that may not run as root. Most images of Go programs and of static sites have no RUN.
+@test "where user namespaces are forbidden: a build without RUN works, and one with RUN says what helps" {
+    forbid_namespaces
+    mkdir archive
+    echo packed >archive/p
+    tar -cf ctx/a.tar -C archive p
+    dockerfile <<'END'
+FROM busybox AS made
+WORKDIR /made
+COPY Dockerfile .
+FROM busybox
+COPY --from=made /made /copied
+COPY --from=made /bin/busybox /other
+COPY --chown=12:13 --chmod=640 Dockerfile /owned
+ADD a.tar /unpacked/
+END
+    chown -R "$USER_ID" ctx
+    as_forbidden "$CBPUSH" build --progress plain --push "$reg/test/app:1" ctx
+    judged test/app:1
+    assert_equal "$(mode_of /owned)" '640 12:13'
+    assert_equal "$(mode_of /other)" '755 0:0'
+    assert_equal "$(cat "$rootfs/unpacked/p")" packed
+    cmp ctx/Dockerfile "$rootfs/copied/Dockerfile"
+    as_forbidden "$CBPUSH" build --progress plain -o "$HOME/out" ctx
+    assert_equal "$(cat "$HOME/out/unpacked/p")" packed
+    echo 'RUN true' >>ctx/Dockerfile
+    run as_forbidden "$CBPUSH" build --progress plain --push "$reg/test/app:2" ctx
+    assert_status 6
+    assert_contains "${lines[-1]}" 'Dockerfile:9: cannot make a user namespace (run `sysctl -w user.max_user_namespaces'
+    as_forbidden "$CBPUSH" prune --all
 }
