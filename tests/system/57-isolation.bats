@@ -142,6 +142,7 @@ in_container()
     rm -rf "$dir"
     mkdir -p "$dir/rootfs"/{usr,etc,proc,sys,dev,tmp,ctx,home,var/lib/cbpush}
     for name in bin sbin lib lib64; do ln -s "usr/$name" "$dir/rootfs/$name"; done
+    chmod 1777 "$dir/rootfs/tmp"
     touch "$dir/rootfs/cbpush"
     # No apparmor, no cgroup of its own for the network: what is said on the command line is what runs.
     CBPUSH_ROOT=/var/lib/cbpush python3 -B "$CB_TOP/tests/system/container.py" "$uid" "$CBPUSH:/cbpush" "$BATS_TEST_TMPDIR/ctx:/ctx" \
@@ -574,6 +575,13 @@ links()
     run in_container 1000 run --root /tmp/store "$image" true
     assert_status 6
     assert_contains "$output" '--isolation=chroot'
+}
+
+@test "as an ordinary user in a default container: a build without RUN" {
+    printf 'FROM %s\nCOPY Dockerfile /copied\nWORKDIR /made\n' "$image" >ctx/Dockerfile
+    in_container 1000 build --root /tmp/store --progress plain --push "$reg/test/copied:1" /ctx
+    judged test/copied:1
+    cmp ctx/Dockerfile "$rootfs/copied"
 }
 
 @test "nothing works in a container without capabilities: the reasons of all are told" {
