@@ -259,6 +259,15 @@ static struct cb_store *store_new(char *root)
     return s;
 }
 
+static void add_remedy(struct cb_error *err)
+{
+    int e = err->sys_errno;
+    bool no_locks = e == ENOLCK || e == EOPNOTSUPP; /* NFS without its lock daemon, some of FUSE */
+    if (no_locks || e == EACCES || e == EPERM || e == EROFS)
+        cb_error_append(err, " (%s--root DIR or CBPUSH_ROOT names another place for it)",
+                        no_locks ? "the file system has no flock(2): " : "");
+}
+
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err)
 {
     char *root = o->root ? cb_strdup(o->root) : default_root(o->as_root, err);
@@ -280,8 +289,8 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
     if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 ||
         (r = check_layout(s, err)) < 0 || (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
         cb_error_wrap(err, "open the store");
-        if (err && (err->sys_errno == EACCES || err->sys_errno == EPERM || err->sys_errno == EROFS))
-            cb_error_append(err, " (--root DIR or CBPUSH_ROOT names another place for it)");
+        if (err)
+            add_remedy(err);
         return r;
     }
     *out = CB_TAKE(s);

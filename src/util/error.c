@@ -51,7 +51,7 @@ static bool is_resource_errno(int e)
 /* Of what no path or name of the message has to do with. */
 static const char *remedy(int e)
 {
-    return e == EMFILE ? " (more are allowed by `ulimit -n`)" : "";
+    return e == EMFILE ? " (more are allowed by `ulimit -n`)" : e == ENOSYS ? " (Linux 5.12 or newer is needed)" : "";
 }
 
 void cb_error_done(struct cb_error *err)

@@ -50,8 +50,8 @@ void cb_error_done(struct cb_error *err);
 
 /* Each returns -code. A message that is already there is replaced. */
 int cb_error_set(struct cb_error *err, enum cb_code code, const char *fmt, ...) CB_PRINTF(3, 4);
-/* The text of sys_errno is added after ": ", and what helps against EMFILE. ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM turn
- * any code into CB_ELOCAL. */
+/* The text of sys_errno is added after ": ", and what helps against EMFILE and ENOSYS. ENOSPC, EDQUOT, EMFILE, ENFILE,
+ * ENOMEM turn any code into CB_ELOCAL. */
 int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const char *fmt, ...) CB_PRINTF(4, 5);
 /* Puts "fmt: " in front of the message that is there; returns its -code (-CB_EINTERNAL where err is NULL or empty:
  * so keep the code yourself where err may be NULL). */

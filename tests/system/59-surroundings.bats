@@ -134,6 +134,30 @@ as_nobody_known()
     assert_equal "$(tr '\n' ' ' <"$rootfs/seen")" '/ctx /ctx/.cache /ctx/Dockerfile /ctx/f '
 }
 
+# ---- system calls
+
+refusing()
+{
+    python3 -B "$RIG_HERE/refusing.py" "$@"
+}
+
+@test "an older kernel, and a filter of before its time: what is needed is told" {
+    run refusing openat2 ENOSYS "$CBPUSH" build --progress plain -t x ctx
+    assert_status 6
+    assert_equal "$output" 'cbpush: openat2(2): Function not implemented (Linux 5.12 or newer is needed)'
+    run refusing openat2 EPERM "$CBPUSH" build --progress plain -t x ctx
+    assert_status 6
+    assert_contains "$output" 'cbpush: openat2(2) is refused by the filter of this container (Docker 20.10 with libseccomp 2.5'
+    # What needs no files of others needs neither.
+    refusing openat2 ENOSYS "$CBPUSH" digest "$reg/library/busybox"
+}
+
+@test "a store on a file system without locks: that is told" {
+    run refusing flock ENOLCK "$CBPUSH" build --progress plain -t x ctx
+    assert_status 6
+    assert_contains "$output" 'No locks available (the file system has no flock(2): --root DIR or CBPUSH_ROOT names another place for it)'
+}
+
 # ---- doctor
 
 # Containers of Docker with userns-remap, of Podman without root and of pods with hostUsers: false.
