@@ -78,6 +78,17 @@ static int check_name(void *arg, int dirfd, const char *name, struct cb_error *e
     return cb_error_set(err, CB_EUSAGE, "%s is no store of cbpush and not empty (it has \"%s\")", s->root, name);
 }
 
+/* The directory of a volume (Kubernetes' emptyDir, or one with fsGroup) belongs to root and is open to others, who
+ * could put something else in the place of what is in it. */
+static int not_ours(const struct cb_store *s, struct cb_error *err)
+{
+    int e = errno;
+    (void)cb_error_sys(err, CB_ELOCAL, e, "%s is open to others and cannot be closed", s->root);
+    if (e == EPERM && err)
+        cb_error_append(err, ", for it belongs to another user: name a directory below it, %s/cbpush", s->root);
+    return -CB_ELOCAL;
+}
+
 /* 1: there, *version read; 0: no such file. */
 static int read_version(struct cb_store *s, uint64_t *version, struct cb_error *err)
 {
@@ -166,7 +177,7 @@ static int make_layout(struct cb_store *s, struct cb_error *err)
     struct layout_file files[] = { { "oci-layout", LAYOUT_FILE, -1 }, { "index.json", EMPTY_INDEX, -1 },
                                    { "version", version, -1 } };
     if (fchmod(s->root_fd, 0700) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "chmod %s", s->root);
+        return not_ours(s, err);
     for (size_t i = 0; own_dirs[i]; i++)
         if (mkdirat(s->root_fd, own_dirs[i], 0700) < 0 && errno != EEXIST)
             return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, own_dirs[i]);
@@ -220,7 +231,7 @@ static int open_root(struct cb_store *s, struct cb_error *err)
     /* A8: set-user-id programs of images lie below. */
     if ((st.st_mode & 077) != 0 && fstatat(s->root_fd, "version", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         fchmod(s->root_fd, 0700) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "%s is open to others, and chmod fails", s->root);
+        return not_ours(s, err);
     return 0;
 }
 
@@ -263,7 +274,7 @@ static void add_remedy(struct cb_error *err)
 {
     int e = err->sys_errno;
     bool no_locks = e == ENOLCK || e == EOPNOTSUPP; /* NFS without its lock daemon, some of FUSE */
-    if (no_locks || e == EACCES || e == EPERM || e == EROFS)
+    if (no_locks || e == EACCES || e == EROFS)
         cb_error_append(err, " (%s--root DIR or CBPUSH_ROOT names another place for it)",
                         no_locks ? "the file system has no flock(2): " : "");
 }

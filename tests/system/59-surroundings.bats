@@ -121,6 +121,16 @@ as_nobody_known()
 
 # ---- the store
 
+# A volume of Kubernetes belongs to root, and a pod may write to it.
+@test "a store that is the top of a volume: a directory below it is named" {
+    user_setup
+    mkdir -m 777 volume
+    run as_nobody_known env HOME=/ "$CBPUSH" build --root "$PWD/volume" --progress plain -t x ctx
+    assert_status 6
+    assert_contains "$output" "belongs to another user: name a directory below it, $PWD/volume/cbpush"
+    as_nobody_known env -u XDG_CONFIG_HOME HOME=/ "$CBPUSH" build --root "$PWD/volume/cbpush" --progress plain -t x ctx
+}
+
 # GitLab keeps caches only of what is below the directory of the project.
 @test "a store in the context is no part of it" {
     export CBPUSH_ROOT=$PWD/ctx/.cache/cbpush
