@@ -79,8 +79,13 @@ static int policy_failure(const struct cb_http_transfer *t, struct cb_error *err
     return 0;
 }
 
+/* libcurl quotes the URL that it cannot use, with its password. */
 static int proxy_failure(const struct cb_http_transfer *t, struct cb_http_failure *f, struct cb_error *err)
 {
+    if (t->proxied && cb_starts_with(t->errbuf, "Unsupported proxy"))
+        return cb_error_set(err, CB_ECONF,
+                            "the URL of the proxy cannot be used: write http://USER:PASSWORD@HOST:PORT, or https, "
+                            "socks4 or socks5; special characters of a password as %%XX");
     if (!t->proxied || t->connect_code < 300)
         return 0;
     f->retry = cb_http_status_is_retryable((unsigned)t->connect_code);
@@ -113,7 +118,8 @@ static int transport_failure(const struct cb_http_transfer *t, struct cb_http_fa
     case FINAL:
         break;
     }
-    return cb_error_set(err, CB_ENET, "%s", detail.buf);
+    return cb_error_set(err, CB_ENET, "%s%s", t->proxied && t->result == CURLE_COULDNT_CONNECT ? "the proxy: " : "",
+                        detail.buf);
 }
 
 int cb_http_failure_of(const struct cb_http_transfer *t, struct cb_http_failure *f, struct cb_error *err)

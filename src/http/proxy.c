@@ -158,6 +158,12 @@ char *cb_http_proxy_shown(const struct cb_http *h, const char *url)
         return NULL;
     /* Without a scheme, user name and password stand at the front. */
     cb_autofree char *full = strstr(proxy, "://") ? cb_strdup(proxy) : cb_asprintf("http://%s", proxy);
-    cb_strbuf_add_url_redacted(&shown, full);
+    /* In a password that is not written as it should be, '/', '?' and '#' end no host. */
+    char *host = strstr(full, "://") + 3, *at = strrchr(host, '@');
+    if (at)
+        cb_strbuf_add(&shown, full, (size_t)(host - full));
+    if (at)
+        cb_strbuf_adds(&shown, "xxxxx");
+    cb_strbuf_add_url_redacted(&shown, at ? at : full);
     return cb_strbuf_detach(&shown, NULL);
 }

@@ -278,6 +278,23 @@ proxy_start()
     assert_contains "$(cat "$proxy_log")" 407
 }
 
+@test "a proxy whose URL is written wrongly or that is not there: told, at once, without its password" {
+    local url
+    for url in 'http://u:canary@127.0.0.1:port' 'http://u:canary#x@127.0.0.1:9' 'http://u:canary/x@127.0.0.1:9' \
+        'http://u:canary canary@127.0.0.1:9' 'ftp://u:canary@127.0.0.1:9'; do
+        HTTPS_PROXY=$url run timeout 10 "$CBPUSH" digest registry.test/team/base:1
+        assert_status 5 "$url"
+        assert_contains "$output" 'the URL of the proxy cannot be used: write http://USER:PASSWORD@HOST:PORT'
+        refute_contains "$output" canary
+        HTTPS_PROXY=$url run timeout 10 "$CBPUSH" auth explain registry.test/team/base:1
+        refute_contains "$output" canary
+    done
+    HTTPS_PROXY=http://u:canary@127.0.0.1:9 run cbpush digest --retry 0 registry.test/team/base:1
+    assert_status 4
+    assert_contains "$output" ': the proxy: Failed to connect to 127.0.0.1 port 9'
+    refute_contains "$output" canary
+}
+
 @test "a proxy that is spoken to in TLS is verified as the machine trusts, not as the registry is" {
     local pki
     pki=$(rig_pki)
