@@ -62,7 +62,7 @@ int cb_finder_resolve(const struct cb_finder *f, const char *path, enum cb_follo
  * 4294967295 is no id. */
 struct cb_user {
     uint32_t uid, gid;
-    uint32_t *groups;   /* supplementary, only where no group was named */
+    uint32_t *groups;   /* supplementary: USER has gid among them, and others only where no group was named */
     size_t n_groups;
     char *home;         /* "/root", or "/" */
     char *name;         /* or NULL */

@@ -165,7 +165,7 @@ static int collect_groups(const struct cb_finder *f, struct cb_user *u, struct c
     int r = load(f, "/etc/group", &text, &there, err);
     if (r < 0)
         return r;
-    while (u->n_groups < MAX_GROUPS && next_line(&text, &line))
+    while (u->n_groups < MAX_GROUPS - 1 && next_line(&text, &line))
         if (parse_group(line, &g) && is_member(g.members, u->name))
             add_group(u, g.gid);
     return 0;
@@ -231,6 +231,9 @@ static int resolve_both(const struct cb_finder *f, const char *text, bool number
         r = resolve_group(f, colon + 1, &u->gid, err);
     else if (r == 0 && u->name)
         r = collect_groups(f, u, err);
+    /* Or a program could give up the group, and get at what is forbidden to that. */
+    if (r == 0 && !number_gid_is_uid)
+        add_group(u, u->gid);
     if (r == 0 && !u->home)
         u->home = cb_strdup("/");
     return r;

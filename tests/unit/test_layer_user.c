@@ -42,23 +42,23 @@ static void known(void **state)
         size_t n_groups;
         const char *home, *name;
     } cases[] = {
-        { "root", false, 0, 0, 0, 0, "/root", "root" },
-        { "bob", false, 0, 1000, 100, 2, "/home/bob", "bob" },
+        { "root", false, 0, 0, 0, 1, "/root", "root" },
+        { "bob", false, 0, 1000, 100, 3, "/home/bob", "bob" },
         { "bob", true, 0, 1000, 100, 2, "/home/bob", "bob" },
-        { "1000", false, 0, 1000, 100, 2, "/home/bob", "bob" }, /* never the user whose name is 1000 */
+        { "1000", false, 0, 1000, 100, 3, "/home/bob", "bob" }, /* never the user whose name is 1000 */
         { "1000", true, 0, 1000, 1000, 0, "/", NULL },
-        { "bob:staff", false, 0, 1000, 50, 0, "/home/bob", "bob" },
-        { "bob:7", false, 0, 1000, 7, 0, "/home/bob", "bob" },
-        { "1234", false, 0, 1234, 0, 0, "/", NULL },
+        { "bob:staff", false, 0, 1000, 50, 1, "/home/bob", "bob" },
+        { "bob:7", false, 0, 1000, 7, 1, "/home/bob", "bob" },
+        { "1234", false, 0, 1234, 0, 1, "/", NULL },
         { "1234", true, 0, 1234, 1234, 0, "/", NULL },
-        { "1234:5678", false, 0, 1234, 5678, 0, "/", NULL },
+        { "1234:5678", false, 0, 1234, 5678, 1, "/", NULL },
         { "1234:wheel", true, 0, 1234, 10, 0, "/", NULL },
-        { "rel", false, 0, 77, 77, 0, "/", "rel" },
-        { "nohome", false, 0, 78, 78, 0, "/", "nohome" },
-        { "big", false, 0, 4294967294u, 4294967294u, 0, "/big", "big" },
-        { "4294967294", false, 0, 4294967294u, 4294967294u, 0, "/big", "big" },
-        { "2147483648", false, 0, 2147483648u, 0, 0, "/", NULL },
-        { "0", false, 0, 0, 0, 0, "/root", "root" },
+        { "rel", false, 0, 77, 77, 1, "/", "rel" },
+        { "nohome", false, 0, 78, 78, 1, "/", "nohome" },
+        { "big", false, 0, 4294967294u, 4294967294u, 1, "/big", "big" },
+        { "4294967294", false, 0, 4294967294u, 4294967294u, 1, "/big", "big" },
+        { "2147483648", false, 0, 2147483648u, 0, 1, "/", NULL },
+        { "0", false, 0, 0, 0, 1, "/root", "root" },
         { "nobody", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
         { "bob:nogroup", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
         { "bad", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
@@ -94,10 +94,12 @@ static void known(void **state)
         assert_int_equal(u.n_groups, cases[i].n_groups);
         assert_string_equal(u.home, cases[i].home);
         assert_true(cb_streq(u.name, cases[i].name));
-        if (u.n_groups) {
+        if (u.n_groups > 1) {
             assert_int_equal(u.groups[0], 50);
             assert_int_equal(u.groups[1], 10);
         }
+        if (!cases[i].chown)
+            assert_int_equal(u.groups[u.n_groups - 1], u.gid);
     }
 }
 
