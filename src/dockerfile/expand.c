@@ -73,8 +73,8 @@ static struct cb_slice read_name(struct expander *x)
     } else if (*x->p && strchr("@*#?-$!", *x->p)) {
         x->p++;
     } else {
-        while (isalnum((unsigned char)*x->p) || *x->p == '_')
-            x->p++;
+        for (size_t n; (n = cb_df_name_char_len(x->p)) > 0;)
+            x->p += n;
     }
     return (struct cb_slice){ s, (size_t)(x->p - s) };
 }

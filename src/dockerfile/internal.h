@@ -79,6 +79,10 @@ bool cb_df_directive_split(struct cb_slice comment, char *key, size_t keysz, str
 char *cb_df_check_comment(const struct cb_strvec *comments);
 int cb_df_directives_read(struct cb_df_directives *out, const char *text, size_t len, struct cb_error *err) CB_WUR;
 
+/* --- name_char.c --- */
+/* Bytes of the character at s (NUL-terminated) if it may stand in a variable's name, else 0. */
+size_t cb_df_name_char_len(const char *s);
+
 /* --- words.c --- */
 void cb_df_split_blank(struct cb_strvec *out, const char *s);
 /* Quotes and escapes protect blanks and stay in the words. False: a quote is not closed. */

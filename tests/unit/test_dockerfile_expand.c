@@ -16,7 +16,7 @@ static const struct {
     { "G", "a***yy*" }, { "S", "xxyy" }, { "PAT", "x*" }, { "Q", "it's \"$A\"" }, { "K", "한국어" }, { "X1", "one" },
     { "1", "first" }, { "12", "twelfth" }, { "@", "at" }, { "PORTS", " 80  443 " }, { "BS", "a\\b" },
     { "FILE", "/a/b.tar.gz" },
-    { "_u", "under" }, { "ESC", "\\*" }, { "STARS", "/foo*/*/*.txt" },
+    { "_u", "under" }, { "größe", "size" }, { "名前2", "name" }, { "ESC", "\\*" }, { "STARS", "/foo*/*/*.txt" },
 };
 
 static const char *lookup(void *arg, const char *name)
@@ -44,6 +44,12 @@ static const struct row rows[] = {
     { "$Ay", "" },
     { "$A$B", "alphabeta gamma" },
     { "$_u", "under" },
+    { "$größe", "size" },
+    { "${größe}x", "sizex" },
+    { "[$名前2]", "[name]" },
+    { "$Aé", "" }, /* one name, as in BuildKit */
+    { "$A…$A→$A、$A\u00a0", "alpha…alpha→alpha、alpha\u00a0" },
+    { "$A\u0301", "alpha\u0301" }, /* a mark is no letter */
     { "$X1", "one" },
     { "$1x", "firstx" },
     { "$12x", "twelfthx" },
@@ -201,7 +207,7 @@ static const struct row rows[] = {
     { "${/x/y}", NULL },
     { "${#A}", NULL },
     { "${A^^}", NULL },
-    { "${\xc3\xa9}", NULL },
+    { "${\xe2\x80\xa6}", NULL },
 };
 
 static void check(const struct row *r, char escape, int (*fn)(struct cb_strbuf *, const char *,
