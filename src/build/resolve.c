@@ -11,10 +11,13 @@ static bool from_store(void *arg, const struct cb_digest *d, struct cb_strbuf *o
 static int keep(const struct cb_build_env *env, const struct cb_digest *d, const struct cb_strbuf *body,
                 struct cb_error *err)
 {
-    struct cb_digest made;
+    cb_autosink struct cb_blob_sink *sink = NULL;
     if (!body->len || cb_store_blob_has(env->store, d, NULL))
         return 0;
-    return cb_store_blob_put(env->store, body->buf, body->len, &made, err);
+    int r = cb_store_blob_sink(env->store, &sink, err); /* by the algorithm that it is named by */
+    if (r == 0)
+        r = sink->ops->write(sink, body->buf, body->len, err);
+    return r < 0 ? r : sink->ops->commit(sink, d, body->len, err);
 }
 
 static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref,

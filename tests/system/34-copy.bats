@@ -384,6 +384,13 @@ END
     cbpush copy -q oci:foreign:1 oci-archive:y.tar
 }
 
+@test "pull of an image whose parts are named by sha512" {
+    assert_equal "$(cbpush pull -q "$one/src/app:sha512")" "$(digest_of sha512)"
+    cbpush inspect --raw "$one/src/app:sha512" | cmp - <(cbpush manifest get "$one/src/app:sha512")
+    cbpush push -q "$one/src/app:sha512" "$two/pulled/app:sha512"
+    assert_equal "$(raw_digest "docker://$two/pulled/app:sha512")" "$(digest_of sha512)"
+}
+
 @test "a device is written to, and not replaced" {
     [ "$(id -u)" -eq 0 ] || skip 'mknod needs root'
     mknod null c 1 3 || skip 'no mknod here'
