@@ -226,6 +226,8 @@ static int tag(struct cb_session *s, const char *from, const char *to, struct cb
         return r;
     if (cb_digest_is_set(&ref.digest))
         return cb_error_set(err, CB_EUSAGE, "%s: a name must not have a digest", to);
+    if (cb_starts_with(to, "sha256:") || cb_starts_with(to, "sha512:")) /* nobody would find it by that; docker, too */
+        return cb_error_set(err, CB_EUSAGE, "%s reads as an image ID: choose another name", to);
     cb_reference_default_tag(&ref);
     cb_autofree char *name = cb_reference_text(&ref);
     return cb_store_name_set(s->store, name, &desc, err);

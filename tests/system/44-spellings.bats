@@ -210,6 +210,12 @@ one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' 
     run -5 cbpush rmi "$id"
 }
 
+@test "tag: no name that reads as an ID" {
+    run -2 cbpush tag one:1 sha256:abcdef
+    assert_contains "$output" 'reads as an image ID'
+    assert_equal "$(names | wc -w)" 5
+}
+
 @test "history: templates and IDs" {
     assert_equal "$(cbpush history --format '{{.CreatedBy}}' two:1 | head -n 2)" \
         $'RUN /bin/sh -c echo two >/two\nLABEL kind=two other=x'
