@@ -24,7 +24,7 @@ build_objects()
         "$top"/src/layer/toc*.c "$top"/src/layer/xattr.c "$top"/src/layer/archive_lib.c \
         "$top"/src/cache/artifact.c "$top"/src/cache/records.c "$top"/auth/*.c "$top"/registry/*.c \
         "$top"/src/image/helper_link.c "$top"/src/image/helper_reader.c "$top"/src/image/helper_wire.c \
-        "$top"/src/cmd/template.c; do
+        "$top"/src/cmd/template*.c; do
         object=$out/obj/$(printf '%s' "${source#"$top"/}" | tr / _).o
         # shellcheck disable=SC2086 # lists of words
         $cc $flags $sanitize $includes -c "$source" -o "$object"

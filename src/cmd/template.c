@@ -1,189 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/template.h"
-
+/* Reads a template and does what it says in one go: a body of range is read again for each turn, one that is not
+ * wanted is read and not done. */
 #include <ctype.h>
-#include <strings.h>
 
+#include "cmd/template_private.h"
 #include "oci/json.h"
 #include "util/alloc.h"
-#include "util/encode.h"
-#include "util/limits.h"
 
-#define MAX_WORDS 16
+#define MAX_STEPS 1000000
 
-/* A word of an action: a path, a string or a number. */
-struct word {
-    enum { WORD_PATH, WORD_TEXT, WORD_NUMBER } kind;
-    char *text; /* ".A.B"; what the string means */
-    uint64_t number;
-};
-struct action {
-    char *function; /* NULL: print the one word */
-    struct word words[MAX_WORDS];
-    size_t n;
-};
-
-static void action_done(struct action *a)
+static int close_action(struct template *t, struct cb_error *err)
 {
-    free(a->function);
-    for (size_t i = 0; i < a->n; i++)
-        free(a->words[i].text);
-}
-
-/* ---- reading ---- */
-
-static const char *skip_blanks(const char *p)
-{
-    return p + strspn(p, " \t\n");
-}
-
-static int not_ours(const char *what, size_t n, struct cb_error *err)
-{
-    return cb_error_set(err, CB_EUSAGE,
-                        "\"%.*s\" is not done here: write {{.Field}}, {{json .Field}}, {{index .Field \"key\"}}, "
-                        "{{join .Field \",\"}} or {{len .Field}}, or take the JSON to jq",
-                        (int)CB_MIN(n, (size_t)60), what);
-}
-
-/* ".": the whole; ".A.B". */
-static int read_path(const char **p, struct word *w, struct cb_error *err)
-{
-    const char *at = *p;
-    for (const char *q = at; *q == '.'; at = q) {
-        size_t n = 0;
-        for (q++; isalnum((unsigned char)q[n]) || q[n] == '_'; n++)
-            ;
-        q += n;
-        if (!n && (q - *p > 1 || *q == '.'))
-            return not_ours(*p, strcspn(*p, " }"), err);
-    }
-    w->kind = WORD_PATH;
-    w->text = cb_strndup(*p, (size_t)(at - *p));
-    *p = at;
+    template_skip_blanks(t);
+    if (!*t->p)
+        return cb_error_set(err, CB_EUSAGE, "{{ has no }}");
+    t->trim = *t->p == '-';
+    if (!template_is_end(t->p))
+        return template_not_ours(t->p, strcspn(t->p, " }"), err);
+    t->p += t->trim ? 3 : 2;
     return 0;
 }
 
-/* "…" with JSON's escapes, which are Go's as far as anybody writes them; `…` as it stands. */
-static int read_text(const char **p, struct word *w, struct cb_error *err)
+/* "$a, $b :=" and "$a :=", where they stand there. */
+static size_t read_names(struct template *t, char *names[2])
 {
-    char quote = **p;
-    size_t n = 1;
-    while ((*p)[n] && (*p)[n] != quote)
-        n += quote == '"' && (*p)[n] == '\\' && (*p)[n + 1] ? 2 : 1;
-    if (!(*p)[n])
-        return cb_error_set(err, CB_EUSAGE, "a string has no end");
-    w->kind = WORD_TEXT;
-    if (quote == '`')
-        w->text = cb_strndup(*p + 1, n - 1);
-    else {
-        cb_autofree char *list = cb_asprintf("[%.*s]", (int)n + 1, *p);
-        cb_autojson json_t *j = cb_json_parse(list, strlen(list), NULL);
-        if (!j)
-            return cb_error_set(err, CB_EUSAGE, "%.*s is no string", (int)n + 1, *p);
-        w->text = cb_strdup(json_string_value(json_array_get(j, 0)));
+    const char *p = t->p;
+    size_t n = 0;
+    while (n < 2 && *p == '$' && template_name_length(p + 1)) {
+        size_t k = 1 + template_name_length(p + 1);
+        names[n++] = cb_strndup(p, k);
+        p += k;
+        p += strspn(p, " \t\n");
+        if (*p != ',' || n == 2)
+            break;
+        p++;
+        p += strspn(p, " \t\n");
     }
-    *p += n + 1;
+    if (n && cb_starts_with(p, ":=")) {
+        t->p = p + 2;
+        return n;
+    }
+    while (n > 0)
+        free(names[--n]);
     return 0;
 }
 
-static int read_number(const char **p, struct word *w, struct cb_error *err)
+enum stop { STOP_TEXT, STOP_END, STOP_ELSE };
+static int block(struct template *t, bool on, enum stop *stop, struct cb_error *err);
+
+struct control {
+    char kind; /* 'i'f, 'w'ith, 'r'ange */
+    char *names[2];
+    size_t n_names;
+    json_t *v;
+    const char *start; /* of the body */
+    bool done;         /* it was done */
+};
+
+static void control_done(struct control *c)
 {
-    size_t n = strspn(*p, "0123456789");
-    w->kind = WORD_NUMBER;
-    w->text = cb_strndup(*p, n);
-    *p += n;
-    return cb_parse_u64(w->text, UINT32_MAX, &w->number) ? 0 : cb_error_set(err, CB_EUSAGE, "%s is too large", w->text);
+    for (size_t i = 0; i < c->n_names; i++)
+        free(c->names[i]);
+    json_decref(c->v);
 }
 
-static int read_word(const char **p, struct action *a, struct cb_error *err)
+/* The body once, with key and value. */
+static int turn(struct template *t, struct control *c, json_t *key, json_t *v, enum stop *stop, struct cb_error *err)
 {
-    struct word *w = &a->words[a->n];
-    if (a->n == MAX_WORDS)
-        return cb_error_set(err, CB_EUSAGE, "more than %d words in one action", MAX_WORDS);
-    *w = (struct word){ 0 };
-    int r;
-    if (**p == '.')
-        r = read_path(p, w, err);
-    else if (**p == '"' || **p == '`')
-        r = read_text(p, w, err);
-    else if (isdigit((unsigned char)**p))
-        r = read_number(p, w, err);
-    else
-        return not_ours(*p, strcspn(*p, " }"), err);
-    a->n++;
-    return r;
-}
-
-/* p is behind "{{"; the end is behind "}}". */
-static int read_action(const char **p, struct action *a, struct cb_error *err)
-{
-    const char *q = skip_blanks(*p);
-    if (isalpha((unsigned char)*q)) {
-        size_t n = strcspn(q, " \t\n}");
-        a->function = cb_strndup(q, n);
-        q = skip_blanks(q + n);
-    }
+    const json_t *dot = t->dot;
+    size_t n = t->n_vars;
     int r = 0;
-    while (r == 0 && *q && !cb_starts_with(q, "}}")) {
-        r = read_word(&q, a, err);
-        if (r == 0 && !strchr(" \t\n}", *q))
-            r = not_ours(q, 1, err);
-        q = skip_blanks(q);
-    }
-    if (r == 0 && !*q)
-        r = cb_error_set(err, CB_EUSAGE, "{{ has no }}");
-    *p = r == 0 ? q + 2 : q;
+    t->p = c->start;
+    t->trim = false;
+    t->dot = c->kind == 'i' ? dot : v;
+    c->done = true;
+    if (c->n_names == 2)
+        r = template_declare(t, c->names[0], key, err);
+    if (r == 0 && c->n_names)
+        r = template_declare(t, c->names[c->n_names - 1], v, err);
+    if (r == 0)
+        r = block(t, true, stop, err);
+    t->dot = dot;
+    template_forget(t, n);
     return r;
-}
-
-/* ---- values: NULL is what is not there ---- */
-
-static int no_field(const json_t *root, const char *name, struct cb_error *err)
-{
-    struct cb_strbuf all cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)root, key, value)
-        cb_strbuf_addf(&all, "%s%s", all.len ? ", " : "", key);
-    return cb_error_set(err, CB_EUSAGE, "there is no field %s; there are %s", name, all.buf);
-}
-
-struct scope {
-    const json_t *root, *more;
-    bool go; /* Go's names of fields stand for those of their JSON */
-};
-
-static const json_t *member(const struct scope *s, const json_t *v, const char *name)
-{
-    const json_t *exact = json_object_get(v, name);
-    const char *key;
-    json_t *value;
-    if (exact || !s->go)
-        return exact;
-    json_object_foreach((json_t *)(uintptr_t)v, key, value)
-        if (!strcasecmp(key, name))
-            return value;
-    return NULL;
-}
-
-static int find(const struct scope *s, const char *path, const json_t **out, struct cb_error *err)
-{
-    const json_t *root = s->root, *v = root;
-    for (const char *p = path; *p && p[1];) {
-        size_t n = strcspn(p + 1, ".");
-        cb_autofree char *name = cb_strndup(p + 1, n);
-        if (v && !json_is_object(v) && !json_is_null(v))
-            return cb_error_set(err, CB_EUSAGE, "%.*s has no fields", (int)(p - path), path);
-        const json_t *next = member(s, v, name);
-        if (!next && v == root)
-            next = json_object_get(s->more, name);
-        if (!next && v == root)
-            return no_field(root, name, err);
-        v = next;
-        p += n + 1;
-    }
-    *out = v;
-    return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -191,175 +90,202 @@ static int compare(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void print_value(struct cb_strbuf *out, const json_t *v);
-
-static void print_map(struct cb_strbuf *out, const json_t *v)
+/* Maps by their keys in order, as in Go. */
+static int turns(struct template *t, struct control *c, enum stop *stop, struct cb_error *err)
 {
-    cb_autofree const char **keys = cb_calloc(json_object_size(v) + 1, sizeof *keys);
-    size_t n = 0;
-    for (void *it = json_object_iter((json_t *)(uintptr_t)v); it;
-         it = json_object_iter_next((json_t *)(uintptr_t)v, it))
-        keys[n++] = json_object_iter_key(it);
-    qsort(keys, n, sizeof *keys, compare);
-    cb_strbuf_adds(out, "map[");
-    for (size_t i = 0; i < n; i++) {
-        cb_strbuf_addf(out, "%s%s:", i ? " " : "", keys[i]);
-        print_value(out, json_object_get(v, keys[i]));
+    size_t n = json_is_object(c->v) ? json_object_size(c->v) : json_array_size(c->v), k = 0;
+    cb_autofree const char **keys = cb_calloc(n + 1, sizeof *keys);
+    for (void *it = json_object_iter(c->v); it; it = json_object_iter_next(c->v, it))
+        keys[k++] = json_object_iter_key(it);
+    qsort(keys, k, sizeof *keys, compare);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        cb_autojson json_t *key = k ? json_string(keys[i]) : json_integer((json_int_t)i);
+        r = turn(t, c, key, k ? json_object_get(c->v, keys[i]) : json_array_get(c->v, i), stop, err);
     }
-    cb_strbuf_adds(out, "]");
-}
-
-/* As Go's %v. Depth is bounded by the JSON parser. */
-static void print_value(struct cb_strbuf *out, const json_t *v)
-{
-    if (!v || json_is_null(v))
-        cb_strbuf_adds(out, "<no value>");
-    else if (json_is_string(v))
-        cb_strbuf_add(out, json_string_value(v), json_string_length(v));
-    else if (json_is_boolean(v))
-        cb_strbuf_adds(out, json_is_true(v) ? "true" : "false");
-    else if (json_is_object(v))
-        print_map(out, v);
-    else if (json_is_array(v)) {
-        for (size_t i = 0; i < json_array_size(v); i++) {
-            cb_strbuf_addch(out, i ? ' ' : '[');
-            print_value(out, json_array_get(v, i));
-        }
-        cb_strbuf_adds(out, json_array_size(v) ? "]" : "[]");
-    } else
-        cb_json_print(out, v);
-}
-
-/* ---- actions ---- */
-
-static int do_index(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err)
-{
-    bool map = false;
-    for (size_t i = 1; i < a->n; i++) {
-        const struct word *w = &a->words[i];
-        map = w->kind == WORD_TEXT;
-        if (w->kind == WORD_PATH || (v && !json_is_null(v) && !(map ? json_is_object(v) : json_is_array(v))))
-            return cb_error_set(err, CB_EUSAGE, "index: %s does not fit %s", w->text, a->words[0].text);
-        if (!map && w->number >= json_array_size(v))
-            return cb_error_set(err, CB_EUSAGE, "index: %s has %zu entries, there is no %s", a->words[0].text,
-                                json_array_size(v), w->text);
-        v = map ? json_object_get(v, w->text) : json_array_get(v, (size_t)w->number);
-    }
-    if (v || !map)
-        print_value(out, v);
-    return 0;
-}
-
-static int do_join(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err)
-{
-    if (a->n != 2 || a->words[1].kind != WORD_TEXT)
-        return cb_error_set(err, CB_EUSAGE, "write {{join .Field \"separator\"}}");
-    if (v && !json_is_null(v) && !json_is_array(v))
-        return cb_error_set(err, CB_EUSAGE, "join: %s is no list", a->words[0].text);
-    for (size_t i = 0; i < json_array_size(v); i++) {
-        cb_strbuf_adds(out, i ? a->words[1].text : "");
-        print_value(out, json_array_get(v, i));
-    }
-    return 0;
-}
-
-static int do_len(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err)
-{
-    if (a->n != 1)
-        return cb_error_set(err, CB_EUSAGE, "write {{len .Field}}");
-    cb_strbuf_addf(out, "%zu",
-                   json_is_string(v)   ? json_string_length(v)
-                   : json_is_object(v) ? json_object_size(v)
-                                       : json_array_size(v));
-    return 0;
-}
-
-static int do_json(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err)
-{
-    if (a->n != 1)
-        return cb_error_set(err, CB_EUSAGE, "write {{json .Field}}");
-    if (v)
-        cb_json_print(out, v);
-    else
-        cb_strbuf_adds(out, "null");
-    return 0;
-}
-
-static const struct {
-    const char *name;
-    int (*run)(struct cb_strbuf *out, const json_t *v, const struct action *a, struct cb_error *err);
-} functions[] = { { "json", do_json }, { "index", do_index }, { "join", do_join }, { "len", do_len } };
-
-static int call(struct cb_strbuf *out, const struct action *a, const struct scope *s, struct cb_error *err)
-{
-    const json_t *v = NULL;
-    for (size_t i = 0; i < CB_COUNTOF(functions); i++) {
-        if (strcmp(functions[i].name, a->function) != 0)
-            continue;
-        if (!a->n || a->words[0].kind != WORD_PATH)
-            return cb_error_set(err, CB_EUSAGE, "%s wants a field first", a->function);
-        int r = find(s, a->words[0].text, &v, err);
-        return r < 0 ? r : functions[i].run(out, v, a, err);
-    }
-    return not_ours(a->function, strlen(a->function), err);
-}
-
-static int run_action(struct cb_strbuf *out, const struct action *a, const struct scope *s, struct cb_error *err)
-{
-    const json_t *v = NULL;
-    if (a->function)
-        return call(out, a, s, err);
-    if (a->n != 1)
-        return cb_error_set(err, CB_EUSAGE, a->n ? "several values in one action" : "an action is empty");
-    const struct word *w = &a->words[0];
-    int r = w->kind == WORD_PATH ? find(s, w->text, &v, err) : 0;
-    if (r == 0 && w->kind == WORD_PATH)
-        print_value(out, v);
-    else if (r == 0)
-        cb_strbuf_adds(out, w->text);
     return r;
 }
 
-/* Up to the next action. */
-static const char *copy_text(struct cb_strbuf *out, const char *p)
+static int body(struct template *t, bool on, struct control *c, enum stop *stop, struct cb_error *err)
 {
-    for (; *p && !cb_starts_with(p, "{{"); p++) {
-        bool escape = *p == '\\' && (p[1] == 'n' || p[1] == 't');
-        cb_strbuf_addch(out, !escape ? *p : p[1] == 'n' ? '\n' : '\t');
-        p += escape;
-    }
-    return p;
+    size_t n = t->n_vars;
+    bool taken = on && template_is_true(c->v);
+    if (c->kind == 'r' && taken && !json_is_array(c->v) && !json_is_object(c->v))
+        return cb_error_set(err, CB_EUSAGE, "range goes through lists and maps, and that is neither");
+    c->start = t->p + (t->trim ? strspn(t->p, " \t\n") : 0);
+    if (taken && c->kind == 'r')
+        return turns(t, c, stop, err);
+    if (taken)
+        return turn(t, c, NULL, c->v, stop, err);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->n_names; i++)
+        r = template_declare(t, c->names[i], NULL, err);
+    if (r == 0)
+        r = block(t, false, stop, err);
+    template_forget(t, n);
+    return r;
 }
 
-static int print(struct cb_strbuf *out, const char *format, const struct scope *s, struct cb_error *err)
+static int control(struct template *t, bool on, char kind, struct cb_error *err);
+
+static int otherwise(struct template *t, bool on, struct cb_error *err)
 {
-    for (const char *p = copy_text(out, format); *p; p = copy_text(out, p)) {
-        CB_CLEANUP(action_done) struct action a = { 0 };
-        const char *begin = p;
-        p += 2;
-        int r = read_action(&p, &a, err);
-        if (r == 0)
-            r = run_action(out, &a, s, err);
-        if (r < 0) {
-            cb_error_wrap(err, "--format, at \"%.20s\"", begin);
-            return r;
-        }
+    enum stop stop = STOP_TEXT;
+    template_skip_blanks(t);
+    size_t n = template_name_length(t->p);
+    if (n == 2 && !strncmp(t->p, "if", n)) {
+        t->p += n;
+        return control(t, on, 'i', err); /* whose end is ours, too */
     }
-    return 0;
+    int r = close_action(t, err);
+    if (r == 0)
+        r = block(t, on, &stop, err);
+    return r < 0 || stop == STOP_END ? r : cb_error_set(err, CB_EUSAGE, "{{else}} has no {{end}}");
+}
+
+/* t->p is behind the word. */
+static int control(struct template *t, bool on, char kind, struct cb_error *err)
+{
+    CB_CLEANUP(control_done) struct control c = { .kind = kind };
+    enum stop stop = STOP_TEXT;
+    const char *begin = t->begin;
+    if (t->depth == TEMPLATE_DEPTH)
+        return cb_error_set(err, CB_EUSAGE, "more than %d parts in one another", TEMPLATE_DEPTH);
+    t->depth++;
+    template_skip_blanks(t);
+    c.n_names = read_names(t, c.names);
+    int r = c.n_names == 2 && kind != 'r' ? template_not_ours(t->begin, 20, err) : template_pipeline(t, on, &c.v, err);
+    if (r == 0)
+        r = close_action(t, err);
+    if (r == 0)
+        r = body(t, on, &c, &stop, err);
+    if (r == 0 && stop == STOP_ELSE)
+        r = otherwise(t, on && !c.done, err);
+    else if (r == 0 && stop == STOP_TEXT) {
+        t->begin = begin;
+        r = cb_error_set(err, CB_EUSAGE, "it has no {{end}}");
+    }
+    t->depth--;
+    return r;
+}
+
+static int comment(struct template *t, struct cb_error *err)
+{
+    const char *end = strstr(t->p, "*/");
+    if (!end)
+        return cb_error_set(err, CB_EUSAGE, "a comment has no end");
+    t->p = end + 2;
+    return close_action(t, err);
+}
+
+static int print_or_declare(struct template *t, bool on, struct cb_error *err)
+{
+    char *names[2] = { NULL };
+    json_t *v = NULL;
+    size_t n = read_names(t, names);
+    int r = n == 2 ? template_not_ours(t->begin, 20, err) : template_pipeline(t, on, &v, err);
+    if (r == 0)
+        r = close_action(t, err);
+    if (r == 0 && n)
+        r = template_declare(t, names[0], v, err);
+    else if (r == 0 && on)
+        template_print_value(t->out, v);
+    json_decref(v);
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    return r;
+}
+
+/* t->p is behind "{{". */
+static int action(struct template *t, bool on, enum stop *stop, struct cb_error *err)
+{
+    static const char *const words[] = { "if", "with", "range" };
+    template_skip_blanks(t);
+    size_t n = template_name_length(t->p);
+    if (cb_starts_with(t->p, "/*"))
+        return comment(t, err);
+    if (n == 3 && !strncmp(t->p, "end", n)) {
+        *stop = STOP_END;
+        t->p += n;
+        return close_action(t, err);
+    }
+    if (n == 4 && !strncmp(t->p, "else", n)) {
+        *stop = STOP_ELSE;
+        t->p += n;
+        return 0;
+    }
+    for (size_t i = 0; i < CB_COUNTOF(words); i++)
+        if (n == strlen(words[i]) && !strncmp(t->p, words[i], n)) {
+            t->p += n;
+            return control(t, on, words[i][0], err);
+        }
+    return print_or_declare(t, on, err);
+}
+
+/* Up to the next action, which takes the blanks before it away where it begins with "- ". */
+static void copy_text(struct template *t, bool on)
+{
+    size_t from = t->out->len;
+    if (t->trim)
+        t->p += strspn(t->p, " \t\n");
+    t->trim = false;
+    for (; *t->p && !cb_starts_with(t->p, "{{"); t->p++) {
+        bool escape = *t->p == '\\' && (t->p[1] == 'n' || t->p[1] == 't');
+        if (on)
+            cb_strbuf_addch(t->out, !escape ? *t->p : t->p[1] == 'n' ? '\n' : '\t');
+        t->p += escape;
+    }
+    t->end = !*t->p;
+    if (t->end)
+        return;
+    t->begin = t->p;
+    t->p += 2;
+    if (*t->p != '-' || !isspace((unsigned char)t->p[1]))
+        return;
+    t->p++;
+    while (t->out->len > from && isspace((unsigned char)t->out->buf[t->out->len - 1]))
+        cb_strbuf_setlen(t->out, t->out->len - 1);
+}
+
+static int block(struct template *t, bool on, enum stop *stop, struct cb_error *err)
+{
+    int r = 0;
+    *stop = STOP_TEXT;
+    for (copy_text(t, on); r == 0 && !t->end && *stop == STOP_TEXT;) {
+        if (++t->steps > MAX_STEPS)
+            return cb_error_set(err, CB_EUSAGE, "it takes more than %d steps", MAX_STEPS);
+        r = action(t, on, stop, err);
+        if (r == 0 && *stop == STOP_TEXT)
+            copy_text(t, on);
+    }
+    return r;
+}
+
+static int print(struct cb_strbuf *out, const char *format, const struct template_scope *s, struct cb_error *err)
+{
+    struct template t = { .scope = s, .p = format, .begin = format, .out = out, .dot = s->root };
+    enum stop stop = STOP_TEXT;
+    int r = block(&t, true, &stop, err);
+    if (r == 0 && stop != STOP_TEXT)
+        r = cb_error_set(err, CB_EUSAGE, "there is nothing that it ends");
+    if (r < 0)
+        cb_error_wrap(err, "--format, at \"%.20s\"", t.begin);
+    template_forget(&t, 0);
+    return r;
 }
 
 int cb_template_print(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
 {
-    return print(out, format, &(struct scope){ .root = root }, err);
+    return print(out, format, &(struct template_scope){ .root = root }, err);
 }
 
 int cb_template_print_with(struct cb_strbuf *out, const char *format, const json_t *root, const json_t *more,
                            struct cb_error *err)
 {
-    return print(out, format, &(struct scope){ .root = root, .more = more }, err);
+    return print(out, format, &(struct template_scope){ .root = root, .more = more }, err);
 }
 
 int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err)
 {
-    return print(out, format, &(struct scope){ .root = root, .go = true }, err);
+    return print(out, format, &(struct template_scope){ .root = root, .go = true }, err);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* --format: the part of Go's text/template that people write for docker and skopeo. Text is copied, \n and \t in it are
- * line end and tab. An action is one of
+ * line end and tab. Actions are
  *
- *     {{.}} {{.A.B}}  {{json .A}}  {{index .A "key" 0}}  {{join .A "sep"}}  {{len .A}}  {{"text"}}
+ *     {{.}} {{.A.B}} {{"text"}} {{$}} {{$x := .A}} {{.A | json}} {{len (index .A "key")}} {{- .A -}} comments
+ *     {{range .A}} … {{else}} … {{end}}  {{range $key, $value := .A}}  {{if .A}} … {{else if .B}} … {{end}}  {{with .A}}
  *
- * and prints as Go does: [a b], map[k:v], <no value>. All else (range, if, pipelines, variables …) is an error. */
+ * and the functions json index join len print println printf lower upper split slice eq ne lt le gt ge not and or.
+ * Values print as in Go: [a b], map[k:v], <no value>. All else (templates in templates, break …) is an error. */
 
 #include <jansson.h>
 

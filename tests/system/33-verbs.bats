@@ -301,9 +301,17 @@ artifact()
     assert_equal "$(cbpush inspect -f '{{.ID}} {{.Index}}' "docker://$ref")" "$(jq -r .config.digest raw.manifest) <no value>"
     cbpush inspect --config "docker://$ref" | cmp - config
     cbpush inspect --raw "docker://$ref" | cmp - <(registry_skopeo tokens inspect --raw "docker://$ref")
-    run cbpush inspect -f '{{range .Env}}{{.}}{{end}}' "docker://$ref"
+    # Templates that people have for docker and skopeo, which is Go's engine.
+    local template
+    for template in '{{range .Layers}}{{println .}}{{end}}' '{{range $i, $e := .Env}}{{if $i}}, {{end}}{{$e}}{{end}}' \
+        '{{if .Labels}}labels{{else}}none{{end}} {{with .Os}}<{{.}}>{{end}}' '{{(index .Layers 0) | printf "%s %s" .Name}}' \
+        '{{- .Os -}}  x' '{{slice .Digest 7 19}}' '{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}{{if eq .Os "linux"}}L{{end}}'; do
+        assert_equal "$(cbpush inspect -f "$template" "docker://$ref")" \
+            "$(registry_skopeo tokens inspect --format "$template" "docker://$ref")" "$template"
+    done
+    run cbpush inspect -f '{{template "x"}}' "docker://$ref"
     assert_status 2
-    assert_contains "$output" range
+    assert_contains "$output" 'is not done here'
     run cbpush inspect "docker://$tokens/team/box:none"
     assert_status 4
     # The store is another place, and is told apart.
