@@ -321,5 +321,7 @@ static int run_rmi(const struct cb_process *p, const struct cb_verb *self, int a
 
 const struct cb_verb cb_verb_rmi = {
     .name = "rmi", .summary = "remove names from the store", .operands = "[OPTIONS] IMAGE…",
-    .details = "Takes the name away, and of an image ID all names that it has; `cbpush prune` frees what no name needs.", .options = rmi_table, .run = run_rmi,
+    .details = "Takes the name away, and of an image ID all names that it has. `cbpush prune` frees what no\n"
+               "name needs.",
+    .options = rmi_table, .run = run_rmi,
 };

@@ -67,7 +67,9 @@ int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_k
     const char *name = cb_starts_with(text, TRANSPORT) ? text + strlen(TRANSPORT) : text;
     if (kind == CB_REMOTE_HOST)
         return parse_host(out, name, err);
-    int r = name == text ? cb_check_no_place(text, "this verb is about registries: write HOST/REPOSITORY[:TAG]", err) : 0;
+    int r = 0;
+    if (name == text)
+        r = cb_check_no_place(text, "this verb is about registries: write HOST/REPOSITORY[:TAG]", err);
     if (r == 0)
         r = cb_reference_parse(out, name, err);
     if (r == 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* --format: the part of Go's text/template that people write for docker and skopeo. Text is copied, \n and \t in it are
- * line end and tab. Actions are
+/* --format: the part of Go's text/template that people write for docker and skopeo. Text is copied, \n and \t in it
+ * are line end and tab. Actions are
  *
  *     {{.}} {{.A.B}} {{"text"}} {{$}} {{$x := .A}} {{.A | json}} {{len (index .A "key")}} {{- .A -}} comments
- *     {{range .A}} … {{else}} … {{end}}  {{range $key, $value := .A}}  {{if .A}} … {{else if .B}} … {{end}}  {{with .A}}
+ *     {{range .A}} … {{else}} … {{end}}  {{range $key, $value := .A}}  {{with .A}} … {{end}}
+ *     {{if .A}} … {{else if .B}} … {{else}} … {{end}}
  *
  * and the functions json index join len print println printf lower upper split slice eq ne lt le gt ge not and or.
  * Values print as in Go: [a b], map[k:v], <no value>. All else (templates in templates, break …) is an error. */

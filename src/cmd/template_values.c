@@ -246,7 +246,8 @@ static int do_slice(const struct template_call *c, json_t **out, struct cb_error
     json_int_t from = c->n > 1 ? json_integer_value(c->v[1]) : 0;
     json_int_t to = c->n > 2 ? json_integer_value(c->v[2]) : (json_int_t)n;
     if (c->n > 3 || from < 0 || to < from || (size_t)to > n)
-        return cb_error_set(err, CB_EUSAGE, "slice: there are %zu, not %lld to %lld", n, (long long)from, (long long)to);
+        return cb_error_set(err, CB_EUSAGE, "slice: there are %zu, not %lld to %lld", n, (long long)from,
+                            (long long)to);
     if (json_is_string(v)) {
         *out = json_stringn(json_string_value(v) + from, (size_t)(to - from));
         return *out ? 0 : cb_error_set(err, CB_EUSAGE, "slice: that cuts a character");

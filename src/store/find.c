@@ -31,7 +31,8 @@ static void add_name(struct search *q, const struct cb_store_name *n)
         cb_strvec_push(q->all, name);
 }
 
-/* Manifests of one configuration (other compression, other annotations) are one image: its ID cannot tell them apart. */
+/* Manifests of one configuration (other compression, other annotations) are one image: its ID cannot tell them
+ * apart. */
 static void take_hit(struct search *q, const struct cb_store_name *n, const struct cb_descriptor *d,
                      const struct cb_digest *id)
 {

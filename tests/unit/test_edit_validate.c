@@ -64,8 +64,10 @@ static void put_parts(struct rig *g, const struct parts *p)
     }
     cb_autofree char *manifest = cb_asprintf(
         "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"config\":{\"mediaType\":\"" CB_MT_OCI_CONFIG
-        "\",\"digest\":\"%s\",\"size\":%zu%s},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}]}",
-        c, strlen(config), data.buf, p->layer_type ? p->layer_type : CB_MT_OCI_LAYER, layer, (int)tar.len + p->size_off);
+        "\",\"digest\":\"%s\",\"size\":%zu%s},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\","
+        "\"size\":%d}]}",
+        c, strlen(config), data.buf, p->layer_type ? p->layer_type : CB_MT_OCI_LAYER, layer,
+        (int)tar.len + p->size_off);
     fake_put_manifest(&g->c->one, "app", p->index_platform ? NULL : "1", CB_MT_OCI_MANIFEST, manifest, &m);
     if (!p->index_platform)
         return;

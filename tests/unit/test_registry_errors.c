@@ -55,7 +55,8 @@ static void test_texts(void **state)
         { 401, "{\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}", -CB_EAUTH, "push of x: status 401: UNAUTHORIZED" },
         { 403, "{\"errors\":[{\"message\":\"no\"},{\"code\":\"B\",\"message\":\"\"},{},{\"code\":\"D\"}]}", -CB_EAUTH,
           "push of x: status 403: no; B" },
-        { 400, "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown\",\"detail\":\"" SOME_DIGEST "\"},"
+        { 400, "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown\",\"detail\":\""
+               SOME_DIGEST "\"},"
                "{\"code\":\"B\",\"detail\":\"in full sentences\"}]}",
           -CB_ENET, "push of x: status 400: MANIFEST_BLOB_UNKNOWN: blob unknown (" SOME_DIGEST "); B" },
         { 400, "{\"errors\":\"odd\"}", -CB_ENET, "push of x: status 400: {\"errors\":\"odd\"}" },
