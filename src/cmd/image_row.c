@@ -63,14 +63,15 @@ static void take_names(struct image_row *row, const char *canonical)
 
 void image_row_make(struct image_row *row, const struct cb_store_name *n, const struct cb_image_tree *t)
 {
-    const struct cb_image *i = cb_image_tree_pick(t, NULL);
+    const struct cb_image *i = cb_image_tree_pick(t, NULL), *top = &t->v[t->n - 1].image;
+    i = i ? i : top; /* an artifact has a name as well */
     take_names(row, n->name);
     row->bytes = tree_size(t);
     list_platforms(row, t);
     if (i->config.created && !cb_time_parse(i->config.created, &row->created))
         row->created = 0;
     row->digest = n->desc.digest;
-    row->config = i->manifest.config.digest;
+    row->config = cb_digest_is_set(&i->manifest.config.digest) ? i->manifest.config.digest : n->desc.digest;
     cb_strmap_copy(&row->labels, &i->config.labels);
 }
 

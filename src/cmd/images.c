@@ -159,7 +159,7 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
         struct image_row row = IMAGE_ROW_INIT;
-        if (load_tree(s, &names.v[i].desc, &tree) < 0 || !cb_image_tree_pick(&tree, NULL))
+        if (load_tree(s, &names.v[i].desc, &tree) < 0)
             continue;
         image_row_make(&row, &names.v[i], &tree);
         if (is_wanted(o, &row))

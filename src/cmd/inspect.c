@@ -31,6 +31,18 @@ static void found_done(struct found *f)
     free(f->name);
 }
 
+/* An artifact is shown as one of a registry is. */
+static int load_artifact(struct cb_session *s, struct found *f, struct cb_error *err)
+{
+    struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
+    int r = cb_store_blob_get(s->store, &f->desc.digest, CB_MAX_MANIFEST, &body, err);
+    if (r == 0)
+        r = cb_manifest_parse(&f->image.manifest, body.buf, body.len, f->desc.media_type, err);
+    if (r == 0)
+        cb_descriptor_copy(&f->image.desc, &f->desc);
+    return r;
+}
+
 static int load(struct cb_session *s, const char *what, const struct inspect_options *o, struct found *f,
                 struct cb_error *err)
 {
@@ -41,6 +53,10 @@ static int load(struct cb_session *s, const char *what, const struct inspect_opt
     if (r < 0 || (o->raw && !o->config && !o->platform))
         return r;
     r = cb_image_load(s->store, &f->desc, o->platform ? &p : NULL, &f->image, err);
+    if (r == -CB_ECONF && !cb_mt_is_index(f->desc.media_type)) {
+        cb_error_done(err);
+        r = load_artifact(s, f, err);
+    }
     return r < 0 && !o->platform ? cb_error_wrap(err, "%s (--platform chooses another)", what) : r;
 }
 

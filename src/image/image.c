@@ -58,10 +58,12 @@ static int load_manifest(struct cb_store *s, struct cb_image *i, struct cb_error
     if (r < 0 || (r = cb_manifest_parse(&i->manifest, body.buf, body.len, i->desc.media_type, err)) < 0)
         return r;
     cb_strbuf_reset(&body);
-    if ((r = read_desc(s, &i->manifest.config, "config", &body, err)) < 0 ||
-        (r = cb_image_config_parse(&i->config, body.buf, body.len, err)) < 0)
+    if ((r = read_desc(s, &i->manifest.config, "config", &body, err)) < 0)
         return r;
-    return cb_image_config_check(&i->config, i->manifest.n_layers, err);
+    r = cb_image_config_parse(&i->config, body.buf, body.len, err);
+    if (r == 0)
+        r = cb_image_config_check(&i->config, i->manifest.n_layers, err);
+    return r < 0 && !cb_manifest_is_image(&i->manifest) ? cb_manifest_no_image(&i->manifest, err) : r;
 }
 
 int cb_image_load(struct cb_store *s, const struct cb_descriptor *desc, const struct cb_platform *platform,

@@ -363,6 +363,12 @@ END
     local manifest
     cbpush copy -q "oci:$things:artifact" store:thing:1
     cbpush copy -q "oci:$things:artifact" "$one/test/artifact:1"
+    # It is told of like other names.
+    assert_equal "$(cbpush images --format '{{.Repository}}:{{.Tag}} {{.Digest}}')" "thing:1 $(digest_of artifact)"
+    assert_equal "$(cbpush inspect thing:1 | jq -cS 'del(.Name, .RepoTags, .RepoDigests)')" \
+        "$(cbpush inspect "docker://$one/test/artifact:1" | jq -cS 'del(.Name)')"
+    run -5 cbpush history thing:1
+    assert_contains "$output" 'no image but an artifact'
     run -5 cbpush copy -q "oci:$things:artifact" docker-archive:x.tar
     assert_contains "$output" 'no image but an artifact'
     run -5 cbpush save -o x.tar thing:1
