@@ -120,6 +120,8 @@ static int change_index(struct change *c, const struct index_options *o,
     if (o->annotations.n || o->docker)
         return cb_error_set(err, CB_EUSAGE, "--annotation and --docker are for `index create`: `cbpush annotate` sets "
                                             "annotations");
+    if (how == remove_from && c->n_platforms)
+        return cb_error_set(err, CB_EUSAGE, "index remove takes platforms as operands, without --platform");
     return cb_edit_session_rewrite(c->e, &q, &w, err);
 }
 
@@ -163,9 +165,15 @@ static int inspect(const struct change *c, const struct index_options *o, struct
 {
     struct cb_edit_source source cb_cleanup_edit_source = { 0 };
     struct cb_edit_doc top cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
-    int r = cb_edit_session_source(c->e, c->operands->v[1], &source, err);
+    const char *text = c->operands->v[1];
+    if (o->tag || o->docker || o->annotations.n || c->n_platforms)
+        return cb_error_set(err, CB_EUSAGE, "index inspect shows all that %s lists, and has no option but --json", text);
+    int r = cb_edit_session_source(c->e, text, &source, err);
     if (r == 0)
         r = cb_edit_source_top(&source, &top, err);
+    if (r == 0 && !cb_mt_is_index(top.desc.media_type))
+        r = cb_error_set(err, CB_EUSAGE, "%s is no index but a single image: `cbpush inspect docker://%s` shows it",
+                         text, text);
     return r < 0 ? r : print_index(&top, o, err);
 }
 

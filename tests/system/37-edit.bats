@@ -190,6 +190,14 @@ push_multi()
     assert_equal "$(raw "$reg/made/index:1" | jq -c '.manifests | length')" 2
     cbpush validate "$reg/made/index:1" >/dev/null
     assert_contains "$(cbpush index inspect "$reg/made/index:1")" 'linux/arm64 '
+    # What would do nothing is refused.
+    for option in "-t $reg/made/index:3" '--platform linux/arm64' '-a k=v' --docker; do
+        # shellcheck disable=SC2086 # words
+        run -2 cbpush index inspect $option "$reg/made/index:1"
+    done
+    run -2 cbpush index remove --platform linux/arm64 "$reg/made/index:1" linux/arm64
+    run -2 cbpush index inspect "$base"
+    assert_contains "$output" 'no index but a single image'
     # Another one of the platform takes its place.
     cbpush mutate "$reg/test/multi:1" --label new=1 -t "$reg/test/multi:2" >/dev/null
     run cbpush index append "$reg/made/index:1" "$reg/test/multi:2" --platform linux/arm64
