@@ -17,6 +17,7 @@ struct listing {
     struct cb_scope scope;
     struct cb_strvec *out;
     uint64_t n;
+    bool whole;   /* it has what was to be left out, too */
     bool no_page; /* the registry has its own mind about n= */
 };
 
@@ -54,6 +55,15 @@ static int add(struct listing *l, const json_t *item, struct cb_error *err)
     return s == 0 && ++l->n == l->o->max ? 1 : s;
 }
 
+/* A registry that takes no notice of last= has it in its list, too (Distribution 2, of tags), in whatever order. */
+static bool is_unasked(const struct listing *l, const json_t *names)
+{
+    for (size_t i = 0; l->o->last && i < json_array_size(names); i++)
+        if (cb_streq(json_string_value(json_array_get(names, i)), l->o->last))
+            return true;
+    return false;
+}
+
 static int read_page(struct listing *l, const struct cb_strbuf *body, struct cb_error *err)
 {
     const json_t *names = NULL;
@@ -63,8 +73,12 @@ static int read_page(struct listing *l, const struct cb_strbuf *body, struct cb_
     if (!json_is_object(o))
         return cb_error_set(err, CB_EVERIFY, "it is not a JSON object");
     int s = cb_json_get_array(o, l->key, &names, err);
-    for (size_t i = 0; s == 0 && i < json_array_size(names); i++)
-        s = add(l, json_array_get(names, i), err);
+    l->whole = l->whole || (s == 0 && is_unasked(l, names));
+    for (size_t i = 0; s == 0 && i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        if (!l->whole || !name || strcmp(name, l->o->last) > 0)
+            s = add(l, json_array_get(names, i), err);
+    }
     return s;
 }
 

@@ -167,6 +167,25 @@ static void test_window(void **state)
     assert_true(server_saw(c->one.server, "tags/list?n=7 HTTP"));
 }
 
+/* Distribution 2 lists all tags in no order, whatever n= and last= say. */
+static void test_window_of_a_whole_list(void **state)
+{
+    struct client *c = *state;
+    struct shelf s = { .whole = "{\"name\":\"a/b\",\"tags\":[\"z\",\"a\",\"m\",\"c\",\"x\"]}" };
+    struct cb_strvec out cb_cleanup_strvec = CB_STRVEC_INIT;
+    struct cb_list_options o = { .last = "c" };
+    open_shelf(c, &s);
+    assert_int_equal(list(c, &o, &out, NULL), 0);
+    assert_int_equal(out.n, 3);
+    assert_string_equal(out.v[0], "z");
+    assert_string_equal(out.v[1], "m");
+    assert_string_equal(out.v[2], "x");
+    cb_strvec_done(&out);
+    o = (struct cb_list_options){ .last = "c", .max = 1 };
+    assert_int_equal(list(c, &o, &out, NULL), 0);
+    assert_int_equal(out.n, 1);
+}
+
 static int count_to(void *arg, const char *name CB_UNUSED, struct cb_error *err)
 {
     unsigned *left = arg;
@@ -355,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_link), TEST(test_pages),       TEST(test_window),      TEST(test_each),
+        TEST(test_window_of_a_whole_list),
         TEST(test_elsewhere),        TEST(test_circle),      TEST(test_endless),     TEST(test_picky),
         TEST(test_broken_page),      TEST(test_bodies),      TEST(test_catalog),     TEST(test_no_mirror),
         TEST(test_unknown_repository),
