@@ -167,7 +167,8 @@ static int inspect(const struct change *c, const struct index_options *o, struct
     struct cb_edit_doc top cb_cleanup_edit_doc = CB_EDIT_DOC_INIT;
     const char *text = c->operands->v[1];
     if (o->tag || o->docker || o->annotations.n || c->n_platforms)
-        return cb_error_set(err, CB_EUSAGE, "index inspect shows all that %s lists, and has no option but --json", text);
+        return cb_error_set(err, CB_EUSAGE, "index inspect shows all that %s lists: it has no option but --json",
+                            text);
     int r = cb_edit_session_source(c->e, text, &source, err);
     if (r == 0)
         r = cb_edit_source_top(&source, &top, err);

@@ -46,7 +46,10 @@ static int put_config(struct cb_store *s, const struct cb_commit_options *o, str
                       struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_image_config_print(&body, o->config);
+    if (o->config_text)
+        cb_strbuf_add(&body, o->config_text->buf, o->config_text->len);
+    else
+        cb_image_config_print(&body, o->config);
     if (body.len > CB_MAX_MANIFEST)
         return cb_error_set(err, CB_ECONF, "the image's config has %zu bytes; %u are allowed", body.len,
                             CB_MAX_MANIFEST);

@@ -107,6 +107,7 @@ int cb_files_source(struct cb_files *f, const struct cb_stack_entry *e, struct c
 /* ---- making ---- */
 struct cb_commit_options {
     const struct cb_image_config *config; /* rootfs and history complete, diff ids = layers */
+    const struct cb_strbuf *config_text;  /* its bytes, which stay what they are: they are the image's ID; or NULL */
     const struct cb_layer *layers;        /* the encoding to use is encodings[0] */
     size_t n_layers;
     const struct cb_strmap *layer_annotations; /* parallel to layers, or NULL; Docker's types have no place for them */

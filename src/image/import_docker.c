@@ -7,6 +7,7 @@ static const char *const item_keys[] = { "Config", "RepoTags", "Layers", "Parent
 
 struct item {
     const char *config; /* borrowed from the JSON */
+    struct cb_strbuf text; /* what it names */
     struct cb_strvec tags, layers;
 };
 
@@ -73,7 +74,7 @@ static void add_named(struct cb_importer *m, const struct cb_image *img, const c
 static int commit_item(struct cb_importer *m, const struct item *it, const struct cb_image_config *c,
                        const struct cb_layer *v, struct cb_error *err)
 {
-    struct cb_commit_options o = { .config = c, .layers = v, .n_layers = it->layers.n };
+    struct cb_commit_options o = { .config = c, .config_text = &it->text, .layers = v, .n_layers = it->layers.n };
     struct cb_image img cb_cleanup_image = { 0 };
     int r = cb_image_commit(m->store, &o, &img, err);
     if (r < 0)
@@ -85,14 +86,13 @@ static int commit_item(struct cb_importer *m, const struct item *it, const struc
     return 0;
 }
 
-static int take_item(struct cb_importer *m, const struct item *it, struct cb_error *err)
+static int take_item(struct cb_importer *m, struct item *it, struct cb_error *err)
 {
-    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_image_config c cb_cleanup_image_config = { 0 };
-    int r = cb_import_text(m, it->config, &text, err);
+    int r = cb_import_text(m, it->config, &it->text, err);
     if (r == -CB_ENOTFOUND)
         return cb_error_set(err, CB_EVERIFY, "config %s is not in the archive", it->config);
-    if (r < 0 || (r = cb_image_config_parse(&c, text.buf, text.len, err)) < 0 ||
+    if (r < 0 || (r = cb_image_config_parse(&c, it->text.buf, it->text.len, err)) < 0 ||
         (r = cb_image_config_check(&c, it->layers.n, err)) < 0) {
         cb_error_wrap(err, "%s", it->config);
         return r;
@@ -117,10 +117,11 @@ int cb_import_docker(struct cb_importer *m, struct cb_error *err)
     else if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > CB_MAX_INDEX_MANIFESTS)
         r = cb_error_set(err, CB_EVERIFY, "not a list of images");
     for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
-        struct item it = { .tags = CB_STRVEC_INIT, .layers = CB_STRVEC_INIT };
+        struct item it = { .text = CB_STRBUF_INIT, .tags = CB_STRVEC_INIT, .layers = CB_STRVEC_INIT };
         r = parse_item(&it, json_array_get(list, i), err);
         if (r == 0)
             r = take_item(m, &it, err);
+        cb_strbuf_done(&it.text);
         cb_strvec_done(&it.tags);
         cb_strvec_done(&it.layers);
     }

@@ -308,6 +308,20 @@ assert_the_tree()
     assert_equal "$(cbpush run from/oci:7 echo hi)" hi
 }
 
+@test "load: an image of a Docker archive keeps its ID, as with docker load" {
+    local config id
+    registry_skopeo reg --from copy -q "docker://$reg/library/busybox" docker-archive:skopeo.tar:kept:1
+    mkdir archive && tar -x -f skopeo.tar -C archive
+    config=$(jq -r '.[0].Config' archive/manifest.json)
+    id=$(jq . "archive/$config" | tee pretty | sha256sum | cut -d ' ' -f 1)
+    rm "archive/$config" && mv pretty "archive/$id.json"
+    jq -c --arg c "$id.json" '.[0].Config = $c' archive/manifest.json >m && mv m archive/manifest.json
+    tar -c -C archive . | cbpush load -q >digest
+    assert_equal "$(cbpush inspect -f '{{.Id}}' kept:1)" "sha256:$id"
+    cbpush inspect --config kept:1 | cmp - "archive/$id.json"
+    assert_equal "$(cbpush run kept:1 echo it runs)" 'it runs'
+}
+
 @test "load: what is no archive, what is cut and what lies about its bytes is refused" {
     cb_quietly 'the build' cbpush build -t saved:1 ctx
     cbpush save --format oci-dir -o layout saved:1
