@@ -3,6 +3,7 @@
 #include "build/failed.h"
 #include "build/internal.h"
 #include "util/alloc.h"
+#include "util/hashmap.h"
 
 struct item {
     struct cb_entry e;
@@ -41,33 +42,34 @@ static void add(struct squash *q, const struct cb_entry *e, enum cb_entry_type t
 
 /* ---- what the one layer holds ---- */
 
-static bool is_new_file(const struct squash *q, const char *path)
+/* The first path in order carries the bytes, the others become links to it, whatever the layers did: the file that a
+ * link names may have become another one since, or lie below. */
+static void add_entry(struct squash *q, struct cb_hashmap *first, const struct cb_stack_entry *se)
 {
-    const struct cb_stack_entry *se = cb_stack_find(q->all, path);
-    return se && se->layer >= q->kept && se->e->type == CB_ENTRY_FILE;
-}
-
-/* A hard link to what is not in this layer becomes a file of its own. */
-static void add_entry(struct squash *q, const struct cb_stack_entry *se)
-{
-    enum cb_entry_type type = se->e->type;
-    if (type == CB_ENTRY_HARDLINK && !is_new_file(q, se->e->link))
-        type = CB_ENTRY_FILE;
-    add(q, se->e, type, type == CB_ENTRY_FILE ? se : NULL);
-    struct item *x = &q->v[q->n - 1];
-    if (type == CB_ENTRY_FILE && se->data) {
-        x->e.link = NULL;
-        x->e.size = se->data->size;
-    }
+    char key[32];
+    snprintf(key, sizeof key, "%p", (const void *)se->data);
+    const char *to = se->data ? cb_hashmap_get(first, key) : NULL;
+    bool file = se->data && !to;
+    add(q, se->e, to ? CB_ENTRY_HARDLINK : file ? CB_ENTRY_FILE : se->e->type, file ? se : NULL);
+    struct cb_entry *e = &q->v[q->n - 1].e;
+    if (to)
+        e->link = to;
+    if (!file)
+        return;
+    e->link = NULL;
+    e->size = se->data->size;
+    cb_hashmap_put(first, key, (void *)(uintptr_t)e->path);
 }
 
 static void add_new(struct squash *q)
 {
+    struct cb_hashmap *first = cb_hashmap_new(); /* address of the bytes' entry → path */
     for (size_t i = 0; i < cb_stack_count(q->all); i++) {
         const struct cb_stack_entry *se = cb_stack_at(q->all, i);
         if (se->layer >= q->kept)
-            add_entry(q, se);
+            add_entry(q, first, se);
     }
+    cb_hashmap_free(first);
 }
 
 /* Of what is gone only the topmost: what was below it goes with it, as it does below a directory that became a file. */

@@ -197,6 +197,20 @@ END
     assert_equal "$(manifest '.layers | length')" $((base + 1))
 }
 
+@test "--squash: names of a file whose first name became another file keep its bytes, and are one file" {
+    dockerfile <<'END'
+FROM busybox
+RUN echo one >/a && ln /a /b && ln /a /c
+RUN rm /a && echo another >/a
+END
+    local flag
+    for flag in --squash --squash-all; do
+        built $flag
+        assert_equal "$(cat "$rootfs/a" "$rootfs/b" "$rootfs/c")" $'another\none\none' "$flag"
+        assert_equal "$(stat -c '%h %i' "$rootfs/b")" "2 $(stat -c %i "$rootfs/c")" "$flag"
+    done
+}
+
 # times: the modification times in the last layer, each once.
 times()
 {
