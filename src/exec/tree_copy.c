@@ -80,13 +80,18 @@ int cb_tree_copy_xattrs(int from, int to)
     return r;
 }
 
-int cb_tree_strip_marks(int fd)
+static int remove_xattrs(int fd, bool (*which)(const char *name))
 {
     cb_cleanup_strbuf struct cb_strbuf names = CB_STRBUF_INIT;
     int r = list_xattrs(fd, &names);
     for (const char *p = names.buf; r == 0 && p < names.buf + names.len; p += strlen(p) + 1)
-        r = is_mark(p) && fremovexattr(fd, p) < 0 ? -errno : 0;
+        r = which(p) && fremovexattr(fd, p) < 0 ? -errno : 0;
     return r;
+}
+
+int cb_tree_strip_marks(int fd)
+{
+    return remove_xattrs(fd, is_mark);
 }
 
 int cb_tree_set_attrs(int fd, const struct stat *st)
@@ -176,7 +181,9 @@ static int copy_contents(struct copy *c, const struct item *i, struct cb_error *
         r = copy_tree(c, in, out, err);
     if (r < 0)
         return r;
-    r = set_all(in, out, &i->st);
+    r = remove_xattrs(out, is_wanted); /* of the directory as a lower layer has it */
+    if (r == 0)
+        r = set_all(in, out, &i->st);
     return r < 0 ? fail(c, "set the attributes of", -r, err) : 0;
 }
 

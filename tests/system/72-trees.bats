@@ -42,3 +42,19 @@ END
         [ -f "$rootfs/stays" ] && [ ! -e "$rootfs/d" ] && [ ! -e "$rootfs/f" ]
     done
 }
+
+@test "trees: chroot: an extended attribute that a step takes away is gone" {
+    ops first 'mkdir /d 755' 'setx /d user.a 61' 'setx /d user.b 62' 'write /f 1 1' 'setx /f user.a 61'
+    ops second 'delx /d user.a' 'delx /f user.a'
+    dockerfile <<'END'
+FROM busybox
+COPY fsop /fsop
+RUN --mount=type=bind,target=/ctx /fsop run /ctx/first
+RUN --mount=type=bind,target=/ctx /fsop run /ctx/second
+RUN /fsop list proc sys dev | grep '^/[df] ' >/seen && touch /d/new
+END
+    built --isolation chroot
+    assert_equal "$(grep -c user.b=b "$rootfs/seen")" 1
+    refute_contains "$(cat "$rootfs/seen")" user.a
+    assert_equal "$(python3 -c 'import os, sys; print(os.listxattr(sys.argv[1]))' "$rootfs/d")" "['user.b']"
+}

@@ -337,6 +337,9 @@ static void op_node(char **a)
 static void op_setx(char **a)
 {
     static char value[MAX_VALUE];
+    struct stat st;
+    if (lstat(a[0], &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return; /* layers keep those of files and directories */
     size_t n = strlen(a[2]) / 2; /* "-" is none */
     for (size_t i = 0; i < n; i++) {
         unsigned byte;
