@@ -40,11 +40,11 @@ static const struct cb_entry *look(const struct cb_toc *t, const char *path, boo
     return hit;
 }
 
-/* The entry of path in the topmost lower layer that has one; *layer is its index. */
-static const struct cb_entry *find(struct cb_lower_store *l, const char *path, size_t *layer)
+/* The entry of path in the topmost of the n lowest layers that has one; *layer is its index. */
+static const struct cb_entry *find(struct cb_lower_store *l, size_t n, const char *path, size_t *layer)
 {
     load_tocs(l);
-    for (size_t i = l->o->n_lower; i-- > 0;) {
+    for (size_t i = n; i-- > 0;) {
         const struct cb_toc *t = l->tocs[i];
         bool covers = false;
         if (!t)
@@ -66,7 +66,7 @@ static const struct cb_entry *lower_dir(struct cb_lower *base, const char *path)
 {
     struct cb_lower_store *l = (struct cb_lower_store *)base;
     size_t layer = 0;
-    const struct cb_entry *e = *path ? find(l, path, &layer) : NULL;
+    const struct cb_entry *e = *path ? find(l, l->o->n_lower, path, &layer) : NULL;
     return e && e->type == CB_ENTRY_DIR ? e : NULL;
 }
 
@@ -94,10 +94,11 @@ static int lower_file(struct cb_lower *base, const char *path, const struct cb_e
                       struct cb_error *err)
 {
     struct cb_lower_store *l = (struct cb_lower_store *)base;
-    size_t layer = 0;
-    const struct cb_entry *e = find(l, path, &layer);
-    if (e && e->type == CB_ENTRY_HARDLINK)
-        e = cb_toc_find(l->tocs[layer], e->link);
+    size_t layer = l->o->n_lower;
+    const struct cb_entry *e = find(l, layer, path, &layer);
+    /* A link has a digest where its file is in the same layer; else that is in one below. */
+    while (e && e->type == CB_ENTRY_HARDLINK)
+        e = e->digest.known ? cb_toc_find(l->tocs[layer], e->link) : find(l, layer, e->link, &layer);
     *out = e;
     if (e && e->type == CB_ENTRY_SYMLINK)
         return 0;

@@ -213,14 +213,15 @@ static int find_below(struct cb_lookup *l, size_t top, const char *path, const s
 static int find_data(struct cb_lookup *l, struct cb_stack_entry *se, struct cb_error *err)
 {
     const struct cb_stack_entry *lower = NULL;
-    struct spot s;
+    struct spot s = { 0 };
     if (se->e->type == CB_ENTRY_FILE) {
         se->data = se->e;
         se->data_layer = se->layer;
     }
     if (se->e->type != CB_ENTRY_HARDLINK)
         return 0;
-    int r = look(l, se->layer, se->e->link, true, &s, err);
+    /* Without a digest the layer had no such file when the link was made: what it has had since is another one. */
+    int r = se->e->digest.known ? look(l, se->layer, se->e->link, true, &s, err) : 0;
     if (r < 0)
         return r;
     if (s.type == CB_ENTRY_FILE) {

@@ -246,7 +246,8 @@ static void find_data(const struct merge *m, struct cb_stack_entry *se)
     }
     if (se->e->type != CB_ENTRY_HARDLINK)
         return;
-    const struct cb_entry *to = cb_toc_find(m->on, se->e->link);
+    /* Without a digest the layer had no such file when the link was made: what it has had since is another one. */
+    const struct cb_entry *to = se->e->digest.known ? cb_toc_find(m->on, se->e->link) : NULL;
     if (to && to->type == CB_ENTRY_FILE) {
         se->data = to;
         se->data_layer = m->layer;

@@ -58,3 +58,24 @@ END
     refute_contains "$(cat "$rootfs/seen")" user.a
     assert_equal "$(python3 -c 'import os, sys; print(os.listxattr(sys.argv[1]))' "$rootfs/d")" "['user.b']"
 }
+
+# Layers by Python's tarfile: a file, a link to it, a link to that link beside another file in the first one's place.
+@test "trees: hard links into lower layers, one behind the other: the bytes are those of then" {
+    PYTHONPATH=$RIG_HERE/trees python3 -B - made "$BATS_FILE_TMPDIR/fsop" <<'END'
+import io, sys, tarfile, world
+def layer(*members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, link, data in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = tarfile.LNKTYPE if link else tarfile.REGTYPE, link, len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+world.layout(sys.argv[1], [world.base_tar(sys.argv[2]), layer(("a", "", b"old")), layer(("b", "a", b""), ("a", "", b"another")),
+                           layer(("c", "b", b""))])
+END
+    printf 'FROM made AS seen\nRUN ["/bin/fsop", "step", "/seen/1", "/dev/null"]\nFROM busybox\nCOPY --from=seen /seen/1 /a /b /c /\n' >ctx/Dockerfile
+    built --build-context "made=oci-layout://$PWD/made"
+    assert_equal "$(cat "$rootfs/a" "$rootfs/b" "$rootfs/c")" anotheroldold 'by the tables'
+    assert_equal "$(grep -c ' 3 3f5dd4e5' "$rootfs/1")" 2 "by the trees: $(grep '^/[abc] ' "$rootfs/1")"
+}

@@ -95,6 +95,21 @@ static void hard_links(void **state)
     assert_ptr_equal(cb_stack_find(s, "a")->data, cb_stack_find(s, "a")->e);
 }
 
+/* What a layer puts in the place of a lower file after it has linked to that is not what the link means. */
+static void link_before_its_name_is_taken(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_stack_unref) struct cb_stack *s = STACK("f a", "h b > a\nf a", "h c > b");
+    assert_int_equal(cb_stack_find(s, "a")->data_layer, 1);
+    assert_int_equal(cb_stack_find(s, "b")->data_layer, 0);
+    assert_int_equal(cb_stack_find(s, "c")->data_layer, 0);
+    CB_AUTO(cb_lookup_free) struct cb_lookup *l = sup_lookup(s, true);
+    const struct cb_finder f = cb_lookup_finder(l);
+    const struct cb_stack_entry *hit = NULL;
+    assert_int_equal(f.find(f.arg, "c", &hit, NULL), 0);
+    assert_int_equal(hit->data_layer, 0);
+}
+
 static void subtrees(void **state)
 {
     (void)state;
@@ -299,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merging), cmocka_unit_test(implied_attributes), cmocka_unit_test(hard_links),
+        cmocka_unit_test(link_before_its_name_is_taken),
         cmocka_unit_test(subtrees), cmocka_unit_test(against_model), cmocka_unit_test(resolving),
         cmocka_unit_test(resolving_is_bounded),
     };
