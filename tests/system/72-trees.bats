@@ -26,6 +26,30 @@ ops()
     printf '%s\n' "${@:2}" >"ctx/$1"
 }
 
+# compared STEPS SEEDS: no tree of these seeds differs.
+compared()
+{
+    run python3 -B "$RIG_HERE/trees/trees.py" "$PWD" "$BATS_FILE_TMPDIR/fsop" "${CBPUSH_TEST_SEEDS:-$2}" "$1" "${CBPUSH_TEST_SECONDS:-120}"
+    [ -z "${CBPUSH_TEST_SECONDS-}" ] || printf '# %s\n' "${lines[-1]}" >&3
+    assert_status 0
+    assert_contains "$output" ', 0 with a difference'
+}
+
+needs_root()
+{
+    [ "$(id -u)" -eq 0 ] || skip 'owners and devices are made beside the builds'
+}
+
+@test "trees: what RUN, COPY and ADD leave is what RUNs, umoci and every format and output have" {
+    needs_root
+    compared 5 1-14
+}
+
+@test "trees: layers that others wrote, in every form of tar" {
+    needs_root
+    compared 0 500-512
+}
+
 @test "trees: a socket in the place of a file or directory: what was there is gone" {
     ops first 'mkdir /d 755' 'write /d/f 5 1' 'write /f 5 1' 'write /stays 5 1'
     ops second 'remove /d' 'node /d s 755 0 0' 'remove /f' 'node /f s 755 0 0' 'node /new s 755 0 0'

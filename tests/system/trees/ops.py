@@ -4,7 +4,8 @@ import os
 
 import names
 
-NAMES = [b"a", b"b", b"c", b"d", b"dir", b"with space", b"new\nline", b"\xff\xfe", "ümlaut".encode(), b"wh.x", b".wx",
+NAMES = [b"a", b"b", b"c", b"d", b"dir", b"with space", b"new\nline", b"\xff\xfe", "ümlaut".encode(), b"wh.x",
+         b".wx",
          b"e=f", b"%41", b"-n", b"x" * 99, b"y" * 101, b"L" * 255]
 SIZES = [0, 1, 13, 511, 512, 513, 4095, 4096, 4097, 8192, 65535, 65536, 65537, 200000]
 BIG = [1 << 20, (1 << 20) + 1, (4 << 20) - 1, (4 << 20) + 511]
@@ -13,7 +14,8 @@ IDS = [0, 0, 1, 5, 1000, 65534]
 HIGH_IDS = [(1 << 21) - 1, 1 << 21, 3000000, (1 << 31) + 7, (1 << 32) - 2]
 TIMES = ["-1 500000000", "-1 0", "-100000000 1000000", "0 0", "0 999000000", "1000000000 123000000",
          "2147483647 0", "2147483648 999000000", "4294967296 0", "8589934591 0", "8589934592 5000000", "8999999999 0"]
-TARGETS = [b"a", b"../b", b"/t/a", b"/t/dir", b"nowhere", b"/nowhere/at/all", b".", b"..", b"/", b"with space", b"dir/../a",
+TARGETS = [b"a", b"../b", b"/t/a", b"/t/dir", b"nowhere", b"/nowhere/at/all", b".", b"..", b"/", b"with space",
+           b"dir/../a",
            b"self", b"\xff\xfe", b"z" * 100, b"z" * 101, b"/t/" + b"q/" * 140 + b"q", b"x/./y//z/"]
 XATTRS = ["user.%ff", "user.a", "user.b", "user.long" + "n" * 60, "user.with%20space", "user.%c3%bc", "user.x.y"]
 VALUES = ["", "00", "61", "610a62", "ff00fe", "3d3d", "41" * 300, "00" * 1000]
@@ -88,7 +90,8 @@ class Maker:
         return path
 
     def write(self):
-        self.say("write", self.remember(self.new(), "f") if self.rng.random() < 0.6 else self.one(), self.size(), self.seed())
+        self.say("write", self.remember(self.new(), "f") if self.rng.random() < 0.6 else self.one(), self.size(),
+                 self.seed())
 
     def append(self):
         self.say("append", self.one(), self.rng.choice(SIZES), self.seed())
@@ -99,7 +102,8 @@ class Maker:
     def sparse(self):
         size = self.rng.choice((1, 4096, 65536, 1 << 20, (3 << 20) + 5))
         at = self.rng.choice((0, size // 2, max(size - 5, 0)))
-        self.say("sparse", self.remember(self.new(), "f"), size, at, min(self.rng.choice((0, 1, 4096)), size - at), self.seed())
+        self.say("sparse", self.remember(self.new(), "f"), size, at, min(self.rng.choice((0, 1, 4096)), size - at),
+                 self.seed())
 
     def chmod(self):
         path = self.any()
@@ -128,7 +132,8 @@ class Maker:
 
     def mkdir(self):
         mode = self.mode()
-        self.say("mkdir", self.remember(self.new(), "d"), f"{int(mode, 8) | 0o555:o}" if self.rules.readable else mode)
+        self.say("mkdir", self.remember(self.new(), "d"),
+                 f"{int(mode, 8) | 0o555:o}" if self.rules.readable else mode)
 
     def deep(self):
         at = self.rng.choice(self.dirs)
@@ -150,7 +155,8 @@ class Maker:
         if draw < 0.4:
             self.say("mkdir", self.remember(path, "d"), "755")
             if self.rng.random() < 0.7:
-                self.say("write", self.remember(path + b"/" + self.rng.choice(NAMES[:4]), "f"), self.rng.choice(SIZES), self.seed())
+                self.say("write", self.remember(path + b"/" + self.rng.choice(NAMES[:4]), "f"),
+                         self.rng.choice(SIZES), self.seed())
         elif draw < 0.7:
             self.say("write", path, self.rng.choice(SIZES), self.seed())
         elif draw < 0.9:
@@ -188,8 +194,10 @@ class Maker:
 
     def ops(self, n):
         self.out = []
-        kinds = ((self.write, 10), (self.append, 4), (self.truncate, 3), (self.sparse, 2), (self.chmod, 5), (self.chown, 4),
-                 (self.link, 5), (self.symlink, 4), (self.rename, 7), (self.mkdir, 5), (self.deep, 1), (self.remove, 5),
+        kinds = ((self.write, 10), (self.append, 4), (self.truncate, 3), (self.sparse, 2), (self.chmod, 5),
+                 (self.chown, 4),
+                 (self.link, 5), (self.symlink, 4), (self.rename, 7), (self.mkdir, 5), (self.deep, 1), (self.remove,
+                                                            5),
                  (self.again, 6), (self.node, 3), (self.setx, 5), (self.delx, 2), (self.time, 5), (self.bulk, 0.5))
         for do in self.rng.choices([k[0] for k in kinds], [k[1] for k in kinds], k=n):
             do()

@@ -63,7 +63,8 @@ def place(src, dst, st, keep, first):
 def is_as(src, st, dst, old, keep):
     """Then a directory is left as it is, with its time."""
     owner_is = (st.st_uid, st.st_gid) if keep else (0, 0)
-    return old.st_mode == st.st_mode and owner_is == (old.st_uid, old.st_gid) and not os.listxattr(src) and not os.listxattr(dst)
+    return old.st_mode == st.st_mode and owner_is == (old.st_uid,
+                                                      old.st_gid) and not os.listxattr(src) and not os.listxattr(dst)
 
 
 def copy(src, dst, keep, first=None, sockets=True):

@@ -10,7 +10,8 @@ import tarfile
 
 import names
 
-KINDS = {tarfile.REGTYPE: "f", tarfile.AREGTYPE: "f", tarfile.CONTTYPE: "f", tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l",
+KINDS = {tarfile.REGTYPE: "f", tarfile.AREGTYPE: "f", tarfile.CONTTYPE: "f", tarfile.DIRTYPE: "d",
+         tarfile.SYMTYPE: "l",
          tarfile.FIFOTYPE: "p", tarfile.CHRTYPE: "c", tarfile.BLKTYPE: "b", tarfile.GNUTYPE_SPARSE: "f"}
 
 
@@ -106,7 +107,8 @@ def normal(name):
 
 def members(data, whiteouts=True):
     """(path, TarInfo, Node or path of a link's target), in order; whiteouts first."""
-    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape", encoding="utf-8", ignore_zeros=False) as archive:
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape", encoding="utf-8",
+                      ignore_zeros=False) as archive:
         all_of_it = [(normal(m.name), m) for m in archive]
         marks = [p for p, _ in all_of_it if whiteouts and p.rpartition(b"/")[2].startswith(b".wh.")]
         yield from ((p, None, None) for p in marks)

@@ -68,7 +68,8 @@ class World:
         self.make_base()
         self.lines = ["FROM base AS base", "FROM base"]
         for number in range(1, steps + 1):
-            self.rng.choices((self.step_run, self.step_copy, self.step_copy_from, self.step_add), (6, 2, 1, 1))[0](number)
+            self.rng.choices((self.step_run, self.step_copy, self.step_copy_from, self.step_add), (6, 2, 1,
+                                                            1))[0](number)
         # Sockets are in no layer, but the next RUN still sees them: so they come last.
         self.step_run(steps + 1, self.rules.but(sockets=True))
         self.step_run(steps + 2, None)
@@ -85,7 +86,8 @@ class World:
     def run_ops(self, text, words):
         with open(self.path("ctx/ops/now"), "w", encoding="ascii") as f:
             f.write(text)
-        replay.fsop(self.given.fsop, "-b", "-c", self.root, *(words or ["run"]), self.path("ctx/ops/now"), *names.LEFT_OUT)
+        replay.fsop(self.given.fsop, "-b", "-c", self.root, *(words or ["run"]), self.path("ctx/ops/now"),
+                    *names.LEFT_OUT)
 
     def step_run(self, number, *rules):
         """rules: None to do nothing."""
@@ -171,7 +173,8 @@ class World:
         words = ["--xattrs", "--xattrs-include=*"] if draw == "posix" else []
         if draw == "gnu":
             replay.fsop(self.given.fsop, "-c", directory, "strip")
-        subprocess.run(["tar", "--format", draw, "--numeric-owner", "--sort=name", *words, "-C", directory, "-cf", path, "."],
+        subprocess.run(["tar", "--format", draw, "--numeric-owner", "--sort=name", *words, "-C", directory, "-cf",
+                        path, "."],
                        check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def make_base(self):
@@ -185,7 +188,8 @@ class World:
     # ---- builds ----
 
     def environment(self, trees, isolation):
-        out = {"HOME": self.path("home"), "PATH": os.environ["PATH"], "TMPDIR": self.directory, "CBPUSH_ISOLATION": isolation}
+        out = {"HOME": self.path("home"), "PATH": os.environ["PATH"], "TMPDIR": self.directory,
+               "CBPUSH_ISOLATION": isolation}
         if trees != "auto":
             out["CBPUSH_TREES"] = trees
         out.update({k: os.environ[k] for k in os.environ if k.startswith(("ASAN_", "UBSAN_", "LSAN_", "RIG_"))})
@@ -200,7 +204,8 @@ class World:
         return done.stdout
 
     def build(self, out, *more, **how):
-        self.cbpush("build", "--progress", "plain", "-f", "Dockerfile", "--build-context", "base=oci-layout://" + self.path("base"),
+        self.cbpush("build", "--progress", "plain", "-f", "Dockerfile", "--build-context",
+                    "base=oci-layout://" + self.path("base"),
                     *([] if out is None else ["-o", out]), *more, "ctx", **how)
 
 
@@ -241,9 +246,11 @@ def layout(path, tars, ids=None):
             f.write(data)
         return {"mediaType": "application/vnd.oci.image." + kind, "digest": "sha256:" + hexes, "size": len(data)}
 
-    layers = [blob(gzip.compress(t, 1, mtime=0), "layer.v1.tar+gzip") if isinstance(t, bytes) else blob(*t) for t in tars]
+    layers = [blob(gzip.compress(t, 1, mtime=0), "layer.v1.tar+gzip") if isinstance(t,
+                                                            bytes) else blob(*t) for t in tars]
     ids = ids or [hashlib.sha256(t).hexdigest() for t in tars]
-    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + i for i in ids]}}
+    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers",
+                                                            "diff_ids": ["sha256:" + i for i in ids]}}
     manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": layers}
     index = {"schemaVersion": 2, "manifests": [{**blob(json.dumps(manifest).encode(), "manifest.v1+json"),
