@@ -187,7 +187,8 @@ static void pax_mtime(struct cb_tar_guard *g, struct cb_slice v)
     size_t digits = fraction ? strspn(fraction, "0123456789") : 0;
     bool minus = *text == '-', rest = fraction && strspn(fraction, "0") != digits;
     uint64_t sec = 0;
-    g->next.has_mtime = strlen(text) + (fraction ? 1 + digits : 0) == v.len && cb_parse_u64(text + minus, INT64_MAX / 2, &sec);
+    g->next.has_mtime = strlen(text) + (fraction ? 1 + digits : 0) == v.len &&
+                        cb_parse_u64(text + minus, INT64_MAX / 2, &sec);
     g->next.mtime = minus ? -(int64_t)sec - rest : (int64_t)sec;
 }
 

@@ -680,7 +680,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names), cmocka_unit_test(through_links), cmocka_unit_test(hard_links),
         cmocka_unit_test(whiteouts), cmocka_unit_test(devices), cmocka_unit_test(long_and_odd_names),
-        cmocka_unit_test(names_are_bytes), cmocka_unit_test(numbers), cmocka_unit_test(times_before_1970), cmocka_unit_test(pax_size_wins),
+        cmocka_unit_test(names_are_bytes), cmocka_unit_test(numbers),
+        cmocka_unit_test(times_before_1970), cmocka_unit_test(pax_size_wins),
         cmocka_unit_test(bodies_where_none_may_be), cmocka_unit_test(attributes), cmocka_unit_test(sparse),
         cmocka_unit_test(nothing_at_all), cmocka_unit_test(trailing_bytes), cmocka_unit_test(cut_off),
         cmocka_unit_test(expected_digest), cmocka_unit_test(budgets), cmocka_unit_test(bomb),

@@ -4,8 +4,9 @@
  *        fsop [-c DIR] list NAME…      a line a path; NAMEs in the root are left out
  *        fsop -c DIR strip             no file has extended attributes any more
  *        fsop [-b] [-c DIR] step SEEN FILE NAME…   lists into SEEN, then runs FILE
- * -c: in that root directory; FILE is one of the directory outside. An operation that fails is passed over: where the same file system is, the same ones fail.
- * -b: as overlayfs does, a file of before that has several names is made one of its own before it is changed. */
+ * -c: in that root directory; FILE is one outside. An operation that fails is passed over: where the same file system
+ * is, the same ones fail. -b: as overlayfs does, a file of before that has several names is made one of its own before
+ * it is changed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
