@@ -42,7 +42,7 @@ needs_root()
 
 @test "trees: what RUN, COPY and ADD leave is what RUNs, umoci and every format and output have" {
     needs_root
-    compared 5 1-14
+    compared 5 1-16
 }
 
 @test "trees: layers that others wrote, in every form of tar" {

@@ -148,7 +148,8 @@ class Maker:
 
     def again(self):
         """Something goes, and is there again as this or that."""
-        path = self.any()
+        full = [d for d in self.dirs[1:] if any(o.startswith(d + b"/") for o in self.others)]
+        path = self.rng.choice(full) if full and self.rng.random() < 0.6 else self.any()
         if self.rng.random() < 0.8:
             self.say("remove", path)
         draw = self.rng.random()
