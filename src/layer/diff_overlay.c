@@ -109,14 +109,21 @@ static int same_content(int fd, const struct cb_entry *lower, bool *same, struct
     return 0;
 }
 
+/* What an earlier step has made has the time of its layer where that was unpacked, else its real one. */
+static bool same_time(const struct walk *w, const struct cb_entry *lower, const struct cb_entry *e)
+{
+    return lower->mtime == e->mtime || lower->mtime == cb_layer_writer_mtime(w->w, e->mtime);
+}
+
 /* Whether the entry says nothing that the layers below do not say; the content is read only where all else is equal. */
-static int is_unchanged(const struct node *n, const struct cb_entry *e, bool *same, struct cb_error *err)
+static int is_unchanged(const struct walk *w, const struct node *n, const struct cb_entry *e, bool *same,
+                        struct cb_error *err)
 {
     const struct cb_entry *l = n->lower ? n->lower->e : NULL;
     *same = false;
     if (!l || (l->type != e->type && !(l->type == CB_ENTRY_HARDLINK && e->type == CB_ENTRY_FILE)))
         return 0;
-    if (l->mode != e->mode || l->uid != e->uid || l->gid != e->gid || l->mtime != e->mtime || !same_xattrs(l, e))
+    if (l->mode != e->mode || l->uid != e->uid || l->gid != e->gid || !same_time(w, l, e) || !same_xattrs(l, e))
         return 0;
     if (e->type == CB_ENTRY_FILE)
         return n->lower->data && l->size == e->size ? same_content(n->fd, n->lower->data, same, err) : 0;
@@ -185,7 +192,7 @@ static int add(struct walk *w, const struct cb_entry *e, struct cb_blob_source *
 static int add_unless_same(struct walk *w, const struct node *n, const struct cb_entry *e, struct cb_error *err)
 {
     bool same;
-    int r = is_unchanged(n, e, &same, err);
+    int r = is_unchanged(w, n, e, &same, err);
     return r < 0 || same ? r : add(w, e, NULL, err);
 }
 
@@ -246,7 +253,7 @@ static int add_file(struct walk *w, const struct node *n, struct cb_entry *e, st
         return add(w, e, NULL, err);
     /* A file with several names is always written: what links to it must find it in this layer. */
     bool same = false;
-    int r = n->st.st_nlink < 2 ? is_unchanged(n, e, &same, err) : 0;
+    int r = n->st.st_nlink < 2 ? is_unchanged(w, n, e, &same, err) : 0;
     if (r < 0 || same)
         return r;
     int fd = fcntl(n->fd, F_DUPFD_CLOEXEC, 0);
@@ -284,7 +291,7 @@ static int add_dir(struct walk *w, const struct node *n, const struct cb_entry *
         struct cb_entry mark = { .path = w->path.buf, .type = CB_ENTRY_OPAQUE, .mtime = e->mtime };
         r = add(w, &mark, NULL, err);
     } else {
-        r = is_unchanged(n, e, &same, err);
+        r = is_unchanged(w, n, e, &same, err);
     }
     down->listed = !same;
     return r < 0 || same ? r : add(w, e, NULL, err);

@@ -74,6 +74,7 @@ struct cb_layer_writer;
 struct cb_layer_writer *cb_layer_writer_new(const struct cb_layer_write_options *o, struct cb_error *err);
 void cb_layer_writer_free(struct cb_layer_writer *w);
 CB_DEFINE_CLEANUP(struct cb_layer_writer *, cb_layer_writer_free)
+int64_t cb_layer_writer_mtime(const struct cb_layer_writer *w, int64_t mtime); /* what a time becomes in the layer */
 /* eStargz: the tar itself has two files more, and so another diff id; its table lists them. Each name may stand in a
  * chunked layer once.
  *

@@ -189,6 +189,11 @@ static int write_entry(struct cb_layer_writer *w, struct cb_entry *e, struct cb_
     return r < 0 ? r : cb_toc_builder_add(w->builder, e, err);
 }
 
+int64_t cb_layer_writer_mtime(const struct cb_layer_writer *w, int64_t mtime)
+{
+    return w->o.exact_mtime ? w->o.clamp_mtime : CB_MIN(mtime, w->o.clamp_mtime);
+}
+
 /* e is a copy that is completed for the table. */
 static int add(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blob_source *data, struct cb_error *err)
 {
@@ -200,7 +205,7 @@ static int add(struct cb_layer_writer *w, struct cb_entry *e, struct cb_blob_sou
     if (e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE)
         e->mode = e->uid = e->gid = 0;
     e->mode &= 07777;
-    e->mtime = w->o.exact_mtime ? w->o.clamp_mtime : CB_MIN(e->mtime, w->o.clamp_mtime);
+    e->mtime = cb_layer_writer_mtime(w, e->mtime);
     cb_strbuf_reset(&w->scratch);
     if (r < 0 || (r = cb_tar_header(&w->scratch, e, err)) < 0)
         return r;

@@ -607,3 +607,14 @@ END
     assert_all_cached
     assert_equal "$(digest)" "$first"
 }
+
+@test "SOURCE_DATE_EPOCH: a step that changes nothing adds none, whether the one below was run or cached" {
+    export SOURCE_DATE_EPOCH=1100000000
+    printf 'FROM busybox\nRUN touch /made\nRUN chmod 0644 /made\n' >ctx/Dockerfile
+    cbpush build --progress quiet -o type=oci,tar=false,dest=run ctx
+    printf 'FROM busybox\nRUN touch /made\nRUN chmod 0644 /made && true\n' >ctx/Dockerfile
+    CBPUSH_ROOT=$PWD/other cbpush build --progress quiet -o type=oci,tar=false,dest=fresh ctx
+    cbpush build --progress quiet -o type=oci,tar=false,dest=cached ctx
+    assert_equal "$(jq -r '.manifests[].digest' cached/index.json)" "$(jq -r '.manifests[].digest' fresh/index.json)"
+    assert_equal "$(jq '.layers | length' "run/blobs/$(jq -r '.manifests[0].digest' run/index.json | tr : /)")" 2
+}
