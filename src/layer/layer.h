@@ -173,6 +173,6 @@ struct cb_diff_options {
 };
 /* Feeds what changed to the writer, sorted; hard links inside the upper directory are kept as such. Overlay's private
  * xattrs and what R4 does not allow are never emitted (A6). Directories above something that
- * changed are listed too. Sockets are left out. *n_entries may be NULL. */
+ * changed are listed too. A socket is as if it were not there. *n_entries may be NULL. */
 int cb_diff_overlay(const struct cb_diff_options *o, struct cb_layer_writer *w, size_t *n_entries,
                     struct cb_error *err) CB_WUR;
