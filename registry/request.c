@@ -148,7 +148,7 @@ static int try_schemes(struct attempt *a, struct cb_error *err)
             set_plain(a->e->h, plain);
             return 0;
         }
-        if (s == -CB_ECANCELED)
+        if (s == -CB_ECANCELED || s == -CB_ELOCAL)
             return cb_error_move(err, e);
     }
     return neither(&https, &http, err);

@@ -94,6 +94,12 @@ static int proxy_failure(const struct cb_http_transfer *t, struct cb_http_failur
                         t->connect_code == 407 ? " (it asks for credentials)" : "");
 }
 
+/* Not of a family of addresses that the kernel lacks: another address may do, and the last one's failure is told. */
+static bool is_out_of_descriptors(const struct cb_http_transfer *t)
+{
+    return t->result == CURLE_COULDNT_CONNECT && (t->socket_errno == EMFILE || t->socket_errno == ENFILE);
+}
+
 static int transport_failure(const struct cb_http_transfer *t, struct cb_http_failure *f, struct cb_error *err)
 {
     cb_cleanup_strbuf struct cb_strbuf detail = CB_STRBUF_INIT;
@@ -107,6 +113,8 @@ static int transport_failure(const struct cb_http_transfer *t, struct cb_http_fa
     if (t->result == CURLE_UNSUPPORTED_PROTOCOL && t->connected) /* "HTTP/0.9" is whatever it said */
         return cb_error_set(err, CB_ENET, "what answers at %s does not speak HTTP/1.1 (only HTTP/2, or none at all)",
                             t->host);
+    if (is_out_of_descriptors(t)) /* others may end meanwhile */
+        return cb_error_sys(err, CB_ELOCAL, t->socket_errno, "make a socket");
     if (t->stalled)
         return cb_error_set(err, CB_ENET, "less than 1 KiB/s for too long, given up");
     switch (kind) {

@@ -179,6 +179,7 @@ struct cb_http_transfer {
     char refused_ip[CB_HTTP_IP_MAX];
     CURLcode result;
     long connect_code, os_errno; /* of a proxy's CONNECT; of connect(2) */
+    int socket_errno;            /* of socket(2), which libcurl tells as a refused connection */
     unsigned status;
     struct cb_strvec headers; /* "Name: value" */
 

@@ -26,7 +26,13 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         errno = EACCES;
         return CURL_SOCKET_BAD;
     }
-    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    if (fd < 0 && purpose == CURLSOCKTYPE_IPCXN) {
+        pthread_mutex_lock(&t->lock);
+        t->socket_errno = errno;
+        pthread_mutex_unlock(&t->lock);
+    }
+    return fd;
 }
 
 static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, int local_port)
