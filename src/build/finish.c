@@ -81,6 +81,7 @@ static int layer_value(struct cb_build *b, struct cb_slot *s, struct cb_layer *o
     int r = cb_slot_encoding(s, &b->format, &e, err);
     if (r < 0)
         return r;
+    cb_slot_name(s, &e.digest);
     if (e.engine && *e.engine && !b->res->engine)
         b->res->engine = cb_strdup(e.engine);
     cb_slot_layer(s, &known);

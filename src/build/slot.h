@@ -92,6 +92,8 @@ int cb_slot_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_lay
                      struct cb_error *err) CB_WUR;
 /* The same where it is there already; false else. */
 bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out);
+/* That a manifest names it so: CB_NEED_BLOB means this blob from then on, and no other encoding of it. */
+void cb_slot_name(struct cb_slot *s, const struct cb_digest *blob);
 /* Its bytes in this encoding, from wherever they are: for who writes them elsewhere. */
 int cb_slot_source(struct cb_slot *s, const struct cb_digest *blob, struct cb_blob_source **out,
                    struct cb_error *err) CB_WUR;

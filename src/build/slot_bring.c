@@ -54,10 +54,16 @@ const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s,
     return NULL;
 }
 
+/* Under s->mu. Unset: any will do. */
+static const struct cb_digest *named_blob(const struct cb_slot *s)
+{
+    return s->parent ? &s->manifest_digest : &s->named;
+}
+
 static const struct cb_layer_encoding *wanted_encoding(struct cb_slot *s, const struct cb_layer *l)
 {
     pthread_mutex_lock(&s->mu);
-    struct cb_digest wanted = s->manifest_digest;
+    struct cb_digest wanted = *named_blob(s);
     pthread_mutex_unlock(&s->mu);
     for (size_t i = 0; i < l->n_encodings; i++)
         if (cb_digest_eq(&l->encodings[i].digest, &wanted))
@@ -157,8 +163,8 @@ static unsigned check_have(struct cb_slot *s, unsigned needs)
     bool blob = cb_slot_stored_encoding(s, &s->layer) != NULL;
     if (blob)
         have |= CB_NEED_DATA;
-    if (s->parent)
-        blob = cb_store_blob_has(s->env->store, &s->manifest_digest, NULL);
+    if (cb_digest_is_set(named_blob(s)))
+        blob = cb_store_blob_has(s->env->store, named_blob(s), NULL);
     if (blob)
         have |= CB_NEED_BLOB;
     return have;

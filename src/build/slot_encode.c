@@ -25,6 +25,14 @@ bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct
     return found;
 }
 
+void cb_slot_name(struct cb_slot *s, const struct cb_digest *blob)
+{
+    pthread_mutex_lock(&s->mu);
+    s->named = *blob;
+    s->have &= ~(unsigned)CB_NEED_BLOB;
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* ---- another encoding ---- */
 
 struct reader_source {

@@ -46,6 +46,7 @@ struct cb_slot {
     struct cb_layer layer;
     struct cb_digest manifest_digest; /* parent: the encoding that its manifest names */
     struct cb_strmap annotations;     /* … with */
+    struct cb_digest named;           /* not parent: the encoding that the manifest in the making names, once it does */
     struct cb_toc_pin pin;     /* of the table: what all parents that have it say */
     struct cb_strbuf small;    /* the table that pin means, where who pins it gives it along; else empty */
     bool unpinned;             /* it was of no use */

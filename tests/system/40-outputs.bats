@@ -361,3 +361,19 @@ assert_the_tree()
     printf 'FROM %s/test/docker:1\nRUN touch /x\n' "$reg" >ctx/Dockerfile
     CBPUSH_ROOT=$PWD/other built
 }
+
+# The store has the layer by another name of the same: what the manifest names has to come from the cache.
+@test "type=oci of a step from a cache, whose layer the store has in another compression only" {
+    export SOURCE_DATE_EPOCH=1700000000
+    printf 'FROM busybox\nRUN echo made >/g\n' | dockerfile
+    build --cache-to "type=registry,ref=$reg/test/cache,mode=max"
+    rm -rf "$CBPUSH_ROOT"
+    printf 'FROM busybox\nRUN  echo made > /g\n' | dockerfile
+    cbpush build --progress plain --compression-format none -t other ctx
+    printf 'FROM busybox\nRUN echo made >/g\n' | dockerfile
+    run cbpush build --progress plain --cache-from "type=registry,ref=$reg/test/cache" -o type=oci,dest=out.tar ctx
+    assert_status 0
+    assert_contains "$output" CACHED
+    skopeo copy -q oci-archive:out.tar dir:out
+    assert_equal "$(jq -r '.layers[-1].mediaType' out/manifest.json)" application/vnd.oci.image.layer.v1.tar+gzip
+}
