@@ -104,6 +104,13 @@ def copy_flags(rng, link=True):
     return flags
 
 
+def apart(words):
+    """Copies of the parent's /base do not stand where the parent has it: a copy's times are those of any build."""
+    if "--parents" in words and "/base" in words and words[-1] in ("./", "$V_A/"):
+        words[-1] = "/opt/"
+    return " ".join(words)
+
+
 def twisted(line, rng):
     """A COPY or ADD with a flag more, or less, or another in its place."""
     words = line.split(" ")
@@ -113,7 +120,7 @@ def twisted(line, rng):
     new = [f for f in copy_flags(rng) if not any(w.split("=")[0] == f.split("=")[0] for w in words)]
     if words[0] == "ADD":
         new = [f for f in new if not f.startswith(("--exclude", "--parents"))]
-    return " ".join([words[0], *new[:1], *words[1:]])
+    return apart([words[0], *new[:1], *words[1:]])
 
 
 def copy(_file, rng, _number):
@@ -123,7 +130,7 @@ def copy(_file, rng, _number):
 def copy_from(file, rng, number):
     name = file.other(rng, number)
     sources = rng.sample(("keep.txt", "*.txt", "k*"), 1) if name == "extra" else rng.sample(STAGED, rng.choice((1, 1, 2)))
-    return " ".join(["COPY", "--from=" + name, *copy_flags(rng), *sources, rng.choice(TARGETS)])
+    return apart(["COPY", "--from=" + name, *copy_flags(rng), *sources, rng.choice(TARGETS)])
 
 
 def add(_file, rng, _number):
