@@ -366,7 +366,8 @@ static int look_at_run(const struct target *t, const struct cb_cache_artifact *a
     return 0;
 }
 
-/* Steps that were there already have brought no blobs: the place is asked whether it still has them. */
+/* Steps that were there already have brought no blobs: the place is asked whether it still has them. All of a step's
+ * layers, not its own alone: its record may tell of one below in another compression than that one's own record. */
 static int add_present(const struct cb_cache_out *out, const struct target *t, const struct cb_plan *plan,
                        struct cb_error *err)
 {
@@ -374,8 +375,8 @@ static int add_present(const struct cb_cache_out *out, const struct target *t, c
     for (size_t i = 0; r == 0 && i < plan->n; i++) {
         const struct cb_vertex *v = plan->vertices[i];
         struct cache_step *x = v->state->vertex == v && wants(t, v) ? step_of(out, v) : NULL;
-        for (size_t k = 0; r == 0 && x && k < x->n_own; k++)
-            r = add_layer(out, t, x, x->own[k], err);
+        for (uint32_t k = 0; r == 0 && x && k < x->set.n_layers; k++)
+            r = add_layer(out, t, x, k, err);
     }
     return r;
 }

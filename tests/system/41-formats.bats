@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# eStargz and zstd:chunked: read by the formats' own libraries, and as plain gzip and zstd by everybody else.
+# eStargz and zstd:chunked: read by the formats' own libraries, and as plain gzip and zstd by everybody else. And a cache in
+# which two compressions meet.
 
 load helpers
 load build
@@ -186,4 +187,23 @@ assert_files()
     run cbpush build --compression-format estargz ctx
     assert_status 5
     assert_contains "$output" 'stargz.index.json: in an eStargz layer that is the name of a file of the format'
+}
+
+# Each step has a record of its own, and the first one's is older: it is told of in gzip there, in zstd by the second.
+@test "a cache whose records tell of one layer in two compressions is written again" {
+    export SOURCE_DATE_EPOCH=1700000000
+    local to="type=registry,ref=$reg/test/two,mode=max"
+    printf 'FROM busybox\nRUN echo a >/a\n' | dockerfile
+    cbpush build --progress plain --cache-to "$to" ctx
+    rm -rf "$CBPUSH_ROOT"
+    printf 'FROM busybox\nRUN echo a >/a\nRUN echo b >/b\n' | dockerfile
+    cbpush build --progress plain --compression-format zstd --cache-to "$to" ctx
+    rm -rf "$CBPUSH_ROOT"
+    printf 'FROM busybox\nRUN echo other >/c\n' | dockerfile
+    cbpush build --progress plain --cache-to "$to" ctx
+    rm -rf "$CBPUSH_ROOT"
+    printf 'FROM busybox\nRUN echo a >/a\nRUN echo b >/b\n' | dockerfile
+    run cbpush build --progress plain --cache-from "type=registry,ref=$reg/test/two" --cache-to "$to" ctx
+    assert_status 0
+    assert_equal "$(grep -c CACHED <<<"$output")" 2
 }
