@@ -55,7 +55,7 @@ static int open_dir(struct config *c, struct cb_error *err)
     if (c->dir < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "%s", dir);
     /* Some file systems have no locks: then the last of two at once wins, and the file is whole all the same. */
-    (void)!cb_fs_lock(c->dir, true, true, NULL);
+    (void)!cb_fs_lock(c->dir, NULL);
     return 0;
 }
 

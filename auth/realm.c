@@ -70,7 +70,7 @@ int auth_realm_approve(const char *host, const char *realm, struct cb_error *err
     cb_autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "%s", dir);
-    (void)!cb_fs_lock(fd, true, true, NULL);
+    (void)!cb_fs_lock(fd, NULL);
     cb_autojson json_t *o = read_realms();
     json_object_set_new(o, key, cb_json_string(realm));
     cb_json_print_pretty(&text, o);

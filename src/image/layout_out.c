@@ -118,6 +118,6 @@ int cb_layout_out_index(const struct cb_layout_out *l, const struct cb_layout_in
     cb_autoclose int lock = openat(l->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "lock the layout");
-    int r = cb_fs_lock(lock, true, true, err);
+    int r = cb_fs_lock(lock, err);
     return r < 0 ? r : put_index(l, make, err);
 }

@@ -31,7 +31,7 @@ static int lease_create(struct cb_store *s, bool *lost, struct cb_error *err)
         openat(s->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/%s", s->root, path);
-    int r = cb_fs_lock(fd, true, true, err);
+    int r = cb_fs_lock(fd, err);
     if (r < 0)
         return r;
     /* Somebody who cleans may have taken the file for a dead one before we had the lock. */

@@ -23,7 +23,7 @@ static int selection_lock(struct cb_store *s, int *fd, struct cb_error *err)
     cb_autoclose int f = openat(s->root_fd, "mounts/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (f < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s/mounts/lock", s->root);
-    int r = cb_fs_lock(f, true, true, err);
+    int r = cb_fs_lock(f, err);
     if (r == 0)
         *fd = CB_TAKE_FD(f);
     return r;

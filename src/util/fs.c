@@ -145,11 +145,11 @@ int cb_fs_lock_file(int dirfd, const char *path, int flags, int *fd, struct cb_e
     }
 }
 
-int cb_fs_lock(int fd, bool exclusive, bool wait, struct cb_error *err)
+int cb_fs_lock(int fd, struct cb_error *err)
 {
     int r;
     do
-        r = flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB));
+        r = flock(fd, LOCK_EX);
     while (r < 0 && errno == EINTR);
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "lock") : 0;
 }

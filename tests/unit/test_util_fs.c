@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -411,10 +412,12 @@ static void test_lock(void **state)
     put(b->fd, "lock", 0);
     cb_autoclose int one = openat(b->fd, "lock", O_RDONLY | O_CLOEXEC);
     cb_autoclose int two = openat(b->fd, "lock", O_RDONLY | O_CLOEXEC);
-    assert_int_equal(cb_fs_lock(one, false, false, &err), 0);
-    assert_int_equal(cb_fs_lock(two, false, false, &err), 0);
-    assert_int_equal(cb_fs_lock(two, true, false, &err), -CB_ELOCAL);
-    assert_int_equal(err.sys_errno, EWOULDBLOCK);
+    assert_int_equal(cb_fs_lock(one, &err), 0);
+    assert_int_equal(flock(two, LOCK_EX | LOCK_NB), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    cb_close_p(&one);
+    assert_int_equal(cb_fs_lock(two, &err), 0);
+    assert_int_equal(cb_fs_lock(-1, &err), -CB_ELOCAL);
 }
 
 static void test_disk_usage(void **state)
