@@ -40,7 +40,7 @@ int cb_fs_sync_dir(int dirfd, struct cb_error *err) CB_WUR;
 bool cb_fs_is_empty(int dirfd); /* a directory; false also where it cannot be read */
 /* Write a small file in one go: temp, sync, rename. */
 int cb_fs_write_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct cb_error *err) CB_WUR;
-/* flock(2), exclusive, of an open descriptor: waits for as long as it takes (lock_wait.h: not longer than is wanted). */
+/* flock(2), exclusive, of an open descriptor: waits for as long as it takes (lock_wait.h: as long as is wanted). */
 int cb_fs_lock(int fd, struct cb_error *err) CB_WUR;
 /* A lock that is a file, which who has it may remove before closing *fd: 1 with *fd (flock'd, exclusive), 0: somebody
  * else has it. flags: O_RDWR | O_CREAT, or without O_CREAT (-CB_ENOTFOUND). */
