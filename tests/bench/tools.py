@@ -182,8 +182,9 @@ class Buildah(Tool):
 
     def commands(self, context, name, push, cache):
         own = ["--signature-policy", self.policy, "--tls-verify=false"]
+        # A group of its own: runc takes no rights to devices from one that has dockerd's below it.
         options = ["--isolation", os.environ.get("BENCH_BUILDAH_ISOLATION", "oci"), "--network", "host",
-                   "--cgroup-parent", os.environ["BENCH_CGROUP"], f"--layers={self.layers}"]
+                   "--cgroup-parent", f"{os.environ['BENCH_CGROUP']}/{self.key}", f"--layers={self.layers}"]
         options += [] if cache else ["--no-cache"]
         options += ["--cache-from", self.shared, "--cache-to", self.shared] if self.shared else []
         out = [[*self.program(), "bud", *own, *options, "-t", name, context]]
