@@ -326,6 +326,20 @@ bool cb_toc_is_current(const void *buf, size_t len)
     return len >= sizeof MAGIC && memcmp(buf, MAGIC, sizeof MAGIC) == 0;
 }
 
+/* Whoever follows a link within the layer comes to a file, at once. */
+static bool links_end(const struct cb_toc *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const struct cb_entry *e = &t->v[i], *to;
+        if (e->type != CB_ENTRY_HARDLINK || !e->digest.known)
+            continue;
+        to = cb_toc_find(t, e->link);
+        if (!to || to->type != CB_ENTRY_FILE || to->size != e->size || !cb_sum_eq(&to->digest, &e->digest))
+            return false;
+    }
+    return true;
+}
+
 int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_error *err)
 {
     const uint8_t *p = buf;
@@ -346,7 +360,10 @@ int cb_toc_parse(struct cb_toc **out, const void *buf, size_t len, struct cb_err
         cb_arena_done(&r.arena);
         return cb_error_set(err, CB_EVERIFY, "table of contents is malformed near byte %zu", (size_t)(r.p - p));
     }
-    *out = cb_toc_take(v, n, &r.arena);
+    CB_AUTO(cb_toc_unref) struct cb_toc *t = cb_toc_take(v, n, &r.arena);
+    if (!links_end(t))
+        return cb_error_set(err, CB_EVERIFY, "table of contents is malformed: a hard link to what is no such file");
+    *out = CB_TAKE(t);
     return 0;
 }
 

@@ -77,10 +77,10 @@ struct cb_store {
 const char *cb_store_blob_path(char *buf, const struct cb_digest *d);
 const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id);
 const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id);
-/* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another
- * too. */
 /* Any lock of the store that another process may have for long. */
 int cb_store_lock_wait(struct cb_store *s, int fd, bool exclusive, struct cb_error *err) CB_WUR;
+/* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another
+ * too. */
 int cb_store_lock(struct cb_store *s, bool exclusive, int *fd, struct cb_error *err) CB_WUR;
 /* Borrowed descriptors of tmp/<lease>, made at first use, and of trash. */
 int cb_store_tmp_dir(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;

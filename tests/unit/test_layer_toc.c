@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "layer/toc_priv.h"
 #include "tests/unit/layer_support.h"
 #include "util/encode.h"
 #include "util/limits.h"
@@ -273,6 +274,41 @@ static void malformed(void **state)
     assert_non_null(strstr(cb_error_text(&err), "version 2"));
 }
 
+/* A link with a digest is to a file of the layer: nobody who follows it may come to another link. */
+static void links_that_end_nowhere(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *to;
+        bool known;
+        enum cb_entry_type type; /* of b */
+        uint64_t size;
+        int want;
+    } cases[] = {
+        { "b", true, CB_ENTRY_FILE, 3, 0 },
+        { "b", true, CB_ENTRY_HARDLINK, 3, -CB_EVERIFY }, /* a ring */
+        { "a", true, CB_ENTRY_FILE, 3, -CB_EVERIFY },
+        { "c", true, CB_ENTRY_FILE, 3, -CB_EVERIFY },
+        { "b", true, CB_ENTRY_FILE, 4, -CB_EVERIFY },
+        { "b", true, CB_ENTRY_DIR, 3, -CB_EVERIFY },
+        { "c", false, CB_ENTRY_FILE, 3, 0 }, /* in a lower layer */
+    };
+    for (size_t i = 0; i < CB_COUNTOF(cases); i++) {
+        struct cb_entry *v = cb_calloc(2, sizeof *v);
+        struct cb_arena arena = { 0 };
+        struct cb_sum sum = { .known = true };
+        v[0] = (struct cb_entry){ .path = "a", .type = CB_ENTRY_HARDLINK, .link = cases[i].to, .size = 3 };
+        v[1] = (struct cb_entry){ .path = "b", .type = cases[i].type, .link = "a", .size = cases[i].size,
+                                  .digest = sum };
+        v[0].digest.known = cases[i].known;
+        CB_AUTO(cb_toc_unref) struct cb_toc *t = cb_toc_take(v, 2, &arena), *u = NULL;
+        cb_cleanup_strbuf struct cb_strbuf s = CB_STRBUF_INIT;
+        cb_toc_print(&s, t);
+        if (cb_toc_parse(&u, s.buf, s.len, NULL) != cases[i].want)
+            fail_msg("case %zu", i);
+    }
+}
+
 static void inline_files(void **state)
 {
     (void)state;
@@ -452,7 +488,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order), cmocka_unit_test(building), cmocka_unit_test(finding),
         cmocka_unit_test(links_outlive_their_target), cmocka_unit_test(round_trip), cmocka_unit_test(damage),
-        cmocka_unit_test(malformed), cmocka_unit_test(inline_files), cmocka_unit_test(inline_budget),
+        cmocka_unit_test(malformed), cmocka_unit_test(links_that_end_nowhere), cmocka_unit_test(inline_files),
+        cmocka_unit_test(inline_budget),
         cmocka_unit_test(pin_round_trip), cmocka_unit_test(pin_malformed), cmocka_unit_test(pin_data),
         cmocka_unit_test(entry_alone), cmocka_unit_test(corpus),
     };
