@@ -45,7 +45,9 @@ static void list(int parent, const char *name, struct cb_strvec *out)
 /* With those that an insecure step made in it. */
 static int remove_once(int parent, const char *name, unsigned depth)
 {
-    if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno != EBUSY || depth > MAX_DEPTH)
+    if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
+        return 0;
+    if (errno != EBUSY || depth > MAX_DEPTH)
         return errno;
     cb_cleanup_strvec struct cb_strvec below = CB_STRVEC_INIT;
     cb_autoclose int dir = open_dir(parent, name);
@@ -89,13 +91,11 @@ static int make_once(int parent, const char *name)
     struct stat a, b;
     if (mkdirat(parent, name, 0755) < 0)
         return -errno;
-    int dir = open_dir(parent, name);
-    if (dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) == 0 && fstat(dir, &a) == 0 &&
-        fstatat(parent, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_ino == b.st_ino)
-        return dir;
-    int e = errno;
-    cb_close_p(&dir);
-    return e == ENOENT || e == EWOULDBLOCK ? -EAGAIN : -e;
+    cb_autoclose int dir = open_dir(parent, name);
+    if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0 || fstat(dir, &a) < 0 ||
+        fstatat(parent, name, &b, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return a.st_ino == b.st_ino ? CB_TAKE_FD(dir) : -EAGAIN;
 }
 
 int cb_cgroup_dir_make(int parent, const char *name)
