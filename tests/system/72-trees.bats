@@ -85,7 +85,7 @@ END
 
 # Layers by Python's tarfile: a file, a link to it, a link to that link beside another file in the first one's place.
 @test "trees: hard links into lower layers, one behind the other: the bytes are those of then" {
-    PYTHONPATH=$RIG_HERE/trees python3 -B - made "$BATS_FILE_TMPDIR/fsop" <<'END'
+    PYTHONPATH=$RIG_HERE/trees:$RIG_HERE/seeds python3 -B - made "$BATS_FILE_TMPDIR/fsop" <<'END'
 import io, sys, tarfile, world
 def layer(*members):
     out = io.BytesIO()

@@ -5,22 +5,19 @@ an empty one, and a further build must run nothing.
 usage: stale.py WORK-DIR REGISTRY SEED[-SEED] STEPS [SECONDS]   prints how many builds were compared; 1 where some differ
        stale.py WORK-DIR REGISTRY SEED STEPS --reduce           leaves out changes that a failure does not need
 A seed's numbers do not depend on what changes are left out."""
-import concurrent.futures
 import os
 import random
 import shutil
 import sys
-import time
 
-import bases
-import judge
-import runner
-import served
-import world
-
-
-class Differs(Exception):
-    """A build with caches was not what it should be."""
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../seeds"))
+# pylint: disable=wrong-import-position
+import bases  # noqa: E402
+import judge  # noqa: E402
+import runner  # noqa: E402
+import seeds  # noqa: E402
+import served  # noqa: E402
+import world  # noqa: E402
 
 
 class Given:
@@ -77,7 +74,7 @@ class Run:
         clean = self.world.clean(trees[1])
         self.compared += 1
         if cached.status != clean.status:
-            raise Differs(f"exit status {cached.status}, and {clean.status} without caches\n"
+            raise seeds.Differs(f"exit status {cached.status}, and {clean.status} without caches\n"
                           f"with: {cached.error()}\nwithout: {clean.error()}")
         if clean.status != 0:
             self.failed += 1
@@ -90,32 +87,25 @@ class Run:
         """raced: a build beside it may have recorded the same steps at another time."""
         text = judge.differs(cached.layout, clean.layout, self.given.parents, not self.world.inputs.epoch)
         if text:
-            raise Differs(text)
+            raise seeds.Differs(text)
         if self.world.inputs.epoch and self.world.canonical and cached.digest != clean.digest:
-            raise Differs(f"SOURCE_DATE_EPOCH is set, and digests differ: {cached.digest}, without caches {clean.digest}")
+            raise seeds.Differs(f"SOURCE_DATE_EPOCH is set, and digests differ: {cached.digest}, without caches {clean.digest}")
         if self.world.pushes:
             self.compare_pushed(cached)
         again = self.world.cached(trees)
         if again.status != 0 or (again.digest != cached.digest and not raced):
-            raise Differs(f"built again: {again.error() if again.status else again.digest}, before {cached.digest}")
+            raise seeds.Differs(f"built again: {again.error() if again.status else again.digest}, before {cached.digest}")
         steps, hits = again.metadata["cbpush.steps"], again.metadata["cbpush.cached"]
         if hits != steps:
-            raise Differs(f"built again: of {steps} steps {hits} were cached")
+            raise seeds.Differs(f"built again: of {steps} steps {hits} were cached")
 
     def compare_pushed(self, cached):
         body = bases.request(self.given.address, f"app/{self.seed}/manifests/1")
         if judge.digest(body) != cached.digest:
-            raise Differs(f"pushed was {judge.digest(body)}, built {cached.digest}")
+            raise seeds.Differs(f"pushed was {judge.digest(body)}, built {cached.digest}")
 
     def outcome(self, steps):
-        """The complaint, or None. A seed that passes leaves nothing on the disk."""
-        try:
-            self.go(steps)
-        except Exception as e:  # pylint: disable=broad-except
-            kind = "" if isinstance(e, Differs) else f"{type(e).__name__}: "
-            return f"=== seed {self.seed}: {self.directory}\n" + "\n".join([*self.told, kind + str(e)]) + "\n"
-        shutil.rmtree(self.directory)
-        return None
+        return seeds.outcome(lambda: self.go(steps), f"seed {self.seed}: {self.directory}", self.directory, self.told)
 
 
 def reduced(seed, steps, directory, given):
@@ -133,27 +123,15 @@ def reduced(seed, steps, directory, given):
 
 
 def main():
-    directory, address, seeds, steps = sys.argv[1:5]
+    directory, address, which, steps = sys.argv[1:5]
     given, rest = Given(directory, address), sys.argv[5:]
     if rest == ["--reduce"]:
-        complaint = reduced(int(seeds), int(steps), directory, given)
+        complaint = reduced(int(which), int(steps), directory, given)
         print(complaint or "no difference")
         return 1 if complaint else 0
-    first, _, last = seeds.partition("-")
-    end = time.monotonic() + float(rest[0]) if rest else None
-
-    def one(seed):
-        run = None if end and time.monotonic() > end else Run(seed, directory, given)
-        complaint = run and run.outcome(int(steps))
-        if complaint:
-            print(complaint, file=sys.stderr, flush=True)
-        return run, complaint
-
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        done = [d for d in pool.map(one, range(int(first), int(last or first) + 1)) if d[0]]
-    bad = sum(bool(c) for _, c in done)
-    print(f"{sum(r.compared for r, _ in done)} builds compared, {sum(r.failed for r, _ in done)} of them failed; "
-          f"{len(done)} seeds, {bad} with a difference")
+    runs, bad = seeds.run(lambda seed: Run(seed, directory, given), which, int(steps), "".join(rest[:1]))
+    print(f"{sum(r.compared for r in runs)} builds compared, {sum(r.failed for r in runs)} of them failed; "
+          f"{len(runs)} seeds, {bad} with a difference")
     return 1 if bad else 0
 
 

@@ -7,8 +7,8 @@ import shutil
 
 import formats
 import names
+import seeds
 import tars
-import world
 
 OTHERS = ("zstd", "zstd:chunked", "estargz", "none", "gzip,compression-level=9", "gzip,compression-level=fast")
 TEXT_ONLY = ("zstd:chunked", "estargz")  # their tables are JSON
@@ -100,7 +100,7 @@ def ls(run, tree):
             wanted[path.decode()] = row_of_node(path, n)
     for path, row in wanted.items():
         if got.get(path) != row:
-            raise world.Differs(f"ls: {got.get(path)}\nthe layers: {row}")
+            raise seeds.Differs(f"ls: {got.get(path)}\nthe layers: {row}")
     run.compared += 1
 
 

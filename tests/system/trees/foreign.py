@@ -13,6 +13,7 @@ import tarfile
 
 import names
 import replay
+import seeds
 import tars
 import world
 
@@ -295,16 +296,16 @@ class Run:
             w.cbpush("build", "--build-context", "made=oci-layout://" + w.path("made"), "-t", "made:latest", "-o",
                      "type=oci,tar=false,dest=" + w.path("out"), "ctx", "-f", "Dockerfile",
                      trees=w.trees, isolation=w.isolation)
-        except world.Differs as e:
+        except seeds.Differs as e:
             if wanted:
-                raise world.Differs(f"umoci reads it: {e}") from e
+                raise seeds.Differs(f"umoci reads it: {e}") from e
             self.refused += 1
             return
         if not wanted and "mkdir parent" in why:
             self.refused += 1  # a file of a layer below is in the way, for umoci
             return
         if not wanted:
-            raise world.Differs(f"umoci does not read it: {why}")
+            raise seeds.Differs(f"umoci does not read it: {why}")
         tree = tars.Layout(w.path("out")).tree()
         got = tree[b"seen/1"].data.decode("ascii").split("\n")[:-1]
         # A link to a file of another layer is a file of its own, as overlayfs would make it.
@@ -312,10 +313,5 @@ class Run:
         self.compared += 1
 
     def outcome(self, _steps):
-        try:
-            self.go()
-        except Exception as e:  # pylint: disable=broad-except
-            kind = "" if isinstance(e, world.Differs) else f"{type(e).__name__}: "
-            return f"=== seed {self.seed}: {self.world.directory} {self.world.isolation} {self.world.trees}\n{kind}{e}\n"
-        shutil.rmtree(self.directory)
-        return None
+        heading = f"seed {self.seed}: {self.world.directory} {self.world.isolation} {self.world.trees}"
+        return seeds.outcome(self.go, heading, self.directory)

@@ -4,21 +4,22 @@ against the same steps in a plain directory.
 usage: trees.py WORK-DIR FSOP SEED[-SEED] STEPS [SECONDS]   prints how many trees were compared; 1 where some differ
        trees.py … with STEPS 0: layers as others write them (foreign.py)
 TREES_ISOLATIONS: of which isolations a seed takes one."""
-import concurrent.futures
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 
-import checks
-import foreign
-import names
-import ops
-import replay
-import tars
-import world
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../seeds"))
+# pylint: disable=wrong-import-position
+import checks  # noqa: E402
+import foreign  # noqa: E402
+import names  # noqa: E402
+import ops  # noqa: E402
+import replay  # noqa: E402
+import seeds  # noqa: E402
+import tars  # noqa: E402
+import world  # noqa: E402
 
 
 class Given:
@@ -86,34 +87,15 @@ class Run:
         checks.all_of_them(self, wanted, tree)
 
     def outcome(self, steps):
-        """The complaint, or None. A seed that passes leaves nothing on the disk."""
-        try:
-            self.go(steps)
-        except Exception as e:  # pylint: disable=broad-except
-            kind = "" if isinstance(e, world.Differs) else f"{type(e).__name__}: "
-            return f"=== seed {self.seed}: {self.directory} {self.world.isolation} {self.world.trees}\n{kind}{e}\n"
-        shutil.rmtree(self.directory)
-        return None
+        heading = f"seed {self.seed}: {self.directory} {self.world.isolation} {self.world.trees}"
+        return seeds.outcome(lambda: self.go(steps), heading, self.directory)
 
 
 def main():
-    directory, fsop, seeds, steps = sys.argv[1:5]
-    first, _, last = seeds.partition("-")
-    given, end = Given(fsop), time.monotonic() + float(sys.argv[5]) if len(sys.argv) > 5 else None
-
-    kind = Run if int(steps) else foreign.Run
-
-    def one(seed):
-        run = None if end and time.monotonic() > end else kind(seed, directory, given)
-        complaint = run and run.outcome(int(steps))
-        if complaint:
-            print(complaint, file=sys.stderr, flush=True)
-        return run, complaint
-
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        done = [d for d in pool.map(one, range(int(first), int(last or first) + 1)) if d[0]]
-    bad = sum(bool(c) for _, c in done)
-    print(f"{sum(r.compared for r, _ in done)} trees compared; {len(done)} seeds, {bad} with a difference")
+    directory, fsop, which, steps = sys.argv[1:5]
+    given, kind = Given(fsop), Run if int(steps) else foreign.Run
+    runs, bad = seeds.run(lambda seed: kind(seed, directory, given), which, int(steps), "".join(sys.argv[5:6]))
+    print(f"{sum(r.compared for r in runs)} trees compared; {len(runs)} seeds, {bad} with a difference")
     return 1 if bad else 0
 
 

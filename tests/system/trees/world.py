@@ -13,14 +13,11 @@ import tarfile
 import names
 import ops
 import replay
+import seeds
 
 TIMEOUT = 120
 ROOT_DIRS = ("bin", "dev", "etc", "proc", "run", "seen", "sys", "t", "tmp")
 EPOCH = 1300000000
-
-
-class Differs(Exception):
-    """What came out is not what went in."""
 
 
 def shown(wanted, got, limit=12):
@@ -33,7 +30,7 @@ def shown(wanted, got, limit=12):
 
 def expect(what, wanted, got):
     if wanted != got:
-        raise Differs(f"{what}:\n{shown(wanted, got) or 'another order, or twice'}")
+        raise seeds.Differs(f"{what}:\n{shown(wanted, got) or 'another order, or twice'}")
 
 
 class World:
@@ -200,7 +197,7 @@ class World:
                               env={**self.environment(trees, isolation), "CBPUSH_ROOT": self.path(store)},
                               stdin=subprocess.DEVNULL, timeout=TIMEOUT)
         if done.returncode != 0:
-            raise Differs(f"{' '.join(words)}: exit status {done.returncode}\n{done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+            raise seeds.Differs(f"{' '.join(words)}: exit status {done.returncode}\n{done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
         return done.stdout
 
     def build(self, out, *more, **how):
