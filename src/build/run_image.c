@@ -81,24 +81,53 @@ static void make_env(struct container *c)
         cb_env_set(&c->vars, "HOME", c->user.home ? c->user.home : "/");
 }
 
+/* Of what changes nothing here: a step's process has no label of SELinux that its files would have to have (z, Z);
+ * mounts are private as it is; cached and its like are for Docker's virtual machines. */
+static bool volume_option(struct cb_mount *m, const char *word)
+{
+    static const char *const moot[] = { "rw", "z", "Z", "private", "rprivate", "cached", "delegated", "consistent" };
+    bool known = !strcmp(word, "ro");
+    m->readonly = m->readonly || known;
+    for (size_t i = 0; i < CB_COUNTOF(moot); i++)
+        known = known || !strcmp(word, moot[i]);
+    return known;
+}
+
+static int volume_options(struct cb_mount *m, const char *spec, const char *options, struct cb_error *err)
+{
+    for (const char *p = options; *p;) {
+        size_t n = strcspn(p, ",");
+        cb_autofree char *word = cb_strndup(p, n);
+        if (!volume_option(m, word))
+            return cb_error_set(err, CB_EUSAGE, "-v %s: \"%s\" is not done here; the options are ro, rw and z", spec,
+                                word);
+        p += n + (p[n] == ',');
+    }
+    return 0;
+}
+
 static int add_volume(struct container *c, const char *spec, struct cb_error *err)
 {
     const char *colon = strchr(spec, ':');
-    const char *mode = colon ? strchr(colon + 1, ':') : NULL;
-    if (colon && *spec != '/' && *spec != '.' && colon[1] == '/')
-        return cb_error_set(err, CB_EUSAGE, "-v %s: there are no named volumes: write /HOST/PATH:/TARGET[:ro]", spec);
-    if (!colon || *spec != '/' || colon[1] != '/')
+    const char *options = colon ? strchr(colon + 1, ':') : NULL;
+    bool path = *spec == '/' || cb_starts_with(spec, "./") || cb_starts_with(spec, "../");
+    if (colon && !path && colon[1] == '/')
+        return cb_error_set(err, CB_EUSAGE, "-v %s: there are no named volumes: write /HOST/PATH:/TARGET[:ro], or "
+                            "./PATH", spec);
+    if (!colon || !path || colon[1] != '/')
         return cb_error_set(err, CB_EUSAGE, "-v %s: write /HOST/PATH:/TARGET[:ro]", spec);
-    if (mode && strcmp(mode, ":ro") && strcmp(mode, ":rw"))
-        return cb_error_set(err, CB_EUSAGE, "-v %s: the mode is ro or rw", spec);
     cb_autofree char *source = cb_strndup(spec, (size_t)(colon - spec));
+    struct cb_mount *m = &c->mounts[c->n_mounts];
+    *m = (struct cb_mount){ .kind = CB_MOUNT_BIND, .source_fd = -1 };
+    int r = options ? volume_options(m, spec, options + 1, err) : 0;
+    if (r < 0)
+        return r;
     int fd = open(source, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return cb_error_sys(err, CB_EUSAGE, errno, "-v %s", source);
-    char *target = mode ? cb_strndup(colon + 1, (size_t)(mode - colon - 1)) : cb_strdup(colon + 1);
-    c->targets[c->n_mounts] = target;
-    c->mounts[c->n_mounts++] = (struct cb_mount){ .kind = CB_MOUNT_BIND, .source_fd = fd, .target = target,
-                                                  .readonly = mode && !strcmp(mode, ":ro") };
+    m->source_fd = fd;
+    m->target = c->targets[c->n_mounts++] =
+        options ? cb_strndup(colon + 1, (size_t)(options - colon - 1)) : cb_strdup(colon + 1);
     return 0;
 }
 

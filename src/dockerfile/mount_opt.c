@@ -12,10 +12,11 @@
 
 static const char *const type_names[] = { "bind", "cache", "tmpfs", "secret", "ssh", NULL };
 static const char *const sharing_names[] = { "shared", "private", "locked", NULL };
+static const char *const relabel_names[] = { "shared", "private", NULL };
 
 enum key {
     KEY_TYPE, KEY_ID, KEY_TARGET, KEY_SOURCE, KEY_FROM, KEY_ENV, KEY_SHARING, KEY_MODE, KEY_UID, KEY_GID, KEY_SIZE,
-    KEY_RO, KEY_RW, KEY_REQUIRED, N_KEYS,
+    KEY_RO, KEY_RW, KEY_REQUIRED, KEY_RELABEL, N_KEYS,
 };
 
 /* First the spelling that messages use. */
@@ -26,7 +27,9 @@ static const struct spelling {
     { "type", KEY_TYPE }, { "id", KEY_ID }, { "target", KEY_TARGET }, { "source", KEY_SOURCE }, { "from", KEY_FROM },
     { "env", KEY_ENV }, { "sharing", KEY_SHARING }, { "mode", KEY_MODE }, { "uid", KEY_UID }, { "gid", KEY_GID },
     { "size", KEY_SIZE }, { "readonly", KEY_RO }, { "readwrite", KEY_RW }, { "required", KEY_REQUIRED },
+    { "relabel", KEY_RELABEL },
     { "dst", KEY_TARGET }, { "destination", KEY_TARGET }, { "src", KEY_SOURCE }, { "ro", KEY_RO }, { "rw", KEY_RW },
+    { "z", KEY_RELABEL },
 };
 
 /* Which types take a key, and the field of the values that are kept as text. */
@@ -49,6 +52,7 @@ static const struct rule {
     [KEY_RO] = { ~0u, 0, false },
     [KEY_RW] = { BIT(BIND) | BIT(CACHE) | BIT(TMPFS), 0, false },
     [KEY_REQUIRED] = { BIT(SECRET) | BIT(SSH), 0, false },
+    [KEY_RELABEL] = { BIT(BIND) | BIT(CACHE), 0, false },
 };
 
 struct state {
@@ -138,6 +142,18 @@ static int set_switch(struct state *s, enum key key, const char *value, struct c
     return 0;
 }
 
+/* Buildah's z, Z and relabel=shared|private: what is mounted gets a label of SELinux that the step's process may read.
+ * Ours has no label of its own, and may. */
+static int check_relabel(const struct state *s, const char *name, const char *value, struct cb_error *err)
+{
+    size_t i;
+    if (strcasecmp(name, "z") == 0)
+        return value ? cb_df_fail(err, "%s takes no value", name) : 0;
+    if (!value)
+        return cb_df_fail(err, "relabel needs a value: relabel=shared");
+    return is_open(s, value) ? 0 : choice("relabel", value, relabel_names, &i, err);
+}
+
 static int check_number(enum key key, const char *value, struct cb_error *err)
 {
     uint32_t u;
@@ -190,6 +206,8 @@ static int set_field(struct state *s, const char *field, struct cb_error *err)
     }
     if (key == KEY_RO || key == KEY_RW || key == KEY_REQUIRED)
         return set_switch(s, key, value, err);
+    if (key == KEY_RELABEL)
+        return check_relabel(s, name, value, err);
     if (!value)
         return cb_df_fail(err, "%s needs a value: %s=…", spellings[key].name, spellings[key].name);
     return key == KEY_TYPE ? set_type(s, value, err) : set_text(s, key, value, err);

@@ -190,6 +190,13 @@ END
     assert_status 2
     run run_image -v "$PWD/data:/data:rx" "$image" true
     assert_status 2
+    assert_contains "$output" '"rx" is not done here; the options are ro, rw and z'
+    assert_equal "$(run_image -v ./data:/data "$image" cat /data/one)" one
+    run_image -v "$PWD/data:/data:z" -v "$PWD/data:/other:Z,rw" -v "$PWD/data:/third:rprivate,cached" "$image" rm /other/two
+    [ ! -e data/two ]
+    run run_image -v "$PWD/data:/data:z,ro" "$image" touch /data/three
+    [ "$status" -ne 0 ]
+    [ ! -e data/three ]
 }
 
 @test "-v: the devices that every container has may be opened elsewhere, and no others" {
