@@ -192,13 +192,22 @@ static void pax_mtime(struct cb_tar_guard *g, struct cb_slice v)
     g->next.mtime = minus ? -(int64_t)sec - rest : (int64_t)sec;
 }
 
+/* A global record changes what follows for some readers and not for others. `git archive` writes a comment, and words
+ * in lower case with a dot in them, of which POSIX has two families, say nothing to anybody. */
+static bool is_remark(struct cb_slice key)
+{
+    static const char *const families[] = { "realtime.", "security." };
+    bool free = key.len && key.ptr[0] >= 'a' && key.ptr[0] <= 'z' && memchr(key.ptr, '.', key.len);
+    for (size_t i = 0; i < CB_COUNTOF(families); i++)
+        free = free && !(key.len >= strlen(families[i]) && !memcmp(key.ptr, families[i], strlen(families[i])));
+    return free || cb_slice_eq(key, "comment");
+}
+
 static int pax_record(struct cb_tar_guard *g, struct cb_slice key, struct cb_slice v, struct cb_error *err)
 {
-    /* A global record changes what follows for some readers and not for others. `git archive` writes a comment. */
     if (g->ext_type == 'g')
-        return cb_slice_eq(key, "comment")
-                   ? 0
-                   : bad(g, err, "global PAX record %.*s", (int)CB_MIN(key.len, (size_t)64), key.ptr);
+        return is_remark(key) ? 0
+                              : bad(g, err, "global PAX record %.*s", (int)CB_MIN(key.len, (size_t)64), key.ptr);
     if (cb_slice_eq(key, "size"))
         return pax_size(g, v, err);
     if (cb_slice_eq(key, "mtime"))

@@ -179,7 +179,7 @@ static void accepts(void **state)
 {
     (void)state;
     cb_cleanup_strbuf struct cb_strbuf t = CB_STRBUF_INIT, pax = CB_STRBUF_INIT;
-    sup_ext(&t, 'g', "14 comment=ab\n", 14);
+    sup_ext(&t, 'g', "14 comment=ab\n" "26 globexthdr.comment=abc\n", 40);
     sup_add(&t, '5', "./dir/", NULL);
     sup_file(&t, "dir/file", "hello");
     sup_head(&t, &(struct sup_header){ .name = "f", .type = '0', .prefix = "pre/fix" });
@@ -249,6 +249,21 @@ static void rejects_extensions(void **state)
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
         cb_cleanup_strbuf struct cb_strbuf t = CB_STRBUF_INIT;
         sup_ext(&t, bad[i].type, bad[i].text, strlen(bad[i].text));
+        sup_file(&t, "a", "x");
+        sup_end(&t);
+        guarded(&t, NULL);
+    }
+}
+
+static void rejects_global_records(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "path", "size", "mtime", "uid", "hdrcharset", "GNU.sparse.name", "realtime.x",
+                                        "SCHILY.xattr.user.a", "security.x", "unknown" };
+    for (size_t i = 0; i < CB_COUNTOF(keys); i++) {
+        cb_cleanup_strbuf struct cb_strbuf t = CB_STRBUF_INIT, pax = CB_STRBUF_INIT;
+        sup_record(&pax, keys[i], "1");
+        sup_ext(&t, 'g', pax.buf, pax.len);
         sup_file(&t, "a", "x");
         sup_end(&t);
         guarded(&t, NULL);
@@ -326,7 +341,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_header), cmocka_unit_test(long_names), cmocka_unit_test(pax_values),
         cmocka_unit_test(refused), cmocka_unit_test(allow_list), cmocka_unit_test(accepts),
-        cmocka_unit_test(no_end_marker), cmocka_unit_test(rejects_extensions), cmocka_unit_test(rejects_sequences),
+        cmocka_unit_test(no_end_marker), cmocka_unit_test(rejects_extensions),
+        cmocka_unit_test(rejects_global_records), cmocka_unit_test(rejects_sequences),
         cmocka_unit_test(rejects_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
