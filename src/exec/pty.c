@@ -80,20 +80,28 @@ static int write_out(struct cb_pty_copy *c, const char *buf, size_t n, struct cb
     return 0;
 }
 
-/* 1: something was copied; 0: nothing there. */
+static void hang_up(struct cb_pty_copy *c)
+{
+    if (c->sb->master >= 0)
+        close(CB_TAKE_FD(c->sb->master));
+}
+
+/* 1: something was copied; 0: nothing there. Where nobody reads it any more the terminal is gone, and the step is
+ * told. */
 static int from_master(struct cb_pty_copy *c, struct cb_error *err)
 {
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     char buf[4096];
     ssize_t n = c->sb->master < 0 ? 0 : read(c->sb->master, buf, sizeof buf);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n <= 0) { /* EIO: nobody has the other side open any more */
-        if (c->sb->master >= 0)
-            close(CB_TAKE_FD(c->sb->master));
+    bool over = n <= 0; /* EIO: nobody has the other side open any more */
+    int r = over ? 0 : write_out(c, buf, (size_t)n, &e);
+    if (over || (r < 0 && e.sys_errno == EPIPE)) {
+        hang_up(c);
         return 0;
     }
-    int r = write_out(c, buf, (size_t)n, err);
-    return r < 0 ? r : 1;
+    return r < 0 ? cb_error_move(err, &e) : 1;
 }
 
 static void to_master(struct cb_pty_copy *c)

@@ -373,6 +373,12 @@ END
     assert_equal "$(pgrep -fc 'sleep 602' || :)" 0
 }
 
+@test "-t: a reader that has gone hangs the terminal up" {
+    SHELL=/bin/bash run script -qec "$CBPUSH run -t $image sh -c 'while :; do echo line; done' | head -n 1; echo status \${PIPESTATUS[0]}" /dev/null
+    assert_contains "$output" "status $((128 + 1))"
+    refute_contains "$output" 'Broken pipe'
+}
+
 @test "-it: a terminal, its size, and the status" {
     run script -qec "stty rows 33 cols 77; $CBPUSH run -it $image sh -c 'tty; stty size; exit 5'" /dev/null
     assert_status 5
