@@ -180,9 +180,10 @@ gone()
 
 @test "docker run: -v: names and relative paths are told from directories" {
     says 2 'no named volumes' -v data:/data "$image" true
-    says 2 /HOST/PATH -v ./data:/data "$image" true
+    says 2 '-v ./data: No such file' -v ./data:/data "$image" true
+    says 2 './PATH' -v data/here:/data "$image" true
     says 2 /HOST/PATH -v "$PWD:data" "$image" true
-    says 2 'ro or rw' -v "$PWD:/data:z" "$image" true
+    says 2 '"U" is not done here' -v "$PWD:/data:z,U" "$image" true
 }
 
 @test "docker run: what it has and this has not is refused with what to do instead" {
