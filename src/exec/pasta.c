@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/route.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/mman.h>
@@ -20,6 +22,7 @@
 #include "util/timeutil.h"
 
 #define START_LIMIT_NS (INT64_C(10) * 1000000000)
+#define IPV6_LIMIT_NS (INT64_C(300) * 1000000)
 #define STOP_LIMIT_NS (INT64_C(1) * 1000000000)
 #define LOOK_MS 5
 #define MAX_SAID (4u << 10)
@@ -152,26 +155,62 @@ static bool has_interface(pid_t tid)
     return false;
 }
 
-/* A route that does not belong to lo: pasta has configured its interface. */
-static bool has_route(pid_t tid)
+enum family { V4, V6 };
+
+/* A line of net/route or net/ipv6_route: a way to everywhere that is not shut. */
+static bool is_default(const char *line, enum family family)
 {
-    static const char *const files[] = { "route", "ipv6_route" };
-    for (size_t i = 0; i < CB_COUNTOF(files); i++) {
-        cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
-        cb_autofree char *path = cb_asprintf("/proc/self/task/%d/net/%s", (int)tid, files[i]);
-        if (cb_file_slurp(path, 256u << 10, &text, NULL) < 0)
-            continue;
-        for (const char *p = text.buf; *p;) {
-            const char *end = strchrnul(p, '\n');
-            struct cb_slice line = cb_slice_trim((struct cb_slice){ p, (size_t)(end - p) });
-            bool heading = cb_starts_with(line.ptr, "Iface");
-            bool loopback = line.len > 3 && (strncmp(line.ptr + line.len - 3, " lo", 3) == 0);
-            if (line.len && !heading && !loopback)
-                return true;
-            p = *end ? end + 1 : end;
-        }
+    char to[33], bits[9], name[16];
+    unsigned flags;
+    int n = family == V4 ? sscanf(line, "%15s %8s %*s %8x %*s %*s %*s %8s", name, to, &flags, bits)
+                         : sscanf(line, "%32s %8s %*s %*s %*s %*s %*s %*s %8x %15s", to, bits, &flags, name);
+    return n == 4 && !(flags & RTF_REJECT) && strcmp(name, "lo") && !to[strspn(to, "0")] && !bits[strspn(bits, "0")];
+}
+
+/* The last column of net/ipv6_route, and the first one of net/route. */
+static bool is_of_loopback(struct cb_slice line)
+{
+    return (line.len > 3 && !memcmp(line.ptr + line.len - 3, " lo", 3)) || cb_starts_with(line.ptr, "lo\t");
+}
+
+/* dir: …/net of a thread. anyone: any route but lo's will do, else only a default route. */
+static bool has_route(const char *dir, enum family family, bool anyone)
+{
+    cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
+    cb_autofree char *path = cb_asprintf("%s/%s", dir, family == V4 ? "route" : "ipv6_route");
+    if (cb_file_slurp(path, 256u << 10, &text, NULL) < 0)
+        return false;
+    for (const char *p = text.buf, *end; *p; p = *end ? end + 1 : end) {
+        end = strchrnul(p, '\n');
+        struct cb_slice line = cb_slice_trim((struct cb_slice){ p, (size_t)(end - p) });
+        bool heading = cb_starts_with(line.ptr, "Iface");
+        if (is_default(p, family) || (anyone && line.len && !heading && !is_of_loopback(line)))
+            return true;
     }
     return false;
+}
+
+/* What pasta has to give: a default route of each kind that we have; where we have none, any. */
+struct wanted {
+    bool v4, v6;
+};
+
+static struct wanted find_wanted(void)
+{
+    return (struct wanted){ has_route("/proc/self/net", V4, false), has_route("/proc/self/net", V6, false) };
+}
+
+/* Not the routes of its link alone, which the kernel adds before pasta gives the interface an address. late: where
+ * both kinds are wanted, that of IPv4 is enough. */
+static bool is_up(pid_t tid, const struct wanted *w, bool late)
+{
+    cb_autofree char *dir = cb_asprintf("/proc/self/task/%d/net", (int)tid);
+    if (!has_interface(tid))
+        return false;
+    if (!w->v4 && !w->v6)
+        return has_route(dir, V4, true) || has_route(dir, V6, true);
+    bool v4 = !w->v4 || has_route(dir, V4, false);
+    return v4 && (!w->v6 || has_route(dir, V6, false) || (w->v4 && late));
 }
 
 static bool reaped(struct cb_pasta *p)
@@ -212,8 +251,9 @@ static int failure(struct cb_pasta *p, const char *what, struct cb_error *err)
 
 static int wait_up(struct cb_pasta *p, pid_t tid, const struct cb_cancel *cancel, struct cb_error *err)
 {
-    int64_t limit = cb_time_monotonic() + START_LIMIT_NS;
-    while (!has_interface(tid) || !has_route(tid)) {
+    int64_t began = cb_time_monotonic(), limit = began + START_LIMIT_NS;
+    struct wanted wanted = find_wanted();
+    while (!is_up(tid, &wanted, cb_time_monotonic() - began > IPV6_LIMIT_NS)) {
         if (reaped(p))
             return failure(p, "ended", err);
         if (cb_time_monotonic() > limit)

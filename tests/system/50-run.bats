@@ -333,6 +333,26 @@ END
     assert_contains "$output" 'no-such-option'
 }
 
+@test "a pasta that is slow: nothing begins before its interface has a default route" {
+    needs_pasta
+    local real
+    real=$(command -v pasta)
+    other_bin=$(mktemp -d /var/tmp/cbpush-test.XXXXXX)
+    # An interface that is up has routes of its link at once.
+    cat >"$other_bin/pasta" <<END
+#!/bin/sh
+for netns; do :; done
+nsenter --net="\$netns" sh -c 'ip link add one type veth peer name two && ip link set one up && ip link set two up'
+sleep 1
+exec $real "\$@"
+END
+    chmod 0755 "$other_bin/pasta"
+    PATH=$other_bin:$PATH run run_image --network private "$image" sh -c 'ip link; ip route'
+    assert_status 0
+    assert_contains "$output" 'one@two'
+    assert_contains "$output" 'default via'
+}
+
 @test "the flask example serves its page" {
     needs_pasta
     cbpush build -t flask "$CB_TOP/contrib/examples/flask" 2>build.log || { cat build.log >&2; false; }
