@@ -201,6 +201,12 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
     return r;
 }
 
+/* Who could neither change nor remove what belongs to subordinate ids. */
+static bool is_ordinary_user(enum cb_id_mode m)
+{
+    return m == CB_ID_RANGE || m == CB_ID_SINGLE || m == CB_ID_NONE;
+}
+
 int cb_build_export(struct cb_build *b, struct cb_error *err)
 {
     char **names = cb_calloc(b->n_tags + 1, sizeof *names);
@@ -209,7 +215,8 @@ int cb_build_export(struct cb_build *b, struct cb_error *err)
         if (b->tags[i].tag)
             names[n++] = cb_reference_text(&b->tags[i]);
     struct cb_export_options x = { .store = b->env->store, .names = (const char *const *)names, .n_names = n,
-                                   .clamp_mtime = b->epoch, .cancel = b->env->cancel };
+                                   .clamp_mtime = b->epoch, .cancel = b->env->cancel,
+                                   .users_own = is_ordinary_user(b->env->id_mode) };
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->o->n_outputs; i++)
         if (b->o->outputs[i].type != CB_OUTPUT_IMAGE && b->o->outputs[i].type != CB_OUTPUT_NONE)

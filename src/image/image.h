@@ -135,6 +135,7 @@ struct cb_export_options {
     const struct cb_image_tree *tree;
     const char *const *names;     /* canonical references, may be empty */
     size_t n_names;
+    bool users_own;               /* local: whoever a file belongs to in the image, there it is who runs us */
     int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
     const struct cb_cancel *cancel;
     const struct cb_export_options *more; /* Docker and OCI: another image in the same archive; or NULL */
@@ -146,8 +147,8 @@ int cb_export_oci_tar(const struct cb_export_options *o, int fd, struct cb_error
 /* What `docker load` and `podman load` take: manifest.json, config, uncompressed-or-as-is layers, plus an OCI
  * index. */
 int cb_export_docker_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
-/* The flattened tree, as one tar or into a directory (files; owners and devices if root), which is made where it is
- * absent; what else it has stays there. */
+/* The flattened tree, as one tar or into a directory (files; devices if root; owners unless users_own), which is made
+ * where it is absent; what else it has stays there. */
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err) CB_WUR;
 int cb_export_tar(const struct cb_export_options *o, int fd, struct cb_error *err) CB_WUR;
 /* Several images as one tar, each below a directory of its own: dirs is parallel to v, which is in the order of the

@@ -100,6 +100,26 @@ END
     assert_equal "$(mode_of /many/2)" '600 2:2'
 }
 
+# As with buildx, whose client writes them, and rootless podman: who ran the build can change and remove what it wrote.
+@test "type=local: the files are the user's own, whoever they belong to in the image" {
+    dockerfile <<'END'
+FROM busybox
+COPY --chown=nobody:users Dockerfile /copied
+RUN mkdir -p /many && echo 1 >/many/1 && mkfifo /many/fifo && ln -s 1 /many/link && chown -Rh 5:6 /many && chmod 0500 /many
+END
+    chown -R "$USER_ID" ctx
+    local range
+    for range in "$RANGE" ''; do
+        as_user "$range" "$CBPUSH" build --progress plain -o "$HOME/out" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+        # Over what is there, as well.
+        as_user "$range" "$CBPUSH" build --progress plain -o "$HOME/out" ctx >build.log 2>&1 || { cat build.log >&2; false; }
+        assert_equal "$(cat "$HOME/out/many/1")" 1
+        assert_equal "$(stat -c %a "$HOME/out/many")" 500
+        assert_equal "$(find "$HOME/out" ! -uid "$USER_ID" -o ! -gid "$USER_ID")" ''
+        as_user '' sh -c 'chmod u+w "$1/many" && rm -r "$1"' sh "$HOME/out"
+    done
+}
+
 @test "the sandbox is the same without root" {
     local range
     for range in "$RANGE" ''; do
