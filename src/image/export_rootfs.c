@@ -60,6 +60,14 @@ static int unpack_beside(const struct cb_export_options *o, int root, struct cb_
     return r < 0 ? r : removed;
 }
 
+/* Half a tree is of no use to anybody, and what filled the disk goes on filling it. */
+static int unpack_alone(const struct cb_export_options *o, int root, struct cb_error *err)
+{
+    int r = unpack_all(o, root, err);
+    int removed = r < 0 ? cb_fs_remove_contents(root, NULL) : 0;
+    return CB_MIN(r, removed);
+}
+
 int cb_export_local(const struct cb_export_options *o, const char *path, struct cb_error *err)
 {
     int r = cb_fs_mkdirs(path, 0755, err);
@@ -68,6 +76,6 @@ int cb_export_local(const struct cb_export_options *o, const char *path, struct 
     cb_autoclose int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
-    r = cb_fs_is_empty(root) ? unpack_all(o, root, err) : unpack_beside(o, root, err);
+    r = cb_fs_is_empty(root) ? unpack_alone(o, root, err) : unpack_beside(o, root, err);
     return r < 0 ? cb_error_wrap(err, "export to %s", path) : 0;
 }

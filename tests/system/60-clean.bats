@@ -316,6 +316,20 @@ END
     export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store
 }
 
+@test "a full disk under an output: exit 6, and nothing of it is left there" {
+    [ "$(id -u)" -eq 0 ] || skip 'mounts a small file system'
+    local spec
+    mkdir full
+    for spec in type=local,dest=full/tree type=tar,dest=full/a.tar type=oci,dest=full/a.tar type=docker,dest=full/a.tar; do
+        mount -t tmpfs -o size=1500k none full
+        run build -o "$spec"
+        assert_status 6
+        assert_contains "$output" 'No space left'
+        assert_equal "$(find full ! -type d)" '' "$spec"
+        umount full
+    done
+}
+
 @test "a store that cannot be written: exit 6 with the path" {
     [ "$(id -u)" -eq 0 ] || skip 'mounts a read-only file system'
     mkdir ro
