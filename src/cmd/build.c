@@ -52,6 +52,13 @@ static bool stdout_has_an_output(const struct build_input *in)
     return has;
 }
 
+/* A terminal or pipe that is gone is nobody's loss; a file that was asked for is. */
+static int check_log(const struct cb_session *s, const char *path, struct cb_error *err)
+{
+    int lost = path ? cb_progress_write_error(s->progress) : 0;
+    return lost ? cb_error_sys(err, CB_ELOCAL, lost, "--logfile %s", path) : 0;
+}
+
 int build_run(struct build_input *in, const struct cb_process *p, int *status, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
@@ -82,6 +89,8 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
                              .tell_why = in->cli.explain && !cb_streq(mode, "rawjson"),
                              .expand = in->cli.common.debug };
     r = r < 0 ? cb_report_failure(&rep, r, err) : cb_report_success(&rep, err);
+    if (r == 0)
+        r = check_log(&s, in->cli.common.logfile, err);
     cb_build_result_done(&res);
     return r;
 }

@@ -73,7 +73,7 @@ struct cb_progress {
     pthread_cond_t wake, drained;
     pthread_t thread;
     bool has_thread, finished, failed, debug;
-    bool broken; /* nobody reads any more */
+    int broken;  /* nobody reads any more: what write(2) said; or 0 */
     bool kick;   /* do not wait for the next tick */
     const struct cb_progress_renderer *r;
     int fd;

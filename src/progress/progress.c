@@ -83,8 +83,8 @@ void cb_progress_throttle(struct cb_progress *p)
         pthread_cond_wait(&p->drained, &p->lock);
 }
 
-/* False if nobody reads any more. */
-static bool write_out(int fd, const char *s, size_t n)
+/* What write(2) says if nobody reads any more, else 0. */
+static int write_out(int fd, const char *s, size_t n)
 {
     while (n) {
         ssize_t w = write(fd, s, n);
@@ -96,10 +96,10 @@ static bool write_out(int fd, const char *s, size_t n)
             struct pollfd pfd = { .fd = fd, .events = POLLOUT };
             poll(&pfd, 1, 1000);
         } else if (w == 0 || errno != EINTR) {
-            return false;
+            return w == 0 ? EIO : errno;
         }
     }
-    return true;
+    return 0;
 }
 
 /* Draws and writes once; entered and left with the lock held. */
@@ -110,10 +110,10 @@ static void turn(struct cb_progress *p, bool final)
     struct cb_strbuf out = p->out;
     p->out = (struct cb_strbuf)CB_STRBUF_INIT;
     p->kick = false;
-    bool broken = p->broken;
+    int broken = p->broken;
     pthread_mutex_unlock(&p->lock);
     if (!broken)
-        broken = !write_out(p->fd, out.buf, out.len);
+        broken = write_out(p->fd, out.buf, out.len);
     pthread_mutex_lock(&p->lock);
     p->broken = broken;
     p->pending -= CB_MIN(p->pending, out.len);
@@ -202,6 +202,11 @@ void cb_progress_finish(struct cb_progress *p, bool failed)
     pthread_mutex_unlock(&p->lock);
     if (first && p->has_thread)
         pthread_join(p->thread, NULL);
+}
+
+int cb_progress_write_error(const struct cb_progress *p)
+{
+    return p && p->finished ? p->broken : 0;
 }
 
 void cb_progress_free(struct cb_progress *p)

@@ -40,6 +40,8 @@ CB_DEFINE_CLEANUP(struct cb_progress *, cb_progress_free)
 /* Called before something else writes to the terminal: finishes the live area. `failed` colours the header,
  * and what still runs is canceled. Idempotent; later events are dropped. */
 void cb_progress_finish(struct cb_progress *p, bool failed);
+/* After cb_progress_finish: the errno of why fd did not take all that was written, or 0. */
+int cb_progress_write_error(const struct cb_progress *p);
 
 /* A step that is known but not begun has no number yet (numbers are given by the first event, in order). The handle
  * is owned by p and lives until cb_progress_free. Several steps may share a name. */

@@ -291,6 +291,22 @@ times()
     assert_equal "$(config -r '"\(.os)/\(.architecture)/\(.variant)"')" linux/arm/v7
 }
 
+@test "--logfile: one that cannot be written is an error, where it is opened and later" {
+    printf 'FROM busybox\nRUN echo said\n' >ctx/Dockerfile
+    cbpush build --logfile log -t x:1 ctx
+    assert_contains "$(cat log)" ' said'
+    run cbpush build --logfile missing/log -t x:1 ctx
+    assert_status 6
+    assert_contains "$output" '--logfile missing/log'
+    run cbpush build --no-cache --logfile /dev/full -t x:1 ctx
+    assert_status 6
+    assert_contains "$output" '--logfile /dev/full: No space left on device'
+    # What went wrong before that is what is told.
+    echo 'RUN exit 3' >>ctx/Dockerfile
+    run cbpush build --logfile /dev/full -t x:1 ctx
+    assert_status 1
+}
+
 @test "--pull=newer: what is in the store will do where the registry cannot be asked" {
     printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
     cbpush pull busybox >/dev/null 2>&1
