@@ -62,7 +62,7 @@ struct cb_df_lint_options {
     void *arg;
 };
 /* Adds to the warnings of d, which are by line then. -CB_ECONF: the options of the check are malformed, or violations
- * are errors ("lint violation found for rules: A, B"). */
+ * are errors ("Dockerfile:2: lint violation found for rules: A, B"; the first line that has one). */
 int cb_df_lint(struct cb_dockerfile *d, const struct cb_df_lint_options *o, struct cb_error *err) CB_WUR;
 
 /* What a build of a stage takes from outside, by line. */

@@ -196,7 +196,11 @@ static int verdict(const struct cb_df_lint *l, struct cb_error *err)
             cb_strbuf_addf(&rules, "%s%s", rules.len ? ", " : "", cb_df_rules[i].name);
     if (!l->check.error || l->o->report_only || rules.len == 0)
         return 0;
-    return cb_df_fail(err, "lint violation found for rules: %s", rules.buf);
+    unsigned line = l->warnings.v[0].span.first;
+    for (size_t i = 1; i < l->warnings.n; i++)
+        line = CB_MIN(line, l->warnings.v[i].span.first);
+    cb_df_fail(err, "lint violation found for rules: %s", rules.buf);
+    return cb_error_wrap(err, "%s:%u", l->d->name, line);
 }
 
 int cb_df_lint(struct cb_dockerfile *d, const struct cb_df_lint_options *o, struct cb_error *err)

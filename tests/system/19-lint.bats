@@ -66,10 +66,12 @@ Dockerfile'
 @test "build: error=true stops it before anything runs" {
     printf '# check=error=true\nFROM busybox\nRUN echo I ran >&2\nCMD hello\n' >ctx/Dockerfile
     refused 5
-    assert_contains "$output" 'lint violation found for rules: JSONArgsRecommended'
+    assert_contains "$output" 'cbpush: Dockerfile:4: lint violation found for rules: JSONArgsRecommended'
     assert_contains "$output" ' - JSONArgsRecommended: '
     refute_contains "$output" 'I ran'
     assert_equal "$(cbpush images -q)" ''
+    refused 5 --quiet
+    assert_equal "$output" 'cbpush: Dockerfile:4: lint violation found for rules: JSONArgsRecommended'
     # The argument is used in place of the directive.
     build --build-arg BUILDKIT_DOCKERFILE_CHECK='skip=JSONArgsRecommended;error=true'
     printf 'FROM busybox\nCMD hello\n' >ctx/Dockerfile
