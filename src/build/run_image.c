@@ -182,6 +182,21 @@ static void add_writable(struct container *c)
     }
 }
 
+/* One of them would not be seen, and nobody could tell which. */
+static int check_targets(const struct container *c, size_t from, struct cb_error *err)
+{
+    cb_cleanup_strbuf struct cb_strbuf a = CB_STRBUF_INIT, b = CB_STRBUF_INIT;
+    for (size_t i = from; i < c->n_mounts; i++) {
+        cb_path_clean(&a, c->targets[i]);
+        for (size_t k = i + 1; k < c->n_mounts; k++) {
+            cb_path_clean(&b, c->targets[k]);
+            if (!strcmp(a.buf, b.buf))
+                return cb_error_set(err, CB_EUSAGE, "-v, --tmpfs: %s is mounted twice", c->targets[i]);
+        }
+    }
+    return 0;
+}
+
 static int make_mounts(struct container *c, struct cb_error *err)
 {
     size_t n = c->o->volumes ? c->o->volumes->n : 0, n_tmpfs = c->o->tmpfs ? c->o->tmpfs->n : 0;
@@ -190,11 +205,12 @@ static int make_mounts(struct container *c, struct cb_error *err)
     c->mounts = cb_calloc(total + 1, sizeof *c->mounts);
     c->targets = cb_calloc(total + 1, sizeof *c->targets);
     add_writable(c); /* first: what is mounted at the same place covers it */
+    size_t n_own = c->n_mounts;
     for (size_t i = 0; r == 0 && i < n_tmpfs; i++)
         r = add_tmpfs(c, c->o->tmpfs->v[i], err);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = add_volume(c, c->o->volumes->v[i], err);
-    return r;
+    return r < 0 ? r : check_targets(c, n_own, err);
 }
 
 /* What goes to one place stays in its order. */

@@ -178,6 +178,19 @@ gone()
     assert_contains "$(ss -Htln "sport = :$b")" 127.0.0.1
 }
 
+# Whatever their order on the command line, as with docker and podman.
+@test "docker run: a mount within another one is seen; one over another at the same place is refused" {
+    mkdir -p data/sub other
+    echo outer >data/sub/file
+    echo inner >other/file
+    assert_equal "$(cbpush run -v "$PWD/other:/data/sub" -v "$PWD/data:/data" "$image" cat /data/sub/file)" inner
+    assert_equal "$(cbpush run -v "$PWD/data/:/data/" --tmpfs /data/sub "$image" sh -c 'ls /data/sub; echo x >/data/sub/new')" ''
+    assert_equal "$(ls data/sub)" file
+    assert_equal "$(cbpush run --tmpfs /data -v "$PWD/other:/data/sub" "$image" cat /data/sub/file)" inner
+    says 2 'mounted twice' -v "$PWD/data:/data" -v "$PWD/other:/data/" "$image" true
+    says 2 'mounted twice' -v "$PWD/data:/data" --tmpfs /data "$image" true
+}
+
 @test "docker run: -v: names and relative paths are told from directories" {
     says 2 'no named volumes' -v data:/data "$image" true
     says 2 '-v ./data: No such file' -v ./data:/data "$image" true
