@@ -77,6 +77,8 @@ static int credentials(const struct login_options *o, const struct cb_input *in,
         return ask(in, "Password", true, pass, err);
     r = cb_input_slurp(in, 1u << 20, pass, err);
     trim_newline(pass);
+    if (r == 0 && pass->len == 0)
+        r = cb_error_set(err, CB_EUSAGE, "standard input has no password: is what was written there set?");
     return r;
 }
 

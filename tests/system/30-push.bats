@@ -424,6 +424,15 @@ fails_late()
     assert_status 3
 }
 
+@test "login: an empty password, as of a variable that is not set, is no password" {
+    # Of a registry that asks nobody, where any would do.
+    run cbpush login "$reg" -u u --password-stdin <<<''
+    assert_status 2
+    assert_contains "$output" 'standard input has no password'
+    [ ! -e "$HOME/.docker/config.json" ]
+    cbpush login "$reg" -u u --password-stdin <<<p
+}
+
 @test "login keeps what else stands in config.json" {
     mkdir -p "$HOME/.docker"
     echo '{"HttpHeaders": {"X": "y"}, "auths": {"other.example": {"auth": "YTpi"}}}' >"$HOME/.docker/config.json"
