@@ -9,9 +9,10 @@
 
 struct list_options {
     struct cb_common common;
-    bool json;
+    bool json, full_ref, omit_digest_tags;
     const char *last, *limit, *page;
-    char *head; /* of the JSON, until it is printed */
+    char *head;   /* of the JSON, until it is printed */
+    char *before; /* of each name: the host and the repository, where they were asked for */
     uint64_t printed;
 };
 #define AT(field) offsetof(struct list_options, field)
@@ -34,11 +35,13 @@ static void print_head(struct list_options *o)
 static int print_name(void *arg, const char *name, struct cb_error *err)
 {
     struct list_options *o = arg;
+    if (o->omit_digest_tags && cb_starts_with(name, "sha256-"))
+        return 0;
     print_head(o);
     if (o->json)
         printf("%s\n\"%s\"", o->printed++ ? "," : "", name);
     else
-        printf("%s\n", name);
+        printf("%s%s\n", o->before ? o->before : "", name);
     return cb_stdout_check(err);
 }
 
@@ -49,6 +52,7 @@ static int print_end(struct list_options *o, int r)
     if (r == 0 && o->json)
         printf("\n]}\n");
     free(CB_TAKE(o->head));
+    free(CB_TAKE(o->before));
     return r;
 }
 
@@ -60,6 +64,10 @@ static int parse_options(struct list_options *o, struct cb_list_options *out, st
         return cb_error_set(err, CB_EUSAGE, "--limit %s: write a number above 0", o->limit);
     if (o->page && (!cb_parse_u64(o->page, 1000000, &page) || !page))
         return cb_error_set(err, CB_EUSAGE, "--page %s: write a number from 1 to 1000000", o->page);
+    if (o->json && o->full_ref)
+        return cb_error_set(err, CB_EUSAGE, "--full-ref does not go with --json");
+    if (o->limit && o->omit_digest_tags)
+        return cb_error_set(err, CB_EUSAGE, "--limit does not go with --omit-digest-tags: it counts all tags");
     out->page = (size_t)page;
     return 0;
 }
@@ -71,6 +79,8 @@ static int tags(struct cb_remote *x, void *options, struct cb_error *err)
     int r = parse_options(o, &lo, err);
     if (o->json)
         o->head = cb_asprintf("{\"Repository\":\"%s/%s\",\"Tags\":[", x->ref.host, x->ref.repo);
+    if (o->full_ref)
+        o->before = cb_asprintf("%s/%s:", x->ref.host, x->ref.repo);
     if (r == 0)
         r = cb_registry_tags(x->s.registry, x->ref.host, x->ref.repo, &lo, NULL, err);
     return print_end(o, r);
@@ -83,6 +93,8 @@ static int catalog(struct cb_remote *x, void *options, struct cb_error *err)
     int r = parse_options(o, &lo, err);
     if (o->json)
         o->head = cb_strdup("{\"repositories\":[");
+    if (o->full_ref)
+        o->before = cb_asprintf("%s/", x->ref.host);
     if (r == 0)
         r = cb_registry_catalog(x->s.registry, x->ref.host, &lo, NULL, err);
     return print_end(o, r);
@@ -110,6 +122,9 @@ static int run_catalog(const struct cb_process *p, const struct cb_verb *self, i
 
 static const struct cb_opt tags_table[] = {
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON, with the members of `skopeo list-tags`", NULL },
+    { "full-ref", 0, CB_OPT_FLAG, AT(full_ref), NULL, "with host and repository", NULL },
+    { "omit-digest-tags", 'O', CB_OPT_FLAG, AT(omit_digest_tags), NULL,
+      "without tags that stand for digests (sha256-…: lists of referrers, cosign's)", NULL },
     PAGING,
     CB_OPT_REMOTE(list_options),
     CB_OPT_END,
@@ -117,6 +132,7 @@ static const struct cb_opt tags_table[] = {
 
 static const struct cb_opt catalog_table[] = {
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON, as the registry has it", NULL },
+    { "full-ref", 0, CB_OPT_FLAG, AT(full_ref), NULL, "with the host", NULL },
     PAGING,
     CB_OPT_REMOTE(list_options),
     CB_OPT_END,

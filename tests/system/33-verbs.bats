@@ -79,6 +79,24 @@ artifact()
     assert_equal "$output" "$(jq -r '.Tags[0]' judge.json)"
 }
 
+@test "crane's options of lists: --full-ref, --omit-digest-tags" {
+    local digest tag ref
+    push_busybox plain full/box:1
+    cbpush manifest get "$plain/full/box:1" >m
+    digest=$(sha256_of m)
+    tag=${digest/:/-}.sig
+    cbpush manifest put "$plain/full/box:$tag" m
+    assert_equal "$(cbpush tags --full-ref "$plain/full/box" | sort)" "$plain/full/box:1"$'\n'"$plain/full/box:$tag"
+    assert_equal "$(cbpush tags -O "$plain/full/box")" 1
+    assert_equal "$(cbpush tags --json --omit-digest-tags "$plain/full/box" | jq -c .Tags)" '["1"]'
+    ref=$(cbpush catalog --full-ref "$plain" | grep '/full/')
+    assert_equal "$ref" "$plain/full/box"
+    run cbpush tags --full-ref --json "$plain/full/box"
+    assert_status 2
+    run cbpush tags -n 1 --omit-digest-tags "$plain/full/box"
+    assert_status 2
+}
+
 @test "catalog goes on page by page" {
     local i all
     for i in a b/c d; do push_busybox tokens "cat/$i:1"; done
