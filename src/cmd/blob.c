@@ -99,24 +99,28 @@ static const struct cb_verb verb_get = {
 
 /* ---- head ---- */
 
+static void print_json(const struct cb_digest *d, uint64_t size)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    json_t *j = json_object();
+    cb_json_put_string(j, "digest", cb_digest_text(d, text));
+    cb_json_put(j, "size", json_integer((json_int_t)size));
+    cb_print_json_line(j);
+}
+
 static int head(struct cb_remote *x, void *options, struct cb_error *err)
 {
     const struct blob_options *o = options;
-    char digest[CB_DIGEST_TEXT_MAX];
     uint64_t size = 0;
     int r = cb_registry_blob_head(x->s.registry, &x->ref, &size, err);
     if (r == 0 && size == UINT64_MAX)
         r = cb_error_set(err, CB_ENET, "it is there, but the registry does not tell its size");
     if (r < 0)
         return r;
-    if (!o->json) {
+    if (o->json)
+        print_json(&x->ref.digest, size);
+    else
         printf("%" PRIu64 "\n", size);
-        return 0;
-    }
-    json_t *j = json_object();
-    cb_json_put_string(j, "digest", cb_digest_text(&x->ref.digest, digest));
-    cb_json_put(j, "size", json_integer((json_int_t)size));
-    cb_print_json_line(j);
     return 0;
 }
 
@@ -230,8 +234,9 @@ static int check_content(const struct cb_remote *x, const struct content *c, con
                         cb_digest_text(&c->digest, have), cb_digest_text(&x->ref.digest, want));
 }
 
-static int put(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *err)
+static int put(struct cb_remote *x, void *options, struct cb_error *err)
 {
+    const struct blob_options *o = options;
     const char *path = x->more->n > 1 ? x->more->v[1] : "-";
     struct content c = { .fd = -1 };
     int r = open_content(&c, path, x->s.process->cancel, err);
@@ -243,7 +248,9 @@ static int put(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *er
         r = push(x, &c, err);
     if (c.fd >= 0)
         close(c.fd);
-    if (r == 0)
+    if (r == 0 && o->json)
+        print_json(&c.digest, c.size);
+    else if (r == 0)
         cb_print_digest(&c.digest);
     return r;
 }
@@ -266,15 +273,19 @@ static const struct cb_verb verb_put = {
     .operands = "[OPTIONS] REPOSITORY[@DIGEST] [FILE|-]",
     .details = "With DIGEST nothing else is pushed. Standard input is kept in a file of TMPDIR first, because an\n"
                "upload may have to begin again.",
-    .options = plain_table,
+    .options = head_table,
     .run = run_put,
 };
 
 /* ---- delete ---- */
 
-static int delete(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *err)
+static int delete(struct cb_remote *x, void *options, struct cb_error *err)
 {
-    return cb_registry_blob_delete(x->s.registry, &x->ref, err);
+    const struct blob_options *o = options;
+    int r = cb_registry_blob_delete(x->s.registry, &x->ref, err);
+    if (r == 0 && o->json)
+        cb_print_deleted(&x->ref);
+    return r;
 }
 
 static int run_delete(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
@@ -284,11 +295,17 @@ static int run_delete(const struct cb_process *p, const struct cb_verb *self, in
     return call(p, &c, argc, argv, err);
 }
 
+static const struct cb_opt delete_table[] = {
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "an object: what was deleted", NULL },
+    CB_OPT_REMOTE(blob_options),
+    CB_OPT_END,
+};
+
 static const struct cb_verb verb_delete = {
     .name = "blob delete",
     .summary = "delete a blob; what refers to it is broken then",
     .operands = "[OPTIONS] REPOSITORY@DIGEST",
-    .options = plain_table,
+    .options = delete_table,
     .run = run_delete,
 };
 

@@ -4,17 +4,23 @@
 
 struct delete_options {
     struct cb_common common;
+    bool json;
 };
+#define AT(field) offsetof(struct delete_options, field)
 
 /* Where both stand there, it is not said which of the two acts is meant. */
-static int delete(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *err)
+static int delete(struct cb_remote *x, void *options, struct cb_error *err)
 {
+    const struct delete_options *o = options;
     bool digest = cb_digest_is_set(&x->ref.digest);
     if (digest && x->ref.tag)
         return cb_error_set(err, CB_EUSAGE,
                             "write either the tag (it alone is deleted) or the digest (with it all its tags)");
-    return digest ? cb_registry_manifest_delete(x->s.registry, &x->ref, err)
-                  : cb_registry_tag_delete(x->s.registry, &x->ref, err);
+    int r = digest ? cb_registry_manifest_delete(x->s.registry, &x->ref, err)
+                   : cb_registry_tag_delete(x->s.registry, &x->ref, err);
+    if (r == 0 && o->json)
+        cb_print_deleted(&x->ref);
+    return r;
 }
 
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status CB_UNUSED,
@@ -28,6 +34,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
 }
 
 static const struct cb_opt table[] = {
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "an object: what was deleted", NULL },
     CB_OPT_REMOTE(delete_options),
     CB_OPT_END,
 };

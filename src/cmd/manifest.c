@@ -149,7 +149,11 @@ static int put(struct cb_remote *x, void *options, struct cb_error *err)
         return r;
     if (!cb_digest_is_set(&digest))
         cb_digest_of(&digest, body.buf, body.len);
-    cb_print_digest(&digest);
+    struct cb_descriptor d = { .media_type = type, .digest = digest, .size = body.len };
+    if (o->json)
+        cb_print_json_line(cb_descriptor_to_json(&d));
+    else
+        cb_print_digest(&digest);
     return 0;
 }
 
@@ -162,6 +166,7 @@ static int run_put(const struct cb_process *p, const struct cb_verb *self, int a
 
 static const struct cb_opt put_table[] = {
     { "media-type", 't', CB_OPT_STRING, AT(media_type), "TYPE", "what it is; default: what it says itself", NULL },
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "the descriptor: media type, digest, size", NULL },
     CB_OPT_REMOTE(manifest_options),
     CB_OPT_END,
 };
@@ -178,9 +183,13 @@ static const struct cb_verb verb_put = {
 
 /* ---- delete ---- */
 
-static int delete(struct cb_remote *x, void *options CB_UNUSED, struct cb_error *err)
+static int delete(struct cb_remote *x, void *options, struct cb_error *err)
 {
-    return cb_registry_manifest_delete(x->s.registry, &x->ref, err);
+    const struct manifest_options *o = options;
+    int r = cb_registry_manifest_delete(x->s.registry, &x->ref, err);
+    if (r == 0 && o->json)
+        cb_print_deleted(&x->ref);
+    return r;
 }
 
 static int run_delete(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv,
@@ -191,6 +200,7 @@ static int run_delete(const struct cb_process *p, const struct cb_verb *self, in
 }
 
 static const struct cb_opt delete_table[] = {
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "an object: what was deleted", NULL },
     CB_OPT_REMOTE(manifest_options),
     CB_OPT_END,
 };

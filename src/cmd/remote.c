@@ -224,3 +224,11 @@ void cb_print_digest(const struct cb_digest *d)
     char text[CB_DIGEST_TEXT_MAX];
     printf("%s\n", cb_digest_text(d, text));
 }
+
+void cb_print_deleted(const struct cb_reference *ref)
+{
+    cb_autofree char *text = cb_reference_text(ref);
+    json_t *j = json_object();
+    cb_json_put_string(j, "deleted", text);
+    cb_print_json_line(j);
+}

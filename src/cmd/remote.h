@@ -73,5 +73,7 @@ int cb_remote_write(const char *path, const void *buf, size_t n, struct cb_error
 int cb_stdout_check(struct cb_error *err) CB_WUR;
 /* Takes the reference; prints a JSON value on a line of its own. */
 void cb_print_json_line(json_t *j);
+/* What --json prints of a deletion. */
+void cb_print_deleted(const struct cb_reference *ref);
 /* "sha256:…" on a line of its own. */
 void cb_print_digest(const struct cb_digest *d);

@@ -2,17 +2,20 @@
 #include <stdio.h>
 
 #include "cmd/release.h"
+#include "cmd/remote.h"
 #include "cmd/session.h"
+#include "oci/json.h"
 #include "util/alloc.h"
 
 struct rollback_options {
     struct cb_common common;
-    bool force;
+    bool force, json;
 };
 
 #define AT(field) offsetof(struct rollback_options, field)
 static const struct cb_opt options[] = {
     { "force", 0, CB_OPT_FLAG, AT(force), NULL, "also tags that somebody has moved since", NULL },
+    { "json", 0, CB_OPT_FLAG, AT(json), NULL, "an array of objects: reference, digest (null: deleted)", NULL },
     CB_OPT_COMMON_PROGRESS(rollback_options),
     CB_OPT_COMMON_REGISTRY(rollback_options),
     CB_OPT_COMMON_RETRY(rollback_options),
@@ -21,17 +24,34 @@ static const struct cb_opt options[] = {
 };
 
 /* NAME DIGEST, or NAME - where the tag was deleted: standard output. */
-static void report(const struct cb_rollback *v, size_t n)
+static void print_tag(json_t *list, const char *name, const struct cb_digest *d)
 {
+    char text[CB_DIGEST_TEXT_MAX];
+    const char *digest = cb_digest_is_set(d) ? cb_digest_text(d, text) : NULL;
+    if (!list) {
+        printf("%s %s\n", name, digest ? digest : "-");
+        return;
+    }
+    json_t *j = json_object();
+    cb_json_put_string(j, "reference", name);
+    cb_json_put(j, "digest", digest ? json_string(digest) : json_null());
+    json_array_append_new(list, j);
+}
+
+static void report(const struct cb_rollback *v, size_t n, bool json, bool failed)
+{
+    json_t *list = json ? json_array() : NULL;
     for (size_t i = n; i-- > 0;) {
-        char text[CB_DIGEST_TEXT_MAX];
         cb_autofree char *name = cb_reference_text(&v[i].ref);
-        const char *digest = cb_digest_is_set(&v[i].old) ? cb_digest_text(&v[i].old, text) : "-";
         if (v[i].outcome == CB_ROLLBACK_DONE || v[i].outcome == CB_ROLLBACK_WAS_SO)
-            printf("%s %s\n", name, digest);
+            print_tag(list, name, &v[i].old);
         if (v[i].outcome == CB_ROLLBACK_WAS_SO)
             fprintf(stderr, "%s was so already\n", name);
     }
+    if (json && (!failed || json_array_size(list) > 0))
+        cb_print_json_line(list);
+    else
+        json_decref(list);
 }
 
 static int rollback(const struct cb_process *p, const struct rollback_options *o, const char *path,
@@ -50,7 +70,7 @@ static int rollback(const struct cb_process *p, const struct rollback_options *o
     if (r == 0 && n > 0)
         r = cb_build_rollback(&s.env, v, n, o->force, err);
     cb_progress_finish(s.progress, r < 0);
-    report(v, n);
+    report(v, n, o->json, r < 0);
     receipt_free(v, n);
     return r;
 }

@@ -98,7 +98,8 @@ $one:1 $first"
     assert_equal "$(digest_of "$one:new")" ''
     assert_equal "$(digest_of "$one:sibling")" "$second" # of the same digest as the one that was deleted
     # Once more: it is so already.
-    cbpush rollback - <receipt.json >rolled 2>rollback.log
+    cbpush rollback --json - <receipt.json >rolled 2>rollback.log
+    assert_equal "$(jq -c 'map([.reference, .digest])' rolled)" "[[\"$one:new\",null],[\"$one:1\",\"$first\"]]"
     assert_contains "$(cat rollback.log)" 'was so already'
     # Somebody has moved it since.
     release third -t "$one:1"

@@ -207,7 +207,8 @@ artifact()
     assert_status 4
     run cbpush blob head "$plain/other@$wrong"
     assert_status 4
-    cbpush blob delete "$plain/other@$digest"
+    assert_equal "$(cbpush blob put --json "$plain/other" big | jq -c '[.digest, .size]')" "[\"$digest\",3000000]"
+    assert_equal "$(cbpush blob delete --json "$plain/other@$digest" | jq -r .deleted)" "$plain/other@$digest"
     assert_equal "$(status_of "/v2/other/blobs/$digest")" 404
     run cbpush blob delete "$plain/other@$digest"
     assert_status 4
@@ -242,8 +243,11 @@ artifact()
     cbpush manifest get "$tokens/team/box:1" >m
     digest=$(sha256_of m)
     push_busybox tokens team/del:one
-    for i in two three; do cbpush manifest put "$tokens/team/del:$i" m >/dev/null; done
-    cbpush delete "$tokens/team/del:one"
+    for i in two three; do
+        cbpush manifest put --json "$tokens/team/del:$i" m >put.json
+        cbpush manifest head --json "$tokens/team/del:$i" | cmp - put.json
+    done
+    assert_equal "$(cbpush delete --json "$tokens/team/del:one" | jq -r .deleted)" "$tokens/team/del:one"
     assert_equal "$(cbpush tags "$tokens/team/del" | sort)" "$(printf 'three\ntwo')"
     assert_equal "$(skopeo_digest tokens team/del:two)" "$digest"
     run cbpush delete "$tokens/team/del:one"
