@@ -18,7 +18,7 @@ struct copy_cmd {
 #define AT(field) offsetof(struct copy_cmd, field)
 static const struct cb_opt table[] = {
     { "platform", 0, CB_OPT_LIST, AT(platforms), "OS/ARCH[,…]",
-      "of an index: one gives its manifest, several a smaller index (another digest); default everything", NULL },
+      "of an index: one gives its manifest, several a smaller index (another digest); default all", NULL },
     { "all-tags", 'a', CB_OPT_FLAG, AT(all_tags), NULL, "every tag of the source; neither side names one", NULL },
     { "no-clobber", 'n', CB_OPT_FLAG, AT(no_clobber), NULL, "leave tags alone that the target has", NULL },
     { "referrers", 0, CB_OPT_FLAG, AT(referrers), NULL,
@@ -110,6 +110,15 @@ static bool goes_to_stdout(const struct cb_place *p)
            cb_out_file_is_stdout(p->path);
 }
 
+/* "all" alone is how crane writes its default. */
+static int parse_platforms(struct copying *c, struct cb_error *err)
+{
+    const struct cb_strvec *v = &c->o->platforms;
+    if (v->n == 1 && !strcmp(v->v[0], "all"))
+        return 0;
+    return cb_platforms_parse(v, &c->platforms, &c->n_platforms, err);
+}
+
 static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_error *err)
 {
     uint64_t jobs = 4;
@@ -119,7 +128,7 @@ static int parse(struct copying *c, const struct cb_strvec *operands, struct cb_
     if (r == 0 && c->o->jobs && (!cb_parse_u64(c->o->jobs, 64, &jobs) || jobs == 0))
         r = cb_error_set(err, CB_EUSAGE, "--jobs %s: write a number from 1 to 64", c->o->jobs);
     if (r == 0)
-        r = cb_platforms_parse(&c->o->platforms, &c->platforms, &c->n_platforms, err);
+        r = parse_platforms(c, err);
     if (r == 0 && c->o->json && goes_to_stdout(&c->to))
         r = cb_error_set(err, CB_EUSAGE, "--json: the archive goes to standard output; --digestfile tells its digest");
     c->env.jobs = (unsigned)jobs;

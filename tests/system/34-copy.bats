@@ -164,6 +164,10 @@ END
     assert_equal "$(jq -r '[.manifests[].platform.architecture] | join(" ")' cut.json)" 'amd64 arm64 unknown'
     assert_equal "$(jq -r '.annotations["org.example.note"]' cut.json)" kept
     whole "docker://$two/pick:cut"
+    # crane's word for everything.
+    assert_equal "$(cbpush copy -q --platform all "$one/src/app:multi" "$two/pick:all")" "$(digest_of multi)"
+    run cbpush copy -q --platform all,linux/amd64 "$one/src/app:multi" "$two/pick:none"
+    assert_status 2
     run cbpush copy -q --platform linux/riscv64 "$one/src/app:multi" "$two/pick:none"
     assert_status 5
     assert_contains "$output" linux/riscv64
