@@ -20,12 +20,12 @@ void cache_step_free(struct cache_step *x)
 
 CB_DEFINE_CLEANUP(struct cache_step *, cache_step_free)
 
-static struct cb_toc *table_of(const struct cb_cache_out_options *o, struct cb_slot *s)
+static struct cb_toc *table_of(const struct cb_build_env *env, struct cb_slot *s)
 {
     struct cb_toc *toc = cb_slot_toc(s);
     if (toc)
         return cb_toc_ref(toc);
-    return cb_store_toc_get(o->env->store, cb_slot_diff_id(s), &toc, NULL) < 0 ? NULL : toc;
+    return cb_store_toc_get(env->store, cb_slot_diff_id(s), &toc, NULL) < 0 ? NULL : toc;
 }
 
 /* Of a layer of the parent, which has the blob, the table is what a cache can tell. */
@@ -74,7 +74,7 @@ static struct cb_toc *table_to_keep(const struct cb_cache_out_options *o, struct
     if (parents)
         cb_slot_annotations(s, &annotations);
     cb_autofree char *foreign = cb_foreign_pin(&annotations);
-    return foreign || cb_toc_pin_read(&pin, &annotations) ? NULL : table_of(o, s);
+    return foreign || cb_toc_pin_read(&pin, &annotations) ? NULL : table_of(o->env, s);
 }
 
 static int add_layer(struct cache_step *x, const struct cb_cache_out_options *o, struct cb_slot *s, bool parents,
@@ -156,6 +156,7 @@ struct cache_step *cache_describe(const struct cb_cache_out_options *o, struct c
 {
     const struct cb_solve_state *st = v->state;
     CB_AUTO(cache_step_free) struct cache_step *x = CB_NEW(struct cache_step);
+    x->env = o->env;
     x->v = v;
     x->slots = cb_calloc(st->n_layers + 1, sizeof(struct cb_slot *));
     x->tocs = cb_calloc(st->n_layers + 1, sizeof(struct cb_toc *));
@@ -166,4 +167,37 @@ struct cache_step *cache_describe(const struct cb_cache_out_options *o, struct c
     step->created = st->created;
     step->note = cb_strdup_or_null(v->note);
     return add_layers(x, o, err) < 0 ? NULL : CB_TAKE(x);
+}
+
+/* ---- tables that a cache told of ---- */
+
+int cache_step_table(const struct cache_step *x, uint32_t at, struct cb_blob_source **out, struct cb_error *err)
+{
+    const struct cb_cache_layer *l = &x->set.layers[at];
+    struct cb_descriptor d = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = l->toc, .size = l->toc_size };
+    struct cb_toc_pin pin = { 0 };
+    if (x->tocs[at])
+        return cb_cache_toc_source(x->tocs[at], out);
+    CB_AUTO(cb_toc_unref) struct cb_toc *own = table_of(x->env, x->slots[at]);
+    if (own)
+        cb_toc_pin_of(&pin, own);
+    return cb_digest_eq(&pin.digest, &l->toc) ? cb_cache_toc_source(own, out)
+                                              : x->from[at]->ops->blob(x->from[at], &d, out, err);
+}
+
+bool cache_step_drop_lost(struct cache_step *x, struct cb_cache_place *to)
+{
+    bool dropped = false;
+    for (size_t i = 0; i < x->set.n_layers; i++) {
+        struct cb_cache_layer *l = &x->set.layers[i];
+        struct cb_descriptor d = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = l->toc,
+                                   .size = l->toc_size };
+        if (!x->from[i] || !cb_digest_is_set(&l->toc) || l->toc_data || to->ops->has(to, &d, NULL) != 0 ||
+            x->from[i]->ops->has(x->from[i], &d, NULL) != 0)
+            continue;
+        l->toc = (struct cb_digest){ 0 };
+        l->toc_size = 0;
+        dropped = true;
+    }
+    return dropped;
 }

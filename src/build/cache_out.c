@@ -20,6 +20,7 @@ struct target {
     struct cb_cache_key *key; /* signs; or NULL */
     struct cb_error error; /* the first */
     size_t put, had;
+    bool told_of_loss;
 };
 
 /* Steps that were told of, each once. */
@@ -68,15 +69,12 @@ static void count(struct cb_cache_out *out, size_t *n)
 static int open_blob(void *arg, const struct cb_digest *d, struct cb_blob_source **out, struct cb_error *err)
 {
     const struct cache_step *x = arg;
-    for (size_t i = 0; i < x->set.n_layers; i++) {
+    for (uint32_t i = 0; i < x->set.n_layers; i++) {
         const struct cb_cache_layer *layer = &x->set.layers[i];
-        struct cb_descriptor toc = { .media_type = (char *)(uintptr_t)CB_MT_TOC, .digest = layer->toc,
-                                     .size = layer->toc_size };
         if (cb_digest_eq(&layer->blob.digest, d))
             return cb_slot_source(x->slots[i], d, out, err);
-        if (!cb_digest_eq(&layer->toc, d))
-            continue;
-        return x->tocs[i] ? cb_cache_toc_source(x->tocs[i], out) : x->from[i]->ops->blob(x->from[i], &toc, out, err);
+        if (cb_digest_eq(&layer->toc, d))
+            return cache_step_table(x, i, out, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "a blob that the step does not have");
 }
@@ -158,7 +156,23 @@ static bool is_anew(const struct cb_cache_out *out, const struct target *t, cons
            (v->state->executed && (o->no_cache || v->state->anew || o->cache_ttl > 0));
 }
 
-static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)
+/* Where that failed, a table that a cache told of may be in no cache any more: whether it can do without. */
+static bool drop_lost(struct cb_cache_out *out, struct target *t, struct cache_step *x, int r)
+{
+    if (r >= 0 || r == -CB_ECANCELED || !x || !cache_step_drop_lost(x, t->place))
+        return false;
+    pthread_mutex_lock(&out->mu);
+    bool told = t->told_of_loss;
+    t->told_of_loss = true;
+    pthread_mutex_unlock(&out->mu);
+    if (!told)
+        cb_progress_note(out->o.env->progress, true, "warning: tables of contents of layers are lost: the cache in %s "
+                         "is written without them", t->place->text);
+    return true;
+}
+
+/* Its layers, and then what names them. */
+static int bring_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, bool anew, struct cb_error *err)
 {
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
     const struct cb_cache_step *step = &x->set.steps[0];
@@ -166,21 +180,31 @@ static int put_step(struct cb_cache_out *out, struct target *t, struct cache_ste
     struct cb_cache_artifact_options ao = { .set = &set, .type = CB_MT_CACHE_STEP, .layers = x->own,
                                             .n_layers = x->n_own, .created = step->created };
     char hex[CB_DIGEST_TEXT_MAX];
-    bool anew = is_anew(out, t, x->v);
-    cb_digest_hex(&step->key, hex);
-    int r = anew ? 0 : t->place->ops->exists(t->place, hex, err);
-    if (r != 0) {
-        count(out, r > 0 ? &t->had : NULL);
-        return CB_MIN(r, 0);
-    }
+    int r = 0;
     for (size_t i = 0; r == 0 && i < x->n_own; i++)
         r = add_layer(out, t, x, x->own[i], err);
     if (r == 0)
         r = add_record(t, x, &set, err);
     if (r == 0)
         r = cb_cache_artifact_make(&a, &ao, err);
-    if (r == 0)
-        r = t->place->ops->put(t->place, hex, &a, anew, err);
+    return r < 0 ? r : t->place->ops->put(t->place, cb_digest_hex(&step->key, hex), &a, anew, err);
+}
+
+static int put_step(struct cb_cache_out *out, struct target *t, struct cache_step *x, struct cb_error *err)
+{
+    struct cb_error first cb_cleanup_error = CB_ERROR_INIT;
+    char hex[CB_DIGEST_TEXT_MAX];
+    bool anew = is_anew(out, t, x->v);
+    int r = anew ? 0 : t->place->ops->exists(t->place, cb_digest_hex(&x->set.steps[0].key, hex), err);
+    if (r != 0) {
+        count(out, r > 0 ? &t->had : NULL);
+        return CB_MIN(r, 0);
+    }
+    r = bring_step(out, t, x, anew, &first);
+    if (drop_lost(out, t, x, r))
+        r = bring_step(out, t, x, anew, err);
+    else if (r < 0)
+        r = cb_error_move(err, &first);
     count(out, r == 0 ? &t->put : NULL);
     return r;
 }
@@ -381,7 +405,7 @@ static int add_present(const struct cb_cache_out *out, const struct target *t, c
     return r;
 }
 
-static int put_run(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan, struct cb_error *err)
+static int bring_run(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan, struct cb_error *err)
 {
     struct cb_cache_set set cb_cleanup_cache_set = { 0 };
     struct cb_cache_artifact a cb_cleanup_cache_artifact = CB_CACHE_ARTIFACT_INIT;
@@ -397,6 +421,18 @@ static int put_run(struct cb_cache_out *out, struct target *t, const struct cb_p
         return r;
     r = add_present(out, t, plan, err);
     return r < 0 ? r : t->place->ops->put(t->place, t->place->run, &a, true, err);
+}
+
+static int put_run(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan, struct cb_error *err)
+{
+    struct cb_error first cb_cleanup_error = CB_ERROR_INIT;
+    bool dropped = false;
+    int r = bring_run(out, t, plan, &first);
+    for (const struct job *j = out->jobs; j; j = j->next)
+        dropped = (wants(t, j->v) && drop_lost(out, t, j->step, r)) || dropped;
+    if (dropped)
+        return bring_run(out, t, plan, err);
+    return r < 0 ? cb_error_move(err, &first) : 0;
 }
 
 static void end_target(struct cb_cache_out *out, struct target *t, const struct cb_plan *plan)

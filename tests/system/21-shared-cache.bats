@@ -4,6 +4,7 @@
 
 load helpers
 load build
+load shared
 
 setup_file()
 {
@@ -15,81 +16,7 @@ setup()
 {
     rig_setup
     build_setup
-    cache_repo=cache/t$BATS_TEST_NUMBER
-    cache=$reg/$cache_repo
-    both=(--cache-from "type=registry,ref=$cache" --cache-to "type=registry,ref=$cache")
-}
-
-# machine NAME: from here on, another one, whose store is empty the first time.
-machine()
-{
-    export CBPUSH_ROOT=$BATS_TEST_TMPDIR/store.$1
-}
-
-digest()
-{
-    metadata -r '.["containerimage.digest"]'
-}
-
-# assert_cached N OF: so many steps were cached.
-assert_cached()
-{
-    assert_equal "$(metadata '[.["cbpush.cached"], .["cbpush.steps"]]')" "[$1,$2]" 'steps that were cached, all steps'
-}
-
-# The requests that carried bytes of blobs: what was fetched, and what was sent.
-moved()
-{
-    registry_requests "${1-reg}" '"(GET /v2/[^ ]*/blobs/sha256|PATCH|PUT /v2/[^ ]*/blobs/)'
-}
-
-# A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
-busy_dockerfile()
-{
-    dockerfile <<'END'
-FROM busybox AS first
-WORKDIR /src
-COPY a.txt .
-RUN cat /proc/sys/kernel/random/uuid >uuid
-FROM busybox
-ENV A=1
-COPY --from=first /src /src
-RUN cat /proc/sys/kernel/random/uuid >/uuid
-RUN true
-COPY --link b.txt /linked/
-COPY b.txt /
-CMD ["cat", "/uuid"]
-END
-    echo a >ctx/a.txt
-    echo b >ctx/b.txt
-}
-
-# quick ARG…: build of $target without a look at what came out; what cbpush says is in $log.
-quick()
-{
-    local status=0
-    rm -f metadata.json
-    cbpush build --progress plain --push "${target:-$reg/test/app:1}" --metadata-file metadata.json "$@" ctx \
-        >build.log 2>&1 || status=$?
-    log=$(cat build.log)
-    [ "$status" -eq 0 ] || rig_fail "cbpush build: exit status $status: $log"
-}
-
-tags()
-{
-    registry_curl "${2-reg}" "/v2/${1-$cache_repo}/tags/list?n=1000" | head -n 1 | jq -r '.tags[]?' | sort
-}
-
-# keys: the tags of steps; run_tag: that of the run index.
-keys()
-{
-    tags "$@" | grep -xE '[0-9a-f]{64}'
-}
-
-run_tag()
-{
-    # A claim that has ended may be left where the registry did not delete it.
-    tags "$@" | grep -vxE '(claim-)?[0-9a-f]{64}'
+    shared_setup
 }
 
 @test "another machine runs nothing, moves no byte of a layer, and makes the same image" {
@@ -378,31 +305,6 @@ END
     done
 }
 
-@test "a record whose layer is gone is a miss" {
-    dockerfile <<'END'
-FROM busybox
-COPY a /
-RUN true
-END
-    echo a >ctx/a
-    machine one
-    built "${both[@]}"
-    local first
-    first=$(manifest -r '.layers[-1].digest')
-    registry_curl reg "/v2/$cache_repo/blobs/$first" -X DELETE >/dev/null
-    # What RUN true made of the same files is known all the same: nothing.
-    machine two
-    built --cache-from "$cache"
-    assert_cached 1 2
-    assert_contains "$log" 'a blob of it is gone'
-    machine three
-    quick "${both[@]}"
-    machine four
-    built --cache-from "$cache"
-    refute_contains "$log" 'is gone'
-    assert_cached 2 2
-}
-
 @test "--no-cache puts its records in the place of what is there" {
     dockerfile <<'END'
 FROM busybox
@@ -418,31 +320,6 @@ END
     built --cache-from "$cache"
     assert_cached 1 1
     assert_equal "$(cat "$rootfs/uuid")" "$uuid"
-}
-
-@test "a table that is wrong is not used" {
-    dockerfile <<'END'
-FROM busybox
-COPY a /
-COPY b /
-END
-    echo a >ctx/a
-    echo b >ctx/b
-    machine one
-    quick "${both[@]}"
-    local key digest
-    for key in $(keys); do
-        for digest in $(registry_skopeo reg inspect --raw "docker://$cache:$key" |
-            jq -r '.layers[] | select(.mediaType == "application/vnd.cbpush.toc.v1").digest'); do
-            registry_curl reg "/v2/$cache_repo/blobs/$digest" -X DELETE >/dev/null
-        done
-    done
-    echo changed >ctx/b
-    machine two
-    built --cache-from "$cache"
-    assert_cached 1 2
-    assert_contains "$log" 'as its table cannot be had'
-    assert_equal "$(cat "$rootfs/b")" changed
 }
 
 @test "eight machines that write at once lose nothing" {

@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# A cache that machines share, out of which parts were removed: each that is missing is a miss.
+
+load helpers
+load build
+load shared
+
+setup_file()
+{
+    rig_setup_file
+    build_setup_file
+}
+
+setup()
+{
+    rig_setup
+    build_setup
+    shared_setup
+}
+
+@test "a record whose layer is gone is a miss" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN true
+END
+    echo a >ctx/a
+    machine one
+    built "${both[@]}"
+    local first
+    first=$(manifest -r '.layers[-1].digest')
+    registry_curl reg "/v2/$cache_repo/blobs/$first" -X DELETE >/dev/null
+    # What RUN true made of the same files is known all the same: nothing.
+    machine two
+    built --cache-from "$cache"
+    assert_cached 1 2
+    assert_contains "$log" 'a blob of it is gone'
+    machine three
+    quick "${both[@]}"
+    machine four
+    built --cache-from "$cache"
+    refute_contains "$log" 'is gone'
+    assert_cached 2 2
+}
+
+@test "a table that is gone is not used: the layer is read" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+COPY b /
+END
+    echo a >ctx/a
+    echo b >ctx/b
+    machine one
+    quick "${both[@]}"
+    forget_tables
+    echo changed >ctx/b
+    machine two
+    built --cache-from "$cache"
+    assert_cached 1 2
+    assert_contains "$log" 'as its table cannot be had'
+    assert_equal "$(cat "$rootfs/b")" changed
+}
+
+@test "a cache that lost tables is written all the same: by who has them with them, else without" {
+    # shellcheck disable=SC2016 # its shell's
+    dockerfile <<'END'
+FROM busybox
+RUN mkdir /big && cd /big && i=0 && while [ $i -lt 3000 ]; do echo $i >f$i; i=$((i + 1)); done
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    quick "${both[@]}"
+    forget_tables
+    # It reads the layer, so it knows the table.
+    echo 'COPY a /b' >>ctx/Dockerfile
+    machine two
+    built "${both[@]}"
+    assert_contains "$log" 'as its table cannot be had'
+    refute_contains "$log" 'warning'
+    machine three
+    echo 'COPY a /c' >>ctx/Dockerfile
+    quick "${both[@]}"
+    refute_contains "$log" 'cannot be had'
+    # Nothing of its own needs it.
+    forget_tables
+    cbpush delete --insecure-registry "$reg" "$cache:$(run_tag)"
+    machine four
+    built "${both[@]}"
+    assert_cached 4 4
+    assert_contains "$log" "warning: tables of contents of layers are lost: the cache in registry $cache is written without them"
+    machine five
+    built "${both[@]}"
+    assert_cached 4 4
+    refute_contains "$log" warning
+}
