@@ -151,12 +151,12 @@ struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff
     return s;
 }
 
-static bool obtainable(const struct cb_build_env *env, const struct cb_layer *l)
+static bool obtainable(const struct cb_slot *s, const struct cb_layer *l)
 {
     for (size_t i = 0; i < l->n_encodings; i++)
-        if (cb_store_blob_has(env->store, &l->encodings[i].digest, NULL))
+        if (cb_slot_encoding_there(s, l, &l->encodings[i]))
             return true;
-    return l->n_origins > 0 && l->n_encodings > 0;
+    return false;
 }
 
 int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct cb_slot **out, struct cb_error *err)
@@ -170,7 +170,7 @@ int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct 
         r = cb_error_set(err, CB_ENOTFOUND, "what is known of its table is another image's word");
     else if (s->layer.n_encodings == 0) {
         r = cb_store_layer_get(t->env->store, diff_id, &known, err);
-        if (r == 0 && !obtainable(t->env, &known))
+        if (r == 0 && !obtainable(s, &known))
             r = cb_error_set(err, CB_ENOTFOUND, "the bytes of a recorded layer are gone");
         if (r == 0)
             learn(s, &known);
@@ -215,7 +215,7 @@ static void learn_cached(struct cb_slot *s, const struct cb_slot_cached *c)
     const struct cb_cache_layer *l = c->layer;
     struct cb_layer known cb_cleanup_layer = { 0 };
     if (s->layer.n_encodings == 0 && !s->parent) {
-        bool seen = cb_store_layer_get(s->env->store, &l->diff_id, &known, NULL) == 0 && obtainable(s->env, &known);
+        bool seen = cb_store_layer_get(s->env->store, &l->diff_id, &known, NULL) == 0 && obtainable(s, &known);
         if (seen)
             learn(s, &known);
         s->hearsay = !seen;

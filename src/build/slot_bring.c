@@ -54,6 +54,23 @@ const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s,
     return NULL;
 }
 
+bool cb_slot_encoding_there(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e)
+{
+    bool origin = false;
+    for (size_t i = 0; !origin && i < l->n_origins; i++)
+        origin = cb_digest_eq(&l->origins[i].digest, &e->digest);
+    return origin || cb_store_blob_has(s->env->store, &e->digest, NULL);
+}
+
+const struct cb_layer_encoding *cb_slot_any_encoding(const struct cb_slot *s, const struct cb_layer *l)
+{
+    const struct cb_layer_encoding *e = cb_slot_stored_encoding(s, l);
+    for (size_t i = 0; !e && i < l->n_encodings; i++)
+        if (cb_slot_encoding_there(s, l, &l->encodings[i]))
+            e = &l->encodings[i];
+    return e ? e : l->n_encodings ? &l->encodings[0] : NULL;
+}
+
 /* Under s->mu. Unset: any will do. */
 static const struct cb_digest *named_blob(const struct cb_slot *s)
 {
@@ -68,7 +85,7 @@ static const struct cb_layer_encoding *wanted_encoding(struct cb_slot *s, const 
     for (size_t i = 0; i < l->n_encodings; i++)
         if (cb_digest_eq(&l->encodings[i].digest, &wanted))
             return &l->encodings[i];
-    return l->n_encodings ? &l->encodings[0] : NULL;
+    return cb_slot_any_encoding(s, l);
 }
 
 /* ---- a source that reports to a step ---- */

@@ -3,12 +3,12 @@
 #include "build/slot_private.h"
 #include "util/alloc.h"
 
-/* A parent's layer stays as its manifest has it. */
+/* A parent's layer stays as its manifest has it. Of any other one that is nowhere any more can be made again. */
 static bool serves(const struct cb_slot *s, const struct cb_format *f, const struct cb_layer_encoding *e)
 {
     if (s->parent)
         return cb_digest_eq(&e->digest, &s->manifest_digest);
-    return cb_layer_encoding_serves(e, f);
+    return cb_layer_encoding_serves(e, f) && cb_slot_encoding_there(s, &s->layer, e);
 }
 
 bool cb_slot_encoding_known(struct cb_slot *s, const struct cb_format *f, struct cb_layer_encoding *out)
@@ -69,10 +69,8 @@ int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo
 {
     struct cb_layer from cb_cleanup_layer = { 0 };
     cb_slot_layer(s, &from);
-    const struct cb_layer_encoding *e = cb_slot_stored_encoding(s, &from);
+    const struct cb_layer_encoding *e = cb_slot_any_encoding(s, &from);
     struct cb_layer_read_options ro = { .cancel = s->env->cancel };
-    if (!e && from.n_encodings)
-        e = &from.encodings[0];
     int r = e ? cb_slot_open_blob(s, &from, e, &ro.source, err)
               : cb_error_set(err, CB_ENOTFOUND, "no blob of it is known");
     if (r < 0)

@@ -85,6 +85,10 @@ int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_err
 void cb_slot_recall_content(struct cb_slot *s);
 /* A blob of l in the store, of whatever encoding, or NULL. */
 const struct cb_layer_encoding *cb_slot_stored_encoding(const struct cb_slot *s, const struct cb_layer *l);
+/* Whether its blob is in the store, or a place is known that should have it. */
+bool cb_slot_encoding_there(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e);
+/* The one that is had most easily; NULL where none is known. */
+const struct cb_layer_encoding *cb_slot_any_encoding(const struct cb_slot *s, const struct cb_layer *l);
 /* The bytes of one encoding: the store's, else an origin's. */
 int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
                       struct cb_blob_source **out, struct cb_error *err) CB_WUR;

@@ -96,3 +96,31 @@ END
     assert_cached 4 4
     refute_contains "$log" warning
 }
+
+# forget_gzip: removes every blob of the store that is a gzip stream.
+forget_gzip()
+{
+    local file
+    for file in "$CBPUSH_ROOT"/blobs/sha256/*; do
+        [ "$(head -c 2 "$file" | od -An -tx1)" != ' 1f 8b' ] || rm "$file"
+    done
+}
+
+@test "a layer that the store has in another compression alone is compressed again" {
+    dockerfile <<'END'
+FROM scratch
+COPY a /
+END
+    echo a >ctx/a
+    machine one
+    cbpush build -t one ctx
+    cbpush build -t two --compression-format zstd ctx
+    forget_gzip
+    built
+    assert_cached 1 1
+    assert_equal "$(cat "$rootfs/a")" a
+    forget_gzip
+    run cbpush build -t three --cache-to type=local,dest=shared ctx
+    assert_status 0
+    cbpush save -o three.tar three
+}
