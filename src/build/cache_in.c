@@ -110,6 +110,17 @@ bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *co
     return false;
 }
 
+const struct cb_cache_layer *cb_cache_in_table(struct cb_cache_in *in, const struct cb_digest *diff_id,
+                                               struct cb_cache_place **place)
+{
+    const struct cb_cache_layer *l = NULL;
+    for (size_t i = 0; !l && i < in->n; i++) {
+        l = cb_cache_source_table(in->v[i], diff_id);
+        *place = cb_cache_source_place(in->v[i]);
+    }
+    return l;
+}
+
 bool cb_cache_in_again(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key)
 {
     struct cb_cache_found found;

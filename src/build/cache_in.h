@@ -24,6 +24,9 @@ bool cb_cache_in_find(struct cb_cache_in *in, const struct cb_digest *key, struc
 /* Of what was read: a record of a step that got the same. Its last layer is the step's own, if it added one. */
 bool cb_cache_in_find_content(struct cb_cache_in *in, const struct cb_digest *content, struct cb_cache_hit *out);
 bool cb_cache_in_has_content(struct cb_cache_in *in, const char *note); /* of any step of this note */
+/* Of what was read: a layer of a record that has its table, and the cache that tells of it; or NULL. */
+const struct cb_cache_layer *cb_cache_in_table(struct cb_cache_in *in, const struct cb_digest *diff_id,
+                                               struct cb_cache_place **place);
 /* Asks the place for a record that it had not; whether it has it now, or any has (place NULL). From any thread. */
 bool cb_cache_in_again(struct cb_cache_in *in, const struct cb_cache_place *place, const struct cb_digest *key);
 /* Whether it is one of them, and has answered so far. in may be NULL. */

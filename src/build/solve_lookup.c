@@ -224,6 +224,21 @@ static bool store_has_all(struct cb_solver *s)
     return all;
 }
 
+/* Also where no step on it hits: a file that has changed asks for no byte of the parent. */
+static void tell_parents(struct cb_solver *s)
+{
+    for (size_t i = 0; i < s->plan->n; i++) {
+        const struct cb_vertex *v = s->plan->vertices[i];
+        for (size_t k = 0; v->kind == CB_VERTEX_SOURCE && k < v->state->n_layers; k++) {
+            struct cb_slot *slot = v->state->layers[k];
+            struct cb_slot_cached c = { NULL, NULL };
+            c.layer = cb_cache_in_table(s->cache_in, cb_slot_diff_id(slot), &c.place);
+            if (c.layer)
+                cb_slot_parent_cached(slot, &c);
+        }
+    }
+}
+
 void cb_look_up_ahead(struct cb_solver *s)
 {
     struct cb_digest *keys = NULL;
@@ -239,5 +254,6 @@ void cb_look_up_ahead(struct cb_solver *s)
     }
     if (n)
         cb_cache_in_fetch(s->cache_in, keys, n);
+    tell_parents(s);
     free(keys);
 }

@@ -212,6 +212,8 @@ bool cb_cache_source_find_content(struct cb_cache_source *s, const struct cb_dig
                                   struct cb_cache_found *out);
 /* Whether one tells the content of a step of this note: else nobody need know the content of anything. */
 bool cb_cache_source_has_content(struct cb_cache_source *s, const char *note);
+/* Of the records that were read, whatever they were asked for by: one that tells of a table of this layer; or NULL. */
+const struct cb_cache_layer *cb_cache_source_table(struct cb_cache_source *s, const struct cb_digest *diff_id);
 bool cb_cache_source_answers(struct cb_cache_source *s); /* it did so far */
 /* What the place has under the key, as far as that was asked: nothing that is known, a record that counts, or one that
  * does not (damaged, of another step, without its blobs), which had better be replaced. */

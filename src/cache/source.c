@@ -32,6 +32,7 @@ struct cb_cache_source {
     struct kept *kept;
     struct cb_hashmap *entries; /* key → entry */
     struct cb_hashmap *contents; /* content → one of those */
+    struct cb_hashmap *tables;  /* diff id → the first layer of a record that counts and has a table */
     struct cb_hashmap *bad;     /* key → the place: what stands there is no record of it */
     struct cb_hashmap *blobs;   /* digest → the place: it is there */
     bool begun;                 /* the run index was asked for */
@@ -65,6 +66,15 @@ static bool is_dead(struct cb_cache_source *s)
     return dead;
 }
 
+const struct cb_cache_layer *cb_cache_source_table(struct cb_cache_source *s, const struct cb_digest *diff_id)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    pthread_mutex_lock(&s->mu);
+    const struct cb_cache_layer *l = s->dead ? NULL : cb_hashmap_get(s->tables, cb_digest_text(diff_id, text));
+    pthread_mutex_unlock(&s->mu);
+    return l;
+}
+
 bool cb_cache_source_answers(struct cb_cache_source *s)
 {
     return !is_dead(s);
@@ -94,6 +104,18 @@ static struct entry *entry_of(struct cb_cache_source *s, const struct cb_digest 
     return cb_hashmap_get(s->entries, key_text(key, hex));
 }
 
+/* Under mu. */
+static void take_tables(struct cb_cache_source *s, const struct cb_cache_set *set, const struct cb_cache_step *step)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < step->n_layers; i++) {
+        struct cb_cache_layer *l = &set->layers[step->layers[i]];
+        if (cb_digest_is_set(&l->toc) && !cb_hashmap_get(s->tables, cb_digest_text(&l->diff_id, text)))
+            cb_hashmap_put(s->tables, text, l);
+    }
+}
+
+/* Under mu. */
 static void take_step(struct cb_cache_source *s, const struct cb_cache_set *set, const struct cb_cache_step *step)
 {
     char hex[CB_DIGEST_TEXT_MAX];
@@ -111,6 +133,7 @@ static void take_step(struct cb_cache_source *s, const struct cb_cache_set *set,
     *e = (struct entry){ .found = { set, step } };
     if (cb_digest_is_set(&step->content) && !cb_hashmap_get(s->contents, key_text(&step->content, hex)))
         cb_hashmap_put(s->contents, hex, e);
+    take_tables(s, set, step);
 }
 
 /* Takes the set: all steps, or that of a key (NULL: all). */
@@ -514,6 +537,7 @@ int cb_cache_source_open(const struct cb_cache_source_options *o, struct cb_cach
     s->key = CB_TAKE(key);
     s->entries = cb_hashmap_new();
     s->contents = cb_hashmap_new();
+    s->tables = cb_hashmap_new();
     s->blobs = cb_hashmap_new();
     s->bad = cb_hashmap_new();
     pthread_mutex_init(&s->begin_mu, NULL);
@@ -539,6 +563,7 @@ void cb_cache_source_close(struct cb_cache_source *s)
     }
     cb_hashmap_free(s->entries);
     cb_hashmap_free(s->contents);
+    cb_hashmap_free(s->tables);
     cb_hashmap_free(s->blobs);
     cb_hashmap_free(s->bad);
     cb_cache_place_close(s->place);

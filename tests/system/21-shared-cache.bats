@@ -73,6 +73,48 @@ configs()
     assert_equal "$(cat "$rootfs/linked/b.txt")" changed
 }
 
+# fetched_of LAYER…: the requests of cbpush for the bytes of these.
+fetched_of()
+{
+    registry_requests reg "\"GET /v2/[^ ]*/blobs/($(paste -s -d '|' <<<"$1")).*cbpush/"
+}
+
+@test "where no step hits the cache tells what is in the parent all the same: no byte of it is fetched" {
+    dockerfile <<'END'
+FROM busybox
+COPY a /etc/
+END
+    echo a >ctx/a
+    local layers
+    layers=$(registry_skopeo reg inspect --raw "docker://$reg/library/busybox:latest" | jq -r '.layers[].digest')
+    machine one
+    quick "${both[@]}" --cache-to type=local,dest=shared
+    machine two
+    echo changed >ctx/a
+    registry_forget reg
+    built "${both[@]}"
+    assert_cached 0 1
+    assert_equal "$(fetched_of "$layers")" ''
+    assert_equal "$(cat "$rootfs/etc/a")" changed
+    # Other steps on the same parent.
+    dockerfile <<'END'
+FROM busybox
+WORKDIR /etc
+COPY a b
+END
+    machine three
+    registry_forget reg
+    built --cache-from type=local,src=shared
+    assert_cached 0 2
+    assert_equal "$(fetched_of "$layers")" ''
+    assert_equal "$(cat "$rootfs/etc/b")" changed
+    # Where no cache tells.
+    machine four
+    registry_forget reg
+    built
+    assert_contains "$(fetched_of "$layers")" GET
+}
+
 @test "a RUN that misses gets the layers below it from the cache" {
     dockerfile <<'END'
 FROM busybox
