@@ -241,8 +241,13 @@ gone()
     rig_alive "$pid"
     kill -INT "$pid"
     gone "$pid" 30
-    # Its directory in the store goes with the next call.
-    cbpush prune >/dev/null
+    # Its directory in the store goes with the next call, once the kernel has let go of what was mounted there.
+    local tries
+    for ((tries = 0; tries < 50; tries++)); do
+        cbpush prune >/dev/null
+        [ -n "$(ls "$CBPUSH_ROOT/tmp")" ] || break
+        sleep 0.1
+    done
 }
 
 @test "docker run: STOPSIGNAL is for docker stop: TERM comes as TERM; HEALTHCHECK is not run" {
