@@ -288,8 +288,8 @@ memory_of()
     [ -z "${DOCKER_CONFIG-}${REGISTRY_AUTH_FILE-}${SOURCE_DATE_EPOCH-}" ]
     # What is said to the tests themselves stays; what is said to cbpush does not.
     (
-        export CBPUSH_TEST_LONG=1 CBPUSH_AUTHFILE=x
+        export CBPUSH_TEST_SEEDS=1 CBPUSH_AUTHFILE=x
         rig_clean_environment
-        assert_equal "${CBPUSH_TEST_LONG-}${CBPUSH_AUTHFILE-}" 1
+        assert_equal "${CBPUSH_TEST_SEEDS-}${CBPUSH_AUTHFILE-}" 1
     )
 }
