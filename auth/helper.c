@@ -109,12 +109,21 @@ static bool says_not_found(const struct cb_proc_result *res)
            (strstr(res->out.buf, "credentials not found") || strstr(res->err.buf, "credentials not found"));
 }
 
+/* A script may fail after it has answered, or tell all that it does (set -x). */
+static bool holds_secret(const struct cb_strbuf *said)
+{
+    return strstr(said->buf, "Secret\"") != NULL;
+}
+
 static int failed(const char *helper, const struct cb_proc_result *res, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     const struct cb_strbuf *from = res->out.len ? &res->out : &res->err;
     struct cb_slice said = cb_slice_trim((struct cb_slice){ from->buf, CB_MIN(from->len, (size_t)300) });
-    cb_strbuf_add_sanitized(&text, said.ptr, said.len, false);
+    if (holds_secret(from))
+        cb_strbuf_adds(&text, "what it said holds a secret, and is not shown");
+    else
+        cb_strbuf_add_sanitized(&text, said.ptr, said.len, false);
     return cb_error_set(err, CB_EAUTH, "docker-credential-%s failed with status %d%s%s", helper, res->status,
                         text.len ? ": " : "", text.buf);
 }
