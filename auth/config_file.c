@@ -153,10 +153,13 @@ int auth_source_ask_helper(const struct auth_source *src, const char *helper, co
         return r;
     if (!f->done) {
         cb_credential_done(&f->cred);
-        r = auth_helper_get(helper, server, q->cancel, &f->cred, err);
-        f->done = r >= 0;
+        cb_error_done(&f->failure);
+        r = auth_helper_get(helper, server, q->cancel, &f->cred, &f->failure);
+        f->done = r != -CB_ECANCELED;
     }
-    if (f->done && cb_credential_is_set(&f->cred)) {
+    if (f->failure.code != CB_OK) {
+        r = cb_error_copy(err, &f->failure);
+    } else if (cb_credential_is_set(&f->cred)) {
         auth_credential_copy(out, &f->cred);
         out->key = cb_strdup(server);
         r = 1;

@@ -58,6 +58,7 @@ void auth_found_done(struct auth_found_map *m)
     for (size_t it = 0; cb_hashmap_next(m->map, &it, &key, &v);) {
         struct auth_found *f = v;
         cb_credential_done(&f->cred);
+        cb_error_done(&f->failure);
         cb_turn_done(&f->turn);
         free(f);
     }

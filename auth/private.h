@@ -14,6 +14,7 @@ struct auth_found {
     struct cb_turn turn;
     bool done;
     struct cb_credential cred;
+    struct cb_error failure; /* of a helper; code CB_OK: none */
 };
 struct auth_found_map {
     pthread_mutex_t mu;

@@ -495,6 +495,22 @@ static void test_helper_hangs(void **state)
     assert_true(cb_time_monotonic() - before < INT64_C(10000000000));
 }
 
+/* One that asks people, or that nobody answers, is not asked for each request. */
+static void test_helper_fails_once(void **state)
+{
+    struct home *h = *state;
+    struct cb_credential c cb_cleanup_credential = { 0 };
+    struct cb_auth_options none = { 0 };
+    home_put(h, ".docker/config.json", "{\"credsStore\": \"once\"}");
+    home_helper(h, "once", "[ -e $HOME/asked ] && exit 2; touch $HOME/asked; echo sealed; exit 1");
+    CB_AUTO(cb_auth_free) struct cb_auth *a = cb_auth_new(&none);
+    for (int i = 0; i < 2; i++) {
+        struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+        assert_int_equal(cb_auth_lookup(a, "r.example", i ? "x" : "y", &c, &e), -CB_EAUTH);
+        assert_non_null(strstr(cb_error_text(&e), "status 1: sealed"));
+    }
+}
+
 /* ---- notes ---- */
 
 static void keep_note(void *arg, const char *line)
@@ -540,6 +556,7 @@ int main(void)
         HOME_TEST(test_helper_names),
         HOME_TEST(test_helper_surroundings),
         HOME_TEST(test_helper_hangs),
+        HOME_TEST(test_helper_fails_once),
         HOME_TEST(test_note),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
