@@ -97,11 +97,11 @@ static int check_release(const struct cb_build *b, struct cb_error *err)
 
 /* ---- reading ---- */
 
-/* SIZE_MAX: it is not pushed there by digest yet. */
-static size_t find_by_digest(const struct cb_build *b, const struct cb_reference *ref)
+/* A name that is said twice is one: a receipt with two would be rolled back twice. SIZE_MAX: not said yet. */
+static size_t find_name(const struct cb_build *b, const struct cb_reference *ref)
 {
     for (size_t i = 0; i < b->n_tags; i++)
-        if (!b->tags[i].tag && !strcmp(b->tags[i].host, ref->host) && !strcmp(b->tags[i].repo, ref->repo))
+        if (cb_reference_same_tag(&b->tags[i], ref))
             return i;
     return SIZE_MAX;
 }
@@ -121,7 +121,7 @@ static int parse_name(struct cb_build *b, const char *text, size_t k, struct cb_
                                             "push-by-digest=true", text);
     if (!is_by_digest(b->o, k))
         cb_reference_default_tag(&ref);
-    size_t known = ref.tag ? SIZE_MAX : find_by_digest(b, &ref);
+    size_t known = find_name(b, &ref);
     size_t at = known == SIZE_MAX ? b->n_tags++ : known;
     b->canonical[at] = b->canonical[at] || is_canonical(b->o, k);
     if (known == SIZE_MAX) {

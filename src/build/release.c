@@ -41,11 +41,6 @@ static int parse_expectation(const char *text, struct expectation *out, struct c
     return 0;
 }
 
-static bool same_tag(const struct cb_reference *a, const struct cb_reference *b)
-{
-    return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo) && !strcmp(a->tag, b->tag);
-}
-
 int cb_release_policy_check(const struct cb_release_policy *p, struct cb_error *err)
 {
     int r = 0;
@@ -63,7 +58,7 @@ static bool expected(const struct cb_release *r, const struct cb_reference *ref,
     bool named = false, any = false;
     for (size_t i = 0; list && i < list->n; i++) {
         struct expectation e CB_CLEANUP(expectation_done) = { 0 };
-        if (parse_expectation(list->v[i], &e, NULL) < 0 || (e.ref.host ? !same_tag(&e.ref, ref) : named))
+        if (parse_expectation(list->v[i], &e, NULL) < 0 || (e.ref.host ? !cb_reference_same_tag(&e.ref, ref) : named))
             continue;
         named = e.ref.host != NULL;
         any = true;
@@ -80,7 +75,7 @@ static int check_names(const struct cb_release *r, struct cb_error *err)
         int s = parse_expectation(list->v[i], &e, err);
         bool known = !e.ref.host;
         for (size_t k = 0; s == 0 && !known && k < r->n; k++)
-            known = same_tag(&e.ref, r->v[k].ref);
+            known = cb_reference_same_tag(&e.ref, r->v[k].ref);
         if (s < 0)
             return s;
         if (!known)

@@ -89,16 +89,28 @@ static int push_image(struct cb_session *s, const struct push_options *o, const 
     return r;
 }
 
+/* A name that is said twice is one. */
+static void add_target(struct targets *t, struct cb_reference *ref)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (cb_reference_same_tag(&t->v[i], ref))
+            return;
+    t->v[t->n++] = *ref;
+    *ref = (struct cb_reference){ 0 };
+}
+
 /* Every operand but the first; the first where it is alone. */
 static int take_targets(const struct cb_strvec *operands, struct targets *t, struct cb_error *err)
 {
     int r = 0;
     t->v = cb_calloc(operands->n, sizeof *t->v);
     for (size_t i = operands->n > 1; r == 0 && i < operands->n; i++) {
-        struct cb_reference *ref = &t->v[t->n++];
-        r = cb_remote_parse(ref, operands->v[i], CB_REMOTE_IMAGE, err);
-        if (r == 0 && cb_digest_is_set(&ref->digest))
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        r = cb_remote_parse(&ref, operands->v[i], CB_REMOTE_IMAGE, err);
+        if (r == 0 && cb_digest_is_set(&ref.digest))
             r = cb_error_set(err, CB_EUSAGE, "%s: name a tag to push to, not a digest", operands->v[i]);
+        if (r == 0)
+            add_target(t, &ref);
     }
     return r;
 }

@@ -266,6 +266,11 @@ void cb_strbuf_add_familiar(struct cb_strbuf *sb, const struct cb_reference *r)
     add_ends(sb, r);
 }
 
+bool cb_reference_same_tag(const struct cb_reference *a, const struct cb_reference *b)
+{
+    return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo) && cb_streq(a->tag, b->tag);
+}
+
 char *cb_reference_text(const struct cb_reference *r)
 {
     struct cb_strbuf sb = CB_STRBUF_INIT;

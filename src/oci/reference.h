@@ -29,6 +29,8 @@ void cb_strbuf_add_reference(struct cb_strbuf *sb, const struct cb_reference *r)
 /* As people write it: busybox:1.36; always reads back as the same reference. */
 void cb_strbuf_add_familiar(struct cb_strbuf *sb, const struct cb_reference *r);
 char *cb_reference_text(const struct cb_reference *r); /* canonical, owned by the caller */
+/* Of the same host and repository; the same tag, or none. */
+bool cb_reference_same_tag(const struct cb_reference *a, const struct cb_reference *b);
 bool cb_reference_valid_tag(const char *tag);
 bool cb_reference_valid_repo(const char *repo);
 bool cb_reference_valid_host(const char *host);

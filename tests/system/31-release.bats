@@ -83,6 +83,19 @@ puts()
     registry_skopeo second inspect "docker://$two:1" >/dev/null
 }
 
+@test "a name that is said twice is one: in the receipt, and for rollback" {
+    local output
+    release first -t "$one:1" -t "$one:1" -o "type=image,name=$one:1,push=true" --receipt receipt.json
+    assert_equal "$(jq -c '.tags | map(.name)' receipt.json)" "[\"$one:1\"]"
+    run -0 cbpush rollback receipt.json
+    assert_equal "$(digest_of "$one:1")" ''
+    printf 'FROM busybox\nLABEL b=1\n' >ctx/Dockerfile
+    cbpush build -q -t local ctx >/dev/null
+    cbpush push --receipt receipt.json local "$one:1" "$one:1" 2>/dev/null
+    assert_equal "$(jq -c '.tags | map(.name)' receipt.json)" "[\"$one:1\"]"
+    run -0 cbpush rollback receipt.json
+}
+
 @test "rollback makes every tag what it was, and only those" {
     local first second
     release first -t "$one:1"
