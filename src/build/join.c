@@ -267,6 +267,12 @@ static void take_away(const struct meeting *m)
                          r < 0 ? cb_error_text(&e) : "");
 }
 
+/* A tag that may not move will not do so later: what was refused must not be found by those that are run again. */
+static bool is_refused(const struct cb_join_work *w, int r)
+{
+    return r == -CB_EVERIFY && w->policy->immutable;
+}
+
 static int finish_place(const struct cb_join_work *w, const struct cb_join_place *place, struct cb_descriptor *out,
                         struct cb_build_result *res, struct cb_error *err)
 {
@@ -284,7 +290,7 @@ static int finish_place(const struct cb_join_work *w, const struct cb_join_place
     r = make_index(&m, out, err);
     if (r == 0)
         r = move_tags(&m, out, res, err);
-    if (r == 0)
+    if (r == 0 || is_refused(w, r))
         take_away(&m);
     return r;
 }

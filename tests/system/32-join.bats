@@ -79,6 +79,24 @@ arm64 three'
     assert_equal "$(judge_index "$one:1" | head -n 1)" 'amd64 one'
 }
 
+@test "--immutable: what is refused leaves no tag, and those that are run again do not find it" {
+    local before
+    machine amd64 one -t "$one:1" --immutable
+    machine arm64 two -t "$one:1" --immutable
+    before=$(judge_index "$one:1"; sha256sum <index.json)
+    run machine arm64 three -t "$one:1" --immutable
+    assert_status 7
+    assert_contains "$(cat arm64.log)" '--immutable lets no tag move'
+    assert_equal "$(tags "$reg")" 1
+    machine amd64 one -t "$one:1" --immutable
+    assert_equal "$(judge_index "$one:1"; sha256sum <index.json)" "$before"
+    # Nor does a release with another ID.
+    machine amd64 one -t "$one:1" --immutable --join 43
+    run machine arm64 two -t "$one:1" --immutable --join 43
+    assert_status 7
+    assert_equal "$(tags "$reg")" 1
+}
+
 @test "both at once, and in two registries" {
     local first
     machine amd64 one -t "$one:1" -t "$two:1" &
