@@ -609,8 +609,23 @@ static void end_writing(struct cb_build *b, bool failed)
         cb_pusher_stop(b->pusher);
 }
 
-int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
-                 struct cb_error *err)
+/* Whether it failed for want of a recorded layer that is nowhere any more: the steps that made it miss from now on. */
+static bool has_lost_layers(struct cb_build *b, struct cb_error *why)
+{
+    struct cb_slots_lost lost;
+    if (why->code != CB_ENOTFOUND || !b->slots || cb_slots_forget_lost(b->slots, b->whole_env, &lost, NULL) < 0)
+        return false;
+    if (lost.parents)
+        cb_error_append(why, ": a parent's layer is nowhere any more: build or pull the parent again");
+    if (lost.parents || !lost.recorded)
+        return false;
+    cb_progress_note(b->whole_env->progress, true, "warning: %zu layer%s of cached steps can be had nowhere any more",
+                     lost.recorded, lost.recorded == 1 ? "" : "s");
+    return true;
+}
+
+static int run_once(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                    bool *again, struct cb_error *err)
 {
     struct cb_build b = { .own_env = *env, .whole_env = env, .o = o, .res = res, .epoch = INT64_MAX };
     struct inputs in = { .dockerfile = CB_STRBUF_INIT, .context = CB_MAIN_CONTEXT_INIT };
@@ -635,6 +650,7 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     if (b.prepared)
         cb_build_explain(&b, in.context.fd, r < 0);
     cb_solve_done(&b.solver);
+    *again = r < 0 && has_lost_layers(&b, &e);
     if (r < 0) {
         explain_failure(&b, &e);
         r = cb_error_move(err, &e);
@@ -642,6 +658,29 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     clean_up(&b);
     inputs_done(&in);
     return r;
+}
+
+/* What came through standard input is not there a second time. */
+static bool reads_stdin(const struct cb_build_options *o)
+{
+    return cb_streq(o->context, "-") || cb_streq(o->dockerfile, "-");
+}
+
+int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
+                 struct cb_error *err)
+{
+    bool again = false;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = run_once(env, o, res, &again, &e);
+    if (again && reads_stdin(o)) {
+        cb_error_append(&e, ": the steps that made it run where the build is begun again");
+    } else if (again) {
+        cb_error_done(&e);
+        cb_build_result_done(res);
+        cb_progress_note(env->progress, true, "the build begins again: these steps run");
+        r = run_once(env, o, res, &again, &e);
+    }
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 /* ---- checking ---- */

@@ -29,6 +29,13 @@ struct cb_slot *cb_slots_parent(struct cb_slots *t, const struct cb_digest *diff
 /* A layer that the store knows. -CB_ENOTFOUND where its bytes can be had nowhere. */
 int cb_slots_stored(struct cb_slots *t, const struct cb_digest *diff_id, struct cb_slot **out,
                     struct cb_error *err) CB_WUR;
+/* After a failure: asks the repositories by which alone the store knows a layer. Those that say that they do not have
+ * it are forgotten, so that the next look is another. Asked through env; nothing may use the slots meanwhile. */
+struct cb_slots_lost {
+    size_t recorded, parents; /* layers of which a blob is nowhere any more: of records, and of images */
+};
+int cb_slots_forget_lost(struct cb_slots *t, const struct cb_build_env *env, struct cb_slots_lost *out,
+                         struct cb_error *err) CB_WUR;
 /* A layer that a cache has: its word for what the blob unpacks to, and for the table, which is fetched instead of the
  * layer. The place outlives the slots. What is not in a repository is brought at once. */
 struct cb_slot_cached {

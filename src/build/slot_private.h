@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking), slot_table.c
- * and slot_foreign.c (tables without their layers) and slot_encode.c (other encodings) share. */
+ * and slot_foreign.c (tables without their layers), slot_encode.c (other encodings) and slot_lost.c (what is nowhere
+ * any more) share. */
 
 #include <pthread.h>
 

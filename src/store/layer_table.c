@@ -20,6 +20,7 @@ enum {
     ST_DEL_LAYER,
     ST_DEL_ENCODINGS,
     ST_DEL_ORIGINS,
+    ST_DEL_ORIGIN,
     ST_DEL_FACTS,
     ST_FACT_GET,
     ST_FACT_PUT,
@@ -298,6 +299,31 @@ int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, stru
     struct layer_arg a = { .diff_id = diff_id, .out = out };
     int r = cb_store_hold(s, diff_id, err);
     return r < 0 ? r : cb_db_run(s, run_get, &a, err);
+}
+
+struct origin_arg {
+    const struct cb_layer *layer;
+    const struct cb_layer_origin *origin;
+};
+
+static int run_forget_origin(struct cb_store *s, void *arg, struct cb_error *err)
+{
+    const struct origin_arg *a = arg;
+    struct sqlite3_stmt *st = stmt_of(s, ST_DEL_ORIGIN,
+                                      "DELETE FROM origins WHERE diff_id=?1 AND digest=?2 AND host=?3 AND repo=?4",
+                                      &a->layer->diff_id, err);
+    if (!st)
+        return -CB_ELOCAL;
+    bind_digest(st, 2, &a->origin->digest);
+    sqlite3_bind_text(st, 3, a->origin->host, -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(st, 4, a->origin->repo, -1, SQLITE_TRANSIENT);
+    return cb_db_exec(s, st, err);
+}
+
+int cb_store_origin_forget(struct cb_store *s, const struct cb_layer *l, size_t i, struct cb_error *err)
+{
+    struct origin_arg a = { l, &l->origins[i] };
+    return cb_db_run(s, run_forget_origin, &a, err);
 }
 
 int cb_layer_table_each_use(struct cb_store *s, cb_layer_use_fn *fn, void *arg, struct cb_error *err)

@@ -92,6 +92,8 @@ int cb_store_layer_put(struct cb_store *s, const struct cb_layer *l, struct cb_e
 /* -CB_ENOTFOUND */
 int cb_store_layer_get(struct cb_store *s, const struct cb_digest *diff_id, struct cb_layer *out,
                        struct cb_error *err) CB_WUR;
+/* That the repository of origin i of l does not have that blob of it any more. */
+int cb_store_origin_forget(struct cb_store *s, const struct cb_layer *l, size_t i, struct cb_error *err) CB_WUR;
 int cb_store_toc_put(struct cb_store *s, const struct cb_digest *diff_id, const struct cb_toc *toc,
                      struct cb_error *err) CB_WUR;
 /* -CB_ENOTFOUND */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# A cache that machines share, out of which parts were removed: each that is missing is a miss.
+# A cache that machines share, a store and registries, out of which parts were removed: each that is missing is a miss.
 
 load helpers
 load build
@@ -123,4 +123,105 @@ END
     run cbpush build -t three --cache-to type=local,dest=shared ctx
     assert_status 0
     cbpush save -o three.tar three
+}
+
+# emptied_registry: $other was pushed to, has nothing any more, and had the only copy of the layers; so the store lost
+# its trees, too.
+emptied_registry()
+{
+    registry_start other
+    other=$(registry_addr other)
+    dockerfile <<'END'
+FROM busybox
+COPY a /
+RUN cat /proc/sys/kernel/random/uuid >/b
+RUN cat /a /b >/c
+END
+    echo a >ctx/a
+    machine one
+    cbpush build --push "$other/test/app:1" ctx
+    cbpush build -t local ctx
+    lose_layers
+}
+
+lose_layers()
+{
+    forget_gzip
+    rm -rf "$CBPUSH_ROOT"/trees/* "$(rig_find other)/storage/docker"
+}
+
+# pushes [ARG…]: a push to the registry that was emptied, what it says is in $output.
+pushes()
+{
+    rm -f metadata.json
+    run cbpush build --progress plain --metadata-file metadata.json --push "$other/test/app:1" "$@"
+}
+
+@test "layers that only an emptied registry had are made again: by a push" {
+    emptied_registry
+    pushes ctx
+    assert_status 0
+    assert_contains "$output" 'warning: 3 layers of cached steps can be had nowhere any more'
+    assert_cached 0 3
+    pushes ctx
+    assert_status 0
+    refute_contains "$output" warning
+    assert_cached 3 3
+    judge_skopeo other test/app:1
+}
+
+@test "layers that only an emptied registry had are made again: by a step on them" {
+    emptied_registry
+    echo 'RUN cat /c >/d' >>ctx/Dockerfile
+    pushes ctx
+    assert_status 0
+    assert_contains "$output" 'warning: 3 layers of cached steps can be had nowhere any more'
+    assert_cached 0 4
+    # Of a registry that cannot be reached nothing is known: nothing runs again.
+    lose_layers
+    registry_stop other
+    pushes ctx
+    assert_status 4
+    refute_contains "$output" 'nowhere'
+    run cbpush build -t other --metadata-file metadata.json ctx
+    assert_cached 4 4
+}
+
+@test "layers that only an emptied registry had: the build that cannot begin again says so" {
+    emptied_registry
+    pushes -f - ctx <ctx/Dockerfile
+    assert_status 4
+    assert_contains "$output" 'nowhere any more'
+    assert_contains "$output" 'the steps that made it run where the build is begun again'
+    pushes -f - ctx <ctx/Dockerfile
+    assert_status 0
+    assert_cached 0 3
+}
+
+@test "an image whose layers only an emptied registry had: the error says what to do, and that helps" {
+    emptied_registry
+    run cbpush save -o local.tar local
+    assert_status 4
+    assert_contains "$output" 'a layer of the image is nowhere any more: build or pull it again'
+    cbpush build -t local ctx
+    cbpush save -o local.tar local
+    lose_layers
+    run cbpush push local "$other/test/local:1"
+    assert_status 5
+    assert_contains "$output" 'build or pull it again'
+    cbpush build -t local ctx
+    cbpush push local "$other/test/local:1"
+}
+
+@test "a parent whose layers only an emptied registry had: the error says what to do, and that helps" {
+    emptied_registry
+    mkdir child
+    printf 'FROM local\nCOPY a /e\n' >child/Dockerfile
+    echo e >child/a
+    pushes child
+    assert_status 4
+    assert_contains "$output" "a parent's layer is nowhere any more: build or pull the parent again"
+    cbpush build -t local ctx
+    pushes child
+    assert_status 0
 }

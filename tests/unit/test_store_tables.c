@@ -288,6 +288,27 @@ static void layers_merge(void **state)
     fails(cb_store_layer_put(f->s, &none, &f->err), CB_EINTERNAL);
 }
 
+static void an_origin_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_layer l cb_cleanup_layer = sample_layer("d", "b1"), other cb_cleanup_layer = sample_layer("e", "b1");
+    struct cb_layer got cb_cleanup_layer = { 0 }, same cb_cleanup_layer = { 0 };
+    cb_layer_add_origin(&l, &l.encodings[0].digest, "docker.io", "library/x");
+    cb_layer_add_origin(&l, &l.encodings[0].digest, "docker.io", "library/y");
+    cb_layer_add_origin(&other, &l.encodings[0].digest, "docker.io", "library/x");
+    ok(cb_store_layer_put(f->s, &l, &f->err));
+    ok(cb_store_layer_put(f->s, &other, &f->err));
+    ok(cb_store_origin_forget(f->s, &l, 0, &f->err));
+    ok(cb_store_origin_forget(f->s, &l, 0, &f->err));
+    reopen(f);
+    ok(cb_store_layer_get(f->s, &l.diff_id, &got, &f->err));
+    assert_int_equal(got.n_encodings, 1);
+    assert_int_equal(got.n_origins, 1);
+    assert_string_equal(got.origins[0].repo, "library/y");
+    ok(cb_store_layer_get(f->s, &other.diff_id, &same, &f->err));
+    assert_int_equal(same.n_origins, 1);
+}
+
 static void facts(void **state)
 {
     struct fixture *f = *state;
@@ -619,6 +640,7 @@ int main(void)
         T(cache_records_round_trip),
         T(torn_cache_records_are_misses),
         T(layers_merge),
+        T(an_origin_is_forgotten),
         T(facts),
         T(settled_index),
         T(tocs_and_torn_ones),
