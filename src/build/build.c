@@ -660,10 +660,13 @@ static int run_once(const struct cb_build_env *env, const struct cb_build_option
     return r;
 }
 
-/* What came through standard input is not there a second time. */
-static bool reads_stdin(const struct cb_build_options *o)
+/* What came through standard input is not there a second time, and what went to standard output is gone. */
+static bool is_for_once(const struct cb_build_options *o)
 {
-    return cb_streq(o->context, "-") || cb_streq(o->dockerfile, "-");
+    bool once = cb_streq(o->context, "-") || cb_streq(o->dockerfile, "-");
+    for (size_t i = 0; i < o->n_outputs; i++)
+        once = once || cb_streq(o->outputs[i].dest, "-");
+    return once;
 }
 
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
@@ -672,7 +675,7 @@ int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *
     bool again = false;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     int r = run_once(env, o, res, &again, &e);
-    if (again && reads_stdin(o)) {
+    if (again && is_for_once(o)) {
         cb_error_append(&e, ": the steps that made it run where the build is begun again");
     } else if (again) {
         cb_error_done(&e);

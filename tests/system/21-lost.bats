@@ -198,6 +198,16 @@ pushes()
     assert_cached 0 3
 }
 
+@test "layers that only an emptied registry had: an archive that may have begun to go out is not written twice" {
+    emptied_registry
+    run --separate-stderr cbpush build -o type=docker,dest=- ctx
+    assert_status 4
+    assert_contains "$stderr" 'the steps that made it run where the build is begun again'
+    refute_contains "$stderr" 'the build begins again'
+    cbpush build -q -o type=docker,dest=- ctx >archive.tar
+    tar -tf archive.tar >/dev/null
+}
+
 @test "an image whose layers only an emptied registry had: the error says what to do, and that helps" {
     emptied_registry
     run cbpush save -o local.tar local
