@@ -220,6 +220,7 @@ gone()
     local name number status
     for name in TERM:143 INT:130 HUP:129; do
         number=${name#*:} name=${name%:*} status=0
+        : >out # of the one before
         # shellcheck disable=SC2016 # the container's
         env --default-signal=INT,HUP,TERM "$CBPUSH" run "$image" sh -c \
             'for s in TERM INT HUP; do trap "echo got $s; exit 3" $s; done; echo up; while :; do sleep 0.1; done' \
