@@ -35,5 +35,19 @@ def differs(cached, clean, parents, clocked):
     return "\n".join(difflib.unified_diff(*both, "without caches", "with caches", lineterm="", n=0))
 
 
+def documents(layout):
+    """Manifest and config of its only image, as lines."""
+    def read(path):
+        with open(f"{layout}/{path}", encoding="utf-8") as f:
+            return json.load(f)
+    manifest = read("blobs/" + read("index.json")["manifests"][0]["digest"].replace(":", "/"))
+    config = read("blobs/" + manifest["config"]["digest"].replace(":", "/")) if "config" in manifest else None
+    return json.dumps([manifest, config], indent=1, sort_keys=True).split("\n")
+
+
+def unlike(before, after):
+    return "\n".join(difflib.unified_diff(before, after, "before", "again", lineterm="", n=0))
+
+
 def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()

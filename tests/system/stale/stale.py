@@ -92,9 +92,12 @@ class Run:
             raise seeds.Differs(f"SOURCE_DATE_EPOCH is set, and digests differ: {cached.digest}, without caches {clean.digest}")
         if self.world.pushes:
             self.compare_pushed(cached)
+        before = judge.documents(cached.layout)
         again = self.world.cached(trees)
-        if again.status != 0 or (again.digest != cached.digest and not raced):
-            raise seeds.Differs(f"built again: {again.error() if again.status else again.digest}, before {cached.digest}")
+        if again.status != 0:
+            raise seeds.Differs(f"built again: {again.error()}")
+        if again.digest != cached.digest and not raced:
+            raise seeds.Differs(f"built again: {again.digest}\n{judge.unlike(before, judge.documents(again.layout))}")
         steps, hits = again.metadata["cbpush.steps"], again.metadata["cbpush.cached"]
         if hits != steps:
             raise seeds.Differs(f"built again: of {steps} steps {hits} were cached")
