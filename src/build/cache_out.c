@@ -156,10 +156,11 @@ static bool is_anew(const struct cb_cache_out *out, const struct target *t, cons
            (v->state->executed && (o->no_cache || v->state->anew || o->cache_ttl > 0));
 }
 
-/* Where that failed, a table that a cache told of may be in no cache any more: whether it can do without. */
+/* Where that failed for want of something, a table that a cache told of may be in no cache any more: whether it can do
+ * without. Of a cache that does not answer nothing more is asked. */
 static bool drop_lost(struct cb_cache_out *out, struct target *t, struct cache_step *x, int r)
 {
-    if (r >= 0 || r == -CB_ECANCELED || !x || !cache_step_drop_lost(x, t->place))
+    if (r != -CB_ENOTFOUND || !x || !cache_step_drop_lost(x, t->place))
         return false;
     pthread_mutex_lock(&out->mu);
     bool told = t->told_of_loss;

@@ -93,17 +93,17 @@ static bool volume_option(struct cb_mount *m, const char *word)
     return known;
 }
 
-static int volume_options(struct cb_mount *m, const char *spec, const char *options, struct cb_error *err)
+/* Of words with commas between them: the first that take does not know, owned, or NULL. */
+static char *unknown_option(struct cb_mount *m, const char *words, bool (*take)(struct cb_mount *m, const char *word))
 {
-    for (const char *p = options; *p;) {
+    for (const char *p = words; *p;) {
         size_t n = strcspn(p, ",");
         cb_autofree char *word = cb_strndup(p, n);
-        if (!volume_option(m, word))
-            return cb_error_set(err, CB_EUSAGE, "-v %s: \"%s\" is not done here; the options are ro, rw and z", spec,
-                                word);
+        if (!take(m, word))
+            return CB_TAKE(word);
         p += n + (p[n] == ',');
     }
-    return 0;
+    return NULL;
 }
 
 static int add_volume(struct container *c, const char *spec, struct cb_error *err)
@@ -119,9 +119,10 @@ static int add_volume(struct container *c, const char *spec, struct cb_error *er
     cb_autofree char *source = cb_strndup(spec, (size_t)(colon - spec));
     struct cb_mount *m = &c->mounts[c->n_mounts];
     *m = (struct cb_mount){ .kind = CB_MOUNT_BIND, .source_fd = -1 };
-    int r = options ? volume_options(m, spec, options + 1, err) : 0;
-    if (r < 0)
-        return r;
+    cb_autofree char *unknown = options ? unknown_option(m, options + 1, volume_option) : NULL;
+    if (unknown)
+        return cb_error_set(err, CB_EUSAGE, "-v %s: \"%s\" is not done here; the options are ro, rw and z", spec,
+                            unknown);
     int fd = open(source, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return cb_error_sys(err, CB_EUSAGE, errno, "-v %s", source);
@@ -162,13 +163,9 @@ static int add_tmpfs(struct container *c, const char *spec, struct cb_error *err
         return cb_error_set(err, CB_EUSAGE, "--tmpfs %s: write /TARGET[:size=64m,mode=1777,ro]", spec);
     *m = (struct cb_mount){ .kind = CB_MOUNT_TMPFS, .source_fd = -1 };
     m->target = c->targets[c->n_mounts++] = cb_strndup(spec, (size_t)(colon - spec));
-    for (const char *p = *colon ? colon + 1 : colon; *p;) {
-        size_t n = strcspn(p, ",");
-        cb_autofree char *word = cb_strndup(p, n);
-        if (!tmpfs_option(m, word))
-            return cb_error_set(err, CB_EUSAGE, "--tmpfs %s: the options are size=BYTES, mode=OCTAL, ro, rw", spec);
-        p += n + (p[n] == ',');
-    }
+    cb_autofree char *unknown = unknown_option(m, *colon ? colon + 1 : colon, tmpfs_option);
+    if (unknown)
+        return cb_error_set(err, CB_EUSAGE, "--tmpfs %s: the options are size=BYTES, mode=OCTAL, ro, rw", spec);
     return 0;
 }
 

@@ -33,7 +33,7 @@ static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, si
 static int unpack_all(const struct cb_export_options *o, int root, struct cb_error *err)
 {
     struct cb_unpack_options uo = {
-        .root_fd = root, .flat = true, .single_id = o->users_own || geteuid() != 0, .clamp_mtime = o->clamp_mtime
+        .root_fd = root, .flat = true, .single_id = o->users_own, .clamp_mtime = o->clamp_mtime
     };
     struct cb_unpack u cb_cleanup_unpack = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     int r = cb_unpack_init(&u, &uo, err);
