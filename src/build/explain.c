@@ -235,7 +235,7 @@ static void tell_lost(const struct cb_explain *x, size_t i, unsigned depth, stru
 static void explain(const struct cb_explain *x, size_t i, unsigned depth, struct cb_build_why *out)
 {
     const struct cb_step_inputs *now = &x->now->v[i];
-    if (x->no_cache || now->vertex->no_cache) {
+    if (x->no_cache || now->vertex->state->no_cache) {
         out->reason = cb_strdup(x->no_cache ? "the cache was off (--no-cache)"
                                             : "the cache was off for this stage (--no-cache-filter)");
         return;

@@ -325,7 +325,7 @@ static bool recall(struct cb_solver *s, struct cb_vertex *v)
     struct cb_digest hint, content;
     struct cb_cache_record mark cb_cleanup_cache_record = { 0 };
     struct cb_solve_state *st = v->state;
-    if (s->o->no_cache || v->no_cache)
+    if (s->o->no_cache || st->no_cache)
         return false;
     cb_key_run_hint(&s->kb, v, &hint);
     if (cb_store_cache_get(s->env->store, &hint, &mark, NULL) < 0 &&

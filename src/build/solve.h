@@ -56,6 +56,7 @@ struct cb_solve_state {
     bool on_goal_chain;
     bool in_result;                 /* an image has its layer */
     bool changed;                   /* put a layer on its base */
+    bool no_cache;                  /* the cache is off for it, in one of the stages that it stands in */
     bool anew;                      /* no record of it is asked for, or of something that it stands on */
     bool late;                      /* it is not recorded yet */
     bool unsure;                    /* its key does not say what it was made from: it is not recorded */

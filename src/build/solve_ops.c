@@ -133,7 +133,7 @@ static bool recall_stored(struct cb_solver *s, struct cb_vertex *v, const struct
 /* What a cache says does not get into the store. */
 bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
-    if (s->o->no_cache || v->no_cache)
+    if (s->o->no_cache || v->state->no_cache)
         return false;
     v->state->content = *content;
     if (recall_stored(s, v, content)) {

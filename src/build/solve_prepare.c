@@ -130,31 +130,44 @@ void cb_solve_state_free(struct cb_solve_state *st)
     free(st);
 }
 
+/* The same step on the same things is one step, whichever stages and platforms it stands in. Parents stay apart: their
+ * keys leave out where they come from. */
+static void share(struct cb_solver *s, struct cb_vertex *v)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    if (v->kind == CB_VERTEX_SOURCE)
+        return;
+    cb_digest_text(&v->state->key, text);
+    struct cb_vertex *first = cb_hashmap_get(s->by_key, text);
+    if (first) {
+        cb_solve_state_free(v->state);
+        v->state = first->state;
+    } else {
+        cb_hashmap_put(s->by_key, text, v);
+    }
+    v->state->no_cache = v->state->no_cache || v->no_cache;
+}
+
 static bool is_anew(const struct cb_vertex *v)
 {
-    bool anew = v->no_cache || (v->base && v->base->state->anew) || (v->from && v->from->state->anew);
+    bool anew = v->state->no_cache || (v->base && v->base->state->anew) || (v->from && v->from->state->anew);
     for (size_t i = 0; i < v->n_inputs; i++)
         anew = anew || v->inputs[i]->state->anew;
     return anew;
 }
 
-/* The same step on the same things is one step, whichever stages and platforms it stands in. Parents stay apart: their
- * keys leave out where they come from. So do stages for which the cache is off. */
-static void share(struct cb_solver *s, struct cb_vertex *v)
+/* Also what comes before the stage for which the cache is off, where it stands on a step of it: a key has one outcome,
+ * or which of two is recorded, and so the next build, would be left to chance. */
+static void mark_anew(const struct cb_plan *p)
 {
-    char text[CB_DIGEST_TEXT_MAX + 1];
-    if (v->kind == CB_VERTEX_SOURCE)
-        return;
-    v->state->anew = is_anew(v);
-    text[0] = v->state->anew ? '!' : '=';
-    cb_digest_text(&v->state->key, text + 1);
-    struct cb_vertex *first = cb_hashmap_get(s->by_key, text);
-    if (!first) {
-        cb_hashmap_put(s->by_key, text, v);
-        return;
+    for (bool found = true; found;) {
+        found = false;
+        for (size_t i = 0; i < p->n; i++) {
+            struct cb_solve_state *st = p->vertices[i]->state;
+            if (!st->anew && is_anew(p->vertices[i]))
+                found = st->anew = true;
+        }
     }
-    cb_solve_state_free(v->state);
-    v->state = first->state;
 }
 
 static int prepare_vertex(struct cb_solver *s, struct cb_vertex *v, struct cb_error *err)
@@ -202,6 +215,7 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
             return cb_error_move(err, &local);
         }
     }
+    mark_anew(s->plan);
     cb_look_up_ahead(s);
     *all_hit = true;
     for (size_t i = 0; i < s->plan->n_images; i++)

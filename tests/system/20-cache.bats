@@ -560,8 +560,8 @@ END
     assert_equal "$(diff_ids)" "$first"
 }
 
-# Two stages that begin alike are one thing, but for what was asked for.
-@test "--no-cache-filter: a stage is built anew also where another one has the same steps" {
+# Two stages that begin alike are one thing: had a its old outcome and b a new one, the next build would find one of them.
+@test "--no-cache-filter: a step that other stages have, too, is run again for all of them" {
     dockerfile <<'END'
 FROM busybox AS a
 RUN cat /proc/sys/kernel/random/uuid >/uuid
@@ -579,9 +579,43 @@ END
     local one
     one=$(cat "$rootfs/a")
     assert_equal "$(cat "$rootfs/b")" "$one"
-    built --no-cache-filter b
-    assert_equal "$(cat "$rootfs/a")" "$one"
-    [ "$(cat "$rootfs/b")" != "$one" ]
+    local stage two same
+    for stage in b a; do
+        built --no-cache-filter "$stage"
+        two=$(cat "$rootfs/a")
+        [ "$two" != "$one" ]
+        assert_equal "$(cat "$rootfs/b")" "$two"
+        same=$(digest)
+        built
+        assert_all_cached
+        assert_equal "$(digest)" "$same"
+        one=$two
+    done
+}
+
+# Of a RUN and its base, each in two stages: which of two outcomes was recorded last decided what the next build took.
+@test "--no-cache-filter: the build behind it gives the same image, also where stages begin alike" {
+    dockerfile <<'END'
+FROM busybox AS other
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+RUN echo more >/more
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+RUN --mount=from=other,target=/m cp /m/more /copy
+RUN echo end >/end
+END
+    local where first
+    for where in '' "type=local,dest=$PWD/cache,mode=max"; do
+        cached=()
+        [ -z "$where" ] || cached=(--cache-to "$where")
+        built "${cached[@]}"
+        [ -z "$where" ] || cached+=(--cache-from "type=local,src=$PWD/cache")
+        built "${cached[@]}" --no-cache-filter other
+        first=$(digest)
+        built "${cached[@]}"
+        assert_all_cached
+        assert_equal "$(digest)" "$first"
+    done
 }
 
 @test "an inline cache keeps the record of what is linked, where only another image had it" {
