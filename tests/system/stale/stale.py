@@ -63,7 +63,7 @@ class Run:
         if event:
             self.tell(number, event)
         trees, more = [rng.choice(("auto", "directories", "images")) for _ in range(3)], []
-        if rng.random() < 0.07:
+        if rng.random() < 0.2:
             more = ["--no-cache-filter", rng.choice(self.world.inputs.dockerfile.stages).name]
         twin = self.world.started(trees[0], "twin") if rng.random() < 0.1 else None
         cached = self.world.cached(trees[0], more)
