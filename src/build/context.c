@@ -100,6 +100,8 @@ static int select_match(const struct source *s, const char *path, struct cb_erro
                                  .cpu = s->env->cpu };
     w.match = cb_selection_add(s->out, cb_path_base(path), false, s->wildcard);
     r = cb_context_walk(&w, real.buf, err);
+    if (r == 0 && s->below && w.match->is_dir)
+        w.match->items[0]->on_the_way = true;
     /* Left out, and nothing came of the hope that something below is not. */
     if (r == 0 && real.len && cb_df_ignored(s->c->ignore, real.buf) && w.match->n == 1) {
         cb_selection_pop(s->out);

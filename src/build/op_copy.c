@@ -86,7 +86,7 @@ static void content_key(struct copy_run *c, struct cb_digest *out)
         struct cb_placed x;
         cb_placer_at(c->placer, i, &x);
         cb_hash_entry(h, &x.e);
-        if (x.archived || (times && x.item))
+        if (x.archived || (times && (x.item || x.dated)))
             cb_hasher_field_u64(h, (uint64_t)cb_key_time(&c->s->kb, x.e.mtime));
     }
     cb_hasher_finish(h, out);

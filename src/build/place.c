@@ -452,8 +452,11 @@ bool cb_placer_dir_mode(struct cb_placer *p, const char *path, uint32_t mode)
 void cb_placer_dir_time(struct cb_placer *p, const char *path, int64_t mtime)
 {
     struct place *x = find(p, path);
-    if (x)
-        make_own(p, x)->e.mtime = mtime;
+    if (x) {
+        struct cb_placed *own = make_own(p, x);
+        own->e.mtime = mtime;
+        own->dated = true;
+    }
 }
 
 bool cb_placer_find(const struct cb_placer *p, const char *path, struct cb_placed *out)

@@ -16,6 +16,7 @@ struct cb_placed {
     const char *mem;               /* borrowed */
     uint64_t spool_offset;
     bool archived;                 /* an archive's entry, which says its time */
+    bool dated;                    /* by cb_placer_dir_time */
 };
 
 struct cb_placer;

@@ -44,7 +44,7 @@ static int put_item(struct cb_placer *p, const char *root, const char *rel, cons
 static int put_contents(struct cb_placer *p, const struct cb_match *m, const struct dest *d, struct cb_error *err)
 {
     int r = cb_placer_mkdirs(p, d->path.buf, err);
-    if (!d->exists) {
+    if (!d->exists && !m->items[0]->on_the_way) {
         struct cb_entry dir;
         cb_item_entry(m->items[0], &dir);
         cb_placer_dir_time(p, d->path.buf, dir.mtime);

@@ -21,7 +21,8 @@ struct cb_item {
     uint16_t mode;
     uint16_t before;                 /* bytes of the path in front of rel: see cb_item_path */
     bool is_socket;                  /* in the context: becomes an empty FILE */
-    bool on_the_way;                 /* a directory that is not meant itself, but something below it is */
+    bool on_the_way;                 /* a directory that is not meant itself, but something below it is; or of which
+                                      * no layer says anything (a root) */
 };
 struct cb_found {
     struct cb_item_more *more;       /* or NULL */

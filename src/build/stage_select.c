@@ -89,10 +89,8 @@ static int select_path(const struct select *s, const char *path, struct cb_error
         return not_found(path, err);
     bool dir = !hit || hit->e->type == CB_ENTRY_DIR;
     struct cb_match *m = cb_selection_add(s->out, *path ? cb_path_base(path) : "", dir, s->wildcard);
-    if (hit)
-        add_entry(s, m, hit, real.buf);
-    else
-        cb_match_add(m, "", &root_entry);
+    struct cb_item *it = hit ? add_entry(s, m, hit, real.buf) : cb_match_add(m, "", &root_entry);
+    it->on_the_way = dir && (!hit || s->below);
     if (dir)
         add_subtree(s, m, real.buf, hit ? cb_stack_lower_bound(s->stack, real.buf) : 0);
     return 0;

@@ -218,6 +218,19 @@ END
     assert_equal "$(readlink "$rootfs/rest/a/link")" b
 }
 
+@test "COPY makes a directory at the time of the build where what goes into it says none" {
+    parents_tree
+    dockerfile <<'END'
+FROM busybox
+COPY --parents a/b/two /context/
+COPY --from=busybox --parents /bin/busybox /image/
+COPY --from=busybox / /root/all/
+END
+    touch -d @1000000000 ctx
+    built --source-date-epoch 1500000000
+    assert_equal "$(cd "$rootfs" && stat -c %Y context image root/all | uniq)" 1500000000
+}
+
 @test "COPY --parents --from: owners of the other stage; what is not there" {
     dockerfile <<'END'
 FROM busybox AS base

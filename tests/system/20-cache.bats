@@ -252,6 +252,12 @@ END
         assert_equal "$(cat "$rootfs/on")" "$(cat wanted)"
         assert_equal "$(cat "$rootfs/shown")" "$(cat wanted)"
     done
+    # That of the directory whose files become those of a new one.
+    times_dockerfile . 1100000000
+    built
+    times_dockerfile . 1200000000
+    built
+    assert_equal "$(stat -c %Y "$rootfs/p")" 1200000000
     # The clock's become the same, so that what is made again and comes out the same still hits.
     times_dockerfile file 1600000000
     built

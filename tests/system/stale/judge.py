@@ -46,7 +46,7 @@ def documents(layout):
 
 
 def unlike(before, after):
-    return "\n".join(difflib.unified_diff(before, after, "before", "again", lineterm="", n=0))
+    return "\n".join(difflib.unified_diff(before, after, "one", "other", lineterm="", n=0))
 
 
 def digest(data):

@@ -89,7 +89,9 @@ class Run:
         if text:
             raise seeds.Differs(text)
         if self.world.inputs.epoch and self.world.canonical and cached.digest != clean.digest:
-            raise seeds.Differs(f"SOURCE_DATE_EPOCH is set, and digests differ: {cached.digest}, without caches {clean.digest}")
+            unlike = judge.unlike(judge.documents(clean.layout), judge.documents(cached.layout))
+            raise seeds.Differs(f"SOURCE_DATE_EPOCH is set, and digests differ: {cached.digest}, without caches "
+                                f"{clean.digest}\n{unlike}")
         if self.world.pushes:
             self.compare_pushed(cached)
         before = judge.documents(cached.layout)
