@@ -227,12 +227,14 @@ rig_own_pids()
 # rig_marked NAME VALUE: the pids of processes that were started with NAME=VALUE in their environment, and are not ours.
 rig_marked()
 {
-    local file pid own
+    local file pid own found
     own=$(rig_own_pids)
-    while read -r file; do
+    # Who looks has the mark, too, and must have ended before it is asked who is alive.
+    found=$(grep -lzxF "$1=$2" /proc/[0-9]*/environ 2>/dev/null) || :
+    for file in $found; do
         pid=${file//[!0-9]/}
         [[ $own == *" $pid "* ]] || ! rig_alive "$pid" || printf '%s\n' "$pid"
-    done < <(grep -lzxF "$1=$2" /proc/[0-9]*/environ 2>/dev/null)
+    done
 }
 
 # Kills what carries the mark and should be gone; fails if there was any. What is just ending gets two seconds.
