@@ -14,13 +14,20 @@
 #include "util/strbuf.h"
 
 /* Descriptors 0–2 must be ours before anything else is opened, and nothing that is started later does without
- * /dev/null. */
+ * /dev/null. What was asked for and can go nowhere is an error: an output that is closed takes nothing. */
 static bool fill_standard_fds(void)
 {
-    int fd;
-    do
+    int fd = open("/dev/null", O_RDWR);
+    if (fd == STDIN_FILENO)
+        fd = open("/dev/null", O_RDONLY);
+    if (fd == STDOUT_FILENO) {
+        close(fd);
+        if (open("/dev/null", O_RDONLY) != STDOUT_FILENO)
+            return false;
         fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
+    }
+    if (fd == STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
     if (fd > STDERR_FILENO)
         close(fd);
     return fd > STDERR_FILENO;
