@@ -82,6 +82,20 @@ static int credentials(const struct login_options *o, const struct cb_input *in,
     return r;
 }
 
+/* Docker takes the URL of a registry for its host, too; so is Docker Hub called in its config.json. How it is spoken to
+ * is not said by that. */
+static char *host_of(const struct cb_strvec *operands)
+{
+    const char *text = operands->n ? operands->v[0] : "docker.io";
+    size_t scheme = cb_starts_with(text, "https://") ? 8 : cb_starts_with(text, "http://") ? 7 : 0;
+    if (!scheme)
+        return cb_strdup(text);
+    text += scheme;
+    size_t n = strcspn(text, "/");
+    return n == strlen("index.docker.io") && cb_starts_with(text, "index.docker.io") ? cb_strdup("docker.io")
+                                                                                   : cb_strndup(text, n);
+}
+
 /* Where else the password went, and may go from now on. */
 static void tell_realm(const char *host, const char *realm)
 {
@@ -134,8 +148,9 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
     o.common.makes_authfile = true;
     if (r == 0 && !a.done)
         r = cb_session_open(&s, p, &o.common, "Login", err);
+    cb_autofree char *host = host_of(&a.operands);
     if (r == 0 && !a.done)
-        r = login(&s, &o, a.operands.n ? a.operands.v[0] : "docker.io", err);
+        r = login(&s, &o, host, err);
     cb_strvec_done(&a.operands);
     cb_common_done(&o.common);
     return r;
@@ -168,8 +183,9 @@ static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb
     cb_autofree char *where = NULL;
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
+    cb_autofree char *host = host_of(&a.operands);
     if (r == 0 && !a.done)
-        r = cb_auth_remove_login(a.operands.n ? a.operands.v[0] : "docker.io", o.authfile, &where, err);
+        r = cb_auth_remove_login(host, o.authfile, &where, err);
     if (r == 0 && !a.done)
         fprintf(stderr, "Removed login credentials from %s\n", where);
     cb_strvec_done(&a.operands);

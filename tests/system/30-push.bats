@@ -424,6 +424,17 @@ fails_late()
     assert_status 3
 }
 
+@test "login and logout: the URL of a registry is its host" {
+    cbpush login -u carol --password-stdin "http://$basic/v2/" <<<p4ss
+    assert_equal "$(jq -r '.auths | keys[]' "$HOME/.docker/config.json")" "$basic"
+    run -2 cbpush login -u carol --password-stdin "$basic/v2/" <<<p4ss
+    cbpush logout "https://$basic"
+    assert_equal "$(jq -c '.auths // {} | keys' "$HOME/.docker/config.json")" '[]'
+    printf '{"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}}' >"$HOME/.docker/config.json"
+    cbpush logout https://index.docker.io/v1/
+    assert_equal "$(jq -c '.auths // {} | keys' "$HOME/.docker/config.json")" '[]'
+}
+
 @test "login: an empty password, as of a variable that is not set, is no password" {
     # Of a registry that asks nobody, where any would do.
     run cbpush login "$reg" -u u --password-stdin <<<''
