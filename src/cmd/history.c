@@ -3,7 +3,7 @@
 
 #include "cmd/image_row.h"
 #include "cmd/session.h"
-#include "cmd/template.h"
+#include "cmd/template_table.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
@@ -19,7 +19,7 @@ static const struct cb_opt options[] = {
       NULL },
     { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole lines and IDs", NULL },
     { "format", 0, CB_OPT_STRING, AT(format), "TEMPLATE",
-      "of ID, CreatedAt, CreatedSince, CreatedBy, Size, Comment; or json: one object a line", NULL },
+      "of ID, CreatedAt, CreatedSince, CreatedBy, Size, Comment; table TEMPLATE: in columns; json", NULL },
     { "quiet", 'q', CB_OPT_FLAG, AT(quiet), NULL, "IDs only", NULL },
     CB_OPT_COMMON_STORE(history_options),
     CB_OPT_END,
@@ -31,9 +31,13 @@ struct entry {
     const char *id; /* of the image, for the last entry; of the others nobody knows it */
 };
 
-static int print_template(const struct entry *e, const char *format, struct cb_error *err)
+static const char *const headings[][2] = {
+    { "ID", "IMAGE" }, { "CreatedAt", "CREATED AT" }, { "CreatedSince", "CREATED" }, { "CreatedBy", "CREATED BY" },
+    { "Size", "SIZE" }, { "Comment", "COMMENT" },     { NULL, NULL },
+};
+
+static int add_formatted(struct cb_template_table *table, const struct entry *e, struct cb_error *err)
 {
-    struct cb_strbuf line cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autojson json_t *j = json_object();
     int64_t created = 0;
     if (e->h->created && !cb_time_parse(e->h->created, &created))
@@ -43,13 +47,7 @@ static int print_template(const struct entry *e, const char *format, struct cb_e
     cb_json_put_string(j, "CreatedBy", e->h->created_by ? e->h->created_by : "");
     cb_json_put_string(j, "Size", e->size);
     cb_json_put_string(j, "Comment", e->h->comment ? e->h->comment : "");
-    int r = cb_template_print(&line, !strcmp(format, "json") ? "{{json .}}" : format, j, err);
-    if (r == 0) {
-        struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
-        cb_strbuf_add_sanitized(&safe, line.buf, line.len, true);
-        printf("%s\n", safe.buf);
-    }
-    return r;
+    return cb_template_table_add(table, j, err);
 }
 
 static void print_row(const struct entry *e, bool whole)
@@ -71,7 +69,8 @@ static int print(const struct cb_image *i, const struct history_options *o, stru
 {
     char short_id[16], whole_id[CB_DIGEST_TEXT_MAX];
     size_t layer = i->manifest.n_layers;
-    int r = 0;
+    struct cb_template_table table cb_cleanup_template_table = { 0 };
+    int r = o->format ? cb_template_table_begin(&table, o->format, headings, err) : 0;
     cb_short_id(short_id, &i->manifest.config.digest);
     cb_digest_text(&i->manifest.config.digest, whole_id);
     if (!o->quiet && !o->format)
@@ -84,12 +83,14 @@ static int print(const struct cb_image *i, const struct history_options *o, stru
         if (k + 1 == i->config.n_history)
             e.id = o->no_trunc ? whole_id : short_id;
         if (o->format)
-            r = print_template(&e, o->format, err);
+            r = add_formatted(&table, &e, err);
         else if (o->quiet)
             printf("%s\n", e.id);
         else
             print_row(&e, o->no_trunc);
     }
+    if (r == 0)
+        cb_template_table_print(&table);
     return r;
 }
 
@@ -116,8 +117,10 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 1, .max = 1 };
     int r = cb_verb_args(&a, err);
-    if (r == 0 && !a.done && o.format && (o.quiet || cb_starts_with(o.format, "table")))
-        r = cb_error_set(err, CB_EUSAGE, "--format goes neither with --quiet nor with \"table\"");
+    if (r == 0 && !a.done && o.format && o.quiet)
+        r = cb_error_set(err, CB_EUSAGE, "--format does not go with --quiet");
+    if (cb_template_is_plain_table(o.format))
+        o.format = NULL;
     if (r == 0 && !a.done)
         r = cb_session_store(&s, p, &o.common, err);
     if (r == 0 && !a.done)

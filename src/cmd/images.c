@@ -3,7 +3,7 @@
 
 #include "cmd/image_row.h"
 #include "cmd/session.h"
-#include "cmd/template.h"
+#include "cmd/template_table.h"
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/timeutil.h"
@@ -23,7 +23,7 @@ static const struct cb_opt images_table[] = {
       "only those of reference=NAME, label=K[=V], dangling=true|false", NULL,
       "reference=,label=,dangling=true|false" },
     { "format", 0, CB_OPT_STRING, AT(format), "TEMPLATE",
-      "of Repository, Tag, ID, Digest, CreatedAt, CreatedSince, Size; or json: one object a line", NULL },
+      "of Repository, Tag, ID, Digest, CreatedAt, CreatedSince, Size; table TEMPLATE: in columns; json", NULL },
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "as JSON", NULL },
     { "digests", 0, CB_OPT_FLAG, AT(digests), NULL, "also the manifest digests; with -q these instead of IDs", NULL },
     { "no-trunc", 0, CB_OPT_FLAG, AT(no_trunc), NULL, "whole IDs", NULL },
@@ -38,8 +38,6 @@ static int check_images(const struct images_options *o, struct cb_error *err)
         return cb_error_set(err, CB_EUSAGE, "--format does not go with --%s", o->quiet ? "quiet" : "json");
     if (o->quiet && o->json)
         return cb_error_set(err, CB_EUSAGE, "--quiet does not go with --json");
-    if (o->format && cb_starts_with(o->format, "table"))
-        return cb_error_set(err, CB_EUSAGE, "--format: tables are not done here: leave out \"table\"");
     for (size_t i = 0; i < o->filters.n; i++) {
         const char *f = o->filters.v[i];
         if (!cb_starts_with(f, "reference=") && !cb_starts_with(f, "label=") && strcmp(f, "dangling=true") != 0 &&
@@ -87,15 +85,11 @@ static int load_tree(struct cb_session *s, const struct cb_descriptor *desc, str
     return r < 0 ? r : cb_image_tree_load(s->store, &image.desc, out, NULL);
 }
 
-static int print_template(const struct images_options *o, const struct image_row *row, struct cb_error *err)
-{
-    struct cb_strbuf line cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_autojson json_t *j = image_row_docker(row, o->no_trunc);
-    int r = cb_template_print(&line, !strcmp(o->format, "json") ? "{{json .}}" : o->format, j, err);
-    if (r == 0)
-        printf("%s\n", line.buf);
-    return r;
-}
+static const char *const headings[][2] = {
+    { "Repository", "REPOSITORY" }, { "Tag", "TAG" },           { "ID", "IMAGE ID" },
+    { "Digest", "DIGEST" },         { "CreatedAt", "CREATED AT" }, { "CreatedSince", "CREATED" },
+    { "Size", "SIZE" },             { NULL, NULL },
+};
 
 #define COLUMNS 5
 #define DIGEST_COLUMN 1
@@ -119,10 +113,11 @@ static void print_table(const struct cb_strvec *cells, bool digests)
     }
 }
 
-/* Of --json and of the table, what is printed at the end. */
+/* Of --json and of tables, what is printed at the end. */
 struct shown {
     json_t *all;
     struct cb_strvec cells;
+    struct cb_template_table table;
 };
 
 static int print_row(const struct images_options *o, const struct image_row *row, struct shown *to,
@@ -138,8 +133,10 @@ static int print_row(const struct images_options *o, const struct image_row *row
         cb_short_id(id, &row->config);
     if (row->created)
         cb_time_format_ago(&age, row->created, cb_time_now());
-    if (o->format)
-        return print_template(o, row, err);
+    if (o->format) {
+        cb_autojson json_t *j = image_row_docker(row, o->no_trunc);
+        return cb_template_table_add(&to->table, j, err);
+    }
     if (o->json)
         json_array_append_new(to->all, image_row_json(row));
     else if (o->quiet)
@@ -155,6 +152,8 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     cb_autojson json_t *all = json_array();
     struct shown to = { .all = all, .cells = CB_STRVEC_INIT };
     int r = cb_store_name_list(s->store, &names, err);
+    if (r == 0 && o->format)
+        r = cb_template_table_begin(&to.table, o->format, headings, err);
     add_cells(&to.cells, (const char *const[COLUMNS]){ "NAME", "DIGEST", "IMAGE ID", "CREATED", "SIZE" });
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
@@ -171,9 +170,12 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
         cb_json_print_pretty(&sb, all);
         fputs(sb.buf, stdout);
     }
-    if (r == 0 && !o->quiet && !o->json && !o->format)
+    if (r == 0 && o->format)
+        cb_template_table_print(&to.table);
+    else if (r == 0 && !o->quiet && !o->json)
         print_table(&to.cells, o->digests);
     cb_strvec_done(&to.cells);
+    cb_template_table_done(&to.table);
     cb_store_names_done(&names);
     return r;
 }
@@ -188,6 +190,8 @@ static int run_images(const struct cb_process *p, const struct cb_verb *self, in
     o.operands = a.operands;
     if (r == 0 && !a.done)
         r = check_images(&o, err);
+    if (cb_template_is_plain_table(o.format))
+        o.format = NULL;
     if (r == 0 && !a.done)
         r = cb_session_store(&s, p, &o.common, err);
     if (r == 0 && !a.done)

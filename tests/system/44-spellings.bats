@@ -124,8 +124,7 @@ END
     assert_equal "$(cbpush images --no-trunc -q one:1)" "$(cbpush inspect -f '{{.Id}}' one:1)"
     assert_equal "$(cbpush images --format json one:1 | jq -r '.Repository, .Tag, .Digest' | tr '\n' ' ')" \
         "one 1 $(cbpush inspect -f '{{.Digest}}' one:1) "
-    run cbpush images --format 'table {{.ID}}'
-    assert_status 2
+    run -2 cbpush images --format 'tables {{.Nosuch}}'
     run cbpush images --filter since=one:1
     assert_status 2
     run cbpush images --format '{{.Nosuch}}'
@@ -216,6 +215,22 @@ one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' 
     assert_equal "$(names | wc -w)" 5
 }
 
+@test "--format table: columns below headings" {
+    local id
+    id=$(cbpush images -q one:1)
+    assert_equal "$(cbpush images --format 'table {{.ID}}\t{{.Tag}}\t{{upper .Repository}}' one:1 "$reg/team/app:1")" \
+        "IMAGE ID       TAG       REPOSITORY
+$id   1         ${reg^^}/TEAM/APP
+$id   1         ONE"
+    assert_equal "$(cbpush images --format 'table{{.Tag}}' one:1)" $'TAG\n1'
+    assert_equal "$(cbpush images --format table)" "$(cbpush images)"
+    assert_equal "$(cbpush history --format 'table {{.Size}}\t{{.CreatedBy}}' two:1 | sed -n '1p;3p')" \
+        $'SIZE      CREATED BY\n0B        LABEL kind=two other=x'
+    assert_equal "$(cbpush history --format table two:1)" "$(cbpush history two:1)"
+    run -2 cbpush images --format 'table {{.Nosuch}}'
+    run -2 cbpush history --format 'table {{.Size' two:1
+}
+
 @test "history: templates and IDs" {
     assert_equal "$(cbpush history --format '{{.CreatedBy}}' two:1 | head -n 2)" \
         $'RUN /bin/sh -c echo two >/two\nLABEL kind=two other=x'
@@ -236,4 +251,15 @@ one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' 
         assert_equal "$(cat status)" 141 "$verb"
         assert_equal "$(cat log)" '' "$verb"
     done
+}
+
+@test "what can be written nowhere is a failure" {
+    local verb
+    for verb in 'images' 'save one:1' 'build -q ctx' help; do
+        # shellcheck disable=SC2086 # words
+        run -6 bash -c '"$0" "$@" 2>&1 >&-' "$CBPUSH" $verb
+        [[ $output == *'standard output could not be written'* || $output == *'Bad file descriptor'* ]]
+    done
+    cbpush images >/dev/null 2>&- <&-
+    cbpush build -t three:1 ctx >&- 2>&-
 }
