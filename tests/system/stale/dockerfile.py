@@ -136,6 +136,8 @@ def copy_from(file, rng, number):
 def add(_file, rng, _number):
     flags = [f for f in copy_flags(rng) if not f.startswith(("--exclude", "--parents"))]
     sources = ("pack.tar", "pack.tar", "keep.txt", "d", "http://served/served.txt", "http://served/served.txt")
+    if rng.random() < 0.2:
+        flags.append("--unpack=" + rng.choice(("true", "false")))
     return " ".join(["ADD", *flags, rng.choice(sources), rng.choice(TARGETS)])
 
 

@@ -63,8 +63,9 @@ class Run:
         if event:
             self.tell(number, event)
         trees, more = [rng.choice(("auto", "directories", "images")) for _ in range(3)], []
-        if rng.random() < 0.2:
-            more = ["--no-cache-filter", rng.choice(self.world.inputs.dockerfile.stages).name]
+        if rng.random() < 0.25:
+            name = rng.choice(self.world.inputs.dockerfile.stages).name
+            more = rng.choice((["--no-cache-filter", name],) * 5 + (["--no-cache"], ["--cache-ttl", "1ms"], ["--jobs", "1"]))
         twin = self.world.started(trees[0], "twin") if rng.random() < 0.1 else None
         cached = self.world.cached(trees[0], more)
         if twin:
