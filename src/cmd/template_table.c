@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cmd/template.h"
 #include "oci/json.h"
@@ -36,7 +37,10 @@ static int add_line(struct cb_template_table *t, const json_t *row, struct cb_er
     int r = cb_template_print(&line, t->row, row, err);
     if (r < 0)
         return r;
-    cb_strbuf_add_sanitized(&safe, line.buf, line.len, !t->columns);
+    if (t->columns || isatty(STDOUT_FILENO))
+        cb_strbuf_add_sanitized(&safe, line.buf, line.len, !t->columns);
+    else
+        cb_strbuf_add(&safe, line.buf, line.len);
     if (t->columns)
         cb_strvec_take(&t->lines, cb_strbuf_detach(&safe, NULL));
     else

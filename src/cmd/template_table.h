@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* --format of verbs that print a line a thing, as docker has it: a template; "json"; or "table TEMPLATE", whose cells
- * \t separates, in columns below headings. Control characters in values print as escapes. */
+ * \t separates, in columns below headings. In columns, and on a terminal, control characters in values print as
+ * escapes; else a program reads the values as they are. */
 
 #include <jansson.h>
 

@@ -237,6 +237,11 @@ $id   1         ONE"
     assert_equal "$(cbpush history -q --no-trunc two:1 | head -n 1)" "$(cbpush inspect -f '{{.Id}}' two:1)"
     assert_equal "$(cbpush history -q two:1 | sed -n 2p)" '<missing>'
     cbpush history --format json two:1 | jq -es 'all(has("Size"))'
+    # A program reads what it is; people see what is harmless.
+    printf 'FROM busybox\nLABEL x="a\xe2\x80\xaeb"\n' >ctx/Dockerfile
+    cb_quietly 'with a character that turns the line around' cbpush build -t turned:1 ctx
+    assert_equal "$(cbpush history --format json turned:1 | jq -r .CreatedBy | head -n 1)" $'LABEL x=a\xe2\x80\xaeb'
+    assert_equal "$(cbpush history --format 'table {{.CreatedBy}}' turned:1 | sed -n 2p)" 'LABEL x=a\u{202e}b'
     run cbpush history --format '{{.Nosuch}}' two:1
     assert_status 2
 }
