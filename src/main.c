@@ -17,20 +17,14 @@
  * /dev/null. What was asked for and can go nowhere is an error: an output that is closed takes nothing. */
 static bool fill_standard_fds(void)
 {
-    int fd = open("/dev/null", O_RDWR);
-    if (fd == STDIN_FILENO)
-        fd = open("/dev/null", O_RDONLY);
-    if (fd == STDOUT_FILENO) {
-        close(fd);
-        if (open("/dev/null", O_RDONLY) != STDOUT_FILENO)
+    static const int modes[] = { [STDIN_FILENO] = O_RDWR, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_RDWR };
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        if (fcntl(i, F_GETFD) < 0 && open("/dev/null", modes[i]) != i)
             return false;
-        fd = open("/dev/null", O_RDWR);
-    }
-    if (fd == STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR);
-    if (fd > STDERR_FILENO)
+    int fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
         close(fd);
-    return fd > STDERR_FILENO;
+    return fd >= 0;
 }
 
 /* Large arrays stay mappings of their own, as they begin: they grow in place, and their pages are given back. Else

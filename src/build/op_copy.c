@@ -77,7 +77,7 @@ static bool times_count(const struct cb_vertex *v)
 static void content_key(struct copy_run *c, struct cb_digest *out)
 {
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    cb_hasher_field(h, "cbpush-copy-content/2");
+    cb_hasher_field(h, "cbpush-copy-content/3");
     cb_hasher_field_u64(h, (uint64_t)c->s->kb.clamp_mtime);
     cb_hasher_field_u64(h, c->s->kb.exact_mtime);
     bool times = times_count(c->v) || (c->v->from && cb_key_has_times(&c->s->kb));

@@ -162,12 +162,6 @@ static int take_context(const struct executor_options *x, struct build_input *in
     return 0;
 }
 
-/* One of the two names that Docker Hub has. */
-static const char *hub(const char *host)
-{
-    return !strcmp(host, "index.docker.io") ? "docker.io" : host;
-}
-
 static int take_map(const char *text, struct cb_strvec *to, struct cb_error *err)
 {
     while (*text) {
@@ -178,7 +172,7 @@ static int take_map(const char *text, struct cb_strvec *to, struct cb_error *err
             return cb_error_set(err, CB_EUSAGE, "--registry-map %s: write HOST=HOST[;HOST=HOST]", word);
         if (eq) {
             *eq = '\0';
-            cb_strvec_pushf(to, "%s=%s", hub(word), eq + 1);
+            cb_strvec_pushf(to, "%s=%s", cb_reference_known_host(word), eq + 1);
         }
         text += n + (text[n] == ';');
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "cmd/columns.h"
 #include "cmd/image_row.h"
 #include "cmd/session.h"
 #include "cmd/template_table.h"
@@ -91,32 +92,10 @@ static const char *const headings[][2] = {
     { "Size", "SIZE" },             { NULL, NULL },
 };
 
-#define COLUMNS 5
-#define DIGEST_COLUMN 1
-
-static void add_cells(struct cb_strvec *cells, const char *const row[COLUMNS])
-{
-    for (size_t i = 0; i < COLUMNS; i++)
-        cb_strvec_push(cells, row[i]);
-}
-
-/* The headings first. */
-static void print_table(const struct cb_strvec *cells, bool digests)
-{
-    int widths[COLUMNS] = { 0 };
-    for (size_t i = 0; i < cells->n; i++)
-        widths[i % COLUMNS] = CB_MAX(widths[i % COLUMNS], (int)strlen(cells->v[i]));
-    for (size_t i = 0; i < cells->n; i++) {
-        bool last = i % COLUMNS == COLUMNS - 1;
-        if (digests || i % COLUMNS != DIGEST_COLUMN)
-            printf("%-*s%s", last ? 0 : widths[i % COLUMNS], cells->v[i], last ? "\n" : "  ");
-    }
-}
-
 /* Of --json and of tables, what is printed at the end. */
 struct shown {
     json_t *all;
-    struct cb_strvec cells;
+    struct cb_strvec lines;
     struct cb_template_table table;
 };
 
@@ -142,7 +121,8 @@ static int print_row(const struct images_options *o, const struct image_row *row
     else if (o->quiet)
         printf("%s\n", o->digests ? digest : id);
     else
-        add_cells(&to->cells, (const char *const[COLUMNS]){ row->name, digest, id, age.len ? age.buf : "", size });
+        cb_strvec_pushf(&to->lines, "%s\t%s%s%s\t%s\t%s", row->name, o->digests ? digest : "",
+                        o->digests ? "\t" : "", id, age.len ? age.buf : "", size);
     return 0;
 }
 
@@ -150,11 +130,11 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
 {
     struct cb_store_names names = { 0 };
     cb_autojson json_t *all = json_array();
-    struct shown to = { .all = all, .cells = CB_STRVEC_INIT };
+    struct shown to = { .all = all, .lines = CB_STRVEC_INIT };
     int r = cb_store_name_list(s->store, &names, err);
     if (r == 0 && o->format)
         r = cb_template_table_begin(&to.table, o->format, headings, err);
-    add_cells(&to.cells, (const char *const[COLUMNS]){ "NAME", "DIGEST", "IMAGE ID", "CREATED", "SIZE" });
+    cb_strvec_push(&to.lines, o->digests ? "NAME\tDIGEST\tIMAGE ID\tCREATED\tSIZE" : "NAME\tIMAGE ID\tCREATED\tSIZE");
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         struct cb_image_tree tree cb_cleanup_image_tree = { 0 };
         struct image_row row = IMAGE_ROW_INIT;
@@ -173,8 +153,8 @@ static int list(struct cb_session *s, const struct images_options *o, struct cb_
     if (r == 0 && o->format)
         cb_template_table_print(&to.table);
     else if (r == 0 && !o->quiet && !o->json)
-        print_table(&to.cells, o->digests);
-    cb_strvec_done(&to.cells);
+        cb_columns_print(&to.lines, 0, 2);
+    cb_strvec_done(&to.lines);
     cb_template_table_done(&to.table);
     cb_store_names_done(&names);
     return r;

@@ -156,18 +156,6 @@ static int inspect_remote(struct cb_remote *re, const struct inspect_options *o,
 
 /* ---- what is printed ---- */
 
-/* To a terminal only what is harmless there (R18); to a program what it is. */
-static void print_text(struct cb_strbuf *text)
-{
-    struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
-    cb_strbuf_addch(text, '\n');
-    if (isatty(STDOUT_FILENO)) {
-        cb_strbuf_add_sanitized(&safe, text->buf, text->len, true);
-        fwrite(safe.buf, 1, safe.len, stdout);
-    } else
-        fwrite(text->buf, 1, text->len, stdout);
-}
-
 static bool is_json(const struct inspect_options *o)
 {
     return !o->raw && !o->config && (!o->format || !strcmp(o->format, "json"));
@@ -193,7 +181,7 @@ static int print(const struct inspect_options *o, const struct cb_inspected *x, 
     cb_autojson json_t *more = cb_inspect_more(j);
     int r = cb_template_print_with(&out, o->format, j, more, err);
     if (r == 0)
-        print_text(&out);
+        cb_template_show(&out);
     return r;
 }
 

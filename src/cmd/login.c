@@ -88,12 +88,8 @@ static char *host_of(const struct cb_strvec *operands)
 {
     const char *text = operands->n ? operands->v[0] : "docker.io";
     size_t scheme = cb_starts_with(text, "https://") ? 8 : cb_starts_with(text, "http://") ? 7 : 0;
-    if (!scheme)
-        return cb_strdup(text);
-    text += scheme;
-    size_t n = strcspn(text, "/");
-    return n == strlen("index.docker.io") && cb_starts_with(text, "index.docker.io") ? cb_strdup("docker.io")
-                                                                                   : cb_strndup(text, n);
+    cb_autofree char *host = cb_strndup(text + scheme, scheme ? strcspn(text + scheme, "/") : strlen(text));
+    return cb_strdup(cb_reference_known_host(host));
 }
 
 /* Where else the password went, and may go from now on. */

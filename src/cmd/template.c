@@ -289,3 +289,14 @@ int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t
 {
     return print(out, format, &(struct template_scope){ .root = root, .go = true }, err);
 }
+
+void cb_template_show(const struct cb_strbuf *text)
+{
+    struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
+    bool people = isatty(STDOUT_FILENO);
+    if (people)
+        cb_strbuf_add_sanitized(&safe, text->buf, text->len, true);
+    const struct cb_strbuf *shown = people ? &safe : text;
+    fwrite(shown->buf, 1, shown->len, stdout);
+    putchar('\n');
+}

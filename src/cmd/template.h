@@ -23,3 +23,5 @@ int cb_template_print_with(struct cb_strbuf *out, const char *format, const json
                            struct cb_error *err) CB_WUR;
 /* Of a root whose members have the names of their JSON: .MediaType means "mediaType". */
 int cb_template_print_go(struct cb_strbuf *out, const char *format, const json_t *root, struct cb_error *err) CB_WUR;
+/* Prints it and a line end: to a terminal only what is harmless there (R18), to a program what it is. */
+void cb_template_show(const struct cb_strbuf *text);

@@ -167,6 +167,11 @@ static int split_ends(struct cb_reference *r, char *name, struct cb_error *err)
     return 0;
 }
 
+const char *cb_reference_known_host(const char *host)
+{
+    return strcmp(host, "index." DOCKER_HOST) ? host : DOCKER_HOST;
+}
+
 /* What splits the host off has seen the tag too: "h:1/x" has a host, "h:1" has not. */
 static int split_host(struct cb_reference *r, const char *name, struct cb_error *err)
 {
@@ -178,7 +183,7 @@ static int split_host(struct cb_reference *r, const char *name, struct cb_error 
         if (!cb_reference_valid_host(r->host))
             return cb_error_set(err, CB_ECONF, "\"%.160s\" is no host or host:port", r->host);
     }
-    if (!r->host || strcmp(r->host, "index." DOCKER_HOST) == 0) {
+    if (!r->host || r->host != cb_reference_known_host(r->host)) {
         free(r->host);
         r->host = cb_strdup(DOCKER_HOST);
     }

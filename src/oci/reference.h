@@ -34,3 +34,4 @@ bool cb_reference_same_tag(const struct cb_reference *a, const struct cb_referen
 bool cb_reference_valid_tag(const char *tag);
 bool cb_reference_valid_repo(const char *repo);
 bool cb_reference_valid_host(const char *host);
+const char *cb_reference_known_host(const char *host); /* docker.io for the other name that it has, else host itself */

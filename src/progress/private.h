@@ -119,7 +119,5 @@ void cb_progress_add_seconds(struct cb_strbuf *sb, int64_t ns);
 
 /* term.c */
 void cb_progress_colors_read(struct cb_progress_colors *c, const char *(*get)(const char *name));
-/* Columns that the sanitized UTF-8 text takes; tabs count as one. */
-size_t cb_progress_width(const char *text, size_t n);
 /* As many bytes of it as fit into `columns`, and how many columns they take. */
 size_t cb_progress_fit(const char *text, size_t columns, size_t *width);

@@ -70,5 +70,7 @@ const char *cb_step_name(const struct cb_step *s);
  * `important`. */
 void cb_progress_note(struct cb_progress *p, bool important, const char *fmt, ...) CB_PRINTF(3, 4);
 /* Debug lines (-D): dropped unless enabled. */
+/* Columns that the sanitized UTF-8 text takes; tabs count as one. */
+size_t cb_progress_width(const char *text, size_t n);
 void cb_progress_set_debug(struct cb_progress *p, bool on);
 void cb_progress_debug(struct cb_progress *p, const char *fmt, ...) CB_PRINTF(2, 3);

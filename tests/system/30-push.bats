@@ -430,9 +430,12 @@ fails_late()
     run -2 cbpush login -u carol --password-stdin "$basic/v2/" <<<p4ss
     cbpush logout "https://$basic"
     assert_equal "$(jq -c '.auths // {} | keys' "$HOME/.docker/config.json")" '[]'
-    printf '{"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}}' >"$HOME/.docker/config.json"
-    cbpush logout https://index.docker.io/v1/
-    assert_equal "$(jq -c '.auths // {} | keys' "$HOME/.docker/config.json")" '[]'
+    local name
+    for name in https://index.docker.io/v1/ index.docker.io docker.io; do
+        printf '{"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}}' >"$HOME/.docker/config.json"
+        cbpush logout "$name"
+        assert_equal "$(jq -c '.auths // {} | keys' "$HOME/.docker/config.json")" '[]'
+    done
 }
 
 @test "login: an empty password, as of a variable that is not set, is no password" {

@@ -124,7 +124,7 @@ END
     assert_equal "$(cbpush images --no-trunc -q one:1)" "$(cbpush inspect -f '{{.Id}}' one:1)"
     assert_equal "$(cbpush images --format json one:1 | jq -r '.Repository, .Tag, .Digest' | tr '\n' ' ')" \
         "one 1 $(cbpush inspect -f '{{.Digest}}' one:1) "
-    run -2 cbpush images --format 'tables {{.Nosuch}}'
+    assert_equal "$(cbpush images --format 'tables {{.Tag}}' one:1)" 'tables 1'
     run cbpush images --filter since=one:1
     assert_status 2
     run cbpush images --format '{{.Nosuch}}'
@@ -242,6 +242,8 @@ $id   1         ONE"
     cb_quietly 'with a character that turns the line around' cbpush build -t turned:1 ctx
     assert_equal "$(cbpush history --format json turned:1 | jq -r .CreatedBy | head -n 1)" $'LABEL x=a\xe2\x80\xaeb'
     assert_equal "$(cbpush history --format 'table {{.CreatedBy}}' turned:1 | sed -n 2p)" 'LABEL x=a\u{202e}b'
+    run script -qec "'$CBPUSH' history --format '{{.CreatedBy}}' turned:1" /dev/null
+    assert_equal "${lines[0]%$'\r'}" 'LABEL x=a\u{202e}b'
     run cbpush history --format '{{.Nosuch}}' two:1
     assert_status 2
 }
