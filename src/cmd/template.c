@@ -2,6 +2,8 @@
 /* Reads a template and does what it says in one go: a body of range is read again for each turn, one that is not
  * wanted is read and not done. */
 #include <ctype.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "cmd/template_private.h"
 #include "oci/json.h"
