@@ -124,7 +124,7 @@ class Bench:
             program = os.path.join(self.work, "delay")
             if not os.path.exists(program):
                 source = os.path.join(self.top, "tests/bench/delay.c")
-                run(os.environ.get("CC", "cc"), "-O2", "-pthread", "-o", program, source)
+                run(os.environ.get("CC", "cc"), "-O2", "-o", program, source)
             argv = [program, registry.address.rpartition(":")[2], str(milliseconds), str(megabits)]
             proxy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
             self.proxies.append(proxy)

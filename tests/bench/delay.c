@@ -6,77 +6,79 @@
  * Listens on a free port of 127.0.0.1 and prints it. Every byte is half a round trip under way, a connection costs a
  * whole one before its first byte, and of a connection no more than WINDOW is on the line each way: what Linux lets a
  * socket have in flight by default (the end of net.ipv4.tcp_wmem). The bandwidth is what all connections share, each
- * way; where none is given it is not limited. Slow start is not imitated. Ends with its parent. In C, and not like the
- * system tests' in Python, so that not the proxy is what is measured. */
+ * way; where none is given it is not limited. Slow start is not imitated. Ends with its parent.
+ *
+ * A real line takes no processor time of its ends. So this one, too, takes as little as it can: one thread, and bytes
+ * that wait in pipes, into which and out of which splice() moves pages without copying them. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     PIECE = 64 * 1024,
+    PIPE = 2 * PIECE, /* it counts whole pages, of which the bytes may fill parts */
     WINDOW = 4 * 1024 * 1024,
 };
 
+#define NEVER INT64_MAX
+
+/* What came at once. Its bytes are in a pipe of its own, so that there is room for them always. */
 struct piece {
     struct piece *next;
     int64_t due; /* CLOCK_MONOTONIC, ns */
-    size_t len;  /* 0: the end */
-    char data[PIECE];
+    size_t len;  /* what is still to give; 0: the end */
+    size_t room; /* what is free again when it has been acknowledged */
+    int pipe[2];
 };
 
-/* One direction: a thread takes, one gives. */
+struct queue {
+    struct piece *first, **last;
+};
+
+/* One direction of a connection. */
 struct line {
     int from, to;
-    pthread_mutex_t mu;
-    pthread_cond_t change;
-    struct piece *first, **last;
-    struct piece *acknowledged; /* given, and under way back: their room is not free yet */
-    struct piece **last_acknowledged;
+    struct queue given;        /* into the line, and under way */
+    struct queue acknowledged; /* by the other end, and under way back: their room is not free yet */
     size_t used;
-    bool over; /* nobody takes what is given */
-    struct way *way;
-    struct wire *wire;
+    bool ended;   /* nothing more is taken */
+    bool blocked; /* the other end takes nothing at present */
+    bool over;    /* all that was taken has been given, or nobody takes it */
+    int64_t *idle;
 };
 
-struct way {
+struct connection {
+    struct connection *next;
+    int client, server; /* server: -1 in the time of the handshake */
+    int64_t due;        /* the end of the handshake */
     struct line up, down;
-    int ends; /* of four threads */
-    pthread_mutex_t mu;
-};
-
-/* What all connections share, one way. */
-struct wire {
-    pthread_mutex_t mu;
-    int64_t idle; /* from when on: CLOCK_MONOTONIC, ns */
 };
 
 static int64_t half_ns, megabits; /* 0: no limit */
-static struct wire upward = { .mu = PTHREAD_MUTEX_INITIALIZER }, downward = { .mu = PTHREAD_MUTEX_INITIALIZER };
+static int64_t up_idle, down_idle; /* what all connections share: from when on it has nothing to send */
 static struct sockaddr_in target;
+static struct connection *connections;
+static struct piece *spare; /* with empty pipes */
+static int events;
 
 static int64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static void sleep_until(int64_t due)
-{
-    struct timespec t = { .tv_sec = due / 1000000000, .tv_nsec = due % 1000000000 };
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
-        ;
 }
 
 static void *need(void *p)
@@ -86,203 +88,284 @@ static void *need(void *p)
     return p;
 }
 
-static void pieces_free(struct piece *p)
+static void queue_put(struct queue *q, struct piece *p)
 {
-    while (p) {
-        struct piece *next = p->next;
-        free(p);
-        p = next;
-    }
+    p->next = NULL;
+    *q->last = p;
+    q->last = &p->next;
 }
 
-static void way_end(struct way *w)
+static struct piece *queue_get(struct queue *q)
 {
-    pthread_mutex_lock(&w->mu);
-    bool last = ++w->ends == 4;
-    pthread_mutex_unlock(&w->mu);
-    if (!last)
+    struct piece *p = q->first;
+    q->first = p->next;
+    if (!q->first)
+        q->last = &q->first;
+    return p;
+}
+
+static struct piece *piece_new(void)
+{
+    struct piece *p = spare;
+    if (p) {
+        spare = p->next;
+        return p;
+    }
+    p = need(calloc(1, sizeof *p));
+    if (pipe2(p->pipe, O_NONBLOCK | O_CLOEXEC) != 0 || fcntl(p->pipe[0], F_SETPIPE_SZ, PIPE) < 0) {
+        perror("delay: pipe");
+        exit(1);
+    }
+    return p;
+}
+
+static void piece_free(struct piece *p)
+{
+    if (p->len) {
+        close(p->pipe[0]);
+        close(p->pipe[1]);
+        free(p);
         return;
-    close(w->up.from);
-    close(w->up.to);
-    pieces_free(w->up.first);
-    pieces_free(w->up.acknowledged);
-    pieces_free(w->down.first);
-    pieces_free(w->down.acknowledged);
-    free(w);
+    }
+    p->next = spare;
+    spare = p;
+}
+
+static void queue_free(struct queue *q)
+{
+    while (q->first)
+        piece_free(queue_get(q));
 }
 
 /* When so many bytes are at the other end. */
-static int64_t wire_send(struct wire *w, size_t n)
+static int64_t wire_send(int64_t *idle, size_t n)
 {
     int64_t now = now_ns();
     if (!megabits)
         return now + half_ns;
-    pthread_mutex_lock(&w->mu);
-    w->idle = (w->idle > now ? w->idle : now) + (int64_t)n * 8000 / megabits;
-    int64_t there = w->idle + half_ns;
-    pthread_mutex_unlock(&w->mu);
-    return there;
+    *idle = (*idle > now ? *idle : now) + (int64_t)n * 8000 / megabits;
+    return *idle + half_ns;
 }
 
-/* Frees the room of what has been acknowledged by now. Locked. */
-static void line_settle(struct line *l)
+static void line_start(struct line *l, int from, int to, int64_t *idle)
 {
-    struct piece *p;
-    while ((p = l->acknowledged) && p->due <= now_ns()) {
-        l->acknowledged = p->next;
-        l->used -= p->len;
-        free(p);
+    *l = (struct line){ .from = from, .to = to, .idle = idle };
+    l->given.last = &l->given.first;
+    l->acknowledged.last = &l->acknowledged.first;
+}
+
+static void line_end(struct line *l)
+{
+    queue_free(&l->given);
+    queue_free(&l->acknowledged);
+}
+
+/* Frees the room of what has been acknowledged by now. */
+static void line_settle(struct line *l, int64_t now)
+{
+    while (l->acknowledged.first && l->acknowledged.first->due <= now) {
+        struct piece *p = queue_get(&l->acknowledged);
+        l->used -= p->room;
+        piece_free(p);
     }
-    if (!l->acknowledged)
-        l->last_acknowledged = &l->acknowledged;
 }
 
-/* Waits for room. Locked. */
-static void line_room(struct line *l)
+static void line_take(struct line *l)
 {
-    for (line_settle(l); l->used >= WINDOW && !l->over; line_settle(l)) {
-        int64_t due = l->acknowledged ? l->acknowledged->due : 0;
-        if (!due) {
-            pthread_cond_wait(&l->change, &l->mu);
-            continue;
+    while (!l->ended && l->used < WINDOW) {
+        struct piece *p = piece_new();
+        ssize_t n = splice(l->from, NULL, p->pipe[1], NULL, PIECE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        p->len = 0;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            piece_free(p);
+            return;
         }
-        pthread_mutex_unlock(&l->mu);
-        sleep_until(due);
-        pthread_mutex_lock(&l->mu);
+        p->len = p->room = n > 0 ? (size_t)n : 0;
+        p->due = wire_send(l->idle, p->len);
+        l->used += p->room;
+        l->ended = n <= 0;
+        queue_put(&l->given, p);
     }
 }
 
-static void *line_take(void *arg)
+static void line_give(struct line *l, int64_t now)
 {
-    struct line *l = arg;
-    for (bool end = false; !end;) {
-        struct piece *p = need(malloc(sizeof *p));
-        ssize_t n = recv(l->from, p->data, sizeof p->data, 0);
-        p->next = NULL;
-        p->len = n > 0 ? (size_t)n : 0;
-        pthread_mutex_lock(&l->mu);
-        line_room(l);
-        end = n <= 0 || l->over;
-        p->due = wire_send(l->wire, p->len);
-        l->used += p->len;
-        *l->last = p;
-        l->last = &p->next;
-        pthread_cond_signal(&l->change);
-        pthread_mutex_unlock(&l->mu);
+    l->blocked = false;
+    while (!l->over && l->given.first && l->given.first->due <= now) {
+        struct piece *p = l->given.first;
+        ssize_t n = 0;
+        if (p->len) {
+            n = splice(p->pipe[0], NULL, l->to, NULL, p->len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+            if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+                l->blocked = true;
+                return;
+            }
+        }
+        l->over = n <= 0;
+        p->len -= n > 0 ? (size_t)n : 0;
+        if (p->len || l->over)
+            continue;
+        p = queue_get(&l->given);
+        p->due = now_ns() + half_ns;
+        queue_put(&l->acknowledged, p);
     }
-    way_end(l->way);
-    return NULL;
+    if (l->over && !(l->ended && !l->given.first)) {
+        shutdown(l->to, SHUT_WR);
+        shutdown(l->from, SHUT_RD);
+        l->ended = true;
+        queue_free(&l->given);
+    }
 }
 
-static bool give_all(int fd, const char *data, size_t n)
+/* When it has something to do again, if nothing happens at its ends. */
+static int64_t line_due(const struct line *l)
 {
-    while (n > 0) {
-        ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return false;
-        data += sent;
-        n -= (size_t)sent;
+    int64_t due = NEVER;
+    if (l->given.first && !l->blocked && !l->over)
+        due = l->given.first->due;
+    if (l->used >= WINDOW && l->acknowledged.first && l->acknowledged.first->due < due)
+        due = l->acknowledged.first->due;
+    return due;
+}
+
+static void line_work(struct line *l, int64_t now)
+{
+    line_settle(l, now);
+    line_take(l);
+    line_give(l, now);
+    line_take(l);
+}
+
+static void watch(int fd, uint32_t what, void *whose)
+{
+    struct epoll_event e = { .events = what, .data.ptr = whose };
+    if (epoll_ctl(events, EPOLL_CTL_ADD, fd, &e) != 0) {
+        perror("delay: epoll_ctl");
+        exit(1);
     }
+}
+
+/* False if nobody listens there. */
+static bool connection_open(struct connection *c)
+{
+    int on = 1;
+    c->server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->server < 0 || connect(c->server, (struct sockaddr *)&target, sizeof target) != 0)
+        return false;
+    fcntl(c->server, F_SETFL, O_NONBLOCK);
+    setsockopt(c->client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(c->server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    line_start(&c->up, c->client, c->server, &up_idle);
+    line_start(&c->down, c->server, c->client, &down_idle);
+    watch(c->client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
+    watch(c->server, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
     return true;
 }
 
-static struct piece *line_next(struct line *l)
+/* False if it is over. */
+static bool connection_work(struct connection *c, int64_t now)
 {
-    pthread_mutex_lock(&l->mu);
-    while (!l->first)
-        pthread_cond_wait(&l->change, &l->mu);
-    struct piece *p = l->first;
-    l->first = p->next;
-    if (!l->first)
-        l->last = &l->first;
-    pthread_mutex_unlock(&l->mu);
-    return p;
+    if (c->server < 0)
+        return c->due > now || connection_open(c);
+    line_work(&c->up, now);
+    line_work(&c->down, now);
+    return !c->up.over || !c->down.over;
 }
 
-static void *line_give(void *arg)
+static int64_t connection_due(const struct connection *c)
 {
-    struct line *l = arg;
-    for (bool end = false; !end;) {
-        struct piece *p = line_next(l);
-        sleep_until(p->due);
-        end = p->len == 0 || !give_all(l->to, p->data, p->len);
-        pthread_mutex_lock(&l->mu);
-        l->over = end;
-        p->next = NULL;
-        p->due = now_ns() + half_ns;
-        *l->last_acknowledged = p;
-        l->last_acknowledged = &p->next;
-        pthread_cond_signal(&l->change);
-        pthread_mutex_unlock(&l->mu);
+    if (c->server < 0)
+        return c->due;
+    int64_t up = line_due(&c->up), down = line_due(&c->down);
+    return up < down ? up : down;
+}
+
+static void connection_end(struct connection *c)
+{
+    if (c->server >= 0 && c->up.idle) {
+        line_end(&c->up);
+        line_end(&c->down);
     }
-    shutdown(l->to, SHUT_WR);
-    shutdown(l->from, SHUT_RD);
-    way_end(l->way);
-    return NULL;
+    if (c->server >= 0)
+        close(c->server);
+    close(c->client);
+    free(c);
 }
 
-static void start(void *(*run)(void *), void *arg)
+static void connections_take(int listener)
 {
-    pthread_t t;
-    if (pthread_create(&t, NULL, run, arg) != 0)
-        abort();
-    pthread_detach(t);
-}
-
-static void line_start(struct line *l, struct way *w, struct wire *wire, int from, int to)
-{
-    *l = (struct line){ .from = from, .to = to, .way = w, .wire = wire };
-    l->last = &l->first;
-    l->last_acknowledged = &l->acknowledged;
-    pthread_mutex_init(&l->mu, NULL);
-    pthread_cond_init(&l->change, NULL);
-    start(line_take, l);
-    start(line_give, l);
-}
-
-static void *serve(void *arg)
-{
-    int client = (int)(intptr_t)arg, on = 1;
-    sleep_until(now_ns() + 2 * half_ns); /* the handshake */
-    int server = socket(AF_INET, SOCK_STREAM, 0);
-    if (server < 0 || connect(server, (struct sockaddr *)&target, sizeof target) != 0) {
-        close(server);
-        close(client);
-        return NULL;
+    int client;
+    while ((client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        struct connection *c = need(calloc(1, sizeof *c));
+        *c = (struct connection){ .next = connections, .client = client, .server = -1, .due = now_ns() + 2 * half_ns };
+        connections = c;
     }
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct way *w = need(calloc(1, sizeof *w));
-    pthread_mutex_init(&w->mu, NULL);
-    line_start(&w->up, w, &upward, client, server);
-    line_start(&w->down, w, &downward, server, client);
-    return NULL;
+}
+
+/* All of them are looked at: they are few. Returns when the next one has something to do. */
+static int64_t connections_work(void)
+{
+    int64_t now = now_ns(), next = NEVER;
+    for (struct connection **at = &connections, *c; (c = *at);) {
+        if (!connection_work(c, now)) {
+            *at = c->next;
+            connection_end(c);
+            continue;
+        }
+        int64_t due = connection_due(c);
+        next = due < next ? due : next;
+        at = &c->next;
+    }
+    return next;
+}
+
+/* Or until something happens at an end of a line. */
+static void wait_until(int64_t due)
+{
+    int64_t now = now_ns(), left = due > now ? due - now : 0;
+    struct timespec t = { .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
+    struct epoll_event e[64];
+    epoll_pwait2(events, e, 64, due == NEVER ? NULL : &t, NULL);
+}
+
+static int listener_open(struct sockaddr_in *a)
+{
+    socklen_t len = sizeof *a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)a, sizeof *a) != 0 || listen(fd, 256) != 0)
+        return -1;
+    return getsockname(fd, (struct sockaddr *)a, &len) == 0 ? fd : -1;
 }
 
 int main(int argc, char **argv)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof a;
     if (argc < 3 || argc > 4) {
         fprintf(stderr, "usage: delay TO-PORT ROUND-TRIP-MS [MBIT-PER-S]\n");
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    signal(SIGPIPE, SIG_IGN);
     target = a;
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     half_ns = (int64_t)atoi(argv[2]) * 500000;
     megabits = argc > 3 ? atoi(argv[3]) : 0;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 256) != 0) {
+    int listener = listener_open(&a);
+    events = epoll_create1(EPOLL_CLOEXEC);
+    if (listener < 0 || events < 0) {
         perror("delay");
         return 1;
     }
-    getsockname(fd, (struct sockaddr *)&a, &len);
+    watch(listener, EPOLLIN, NULL);
     printf("%u\n", ntohs(a.sin_port));
     fflush(stdout);
     for (;;) {
-        int client = accept(fd, NULL, NULL);
-        if (client >= 0)
-            start(serve, (void *)(intptr_t)client);
+        int64_t due = connections_work();
+        wait_until(due);
+        connections_take(listener);
     }
 }
