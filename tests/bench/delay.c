@@ -54,10 +54,16 @@ struct line {
     struct queue given;        /* into the line, and under way */
     struct queue acknowledged; /* by the other end, and under way back: their room is not free yet */
     size_t used;
-    bool ended;   /* nothing more is taken */
-    bool blocked; /* the other end takes nothing at present */
-    bool over;    /* all that was taken has been given, or nobody takes it */
+    bool readable; /* there may be something to take */
+    bool ended;    /* nothing more is taken */
+    bool blocked;  /* the other end takes nothing at present */
+    bool over;     /* all that was taken has been given, or nobody takes it */
     int64_t *idle;
+};
+
+/* What a descriptor is to them. */
+struct end {
+    struct line *in, *out;
 };
 
 struct connection {
@@ -65,6 +71,7 @@ struct connection {
     int client, server; /* server: -1 in the time of the handshake */
     int64_t due;        /* the end of the handshake */
     struct line up, down;
+    struct end ends[2];
 };
 
 static int64_t half_ns, megabits; /* 0: no limit */
@@ -172,13 +179,14 @@ static void line_settle(struct line *l, int64_t now)
 
 static void line_take(struct line *l)
 {
-    while (!l->ended && l->used < WINDOW) {
+    while (l->readable && !l->ended && l->used < WINDOW) {
         struct piece *p = piece_new();
         ssize_t n = splice(l->from, NULL, p->pipe[1], NULL, PIECE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         p->len = 0;
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             piece_free(p);
-            return;
+            l->readable = errno == EINTR;
+            continue;
         }
         p->len = p->room = n > 0 ? (size_t)n : 0;
         p->due = wire_send(l->idle, p->len);
@@ -190,15 +198,14 @@ static void line_take(struct line *l)
 
 static void line_give(struct line *l, int64_t now)
 {
-    l->blocked = false;
-    while (!l->over && l->given.first && l->given.first->due <= now) {
+    while (!l->blocked && !l->over && l->given.first && l->given.first->due <= now) {
         struct piece *p = l->given.first;
         ssize_t n = 0;
         if (p->len) {
             n = splice(p->pipe[0], NULL, l->to, NULL, p->len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
             if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-                l->blocked = true;
-                return;
+                l->blocked = errno == EAGAIN;
+                continue;
             }
         }
         l->over = n <= 0;
@@ -233,7 +240,6 @@ static void line_work(struct line *l, int64_t now)
     line_settle(l, now);
     line_take(l);
     line_give(l, now);
-    line_take(l);
 }
 
 static void watch(int fd, uint32_t what, void *whose)
@@ -257,8 +263,10 @@ static bool connection_open(struct connection *c)
     setsockopt(c->server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     line_start(&c->up, c->client, c->server, &up_idle);
     line_start(&c->down, c->server, c->client, &down_idle);
-    watch(c->client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
-    watch(c->server, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
+    c->ends[0] = (struct end){ &c->up, &c->down };
+    c->ends[1] = (struct end){ &c->down, &c->up };
+    watch(c->client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &c->ends[0]);
+    watch(c->server, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &c->ends[1]);
     return true;
 }
 
@@ -319,13 +327,24 @@ static int64_t connections_work(void)
     return next;
 }
 
-/* Or until something happens at an end of a line. */
-static void wait_until(int64_t due)
+/* Or until something happens at an end of a line. True if somebody wants to connect. */
+static bool wait_until(int64_t due)
 {
+    bool wanted = false;
     int64_t now = now_ns(), left = due > now ? due - now : 0;
     struct timespec t = { .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
     struct epoll_event e[64];
-    epoll_pwait2(events, e, 64, due == NEVER ? NULL : &t, NULL);
+    int n = epoll_pwait2(events, e, 64, due == NEVER ? NULL : &t, NULL);
+    for (int i = 0; i < n; i++) {
+        const struct end *end = e[i].data.ptr;
+        if (!end) {
+            wanted = true;
+            continue;
+        }
+        end->in->readable = end->in->readable || (e[i].events & ~(uint32_t)EPOLLOUT);
+        end->out->blocked = false;
+    }
+    return wanted;
 }
 
 static int listener_open(struct sockaddr_in *a)
@@ -365,7 +384,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     for (;;) {
         int64_t due = connections_work();
-        wait_until(due);
-        connections_take(listener);
+        if (wait_until(due))
+            connections_take(listener);
     }
 }
