@@ -8,7 +8,7 @@
 #include "util/alloc.h"
 #include "util/timeutil.h"
 
-#define CURL_BUFFER (64L << 10)
+#define CURL_BUFFER (128L << 10)
 #define EXPECT_FROM (1u << 20)
 #define DRAIN_MAX (64u << 10)
 #define DRAIN_WAIT_NS (CB_SEC_NS / 2)
