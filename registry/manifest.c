@@ -55,6 +55,7 @@ static int request(struct cb_registry *r, const struct reg_endpoint *e, const st
                              .path = path,
                              .scopes = &scope,
                              .n_scopes = 1,
+                             .followed = e->push || cb_streq(method, "GET"),
                              .headers = &headers,
                              .max_body = CB_MAX_MANIFEST };
     cb_strvec_push(&headers, "Accept: " CB_MT_ACCEPT_MANIFESTS);

@@ -22,7 +22,7 @@ static bool has_no_tags(struct cb_push *p)
     cb_autofree char *path = cb_asprintf("%s/tags/list?n=1", p->e.repo);
     struct cb_scope scope = { p->e.repo, "pull,push" };
     struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .no_retry = true,
-                             .max_body = MAX_ANSWER };
+                             .followed = true, .max_body = MAX_ANSWER };
     e.cancel = patience;
     if (reg_get(p->r, &e, &q, &a, NULL) < 0)
         return false;

@@ -78,6 +78,11 @@ void cb_registry_name_host(struct cb_registry *r, const char *host)
     pthread_mutex_unlock(&r->known->mu);
 }
 
+void cb_registry_expect(struct cb_registry *r, unsigned n)
+{
+    atomic_store(&r->known->followed, n);
+}
+
 /* GET /v2/ as this user; a registry that asks nobody takes anybody. *url: owned. */
 static int ping(struct cb_registry *r, struct cb_auth *auth, const char *host, char **url, struct cb_error *err)
 {

@@ -220,6 +220,7 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .prompt = q->prompt,
         .only_harmless = q->only_harmless,
         .max_body = q->max_body,
+        .followed = q->followed && a->same_origin ? atomic_load(&a->r->known->followed) : 0,
         .reached = a->guessing ? &a->reached : NULL,
     };
     return cb_http_send(a->r->o.http, &req, out, err);

@@ -160,9 +160,14 @@ static void survey_target(const struct image *x)
         cb_copy_target_survey(x->to);
 }
 
+/* Where it is not known yet how many: as many as most images have. */
+#define USUAL_BLOBS 8u
+
 static int read_ends(struct image *x, struct cb_error *err)
 {
     bool asks = x->o->to_tag && (!x->o->blind || x->o->no_clobber);
+    if (x->from->env->registry)
+        cb_registry_expect(x->from->env->registry, CB_MIN(USUAL_BLOBS, cb_push_width(x->from->env->jobs)));
     survey_target(x);
     return cb_copy_each(asks ? 2 : 1, 2, read_end, x, err);
 }

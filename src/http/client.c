@@ -307,12 +307,14 @@ static void *client_main(void *arg)
         if (now - looked >= tick * 1000000) {
             looked = now;
             finish_stalled(h);
+            cb_http_ahead_close(h, false);
         }
         unsigned n_fds = cb_http_token_fds(h);
         int64_t wait = h->o.rate ? resume_throttled(h) : 0;
         curl_multi_poll(h->multi, h->fds, n_fds, (int)(wait ? CB_MIN(wait, tick) : tick), NULL);
     }
     cancel_all(h);
+    cb_http_ahead_close(h, true);
     return NULL;
 }
 
@@ -418,6 +420,8 @@ struct cb_http *cb_http_new(const struct cb_http_options *o)
     cb_http_env_read(&h->env, environment);
     h->origins = cb_hashmap_new();
     h->ca_cache = cb_hashmap_new();
+    for (size_t i = 0; i < CB_COUNTOF(h->ahead); i++)
+        h->ahead[i].fd = -1;
     return h;
 }
 

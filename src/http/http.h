@@ -94,6 +94,8 @@ struct cb_http_request {
     bool only_harmless;               /* tried again only where nothing was done: the caller looks before it repeats */
     bool prompt;                      /* the body goes at once, without being waited for (Expect), where it can be
                                        * sent again */
+    unsigned followed;                /* so many requests will follow when it is answered: the first time that this is
+                                       * said of an origin, connections for them are opened meanwhile */
     bool *reached;                    /* set where a try that failed had a connection; may be NULL */
     const char *authorization;        /* full header value; dropped when a redirect leaves the origin; or NULL */
     const struct cb_strvec *headers;  /* "Name: value", or NULL */

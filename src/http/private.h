@@ -48,13 +48,29 @@ void cb_http_env_done(struct cb_http_env *env);
 /* The proxy for a URL: "" for none. Loopback is never proxied. Borrowed from env. */
 const char *cb_http_proxy_for(const struct cb_http_env *env, const struct cb_url *u);
 
+struct cb_http_peer {
+    struct sockaddr_storage at;
+    socklen_t len; /* 0: none */
+};
+
 /* ---- gate.c: how much may go to one origin at once, and when it wants to be left alone. Under cb_http.lock. */
 struct cb_http_origin {
     unsigned active; /* transfers that move; one that waits for our own side has given its place away */
     unsigned limit;  /* halved by 429, grown again by good replies */
     unsigned good;
     int64_t not_before; /* CLOCK_MONOTONIC */
+    /* Client thread only: */
+    struct cb_http_peer peer; /* the address that answered last */
+    bool widened;             /* connections were opened ahead */
 };
+
+/* ---- ahead.c: connections that nobody uses yet. */
+struct cb_http_ahead {
+    int fd; /* -1: none */
+    struct cb_http_peer peer;
+    int64_t since; /* CLOCK_MONOTONIC */
+};
+#define CB_HTTP_AHEAD_MAX 32
 
 /* ---- rate.c */
 struct cb_http_bucket {
@@ -89,6 +105,7 @@ struct cb_http {
 
     atomic_uint transfers;
     struct cb_http_transfer *running; /* list, client thread only, as the next ones */
+    struct cb_http_ahead ahead[CB_HTTP_AHEAD_MAX];
     struct cb_http_bucket up, down;
     struct curl_waitfd *fds;
     size_t cap_fds;
@@ -108,6 +125,13 @@ bool cb_http_is_canceled(const struct cb_http *h, const struct cb_http_transfer 
 unsigned cb_http_token_fds(struct cb_http *h);
 /* For the client's thread: whether a token was triggered since; who waits at a gate is woken. */
 bool cb_http_tokens_triggered(struct cb_http *h);
+
+/* The three are for the client's thread. One that is connected to that address, for libcurl; -1: none is. */
+int cb_http_ahead_take(struct cb_http_transfer *t, const struct curl_sockaddr *a);
+/* The transfer has a connection, to that address: opens those for the requests that will follow it. Errors are none:
+ * whoever needs a connection opens his own. */
+void cb_http_ahead_open(struct cb_http_transfer *t, const char *peer_ip);
+void cb_http_ahead_close(struct cb_http *h, bool all); /* else those that have waited for too long */
 
 /* How many bytes may move now. */
 size_t cb_http_rate_allows(struct cb_http *h, struct cb_http_bucket *b);
@@ -150,6 +174,7 @@ struct cb_http_transfer {
     size_t open_headers; /* so many at its front are nobody's secret */
     char errbuf[CURL_ERROR_SIZE];
     bool private_ok, proxied, has_body, is_head;
+    unsigned followed; /* by so many requests at once, when it has been answered */
     bool patient; /* changes something over there: the reply may take long after all was sent */
     uint64_t body_length;
     char *host; /* for messages */
@@ -162,6 +187,8 @@ struct cb_http_transfer {
     bool in_multi, has_place;
     bool throttled, throttled_up; /* paused because of the rate; of what is sent */
     struct cb_http_watch watch;
+    struct cb_http_peer peer;     /* that a socket was opened for last */
+    bool opened_ahead;            /* and is connected already */
     uint64_t header_bytes;
 
     pthread_mutex_t lock; /* everything below */

@@ -26,13 +26,24 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         errno = EACCES;
         return CURL_SOCKET_BAD;
     }
-    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    int fd = purpose == CURLSOCKTYPE_IPCXN ? cb_http_ahead_take(t, a) : -1;
+    if (fd >= 0)
+        return fd;
+    fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     if (fd < 0 && purpose == CURLSOCKTYPE_IPCXN) {
         pthread_mutex_lock(&t->lock);
         t->socket_errno = errno;
         pthread_mutex_unlock(&t->lock);
     }
     return fd;
+}
+
+static int on_socket(void *arg, curl_socket_t fd CB_UNUSED, curlsocktype purpose)
+{
+    struct cb_http_transfer *t = arg;
+    bool there = purpose == CURLSOCKTYPE_IPCXN && t->opened_ahead;
+    t->opened_ahead = false;
+    return there ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, int local_port)
@@ -49,6 +60,8 @@ static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, in
         snprintf(t->refused_ip, sizeof t->refused_ip, "%s", peer_ip);
     pthread_mutex_unlock(&t->lock);
     t->watch = (struct cb_http_watch){ .since = cb_time_monotonic() };
+    if (!refused)
+        cb_http_ahead_open(t, peer_ip);
     return refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -232,6 +245,8 @@ static void set_policy(struct cb_http_transfer *t, const struct cb_http_hop *hop
     curl_easy_setopt(e, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, t);
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_prereq);
     curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 }
@@ -305,6 +320,7 @@ static int configure(struct cb_http_transfer *t, const struct cb_http_hop *hop, 
     t->is_head = cb_streq(hop->method, "HEAD");
     t->patient = !t->is_head && !cb_streq(hop->method, "GET");
     t->private_ok = hop->private_ok;
+    t->followed = hop->foreign ? 0 : hop->req->followed;
     t->host = cb_strdup(hop->url.host);
     t->origin = cb_http_gate_origin(t->h, &hop->url);
     curl_easy_setopt(t->easy, CURLOPT_URL, url);
