@@ -38,7 +38,7 @@ static int make(struct cb_build *b, struct cb_slot *from, const char *key, struc
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     struct cb_layer layer cb_cleanup_layer = { 0 };
     char text[CB_DIGEST_TEXT_MAX];
-    int r = cb_store_blob_sink(b->env->store, &sink, err);
+    int r = cb_store_blob_sink_known(b->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = { .format = b->format, .pool = b->env->cpu, .sink = sink,

@@ -100,7 +100,7 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
     *made = (struct cb_layer_made){ 0 };
     if (cb_placer_count(job->placer) == 0)
         return 0;
-    int r = cb_store_blob_sink(s->env->store, &sink, err);
+    int r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = cb_solver_write_options(s, v, sink);

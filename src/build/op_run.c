@@ -46,7 +46,7 @@ static int write_by(struct cb_seal *x, unsigned needs, struct cb_layer *layer, s
     struct cb_span span cb_cleanup_span = cb_span_begin("seal", "difference of %s", x->v->name);
     int r = cb_slots_need(s->slots, x->below, x->n_below, needs, x->v->step, err);
     if (r == 0)
-        r = cb_store_blob_sink(s->env->store, &sink, err);
+        r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     CB_AUTO(cb_lookup_free) struct cb_lookup *lookup = cb_slots_lookup(x->below, x->n_below);

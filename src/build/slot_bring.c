@@ -205,7 +205,7 @@ static int copy_blob(const struct bring *b, struct cb_blob_source *src, struct c
     const struct cb_build_env *env = b->slot->env;
     cb_autosink struct cb_blob_sink *sink = NULL;
     cb_autofree char *buf = cb_malloc(COPY_BUF);
-    int r = cb_store_blob_sink(env->store, &sink, err);
+    int r = cb_store_blob_sink_known(env->store, &sink, err);
     for (size_t got = 1; r == 0 && got;) {
         r = cb_cancel_check(env->cancel, err);
         if (r == 0)
@@ -249,7 +249,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
     const struct cb_build_env *env = b->slot->env;
     cb_autosink struct cb_blob_sink *sink = NULL;
     bool keep = b->remote && b->missing != CB_NEED_TOC;
-    int r = keep ? cb_store_blob_sink(env->store, &sink, err) : 0;
+    int r = keep ? cb_store_blob_sink_known(env->store, &sink, err) : 0;
     if (r < 0) {
         src->ops->close(src);
         return r;
@@ -263,7 +263,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
         .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
     };
     r = cb_image_intake(&in, NULL, &b->layer.size, err);
-    if (r == 0 && !sink && *open)
+    if (r == 0 && *open)
         r = cb_error_set(err, CB_EVERIFY, "there is more of it than a layer");
     if (r < 0 || !sink)
         return r;

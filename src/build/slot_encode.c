@@ -91,7 +91,7 @@ static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb
 {
     struct cb_layer made cb_cleanup_layer = { 0 };
     cb_autosink struct cb_blob_sink *sink = NULL;
-    int r = cb_store_blob_sink(s->env->store, &sink, err);
+    int r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = { .format = *f, .pool = s->env->cpu, .sink = sink,

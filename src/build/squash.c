@@ -144,7 +144,7 @@ static int write_layer(struct squash *q, struct cb_slot **out, struct cb_error *
     struct cb_layer layer cb_cleanup_layer = { 0 };
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     cb_autosink struct cb_blob_sink *sink = NULL;
-    int r = cb_store_blob_sink(s->env->store, &sink, err);
+    int r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = cb_solver_write_options(s, NULL, sink);

@@ -99,7 +99,7 @@ static int compress(const struct cb_edit_env *env, struct cb_edit_layer *l, stru
     cb_autosink struct cb_blob_sink *sink = NULL;
     cb_autosource struct cb_blob_source *tar = source_of(l->fd, err);
     struct cb_layer made cb_cleanup_layer = { 0 };
-    int r = tar ? cb_store_blob_sink(env->store, &sink, err) : -CB_ELOCAL;
+    int r = tar ? cb_store_blob_sink_known(env->store, &sink, err) : -CB_ELOCAL;
     if (r < 0)
         return r;
     struct cb_layer_write_options o = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, .pool = env->cpu,

@@ -32,7 +32,7 @@ static int make_layer(const struct cb_edit_source *s, const struct cb_edit_image
     cb_autosink struct cb_blob_sink *sink = NULL;
     int r = cb_edit_tables_read(&t, s, i, SIZE_MAX, true, err);
     if (r == 0)
-        r = cb_store_blob_sink(s->env->store, &sink, err);
+        r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options o = { .format = { compression_of(&i->image.manifest), CB_LEVEL_DEFAULT },

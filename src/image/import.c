@@ -116,7 +116,7 @@ static int store_file(struct cb_importer *m, const struct cb_entry *e, struct cb
     char id[CB_DIGEST_TEXT_MAX];
     const char *told = shown_name(e->path, id);
     uint64_t done = 0;
-    int k = cb_store_blob_sink(m->store, &sink, err);
+    int k = cb_store_blob_sink_known(m->store, &sink, err);
     for (size_t got = 1; k == 0 && got > 0; done += got) {
         k = cb_layer_reader_read(r, buf, CB_UNPACK_BUF, &got, err);
         if (k == 0 && got > 0) {
@@ -213,7 +213,7 @@ static int copy_from_dir(struct cb_importer *m, const struct cb_descriptor *d, s
     char id[CB_DIGEST_TEXT_MAX];
     const char *told = shown_name(path, id);
     uint64_t done = 0;
-    int r = cb_store_blob_sink(m->store, &sink, err);
+    int r = cb_store_blob_sink_known(m->store, &sink, err);
     for (size_t got = 1; r == 0 && got > 0; done += got) {
         r = cb_blob_read(src, buf, CB_UNPACK_BUF, &got, err);
         if (r == 0 && got > 0)

@@ -64,6 +64,9 @@ int cb_store_root_fd(const struct cb_store *s); /* borrowed */
 /* A blob that was committed is there for this handle at once, and for others as soon as the disk has it: R6 is kept
  * beside the work. A name waits for that; who tells of blobs in another way settles first. */
 int cb_store_blob_sink(struct cb_store *s, struct cb_blob_sink **out, struct cb_error *err) CB_WUR;
+/* For who knows the digest when he commits: he has computed it of what he wrote, or has read that from a source that
+ * verifies, to its end. It is not computed again; the size, which must be said, is checked. */
+int cb_store_blob_sink_known(struct cb_store *s, struct cb_blob_sink **out, struct cb_error *err) CB_WUR;
 /* -CB_ENOTFOUND */
 int cb_store_blob_open(struct cb_store *s, const struct cb_digest *d, int *fd, uint64_t *size, struct cb_error *err)
     CB_WUR;

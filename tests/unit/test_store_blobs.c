@@ -186,6 +186,31 @@ static void wrong_bytes_are_never_visible(void **state)
     assert_true(cb_store_blob_has(f->s, &empty, NULL));
 }
 
+/* Whoever commits has the digest of what he wrote; how much that was the store knows too. */
+static void known_bytes_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_digest d = digest_of("right");
+    static const struct { uint64_t size; int code; } v[] = {
+        { 4, CB_EVERIFY }, { 6, CB_EVERIFY }, { UINT64_MAX, CB_EINTERNAL }, { 5, 0 }
+    };
+    for (size_t i = 0; i < CB_COUNTOF(v); i++) {
+        cb_autosink struct cb_blob_sink *k = NULL;
+        ok(cb_store_blob_sink_known(f->s, &k, &f->err));
+        ok(k->ops->write(k, "right", 5, &f->err));
+        int r = k->ops->commit(k, &d, v[i].size, &f->err);
+        if (v[i].code)
+            fails(r, v[i].code);
+        else
+            ok(r);
+        assert_int_equal(cb_store_blob_has(f->s, &d, NULL), !v[i].code);
+    }
+    ok(cb_store_settle(f->s, &f->err));
+    struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
+    ok(cb_store_blob_get(f->s, &d, 100, &sb, &f->err));
+    assert_string_equal(sb.buf, "right");
+}
+
 static void uncommitted_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -514,6 +539,7 @@ int main(void)
         T(concurrent_creation),
         T(put_and_get),
         T(wrong_bytes_are_never_visible),
+        T(known_bytes_are_counted),
         T(uncommitted_leaves_nothing),
         T(committed_twice_is_an_error),
         T(sha512_is_really_checked),
