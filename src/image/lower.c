@@ -100,10 +100,12 @@ static int lower_file(struct cb_lower *base, const char *path, const struct cb_e
     while (e && e->type == CB_ENTRY_HARDLINK)
         e = e->digest.known ? cb_toc_find(l->tocs[layer], e->link) : find(l, layer, e->link, &layer);
     *out = e;
-    if (e && e->type == CB_ENTRY_SYMLINK)
-        return 0;
-    if (!e || e->type != CB_ENTRY_FILE)
+    if (!e)
         return cb_error_set(err, CB_ENOTFOUND, "no lower layer has the file %s", path);
+    if (e->type == CB_ENTRY_DIR)
+        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which is a directory", path);
+    if (e->type != CB_ENTRY_FILE)
+        return 0;
     return open_in_tree(l, &l->o->lower[layer], e, fd, err);
 }
 
@@ -132,6 +134,8 @@ int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_
         return r;
     if (e->type == CB_ENTRY_SYMLINK)
         return cb_unpack_symlink(u, e, to, err);
+    if (e->type != CB_ENTRY_FILE)
+        return cb_unpack_node(u, e, to, err);
     if ((r = cb_unpack_create(u, e, to, &fd, err)) < 0 || (r = cb_fd_copy(in, fd, UINT64_MAX, &copied, err)) < 0)
         return r;
     return cb_unpack_seal(u, e, fd, err);

@@ -117,6 +117,9 @@ int cb_unpack_create(struct cb_unpack *u, const struct cb_entry *e, const struct
 int cb_unpack_seal(struct cb_unpack *u, const struct cb_entry *e, int fd, struct cb_error *err) CB_WUR;
 int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
                       struct cb_error *err) CB_WUR;
+/* A pipe or device. */
+int cb_unpack_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                   struct cb_error *err) CB_WUR;
 /* fd: a regular file or directory that we hold. What the file system or our rights do not allow is left to the
  * table. */
 int cb_unpack_xattrs(int fd, const struct cb_xattr *v, size_t n, struct cb_error *err) CB_WUR;
@@ -150,7 +153,8 @@ struct cb_lower;
 struct cb_lower_ops {
     /* The directory as the lower layers list it, NULL where none does. Valid until the next call. */
     const struct cb_entry *(*dir)(struct cb_lower *l, const char *path);
-    /* A FILE, with its bytes in *fd, or a SYMLINK. Valid until the next call. -CB_ENOTFOUND where none has it. */
+    /* A FILE, with its bytes in *fd, or what else is no directory. Valid until the next call. -CB_ENOTFOUND where none
+     * has it. */
     int (*file)(struct cb_lower *l, const char *path, const struct cb_entry **e, int *fd, struct cb_error *err);
 };
 struct cb_lower {

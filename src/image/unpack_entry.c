@@ -124,8 +124,8 @@ int cb_unpack_symlink(struct cb_unpack *u, const struct cb_entry *e, const struc
     return set_node(u, e, p, err);
 }
 
-static int put_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
-                    struct cb_error *err)
+int cb_unpack_node(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
+                   struct cb_error *err)
 {
     int r = cb_unpack_clear(u, p, err);
     if (r < 0)
@@ -200,9 +200,12 @@ static int link_to_copy(struct cb_unpack *u, const char *copy, const struct cb_u
     cb_autoclose int dir = cb_path_open_parent(u->o.root_fd, copy, CB_RESOLVE_NOFOLLOW, &base);
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, -dir, "open the directory of %s", copy);
-    return linkat(dir, base, p->dirfd, p->base, 0) == 0
-               ? 0
-               : cb_error_sys(err, CB_ELOCAL, errno, "hard link to %s", copy);
+    if (linkat(dir, base, p->dirfd, p->base, 0) < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "hard link to %s", copy);
+    const struct cb_unpack_device *device = cb_hashmap_get(u->marks.devices, copy);
+    if (device)
+        cb_unpack_marks_add(&u->marks, p->path, device);
+    return 0;
 }
 
 static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
@@ -302,7 +305,7 @@ static int put_at(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer
     case CB_ENTRY_SYMLINK:
         return cb_unpack_symlink(u, e, &p, err);
     default:
-        return put_node(u, e, &p, err);
+        return cb_unpack_node(u, e, &p, err);
     }
 }
 

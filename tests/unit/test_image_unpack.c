@@ -266,6 +266,25 @@ static void hard_links_into_lower_layers(void **state)
     assert_int_equal(stat_of(f, &k, "copy").st_ino, stat_of(f, &k, "again").st_ino);
 }
 
+static void hard_links_to_nodes_of_lower_layers(void **state)
+{
+    struct fixture *f = *state;
+    struct cb_strbuf low cb_cleanup_strbuf = CB_STRBUF_INIT, t cb_cleanup_strbuf = CB_STRBUF_INIT;
+    sup_head(&low, &(struct sup_header){ .name = "pipe", .type = '6', .mode = 0620, .mtime = 7000 });
+    sup_head(&low, &(struct sup_header){ .name = "null", .type = '3', .mode = 0666, .major = 1, .minor = 3 });
+    sup_end(&low);
+    static const char *const v[][2] = { { "copy", "pipe" }, { "more", "pipe" }, { "nul2", "null" }, { "nul", "null" } };
+    struct take l = { 0 }, k = { .n_lower = 1, .lower = &l.diff_id };
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        sup_add(&t, '1', v[i][0], v[i][1]);
+    sup_end(&t);
+    ok(take_in(f, &low, &l));
+    ok(take_in(f, &t, &k));
+    assert_true(stat_of(f, &k, "copy").st_mode == (S_IFIFO | 0620) && stat_of(f, &k, "more").st_nlink == 2);
+    for (size_t i = 2; i < CB_COUNTOF(v) && S_ISCHR(stat_of(f, &l, "null").st_mode); i++)
+        assert_int_equal(stat_of(f, &k, v[i][0]).st_rdev, makedev(1, 3));
+}
+
 /* ---- whiteouts ---- */
 
 static void whiteouts_become_overlay_ones(void **state)
@@ -728,10 +747,9 @@ static void large_layers_report_progress(void **state)
     struct fixture *f = *state;
     struct cb_strbuf t cb_cleanup_strbuf = CB_STRBUF_INIT;
     size_t n = 3u << 20;
-    cb_autofree char *big = cb_malloc(n + 1);
+    cb_autofree char *big = cb_calloc(n + 1, 1);
     for (size_t i = 0; i < n; i++)
         big[i] = (char)('a' + i % 23);
-    big[n] = '\0';
     sup_file(&t, "big", big);
     for (int i = 0; i < 500; i++) {
         char name[64];
@@ -760,6 +778,7 @@ int main(void)
         T(the_last_of_a_name_wins),
         T(implied_directories),
         T(hard_links_into_lower_layers),
+        T(hard_links_to_nodes_of_lower_layers),
         T(whiteouts_become_overlay_ones),
         T(overlayfs_sees_what_was_meant),
         T(lower_layers_are_asked_for_late),
