@@ -15,6 +15,8 @@
 #define DOCTOR "cbpush doctor says what works on this machine"
 #define SIGN "signatures are not made or checked here; cbpush referrers lists them, attach adds some"
 #define BAKE "run cbpush build for each target: builds of one store share their steps"
+#define REGISTRY "cbpush is no registry: docker-registry is one"
+#define EXPLAIN "cbpush auth explain REF shows what is configured for a registry (doc/auth.md)"
 #define DOCKERFILE "images are made from a Dockerfile: cbpush build"
 
 static const struct { const char *noun, *word, *hint; } verbs[] = {
@@ -41,6 +43,21 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
     { "image", "tree", "cbpush history NAME shows its layers" },
     { "image", "untag", "write cbpush rmi NAME" },
     { "image", "import", DOCKERFILE },
+    { "image", "manifest", "write cbpush manifest get REF" },
+    { "image", "mod", "cbpush mutate changes a configuration, cbpush annotate annotations, cbpush rebase the base" },
+    { "image", "export", "cbpush copy REF oci-archive:FILE or docker-archive:FILE" },
+    { "image", "check-base", "cbpush inspect REF shows what it was built on, cbpush digest BASE what that is now" },
+    { "artifact", "put", "write cbpush attach REF FILE" },
+    { "artifact", "get", "cbpush manifest get REF and cbpush blob get REPO@DIGEST" },
+    { "repo", "copy", "write cbpush copy --all-tags REPO REPO" },
+    { "blob", "copy", "cbpush copy brings images with their blobs; cbpush blob get and blob put one alone" },
+    { "blob", "diff-config", "cbpush diff REF REF compares images" },
+    { "blob", "diff-layer", "cbpush diff REF REF compares images" },
+    { "blob", "get-file", "cbpush export REF | tar -xO PATH" },
+    { "manifest", "diff", "cbpush manifest get prints one; cbpush diff REF REF compares the files of images" },
+    { "index", "add", "write cbpush index append REF IMAGE…" },
+    { "index", "delete", "write cbpush index remove REF PLATFORM|DIGEST…" },
+    { "ref", NULL, "cbpush auth explain REF shows what a reference stands for" },
     { "untag", NULL, "write cbpush rmi NAME" },
     { "import", NULL, "write a Dockerfile of FROM scratch and ADD FILE.tar /, and cbpush build" },
     { "commit", NULL, DOCKERFILE },
@@ -71,7 +88,11 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
     { "sign", NULL, SIGN },
     { "layers", NULL, "write cbpush copy docker://REF dir:DIR" },
     { "edit", NULL, "cbpush mutate changes a configuration; manifest get and manifest put a whole manifest" },
-    { "registry", NULL, "cbpush is no registry: docker-registry is one" },
+    { "registry", "serve", REGISTRY },
+    { "registry", "garbage-collect", REGISTRY },
+    { "registry", "set", EXPLAIN },
+    { "registry", "config", EXPLAIN },
+    { "registry", "whoami", EXPLAIN },
 };
 
 /* People write the other program's name in front, too. */

@@ -197,13 +197,23 @@ struct plain_options {
 };
 static const struct cb_opt plain_table[] = { CB_OPT_COMMON_STORE(plain_options), CB_OPT_END };
 
+/* regctl has tags of registries there. */
+static const char *tag_hint(const char *from)
+{
+    if (!strcmp(from, "ls") || !strcmp(from, "list"))
+        return "cbpush tags REPO lists those of a registry";
+    if (!strcmp(from, "delete") || !strcmp(from, "rm"))
+        return "cbpush delete REF takes one away from a registry, cbpush rmi NAME from the store";
+    return "cbpush copy gives one of a registry another name";
+}
+
 static int tag(struct cb_session *s, const char *from, const char *to, struct cb_error *err)
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_reference ref cb_cleanup_reference = { 0 };
     int r = cb_store_find(s->store, from, &desc, NULL, err);
     if (r == -CB_ENOTFOUND)
-        cb_error_append(err, " in the store (cbpush copy gives one of a registry another name)");
+        cb_error_append(err, " in the store (%s)", tag_hint(from));
     if (r == 0)
         r = cb_reference_parse(&ref, to, err);
     if (r < 0)

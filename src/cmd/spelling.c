@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What docker, podman and buildah call verbs of ours. */
+/* What docker, podman, buildah and regctl call verbs of ours. */
 #include <string.h>
 
 #include "cmd/cmd.h"
 #include "util/macros.h"
 
 static const struct { const char *noun, *word, *verb; } spellings[] = {
+    { "artifact", "list", "referrers" },
+    { "artifact", "tree", "referrers" },
     { "auth", "login", "login" },
     { "auth", "logout", "logout" },
     { "bud", NULL, "build" },
@@ -16,6 +18,10 @@ static const struct { const char *noun, *word, *verb; } spellings[] = {
     { "buildx", "imagetools", "imagetools" },
     { "container", "run", "run" },
     { "image", "build", "build" },
+    { "image", "config", "config" },
+    { "image", "copy", "copy" },
+    { "image", "delete", "delete" },
+    { "image", "digest", "digest" },
     { "image", "history", "history" },
     { "image", "inspect", "inspect" },
     { "image", "list", "images" },
@@ -28,6 +34,9 @@ static const struct { const char *noun, *word, *verb; } spellings[] = {
     { "image", "rm", "rmi" },
     { "image", "save", "save" },
     { "image", "tag", "tag" },
+    { "registry", "login", "login" },
+    { "registry", "logout", "logout" },
+    { "repo", "ls", "catalog" },
 };
 
 const struct cb_verb *cb_verb_spelling(size_t i, const char **noun, const char **word)

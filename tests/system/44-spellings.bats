@@ -27,6 +27,25 @@ names()
     cbpush images --format '{{.Repository}}:{{.Tag}}' "$@" | sort | tr '\n' ' '
 }
 
+@test "regctl's verbs of two words, or what does the same" {
+    cb_quietly push cbpush image push "$reg/team/app:1"
+    cb_quietly copy cbpush image copy "$reg/team/app:1" "$reg/team/copy:1"
+    assert_equal "$(cbpush image digest "$reg/team/copy:1")" "$(cbpush digest "$reg/team/app:1")"
+    assert_equal "$(cbpush image config "$reg/team/copy:1")" "$(cbpush config "$reg/team/app:1")"
+    assert_contains "$(cbpush repo ls "$reg")" team/copy
+    cbpush image delete "$reg/team/copy:1"
+    run cbpush image digest "$reg/team/copy:1"
+    assert_status 4
+    run cbpush artifact list "$reg/team/app:1"
+    assert_status 0
+    run cbpush tag ls "$reg/team/app"
+    assert_status 5
+    assert_contains "$output" 'no such image: ls in the store (cbpush tags REPO lists those of a registry)'
+    run cbpush image mod "$reg/team/app:1"
+    assert_status 2
+    assert_contains "$output" 'cbpush mutate'
+}
+
 @test "verbs of two words, and buildah's" {
     local id
     id=$(cbpush build -q ctx)

@@ -53,6 +53,9 @@ static void test_verbs(void **state CB_UNUSED)
         { { "buildx" }, "buildx: what shall be done? b, build, imagetools" },
         { { "system", "df" }, AS("system df", "cbpush prune --all --dry-run says what could be freed") },
         { { "ps", "-a" }, AS("ps", "no container outlives its `cbpush run`, and there is nothing to ask for later") },
+        { { "index", "add", "x" }, AS("index add", "write cbpush index append REF IMAGE…") },
+        { { "registry", "serve" }, AS("registry serve", "cbpush is no registry: docker-registry is one") },
+        { { "repo", "rm" }, "repo: \"rm\" is none of ls" },
         { { "image", "exists", "x" }, AS("image exists", "cbpush inspect NAME >/dev/null ends with 0 where "
                                                                    "it is there") },
     };
