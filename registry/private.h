@@ -77,7 +77,7 @@ struct reg_known {
         int waits;        /* per cent of the time that one stream's reader has to wait for it */
         int gain;         /* per cent that several streams have to be faster; -100: they are kept anyway */
     } ranges;
-    atomic_uint followed;     /* see cb_registry_expect */
+    atomic_uint fetched, sent; /* see cb_registry_expect */
     pthread_mutex_t mu;
     struct cb_turn fallback;  /* while a list of referrers is changed */
     struct cb_hashmap *hosts; /* by name and how it may be spoken to → struct reg_host */

@@ -78,9 +78,10 @@ void cb_registry_name_host(struct cb_registry *r, const char *host)
     pthread_mutex_unlock(&r->known->mu);
 }
 
-void cb_registry_expect(struct cb_registry *r, unsigned n)
+void cb_registry_expect(struct cb_registry *r, unsigned fetched, unsigned sent)
 {
-    atomic_store(&r->known->followed, n);
+    atomic_store(&r->known->fetched, fetched);
+    atomic_store(&r->known->sent, sent);
 }
 
 /* GET /v2/ as this user; a registry that asks nobody takes anybody. *url: owned. */

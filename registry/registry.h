@@ -72,9 +72,10 @@ const struct cb_strvec *cb_registry_credential_helpers(const struct cb_registry 
 /* A host that the user named on the command line: --tls-verify=false holds for it. */
 void cb_registry_name_host(struct cb_registry *r, const char *host);
 
-/* So many blobs will be fetched or sent at once when a registry has told what there is. From now on connections for
- * them are opened meanwhile, once for each registry, so that their handshakes cost no round trip of their own. */
-void cb_registry_expect(struct cb_registry *r, unsigned n);
+/* So many blobs will be fetched from a registry, or sent to one, at once when it has told what there is. From now on
+ * connections for them are opened meanwhile, once for each registry, so that their handshakes cost no round trip of
+ * their own. */
+void cb_registry_expect(struct cb_registry *r, unsigned fetched, unsigned sent);
 
 /* ---- pull ---- */
 /* A manifest that was fetched and verified. */

@@ -192,6 +192,13 @@ static bool sends_much(const struct reg_request *q)
     return q->body.pull || q->body.mem_len > MUCH;
 }
 
+/* How many requests for blobs will come at once when it is answered. */
+static unsigned followers(const struct attempt *a)
+{
+    const struct reg_known *k = a->r->known;
+    return !a->q->followed || !a->same_origin ? 0 : atomic_load(a->e->push ? &k->sent : &k->fetched);
+}
+
 static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out, struct cb_error *err)
 {
     const struct reg_request *q = a->q;
@@ -220,7 +227,7 @@ static int send_once(struct attempt *a, char **tried, struct cb_http_reply **out
         .prompt = q->prompt,
         .only_harmless = q->only_harmless,
         .max_body = q->max_body,
-        .followed = q->followed && a->same_origin ? atomic_load(&a->r->known->followed) : 0,
+        .followed = followers(a),
         .reached = a->guessing ? &a->reached : NULL,
     };
     return cb_http_send(a->r->o.http, &req, out, err);

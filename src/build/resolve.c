@@ -9,7 +9,7 @@ static bool from_store(void *arg, const struct cb_digest *d, struct cb_strbuf *o
     const struct cb_build_env *env = arg;
     bool known = cb_store_blob_get(env->store, d, CB_MAX_MANIFEST, out, NULL) == 0;
     if (!known)
-        cb_registry_expect(env->registry, LAYERS);
+        cb_registry_expect(env->registry, LAYERS, 0);
     return known;
 }
 
@@ -34,7 +34,7 @@ static int from_registry(const struct cb_build_env *env, const struct cb_referen
     struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
     if (cb_store_has_no_blob(env->store)) { /* on a fresh machine nobody need ask first which one it is */
         o.cached = NULL;
-        cb_registry_expect(env->registry, LAYERS);
+        cb_registry_expect(env->registry, LAYERS, 0);
     }
     int r = cb_registry_resolve(env->registry, ref, &o, &x, err);
     if (r == 0)

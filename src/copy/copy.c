@@ -166,8 +166,9 @@ static void survey_target(const struct image *x)
 static int read_ends(struct image *x, struct cb_error *err)
 {
     bool asks = x->o->to_tag && (!x->o->blind || x->o->no_clobber);
+    unsigned n = CB_MIN(USUAL_BLOBS, cb_push_width(x->from->env->jobs));
     if (x->from->env->registry)
-        cb_registry_expect(x->from->env->registry, CB_MIN(USUAL_BLOBS, cb_push_width(x->from->env->jobs)));
+        cb_registry_expect(x->from->env->registry, n, n);
     survey_target(x);
     return cb_copy_each(asks ? 2 : 1, 2, read_end, x, err);
 }
