@@ -7,8 +7,15 @@
 
 #include "auth_fixture.h"
 #include "http_server.h"
+#include "oci/mediatype.h"
 #include "registry/private.h"
 #include "util/cancel.h"
+
+/* Of an image without layers. */
+#define FAKE_MANIFEST                                                                                                  \
+    "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"config\":{\"mediaType\":\"" CB_MT_OCI_CONFIG      \
+    "\",\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\",\"size\":2},"           \
+    "\"layers\":[]}"
 
 struct fake;
 /* True: it has answered (*keep: the connection stays). */

@@ -9,10 +9,7 @@
 #include "fake_registry.h"
 #include "oci/mediatype.h"
 
-#define MANIFEST                                                                                                     \
-    "{\"schemaVersion\":2,\"mediaType\":\"" CB_MT_OCI_MANIFEST "\",\"config\":{\"mediaType\":\"" CB_MT_OCI_CONFIG    \
-    "\",\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\",\"size\":2},"         \
-    "\"layers\":[]}"
+#define MANIFEST FAKE_MANIFEST
 
 static struct cb_reference ref_of(const struct fake *f, const char *rest)
 {

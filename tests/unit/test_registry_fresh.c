@@ -315,6 +315,43 @@ static void test_survey_is_wrong(void **state)
     cb_descriptor_done(&d[1]);
 }
 
+/* ---- connections that are opened ahead ---- */
+
+static void check_connections(const struct fake *f, unsigned n)
+{
+    for (int i = 0; atomic_load(&f->server->connections) < n && i < 500; i++)
+        usleep(10000);
+    usleep(20000); /* no more than that */
+    assert_int_equal(atomic_load(&f->server->connections), n);
+}
+
+/* By what shows that blobs will follow, and by nothing else: not by the HEAD of an unchanged parent. */
+static void test_connections(void **state)
+{
+    struct client *c = *state;
+    client_open(c, NULL, NULL);
+    struct cb_reference ref cb_cleanup_reference = { 0 };
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    struct cb_fetched m cb_cleanup_fetched = { .body = CB_STRBUF_INIT };
+    cb_autofree char *name = cb_asprintf("%s/a/b:1", c->one.host);
+    assert_int_equal(cb_reference_parse(&ref, name, NULL), 0);
+    fake_put_manifest(&c->one, "a/b", "1", CB_MT_OCI_MANIFEST, FAKE_MANIFEST, NULL);
+    struct cb_reference target cb_cleanup_reference = { .host = cb_strdup(c->two.host), .repo = cb_strdup("a/b") };
+    struct cb_push_options po = { .target = &target };
+    CB_AUTO(cb_push_free) struct cb_push *p = NULL;
+    assert_int_equal(cb_push_begin(c->r, &po, &p, NULL), 0);
+    cb_registry_expect(c->r, 3, 0);
+    assert_int_equal(cb_registry_head(c->r, &ref, &d, NULL), 0);
+    check_connections(&c->one, 1);
+    assert_int_equal(cb_registry_manifest(c->r, &ref, &m, NULL), 0);
+    check_connections(&c->one, 4);
+    assert_int_equal(cb_push_tag_head(p, "1", &d, NULL), -CB_ENOTFOUND);
+    check_connections(&c->two, 1);
+    cb_registry_expect(c->r, 3, 2);
+    assert_int_equal(cb_push_tag_head(p, "1", &d, NULL), -CB_ENOTFOUND);
+    check_connections(&c->two, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +359,7 @@ int main(void)
         CLIENT_TEST(test_survey),   CLIENT_TEST(test_survey_is_wrong),
         CLIENT_TEST(test_ahead),    CLIENT_TEST(test_ahead_refused),
         CLIENT_TEST(test_ahead_again), CLIENT_TEST(test_ahead_is_for_one),
+        CLIENT_TEST(test_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
