@@ -193,6 +193,7 @@ END
     for n in 1 2 3 4; do begin "$n" "${both[@]}"; done
     for pid in "${pids[@]}"; do
         status=0
+        rig_await "$pid"
         wait "$pid" || status=$?
         assert_equal "$status" 1
     done

@@ -168,6 +168,7 @@ fails_late()
     pid=$!
     until grep -q '^silent' "$silent/out"; do sleep 0.05; done
     kill -INT "$pid"
+    rig_await "$pid"
     wait "$pid" || status=$?
     assert_equal "$status" 130
     assert_contains "$(cat build.log)" interrupted

@@ -123,6 +123,7 @@ END
         sleep 0.05
     done
     kill -INT "$pid"
+    rig_await "$pid"
     wait "$pid" || status=$?
     assert_equal "$status" 130
     timeline_is 'len(some("run: process")), one("^step: ").args["outcome"]' "(1, 'failed')"

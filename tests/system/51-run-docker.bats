@@ -228,6 +228,7 @@ gone()
         pid=$!
         for _ in {1..100}; do grep -q up out && break; sleep 0.05; done
         kill -"$name" "$pid"
+        rig_await "$pid"
         wait "$pid" || status=$?
         assert_equal "$(paste -s -d ' ' out)" "up got $name"
         assert_equal "$status" "$number"

@@ -293,6 +293,7 @@ canceled()
     for _ in {1..100}; do grep -q started cancel.log && break; sleep 0.1; done
     begin=$SECONDS
     kill -TERM "$pid"
+    rig_await "$pid"
     wait "$pid" || status=$?
     assert_equal "$status" 143
     [ $((SECONDS - begin)) -le 13 ]

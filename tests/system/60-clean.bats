@@ -46,6 +46,7 @@ start()
 finish()
 {
     status=0
+    rig_await "$pid"
     wait "$pid" || status=$?
 }
 

@@ -182,6 +182,24 @@ rig_spawn()
     disown "$!"
 }
 
+# rig_await PID: a child that has been told to end; where it does not within a minute, what each of its threads, and of
+# the processes below it, waits for, and a failure.
+rig_await()
+{
+    local tries pid task
+    for ((tries = 0; tries < 1200; tries++)); do
+        rig_alive "$1" || return 0
+        sleep 0.05
+    done
+    for pid in "$1" $(pgrep -P "$1"); do
+        for task in /proc/"$pid"/task/*; do
+            printf '%s %s: %s\n' "${task##*/}" "$(cat "$task/comm")" "$(cat "$task/syscall" "$task/stack" | tr '\n' ' ')"
+        done
+    done >&2
+    kill -KILL "$1"
+    rig_fail "process $1 does not end"
+}
+
 # rig_stop PID…: TERM, and KILL after five seconds; returns when they are gone.
 rig_stop()
 {
