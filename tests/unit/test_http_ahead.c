@@ -139,7 +139,7 @@ static void test_unused(void **state)
     {
         CB_AUTO(cb_http_free) struct cb_http *h = client(0);
         assert_int_equal(ask(h, s, "/first", 3), 200);
-        assert_int_equal(atomic_load(&s->open_now), 4);
+        assert_true(await_count(&s->open_now, 4));
         assert_true(await_count(&s->open_now, 1));
     }
     assert_true(await_count(&s->open_now, 0));
@@ -157,6 +157,7 @@ static void test_closed_by_server(void **state)
     CB_AUTO(server_stop) struct server *s = server_start(answer, &p);
     CB_AUTO(cb_http_free) struct cb_http *h = client(0);
     assert_int_equal(ask(h, s, "/first", 3), 200);
+    assert_true(await_count(&s->open_now, 4));
     for (unsigned i = 1; i < 4; i++)
         shutdown(s->fds[i], SHUT_RDWR);
     assert_true(await_count(&s->open_now, 1));
