@@ -5,7 +5,8 @@
 #include "util/alloc.h"
 #include "util/limits.h"
 
-/* A directory that no layer lists but that must be there; shared by every stack that came from the one that made it. */
+/* What no layer lists as it is: a directory that must be there, or what a link into a lower layer is. Shared by every
+ * stack that came from the one that made it. */
 struct implied {
     atomic_size_t refs;
     struct cb_entry e;
@@ -172,14 +173,21 @@ static void keep_implied(struct cb_stack *s, struct implied *d)
     s->implied[s->n_implied++] = d;
 }
 
-static struct cb_stack_entry imply_dir(struct merge *m, const char *path, size_t len)
+static const struct cb_entry *imply(struct merge *m, const struct cb_entry *e, const char *path, size_t len)
 {
     struct implied *d = cb_calloc(1, sizeof *d + len + 1);
     atomic_init(&d->refs, 1);
     memcpy(d->path, path, len);
-    d->e = (struct cb_entry){ .path = d->path, .type = CB_ENTRY_DIR, .mode = 0755 };
+    d->e = *e;
+    d->e.path = d->path;
     keep_implied(m->out, d);
-    return (struct cb_stack_entry){ .e = &d->e, .layer = m->layer };
+    return &d->e;
+}
+
+static struct cb_stack_entry imply_dir(struct merge *m, const char *path, size_t len)
+{
+    static const struct cb_entry dir = { .type = CB_ENTRY_DIR, .mode = 0755 };
+    return (struct cb_stack_entry){ .e = imply(m, &dir, path, len), .layer = m->layer };
 }
 
 /* One directory whose parents are there. False where this very layer says that it is something else. */
@@ -237,7 +245,7 @@ static void hide(struct merge *m, size_t to)
     m->hidden_to = CB_MAX(m->hidden_to, to);
 }
 
-static void find_data(const struct merge *m, struct cb_stack_entry *se)
+static void find_data(struct merge *m, struct cb_stack_entry *se)
 {
     if (se->e->type == CB_ENTRY_FILE) {
         se->data = se->e;
@@ -254,7 +262,9 @@ static void find_data(const struct merge *m, struct cb_stack_entry *se)
         return;
     }
     const struct cb_stack_entry *lower = to ? NULL : cb_stack_find(m->base, se->e->link);
-    if (lower) {
+    if (lower && cb_entry_is_node(lower->e)) {
+        se->e = imply(m, lower->e, se->e->path, strlen(se->e->path));
+    } else if (lower) {
         se->data = lower->data;
         se->data_layer = lower->data_layer;
     }

@@ -29,6 +29,11 @@ static inline bool cb_entry_is_mark(const struct cb_entry *e) /* a whiteout of e
 {
     return e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE;
 }
+static inline bool cb_entry_is_node(const struct cb_entry *e) /* neither directory nor file, nor a name of one */
+{
+    return e->type == CB_ENTRY_SYMLINK || e->type == CB_ENTRY_CHAR || e->type == CB_ENTRY_BLOCK ||
+           e->type == CB_ENTRY_FIFO;
+}
 /* Path order, and within a path WHITEOUT, OPAQUE, the entry. */
 int cb_entry_cmp(const struct cb_entry *a, const struct cb_entry *b);
 /* Whether path is in dir (at any depth), both in normal form; dir is not "". */

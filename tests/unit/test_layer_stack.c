@@ -95,6 +95,29 @@ static void hard_links(void **state)
     assert_ptr_equal(cb_stack_find(s, "a")->data, cb_stack_find(s, "a")->e);
 }
 
+/* A link to what has no bytes is that thing once more; the layer that it is in is its own. */
+static void hard_links_to_nodes(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_stack_unref)
+    struct cb_stack *s = STACK("p a\nl s > t", "h b > a\nh u > s\nd d", "h c > b\nh e > d\nw a");
+    CB_AUTO(cb_lookup_free) struct cb_lookup *l = sup_lookup(s, true);
+    const struct cb_finder f[] = { cb_stack_finder(s), cb_lookup_finder(l) };
+    static const struct { const char *path; enum cb_entry_type type; size_t layer; } want[] = {
+        { "b", CB_ENTRY_FIFO, 1 }, { "u", CB_ENTRY_SYMLINK, 1 },
+        { "c", CB_ENTRY_FIFO, 2 }, { "e", CB_ENTRY_HARDLINK, 2 },
+    };
+    for (size_t i = 0; i < 2 * CB_COUNTOF(want); i++) {
+        const struct cb_stack_entry *hit = NULL;
+        assert_int_equal(f[i % 2].find(f[i % 2].arg, want[i / 2].path, &hit, NULL), 0);
+        assert_string_equal(hit->e->path, want[i / 2].path);
+        assert_int_equal(hit->e->type, want[i / 2].type);
+        assert_int_equal(hit->layer, want[i / 2].layer);
+        assert_null(hit->data);
+    }
+    assert_string_equal(cb_stack_find(s, "u")->e->link, "t");
+}
+
 /* What a layer puts in the place of a lower file after it has linked to that is not what the link means. */
 static void link_before_its_name_is_taken(void **state)
 {
@@ -314,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merging), cmocka_unit_test(implied_attributes), cmocka_unit_test(hard_links),
+        cmocka_unit_test(hard_links_to_nodes),
         cmocka_unit_test(link_before_its_name_is_taken),
         cmocka_unit_test(subtrees), cmocka_unit_test(against_model), cmocka_unit_test(resolving),
         cmocka_unit_test(resolving_is_bounded),
