@@ -9,7 +9,6 @@
 #include "util/alloc.h"
 
 #define ASKERS 16
-#define FETCHERS 4
 
 struct cb_slots *cb_slots_new(const struct cb_build_env *env)
 {
@@ -18,7 +17,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     pthread_mutex_init(&t->mu, NULL);
     t->by_diff_id = cb_hashmap_new();
     t->askers = cb_pool_new("ask", ASKERS);
-    t->fetchers = cb_pool_new("fetch", FETCHERS);
+    t->fetchers = cb_pool_new("fetch", CB_SLOT_FETCHERS);
     t->views = cb_stack_cache_new();
     return t;
 }

@@ -11,6 +11,8 @@
 
 #include "build/build.h"
 
+#define CB_SLOT_FETCHERS 4u /* layers that are fetched at a time */
+
 struct cb_slot;
 struct cb_slots; /* the table of one build: slots by diff id; owns them */
 

@@ -30,10 +30,6 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     if (fd >= 0)
         return fd;
     fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-        cb_http_ahead_close(t->h, true);
-        fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-    }
     if (fd < 0 && purpose == CURLSOCKTYPE_IPCXN) {
         pthread_mutex_lock(&t->lock);
         t->socket_errno = errno;

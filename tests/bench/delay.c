@@ -216,7 +216,7 @@ static void line_give(struct line *l, int64_t now)
         p->due = now_ns() + half_ns;
         queue_put(&l->acknowledged, p);
     }
-    if (l->over && !(l->ended && !l->given.first)) {
+    if (l->over && l->given.first) {
         shutdown(l->to, SHUT_WR);
         shutdown(l->from, SHUT_RD);
         l->ended = true;

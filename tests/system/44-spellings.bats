@@ -36,8 +36,9 @@ names()
     cbpush image delete "$reg/team/copy:1"
     run cbpush image digest "$reg/team/copy:1"
     assert_status 4
-    run cbpush artifact list "$reg/team/app:1"
-    assert_status 0
+    assert_equal "$(cbpush artifact list "$reg/team/app:1")" "$(cbpush artifact tree "$reg/team/app:1")"
+    run cbpush registry logout "$reg"
+    assert_equal "$output" "$(cbpush logout "$reg" 2>&1)"
     run cbpush tag ls "$reg/team/app"
     assert_status 5
     assert_contains "$output" 'no such image: ls in the store (cbpush tags REPO lists those of a registry)'
