@@ -31,7 +31,8 @@ static int handle_chunk(struct cb_plain *p, const uint8_t *buf, size_t n)
     if (p->o.max_size && p->size > p->o.max_size)
         return cb_error_set(&p->err, CB_EVERIFY, "unpacks to more than the allowed %llu bytes",
                             (unsigned long long)p->o.max_size);
-    cb_hasher_update(p->hasher, buf, n);
+    if (p->hasher)
+        cb_hasher_update(p->hasher, buf, n);
     return cb_tar_guard_feed(p->guard, buf, n, &p->err);
 }
 
@@ -69,7 +70,7 @@ struct cb_plain *cb_plain_start(const struct cb_plain_options *o, struct cb_erro
     struct cb_plain *p = CB_NEW(struct cb_plain);
     p->o = *o;
     p->inflate = cb_inflate_new(o->source, o->foreign);
-    p->hasher = cb_hasher_new(CB_DIGEST_SHA256);
+    p->hasher = o->unhashed ? NULL : cb_hasher_new(CB_DIGEST_SHA256);
     p->guard = cb_tar_guard_new();
     p->ring = cb_ring_new(RING);
     if (cb_thread_start(&p->thread, "inflate", run, p, err) < 0) {
@@ -143,7 +144,8 @@ int cb_plain_finish(struct cb_plain *p, struct cb_plain_result *out, struct cb_e
         return cb_error_copy(err, &p->err);
     if (!p->whole)
         return cb_error_set(err, CB_EINTERNAL, "layer was not read to its end");
-    cb_hasher_finish(p->hasher, &out->diff_id);
+    if (p->hasher)
+        cb_hasher_finish(p->hasher, &out->diff_id);
     out->size = p->size;
     return 0;
 }

@@ -102,6 +102,9 @@ struct cb_layer_read_options {
     uint64_t max_size;                /* uncompressed budget; 0: none */
     uint64_t max_entries;             /* 0: CB_MAX_LAYER_ENTRIES */
     int plain_fd;                     /* the uncompressed bytes are written there too; borrowed; 0: nowhere */
+    /* with plain_fd: nothing is hashed. The diff id is NONE, those of the table are deferred: they are made of what was
+     * written there (cb_layer_copy) */
+    bool defer_digests;
     const struct cb_cancel *cancel;
 };
 struct cb_layer_reader;
@@ -125,9 +128,22 @@ int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t 
  * the diff id is another; may be NULL. toc may be NULL. */
 int cb_layer_reader_finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_digest *diff_id,
                            uint64_t *size, struct cb_toc **toc, struct cb_error *err) CB_WUR;
+/* ---- what was not hashed in reading ---- */
+struct cb_layer_copy {
+    int fd;                           /* where its tar is, as it is; borrowed */
+    uint64_t at, size;                /* from where on, and how much */
+};
+int cb_layer_copy_diff_id(const struct cb_layer_copy *c, const struct cb_cancel *cancel, struct cb_digest *out,
+                          struct cb_error *err) CB_WUR;
+/* Its table once more, with the digests of all files. -CB_EVERIFY where a file is not in it in one piece. *out: the
+ * caller's. */
+int cb_layer_copy_toc(const struct cb_layer_copy *c, struct cb_toc *toc, const struct cb_cancel *cancel,
+                      struct cb_toc **out, struct cb_error *err) CB_WUR;
+
 /* ---- reading elsewhere (rule R3): image has processes for that ---- */
 struct cb_layer_read_result {
     bool want_toc;
+    bool deferred; /* digests were to be */
     struct cb_digest diff_id;
     uint64_t size;
     struct cb_toc *toc; /* the caller's */

@@ -16,6 +16,7 @@ struct cb_plain_options {
     bool foreign;                  /* bzip2 and xz too */
     uint64_t max_size;             /* 0: none */
     int copy_fd;                   /* what the reader was given is written there; borrowed; 0: nowhere */
+    bool unhashed;                 /* the diff id is NONE */
     const struct cb_cancel *cancel;
 };
 struct cb_plain_result {

@@ -84,9 +84,23 @@ void cb_toc_unref(struct cb_toc *t)
 {
     if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
         return;
+    cb_toc_unref(t->base);
     free(t->v);
     cb_arena_done(&t->arena);
     free(t);
+}
+
+struct cb_toc *cb_toc_with_sums(struct cb_toc *t, const struct cb_sum *v)
+{
+    struct cb_arena none = { 0 };
+    struct cb_entry *to = t->n ? cb_reallocarray(NULL, t->n, sizeof *to) : NULL;
+    for (size_t i = 0; i < t->n; i++) {
+        to[i] = t->v[i];
+        to[i].digest = v[i];
+    }
+    struct cb_toc *made = cb_toc_take(to, t->n, &none);
+    made->base = cb_toc_ref(t);
+    return made;
 }
 
 size_t cb_toc_count(const struct cb_toc *t)

@@ -21,10 +21,13 @@ struct cb_toc {
     struct cb_entry *v; /* in order */
     size_t n;
     struct cb_arena arena; /* of every string in v */
+    struct cb_toc *base;   /* or they are this one's, which is held */
 };
 
 /* Takes v and the arena. v is in order. */
 struct cb_toc *cb_toc_take(struct cb_entry *v, size_t n, struct cb_arena *arena);
+/* The same entries with other digests: n of them, v[i] for the i-th. */
+struct cb_toc *cb_toc_with_sums(struct cb_toc *t, const struct cb_sum *v);
 static inline bool cb_entry_is_mark(const struct cb_entry *e) /* a whiteout of either kind */
 {
     return e->type == CB_ENTRY_WHITEOUT || e->type == CB_ENTRY_OPAQUE;

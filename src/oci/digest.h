@@ -48,6 +48,8 @@ void cb_sum_take(struct cb_sum *out, const struct cb_digest *d); /* unknown wher
 struct cb_digest cb_sum_digest(const struct cb_sum *s);          /* NONE where it is unknown */
 bool cb_sum_eq(const struct cb_sum *a, const struct cb_sum *b);  /* what is unknown equals nothing */
 void cb_sum_of(struct cb_sum *out, const void *buf, size_t n);   /* of bytes in memory */
+/* One that is still to be computed, in a table that nobody keeps: known, but of nothing. */
+void cb_sum_defer(struct cb_sum *out);
 
 /* Of bytes in memory, sha256. */
 void cb_digest_of(struct cb_digest *out, const void *buf, size_t n);
