@@ -62,7 +62,7 @@ static int take_device(struct helper *h, const struct cb_helper_message *m, stru
 /* The table is checked as one from the disk; the rest is what was promised, or the layer is not taken. */
 static int take_done(struct helper *h, struct cb_error *err)
 {
-    struct cb_layer_read_result res = { .want_toc = !h->job->raw };
+    struct cb_layer_read_result res = { .want_toc = !h->job->raw, .deferred = h->job->defer_digests };
     const struct cb_digest *expect = cb_digest_is_set(&h->job->diff_id) ? &h->job->diff_id : NULL;
     int r = cb_helper_link_take_done(&h->link, expect, &res, err);
     h->res->diff_id = res.diff_id;
@@ -135,6 +135,7 @@ int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, 
     struct helper h CB_CLEANUP(helper_done) = { .job = j, .res = res };
     struct cb_helper_job job = { .kind = j->plain_fd > 0 ? CB_HELPER_TO_FILE : CB_HELPER_UNPACK,
                                  .single_id = j->single_id, .raw = j->raw, .progress = j->on_progress != NULL,
+                                 .defer_digests = j->defer_digests,
                                  .lower = j->lower != NULL, .diff_id = j->diff_id, .max_size = j->max_size };
     cb_helper_link_init(&h.link, j->source, j->cancel);
     cb_unpack_marks_init(&res->marks);

@@ -8,8 +8,8 @@
  * cbpush (helper.c) reads the blob, whose digest is checked there as ever, into memory that it shares with the helper,
  * which cannot write to it. The helper (helper_child.c) answers over a socket: questions for what lower layers have,
  * and in the end the table, the diff id and what is to be marked in the tree. All of that is taken for hostile. The
- * server (helper_server.c) forks, kills and reaps; it begins with the first layer that is read, and has nothing of what
- * cbpush knows. */
+ * server (helper_server.c) forks, kills and reaps; it begins with the first layer that is read or expected, and has
+ * nothing of what cbpush knows. */
 
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -99,6 +99,7 @@ enum cb_helper_kind {
 struct cb_helper_job {
     enum cb_helper_kind kind;
     bool single_id, raw, progress;
+    bool defer_digests; /* TO_FILE */
     bool lower; /* there are layers below that may be asked about */
     bool data;  /* READ: entries are wanted, not only the table */
     uint64_t max_entries; /* READ */
@@ -155,7 +156,7 @@ int cb_helper_no_sense(struct cb_error *err) CB_WUR;
 int cb_helper_link_hear(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
 /* What all helpers say; -CB_EVERIFY for other messages. An ERROR is one. */
 int cb_helper_link_take(struct cb_helper_link *h, struct cb_error *err) CB_WUR;
-/* expect: the only diff id that it may tell, or NULL. */
+/* expect: the only diff id that it may tell, or NULL. Where digests are deferred it tells none. */
 int cb_helper_link_take_done(struct cb_helper_link *h, const struct cb_digest *expect,
                              struct cb_layer_read_result *out, struct cb_error *err) CB_WUR;
 /* More of the blob where there is room for much; never waits for the helper. */

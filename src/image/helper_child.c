@@ -246,7 +246,7 @@ static int serve(struct cb_helper_self *h, const struct cb_helper_options *o, st
     const struct cb_helper_job *job = h->job;
     struct cb_unpack_job j = {
         .source = ring_source(h), .root_fd = h->root, .plain_fd = h->plain,
-        .single_id = job->single_id, .raw = job->raw,
+        .single_id = job->single_id, .raw = job->raw, .defer_digests = job->defer_digests,
         .diff_id = job->diff_id, .max_size = job->max_size, .lower = job->lower ? &l.base : NULL,
         .on_progress = job->progress ? on_progress : NULL, .arg = h,
     };
@@ -330,7 +330,11 @@ void cb_helper_main(const struct cb_helper_job *job, const int fds[CB_HELPER_FDS
 /* Providers of hashes read a configuration when they are first used. */
 void cb_helper_warm_up(void)
 {
+    static bool warm;
     struct cb_digest d;
+    if (warm)
+        return;
+    warm = true;
     /* A reader tells why it is not there. */
     (void)!cb_layer_load(NULL);
     json_decref(json_object()); /* seeds its hashes */

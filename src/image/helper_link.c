@@ -222,8 +222,9 @@ int cb_helper_link_take_done(struct cb_helper_link *h, const struct cb_digest *e
 {
     const struct cb_helper_message *m = h->m;
     const struct cb_digest *d = &m->head.digest;
-    if (!h->ready || !h->source_ended || d->alg != CB_DIGEST_SHA256 || m->head.value > INT64_MAX ||
-        (expect && !cb_digest_eq(d, expect)))
+    enum cb_digest_alg alg = out->deferred ? CB_DIGEST_NONE : CB_DIGEST_SHA256;
+    if (!h->ready || !h->source_ended || d->alg != alg || m->head.value > INT64_MAX ||
+        (expect && !out->deferred && !cb_digest_eq(d, expect)))
         return cb_helper_no_sense(err);
     out->diff_id = *d;
     out->size = m->head.value;

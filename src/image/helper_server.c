@@ -22,7 +22,6 @@ struct server {
     struct served *v;
     size_t n, cap;
     struct pollfd *polls;
-    bool warm;
 };
 
 static void tell_end(int life, struct cb_helper_end end)
@@ -40,9 +39,7 @@ static void close_fds(int fds[CB_HELPER_FDS])
 
 static void start(struct server *s, const struct cb_helper_job *job, int fds[CB_HELPER_FDS])
 {
-    if (!s->warm)
-        cb_helper_warm_up();
-    s->warm = true;
+    cb_helper_warm_up();
     pid_t pid = fork();
     if (pid == 0) {
         close(s->sock);

@@ -113,6 +113,13 @@ int cb_helper_server(struct cb_error *err)
     return r;
 }
 
+void cb_helpers_expect(void)
+{
+    /* Why it is not there is told by who needs it. */
+    if (cb_helper_is_there())
+        (void)!cb_helper_server(NULL);
+}
+
 bool cb_helper_is_there(void)
 {
     pthread_mutex_lock(&server.mu);
@@ -176,6 +183,7 @@ int cb_helpers_main(const struct cb_helper_options *o)
     if (getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_SEQPACKET || !keep_one_fd(&sock))
         return -1;
     wipe(environ);
+    cb_helper_warm_up(); /* while the first layer is still asked for */
     serve(sock, o);
 }
 

@@ -61,6 +61,10 @@ struct cb_layer_intake {
     void (*on_progress)(void *arg, uint64_t uncompressed); /* or NULL */
     void *arg;
     struct cb_toc **toc; /* gets a reference to the table, the caller's; or NULL */
+    /* Whoever can use a tree before its digests are known: where there will be one that is an image, and diff_id is
+     * set, *early is what is still to be done, the table is one whose digests are deferred, and nothing is published.
+     * NULL, or unset: all is done. The blob's own digest holds either way. */
+    struct cb_layer_early **early;
 };
 /* Publishes table (always) and tree; *diff_id, *size may be NULL. Hostile layers: A1–A10. A directory that is only
  * implied by `a/b` gets the attributes that the topmost of `lower` with a table gives it, else 0755 0:0. Device nodes
@@ -68,11 +72,24 @@ struct cb_layer_intake {
 int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
     CB_WUR;
 
+/* ---- early.c: a tree that can be used, whose digests are still to be computed ---- */
+struct cb_layer_early;
+void cb_layer_early_free(struct cb_layer_early *e); /* unless it was finished nothing of it stays */
+CB_DEFINE_CLEANUP(struct cb_layer_early *, cb_layer_early_free)
+int cb_layer_early_tree(const struct cb_layer_early *e); /* O_PATH descriptor of its root, borrowed */
+/* The work, in parts that may be done at the same time, in any order, each once. */
+#define CB_LAYER_EARLY_PARTS 2
+int cb_layer_early_hash(struct cb_layer_early *e, unsigned part, const struct cb_cancel *cancel,
+                        struct cb_error *err) CB_WUR;
+/* When all parts are done: -CB_EVERIFY where the diff id is another; else publishes tree and table. *toc: the whole
+ * table, the caller's. */
+int cb_layer_early_finish(struct cb_layer_early *e, struct cb_toc **toc, struct cb_error *err) CB_WUR;
+
 /* ---- the processes that layers are read in: helper.h inside of image ---- */
 #define CB_HELPERS_NAME "cbpush-layers"
 struct cb_helper_options {
-    /* What is executed as the server when a layer is first read: its main calls cb_helpers_main where argv[0] is
-     * CB_HELPERS_NAME. NULL, or not to be executed: a fork, at once. Borrowed. */
+    /* What is executed as the server when a layer is first read or expected: its main calls cb_helpers_main where
+     * argv[0] is CB_HELPERS_NAME. NULL, or not to be executed: a fork, at once. Borrowed. */
     const char *program;
     char **argv; /* of main, for a fork: what it says is wiped from the memory of the server; or NULL */
     /* Tests: called in the helper once it is shut in. NULL or "": it goes on; else it fails with that text. */
@@ -81,6 +98,8 @@ struct cb_helper_options {
 /* Once, before there are threads; from then on cb_image_intake reads in helpers. Where no process can be forked it
  * reads in this one, as it does without this call; where none can be executed later, it fails. */
 void cb_helpers_start(const struct cb_helper_options *o);
+/* A layer will be read soon: what has to be started for that is, beside what is done until then. */
+void cb_helpers_expect(void);
 void cb_helpers_stop(void);
 int cb_helpers_main(const struct cb_helper_options *o); /* of the server; -1: it was not started as one */
 /* Starts one below a directory, and tells what held it: enum cb_confine of util/confine.h. */

@@ -40,7 +40,8 @@ int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb
                    struct cb_error *err)
 {
     struct cb_layer_read_options ro = { .source = j->source, .raw_tar_ok = j->raw, .max_size = j->max_size,
-                                        .plain_fd = j->plain_fd, .cancel = j->cancel };
+                                        .plain_fd = j->plain_fd, .defer_digests = j->defer_digests,
+                                        .cancel = j->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
     return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;
 }
@@ -86,6 +87,11 @@ struct target {
     int plain_fd; /* an image to be, or 0 */
 };
 
+static bool is_early(const struct cb_layer_intake *o, struct target to)
+{
+    return o->early && to.plain_fd > 0 && cb_digest_is_set(&o->diff_id);
+}
+
 static int read_layer(const struct cb_layer_intake *o, struct target to, struct cb_unpack_result *res,
                       struct cb_error *err)
 {
@@ -94,9 +100,12 @@ static int read_layer(const struct cb_layer_intake *o, struct target to, struct 
     struct cb_unpack_job j = {
         .source = o->source, .root_fd = to.root_fd, .plain_fd = to.plain_fd, .single_id = o->single_id,
         .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel,
-        .on_progress = o->on_progress, .arg = o->arg,
+        .defer_digests = is_early(o, to), .on_progress = o->on_progress, .arg = o->arg,
     };
-    return cb_unpack_run(&j, res, err);
+    int r = cb_unpack_run(&j, res, err);
+    if (r == 0 && j.defer_digests)
+        res->diff_id = o->diff_id; /* which remains to be seen */
+    return r;
 }
 
 static int fill_tree(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, struct cb_unpack_result *res,
@@ -163,6 +172,8 @@ static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp,
         return cb_error_sys(err, CB_ELOCAL, errno, "create an image");
     }
     int r = fill_image(o, fd, res, err);
+    if (r == 0 && is_early(o, (struct target){ .plain_fd = fd }))
+        return cb_layer_early_new(o, tmp, CB_TAKE_FD(fd), res, err);
     if (r < 1)
         return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "image", &res->diff_id, err);
     r = unpack_again(o, tmp, fd, res, err);
@@ -195,7 +206,18 @@ static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res
 {
     int r = o->want_tree && !has_tree(o) ? with_tree(o, res, err)
                                        : read_layer(o, (struct target){ .root_fd = -1 }, res, err);
-    return r < 0 ? r : cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
+    if (r < 0 || (o->early && *o->early))
+        return r;
+    return cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
+}
+
+void cb_layer_wrap(const struct cb_digest *diff_id, struct cb_error *err)
+{
+    char text[CB_DIGEST_TEXT_MAX];
+    if (cb_digest_is_set(diff_id))
+        cb_error_wrap(err, "layer %s", cb_digest_text(diff_id, text));
+    else
+        cb_error_wrap(err, "layer");
 }
 
 int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
@@ -203,11 +225,7 @@ int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, 
     struct cb_unpack_result res CB_CLEANUP(cb_unpack_result_done) = { 0 };
     int r = take_in(o, &res, err);
     if (r < 0) {
-        char text[CB_DIGEST_TEXT_MAX];
-        if (cb_digest_is_set(&o->diff_id))
-            cb_error_wrap(err, "layer %s", cb_digest_text(&o->diff_id, text));
-        else
-            cb_error_wrap(err, "layer");
+        cb_layer_wrap(&o->diff_id, err);
         return r;
     }
     if (o->on_progress)

@@ -86,6 +86,7 @@ struct cb_unpack_job {
     int plain_fd;                  /* without root_fd: a file that gets the tar as it is, borrowed; 0: none */
     bool single_id;
     bool raw; /* an archive, no layer: names have no whiteout meaning, and no table is made */
+    bool defer_digests; /* with plain_fd: as in cb_layer_read_options */
     struct cb_digest diff_id; /* expected, or NONE */
     uint64_t max_size;
     struct cb_lower *lower; /* borrowed */
@@ -106,6 +107,13 @@ int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, s
 struct cb_unpack_options cb_unpack_options_of(const struct cb_unpack_job *j);
 int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb_unpack_result *res,
                    struct cb_error *err) CB_WUR;
+
+/* "layer DIFFID: …", where that is known. */
+void cb_layer_wrap(const struct cb_digest *diff_id, struct cb_error *err);
+
+/* early.c: into *o->early. Takes tmp, and fd, which is its "image", whatever comes of it. */
+int cb_layer_early_new(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, int fd,
+                       const struct cb_unpack_result *res, struct cb_error *err) CB_WUR;
 
 struct cb_unpack_place;
 /* unpack_entry.c */

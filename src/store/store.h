@@ -138,6 +138,10 @@ int cb_store_tmp_new(struct cb_store *s, const char *prefix, struct cb_store_tmp
  * trees/<diffid>/image. One that exists wins and is no error. */
 int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
                           const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
+/* The root of its file "image", mounted nowhere: for who may use it before it has a name. The caller's. */
+int cb_store_tmp_mount(const struct cb_store_tmp *t, int *fd, struct cb_error *err) CB_WUR;
+/* Such a mount, of what has become trees/<diffid>: cb_store_tree_open needs no other. Borrowed. */
+void cb_store_tree_mounted(struct cb_store *s, const struct cb_digest *diff_id, int fd);
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */
 #define cb_cleanup_store_tmp CB_CLEANUP(cb_store_tmp_done)
 

@@ -26,24 +26,51 @@ static int mount_image(int dirfd, const char *name)
     return r < 0 ? r : cb_mnt_create(fs, MOUNT_ATTR_RDONLY | CB_MNT_SAFE);
 }
 
-/* Mounting costs more than the rest of a short step, so a mount is kept. Under images_mutex. */
-static int keep_mounted(struct cb_store *s, int tree, const char *path)
+/* Mounting costs more than the rest of a short step, so a mount is kept. Under images_mutex, all three. */
+static void keep(struct cb_store *s, const char *path, int fd)
 {
-    int fd = mount_image(tree, "image");
-    if (fd < 0)
-        return fd;
     struct cb_image_mount *m = CB_NEW(struct cb_image_mount);
     *m = (struct cb_image_mount){ s->mounts, cb_strdup(path), fd };
     s->mounts = m;
+}
+
+static int keep_mounted(struct cb_store *s, int tree, const char *path)
+{
+    int fd = mount_image(tree, "image");
+    if (fd >= 0)
+        keep(s, path, fd);
     return fd;
+}
+
+static const struct cb_image_mount *find_mount(const struct cb_store *s, const char *path)
+{
+    const struct cb_image_mount *m = s->mounts;
+    while (m && strcmp(m->path, path) != 0)
+        m = m->next;
+    return m;
+}
+
+int cb_store_tmp_mount(const struct cb_store_tmp *t, int *fd, struct cb_error *err)
+{
+    *fd = mount_image(t->fd, "image");
+    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, -*fd, "mount the image of a layer") : 0;
+}
+
+void cb_store_tree_mounted(struct cb_store *s, const struct cb_digest *diff_id, int fd)
+{
+    char path[CB_STORE_PATH_MAX];
+    cb_store_tree_path(s, path, diff_id);
+    pthread_mutex_lock(&s->images_mutex);
+    int own = find_mount(s, path) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own >= 0)
+        keep(s, path, own);
+    pthread_mutex_unlock(&s->images_mutex);
 }
 
 int cb_tree_image_open(struct cb_store *s, int tree, const char *path)
 {
     pthread_mutex_lock(&s->images_mutex);
-    const struct cb_image_mount *m = s->mounts;
-    while (m && strcmp(m->path, path) != 0)
-        m = m->next;
+    const struct cb_image_mount *m = find_mount(s, path);
     int fd = m ? m->fd : keep_mounted(s, tree, path);
     int own = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (fd >= 0 && own < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A layer taken in twice: to a directory, and to an image in a store of its own, where the kernel mounts one. Whoever
- * looks at the two must not be able to tell them apart. */
+/* A layer taken in several times: to a directory, and to images in stores of their own, where the kernel mounts one,
+ * with its digests in the same pass and behind it. Whoever looks at them must not be able to tell them apart. */
 #include "store_fixture.h"
 #include "layer_support.h"
 
@@ -133,6 +133,71 @@ static inline void twin_compare(struct fixture *f, struct cb_store *twin, const 
     assert_string_equal(a.buf, b.buf);
 }
 
+/* Where it is not to be an image all is done at once, and it comes out the same. */
+static inline int early_intake(struct cb_store *s, const struct cb_strbuf *tar, const struct take *t,
+                               struct cb_toc **toc, struct cb_error *err)
+{
+    CB_AUTO(cb_layer_early_free) struct cb_layer_early *early = NULL;
+    struct cb_layer_intake o = {
+        .store = s, .source = sup_source(tar->buf, tar->len, 7000), .want_tree = true, .diff_id = t->diff_id,
+        .lower = t->lower, .n_lower = t->n_lower, .toc = toc, .early = &early,
+    };
+    int r = cb_image_intake(&o, NULL, NULL, err), fd = -1;
+    if (r < 0 || !early)
+        return r;
+    assert_true(cb_layer_early_tree(early) >= 0);
+    assert_int_equal(cb_store_tree_open(s, &t->diff_id, &fd, NULL), -CB_ENOTFOUND);
+    cb_toc_unref(CB_TAKE(*toc));
+    for (unsigned part = CB_LAYER_EARLY_PARTS; r == 0 && part-- > 0;)
+        r = cb_layer_early_hash(early, part, NULL, err);
+    return r < 0 ? r : cb_layer_early_finish(early, toc, err);
+}
+
+static inline struct cb_store *early_store(struct fixture *f)
+{
+    cb_autofree char *root = cb_asprintf("%s/early", f->root);
+    const struct cb_store_options o = { .root = root, .images = CB_STORE_IMAGES_ALL };
+    struct cb_store *s = NULL;
+    assert_int_equal(cb_store_open(&o, &s, NULL), 0);
+    return s;
+}
+
+/* What is refused is so before any digest is known. */
+static inline void early_refuses(struct fixture *f, const struct cb_strbuf *tar, const struct take *t, int why)
+{
+    CB_AUTO(cb_store_close) struct cb_store *s = early_store(f);
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
+    struct take any = *t;
+    cb_digest_of(&any.diff_id, "any", 3);
+    assert_int_equal(early_intake(s, tar, &any, &toc, NULL), why);
+}
+
+static inline void early_compare(struct fixture *f, struct cb_store *twin, const struct cb_strbuf *tar,
+                                 const struct take *t)
+{
+    struct cb_strbuf a cb_cleanup_strbuf = CB_STRBUF_INIT, b cb_cleanup_strbuf = CB_STRBUF_INIT;
+    CB_AUTO(cb_store_close) struct cb_store *s = early_store(f);
+    CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL, *other = NULL;
+    struct take wrong = *t;
+    int fd = -1;
+    wrong.diff_id.raw[0] ^= 1;
+    assert_int_equal(early_intake(s, tar, &wrong, &toc, NULL), -CB_EVERIFY);
+    assert_int_equal(cb_store_tree_open(s, &wrong.diff_id, &fd, NULL), -CB_ENOTFOUND);
+    assert_int_equal(cb_store_toc_get(s, &wrong.diff_id, &other, NULL), -CB_ENOTFOUND);
+    cb_toc_unref(CB_TAKE(toc));
+    assert_int_equal(early_intake(s, tar, t, &toc, NULL), 0);
+    twin_of_tree(twin, &t->diff_id, &a);
+    twin_of_tree(s, &t->diff_id, &b);
+    assert_string_equal(a.buf, b.buf);
+    assert_int_equal(cb_store_toc_get(twin, &t->diff_id, &other, NULL), 0);
+    cb_strbuf_reset(&a);
+    cb_strbuf_reset(&b);
+    cb_toc_print(&a, other);
+    cb_toc_print(&b, toc);
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.buf, b.buf, a.len);
+}
+
 static inline int take_in(struct fixture *f, const struct cb_strbuf *tar, struct take *t)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -151,9 +216,12 @@ static inline int take_in(struct fixture *f, const struct cb_strbuf *tar, struct
         return r;
     }
     assert_int_equal(twin_intake(twin, tar, &other, &e), r);
-    if (r < 0)
+    if (r < 0) {
         assert_string_equal(cb_error_text(&e), cb_error_text(&f->err));
-    else
+        early_refuses(f, tar, t, r);
+    } else {
         twin_compare(f, twin, t);
+        early_compare(f, twin, tar, t);
+    }
     return r;
 }
