@@ -200,7 +200,7 @@ static bool failed_below(const struct copy_run *c)
 static int place(struct copy_run *c, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    int r = place_by(c, CB_NEED_LOOKUP, &e);
+    int r = place_by(c, CB_NEED_SKETCH, &e);
     if (r == -CB_EVERIFY && failed_below(c)) {
         cb_error_done(&e);
         forget(c);
@@ -284,7 +284,7 @@ static int mkdir_by(struct cb_solver *s, struct cb_vertex *v, unsigned needs, st
 static int mkdir_below(struct cb_solver *s, struct cb_vertex *v, struct mkdir_run *m, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    int r = mkdir_by(s, v, CB_NEED_LOOKUP, m, &e);
+    int r = mkdir_by(s, v, CB_NEED_SKETCH, m, &e);
     if (r == -CB_EVERIFY) {
         cb_error_done(&e);
         mkdir_done(m);

@@ -163,7 +163,10 @@ static int make_layer(struct cb_seal *x)
 static void seal_run(void *arg)
 {
     struct cb_seal *x = arg;
-    int r = x->slot ? make_layer(x) : 0;
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = x->slot ? make_layer(x) : cb_slots_settle(x->below, x->n_below, &e);
+    if (!x->slot && r < 0)
+        cb_solver_fail(x->s, x->v, &e);
     cb_close_p(&x->upper_fd);
     cb_owner_table_free(CB_TAKE(x->owners));
     if (r == 0)
@@ -280,6 +283,7 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
     cb_store_go_on(s->env->store);
     cb_solve_has_looked_below(s, v);
+    cb_slots_begin_to_settle(s->slots);
     r = cb_exec_run(&spec, &status, err);
     cb_span_number(&span, "exit_status", (uint64_t)status);
     if (r == 0)

@@ -6,7 +6,10 @@
 static bool from_store(void *arg, const struct cb_digest *d, struct cb_strbuf *out)
 {
     const struct cb_build_env *env = arg;
-    return cb_store_blob_get(env->store, d, CB_MAX_MANIFEST, out, NULL) == 0;
+    bool there = cb_store_blob_get(env->store, d, CB_MAX_MANIFEST, out, NULL) == 0;
+    if (!there) /* nor are its layers, then */
+        cb_helpers_expect();
+    return there;
 }
 
 static int keep(const struct cb_build_env *env, const struct cb_digest *d, const struct cb_strbuf *body,
@@ -28,8 +31,10 @@ static int from_registry(const struct cb_build_env *env, const struct cb_referen
     struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT,
                                                  .config_body = CB_STRBUF_INIT };
     struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
-    if (cb_store_has_no_blob(env->store)) /* on a fresh machine nobody need ask first which one it is */
+    if (cb_store_has_no_blob(env->store)) { /* on a fresh machine nobody need ask first which one it is */
         o.cached = NULL;
+        cb_helpers_expect();
+    }
     cb_registry_expect(env->registry, CB_SLOT_FETCHERS, 0);
     int r = cb_registry_resolve(env->registry, ref, &o, &x, err);
     if (r == 0)

@@ -96,10 +96,10 @@ int cb_run_root_user(const struct cb_run_root *root, struct cb_slots *slots, con
     struct asked a = { root, slots, step, text && *text ? text : "0" };
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     bool touched;
-    int r = ask(&a, false, CB_NEED_LOOKUP, out, &touched, &e);
+    int r = ask(&a, false, CB_NEED_SKETCH, out, &touched, &e);
     if (touched) {
         cb_error_done(&e);
-        r = ask(&a, true, CB_NEED_LOOKUP, out, &touched, &e);
+        r = ask(&a, true, CB_NEED_SKETCH, out, &touched, &e);
     }
     if (r == -CB_EVERIFY) { /* an index is damaged: whole tables are checked, and made again */
         cb_error_done(&e);

@@ -18,6 +18,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     t->by_diff_id = cb_hashmap_new();
     t->askers = cb_pool_new("ask", ASKERS);
     t->fetchers = cb_pool_new("fetch", CB_SLOT_FETCHERS);
+    t->hashers = cb_pool_new("hash", CB_MAX(cb_cpu_count(), (unsigned)CB_LAYER_EARLY_PARTS));
     t->views = cb_stack_cache_new();
     return t;
 }
@@ -30,6 +31,8 @@ static void slot_free(struct cb_slot *s)
     cb_toc_unref(s->toc);
     cb_toc_index_unref(s->index);
     cb_toc_unref(s->told);
+    cb_toc_unref(s->sketch);
+    cb_slot_early_free(s->early);
     cb_error_done(&s->error);
     cb_close_p(&s->tree_fd);
     pthread_cond_destroy(&s->cond);
@@ -44,6 +47,7 @@ void cb_slots_free(struct cb_slots *t)
         return;
     cb_pool_free(t->askers);
     cb_pool_free(t->fetchers);
+    cb_pool_free(t->hashers);
     cb_stack_cache_free(t->views);
     for (size_t i = 0; i < t->n; i++)
         slot_free(t->all[i]);
@@ -453,8 +457,10 @@ struct cb_toc *cb_slot_toc(struct cb_slot *s)
 
 int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err)
 {
-    if (s->tree_fd < 0)
-        return cb_store_tree_open(s->env->store, &s->layer.diff_id, fd, err);
+    if (s->tree_fd < 0) {
+        int r = cb_slot_early_tree(s, fd, err);
+        return r < 1 ? r : cb_store_tree_open(s->env->store, &s->layer.diff_id, fd, err);
+    }
     *fd = fcntl(s->tree_fd, F_DUPFD_CLOEXEC, 3);
     return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;
 }
@@ -478,6 +484,8 @@ struct cb_lookup *cb_slots_lookup(struct cb_slot *const *v, size_t n)
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&v[i]->mu);
         of[m] = (struct cb_lookup_layer){ v[i]->toc, v[i]->index };
+        if (!of[m].toc && !of[m].index)
+            of[m].toc = v[i]->sketch;
         pthread_mutex_unlock(&v[i]->mu);
         m += of[m].toc || of[m].index;
     }

@@ -75,6 +75,17 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
 #define CB_NEED_DATA 8 /* tree or blob, whichever is there */
 #define CB_NEED_LOOKUP 32 /* table, or an index of it: enough for cb_slots_lookup */
 #define CB_NEED_CONTENT 64 /* enough for cb_slot_content */
+/* The same as LOOKUP for who compares no contents: digests may be deferred (cb_sum_defer). */
+#define CB_NEED_SKETCH 128
+/* From now on a tree or sketch may be there before it is known that the layer is what its diff id says. Nobody else may
+ * learn of what comes of it before these are settled: cb_slots_settle waits for that, and tells what was wrong. */
+void cb_slots_may_be_early(struct cb_slots *t);
+/* A step runs: from now on there is time for it, and else when somebody waits. */
+void cb_slots_begin_to_settle(struct cb_slots *t);
+void cb_slots_await_settled(struct cb_slot *const *v, size_t n); /* without hurry (so not for what a step waits for), and whatever comes of it */
+bool cb_slots_are_settled(struct cb_slot *const *v, size_t n);
+int cb_slots_settle(struct cb_slot *const *v, size_t n, struct cb_error *err) CB_WUR;
+int cb_slots_settle_all(struct cb_slots *t, struct cb_error *err) CB_WUR;
 /* Makes table, tree, blob of all of them present, several at once; progress goes to step. Slots in the making are
  * waited for, but a tree alone is there from the start. */
 int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,
@@ -90,7 +101,7 @@ struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC; NULL
 int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
 /* The merged view of these layers, empty ones passed over; after NEED_TOC. */
 struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, size_t n);
-/* What answers the same questions one by one; after NEED_LOOKUP. */
+/* What answers the same questions one by one; after NEED_LOOKUP or NEED_SKETCH. */
 struct cb_lookup *cb_slots_lookup(struct cb_slot *const *v, size_t n);
 /* What it holds, whatever the times: the identity that content keys are made from; after NEED_CONTENT. Of a parent's
  * layer it is its diff id. False: empty. */

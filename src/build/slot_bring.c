@@ -156,14 +156,15 @@ static void load_table(struct cb_slot *s, unsigned needs)
             s->toc = NULL;
         return;
     }
-    if (needs & CB_NEED_LOOKUP && !s->index && cb_store_toc_open(s->env->store, &s->layer.diff_id, &l, NULL) == 0) {
+    if (!(needs & (CB_NEED_LOOKUP | CB_NEED_SKETCH)) || s->index)
+        return;
+    if (cb_store_toc_open(s->env->store, &s->layer.diff_id, &l, NULL) == 0) {
         s->toc = l.toc;
         s->index = l.index;
     }
 }
 
-/* Under s->mu. */
-static unsigned check_have(struct cb_slot *s, unsigned needs)
+unsigned cb_slot_check_have(struct cb_slot *s, unsigned needs)
 {
     unsigned have = 0;
     int fd = -1;
@@ -171,7 +172,7 @@ static unsigned check_have(struct cb_slot *s, unsigned needs)
     if (s->toc)
         have |= s->unproven ? CB_NEED_TOC : CB_NEED_TOC | CB_NEED_PROOF;
     if (s->toc || s->index)
-        have |= CB_NEED_LOOKUP;
+        have |= CB_NEED_LOOKUP | CB_NEED_SKETCH;
     if (s->toc || s->parent || cb_digest_is_set(&s->content))
         have |= CB_NEED_CONTENT;
     if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &s->layer.diff_id, &fd, NULL) == 0)
@@ -197,6 +198,7 @@ struct bring {
     const struct cb_toc *guess;               /* the slot's, before */
     struct cb_toc *toc;
     bool told;                                /* toc is somebody's word */
+    struct cb_layer_early *early;             /* or without digests, and this is what makes them */
 };
 
 /* Into the store, nothing else. */
@@ -224,8 +226,9 @@ static int need_lower(void *arg, bool trees, struct cb_error *err)
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->want->n_below; i++) {
         struct cb_slot *s = b->want->below[i];
-        struct cb_slot_want w = { .needs = trees ? CB_NEED_TREE : CB_NEED_TOC | CB_NEED_PROOF, .step = b->want->step,
-                                  .below = b->want->below, .n_below = i };
+        /* In the store, by their diff ids: so not only early. */
+        struct cb_slot_want w = { .needs = CB_NEED_TOC | CB_NEED_PROOF | (trees ? CB_NEED_TREE : 0u),
+                                  .step = b->want->step, .below = b->want->below, .n_below = i };
         if (s->seq < b->slot->seq && !cb_slot_is_pending(s))
             r = cb_slot_bring(s, &w, err);
     }
@@ -261,13 +264,16 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
         .want_tree = (b->missing & CB_NEED_TREE) != 0, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
         .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
         .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
+        .early = b->slot->owner->may_be_early ? &b->early : NULL,
     };
     r = cb_image_intake(&in, NULL, &b->layer.size, err);
     if (r == 0 && *open)
         r = cb_error_set(err, CB_EVERIFY, "there is more of it than a layer");
-    if (r < 0 || !sink)
-        return r;
-    return sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
+    if (r == 0 && sink)
+        r = sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
+    if (r < 0)
+        cb_layer_early_free(CB_TAKE(b->early));
+    return r;
 }
 
 static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
@@ -322,16 +328,14 @@ static int fetch(struct bring *b, struct cb_error *err)
     return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
-/* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would
- * let one image plant a blob in another. */
-static int record_verified(const struct bring *b, struct cb_error *err)
+int cb_slot_record_verified(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
+                            struct cb_error *err)
 {
-    const struct cb_layer *l = &b->layer;
     struct cb_layer v cb_cleanup_layer = { .diff_id = l->diff_id, .size = l->size };
-    cb_layer_add_encoding(&v, b->encoding);
+    cb_layer_add_encoding(&v, e);
     for (size_t i = 0; i < l->n_origins; i++)
         cb_layer_add_origin(&v, &l->origins[i].digest, l->origins[i].host, l->origins[i].repo);
-    return cb_store_layer_put(b->slot->env->store, &v, err);
+    return cb_store_layer_put(s->env->store, &v, err);
 }
 
 /* A table that is told serves only where nothing else of the layer is here or will be needed: else it is read from
@@ -364,7 +368,8 @@ static int bring_missing(struct bring *b, struct cb_error *err)
         cb_error_wrap(err, "layer %s", id);
         return r;
     }
-    return b->missing & (CB_NEED_TOC | CB_NEED_TREE) ? record_verified(b, err) : 0;
+    bool proven = b->missing & (CB_NEED_TOC | CB_NEED_TREE) && !b->early;
+    return proven ? cb_slot_record_verified(b->slot, &b->layer, b->encoding, err) : 0;
 }
 
 static int bring_all(struct bring *b, struct cb_error *err)
@@ -404,24 +409,37 @@ void cb_slot_expect_names(struct cb_slot *s)
     pthread_mutex_unlock(&s->mu);
 }
 
-/* False where nothing is missing. For whoever needs more than a table one that was only told is none. */
-static bool begin(struct cb_slot *s, unsigned needs, unsigned *missing)
+/* Under s->mu. For whoever needs more than a table one that was only told is none. */
+static unsigned find_missing(struct cb_slot *s, unsigned needs)
 {
-    pthread_mutex_lock(&s->mu);
-    while (s->busy)
-        pthread_cond_wait(&s->cond, &s->mu);
+    const unsigned by_table = CB_NEED_LOOKUP | CB_NEED_SKETCH | CB_NEED_CONTENT;
     if ((s->have & needs) != needs)
-        s->have |= check_have(s, needs);
-    *missing = needs & ~s->have;
-    if (*missing & (CB_NEED_LOOKUP | CB_NEED_CONTENT))
-        *missing = (*missing & ~(unsigned)(CB_NEED_LOOKUP | CB_NEED_CONTENT)) | CB_NEED_TOC;
+        s->have |= cb_slot_check_have(s, needs);
+    unsigned missing = needs & ~s->have;
+    if (missing & by_table)
+        missing = (missing & ~by_table) | CB_NEED_TOC;
     if (s->unproven && needs & ~(unsigned)CB_NEED_TOLD)
-        *missing |= CB_NEED_TOC | CB_NEED_PROOF;
-    if (*missing)
-        *missing |= s->expected & ~s->have;
-    s->busy = *missing != 0;
+        missing |= CB_NEED_TOC | CB_NEED_PROOF;
+    return missing ? missing | (s->expected & ~s->have) : 0;
+}
+
+/* 0: nothing is missing; else it is us who bring it. Fails where somebody else did not bring it. */
+static int begin(struct cb_slot *s, unsigned needs, unsigned *missing, struct cb_error *err)
+{
+    int r = 0;
+    pthread_mutex_lock(&s->mu);
+    bool early = cb_slot_has_early(s, needs);
+    while (s->busy && !early) {
+        cb_slot_hurry(s);
+        pthread_cond_wait(&s->cond, &s->mu);
+        early = cb_slot_has_early(s, needs);
+    }
+    if (s->failed)
+        r = cb_error_copy(err, &s->error);
+    *missing = early || r < 0 ? 0 : find_missing(s, needs);
+    s->busy = s->busy || *missing != 0;
     pthread_mutex_unlock(&s->mu);
-    return *missing != 0;
+    return r;
 }
 
 static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
@@ -436,13 +454,26 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
         s->unproven = s->unproven || b->told;
         if (!s->toc)
             s->toc = CB_TAKE(b->toc);
-        s->have |= check_have(s, needs);
+        s->have |= cb_slot_check_have(s, needs);
         if ((s->have & needs) != needs)
             r = cb_error_set(err, CB_EINTERNAL, "a layer was brought and is not there");
     }
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
     return r;
+}
+
+/* What is wanted may be there now. */
+static int end_early(struct bring *b, unsigned needs, struct cb_error *err)
+{
+    struct cb_slot *s = b->slot;
+    cb_slot_begin_early(s, &(struct cb_slot_early_start){
+        .work = CB_TAKE(b->early), .layer = &b->layer, .encoding = b->encoding, .sketch = b->toc,
+        .blob = !b->remote || b->missing != CB_NEED_TOC });
+    pthread_mutex_lock(&s->mu);
+    bool enough = cb_slot_has_early(s, needs);
+    pthread_mutex_unlock(&s->mu);
+    return enough ? 0 : cb_slot_settle(s, err);
 }
 
 int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err)
@@ -452,12 +483,15 @@ int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_err
     if (s->tree_fd >= 0 && w->needs == CB_NEED_TREE)
         return 0;
     int r = cb_slot_wait(s, &empty, err);
-    if (r < 0 || empty || !begin(s, w->needs, &b.missing))
+    if (r == 0 && !empty)
+        r = begin(s, w->needs, &b.missing, err);
+    if (r < 0 || !b.missing)
         return r;
     r = cb_cancel_check(s->env->cancel, err);
     if (r == 0)
         r = bring_all(&b, err);
-    r = end(&b, w->needs, r, err);
+    r = r == 0 && b.early ? end_early(&b, w->needs, err) : end(&b, w->needs, r, err);
+    cb_layer_early_free(b.early);
     cb_toc_unref(b.toc);
     cb_layer_done(&b.layer);
     return r;

@@ -40,7 +40,7 @@ static bool satisfied(struct cb_slot *s, unsigned needs, bool *late)
     pthread_mutex_lock(&s->mu);
     *late = s->pending;
     bool ok = !s->pending && !s->busy && !s->failed && (s->empty || (s->have & needs) == needs);
-    ok = ok && (!s->unproven || !(needs & ~(unsigned)CB_NEED_TOLD));
+    ok = (ok && (!s->unproven || !(needs & ~(unsigned)CB_NEED_TOLD))) || cb_slot_has_early(s, needs);
     pthread_mutex_unlock(&s->mu);
     return ok || (s->tree_fd >= 0 && needs == CB_NEED_TREE);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking), slot_table.c
- * and slot_foreign.c (tables without their layers), slot_encode.c (other encodings) and slot_lost.c (what is nowhere
- * any more) share. */
+/* What slot.c (the table, waiting), slot_need.c (many at once), slot_bring.c (fetching, unpacking), slot_early.c (trees
+ * before digests), slot_table.c and slot_foreign.c (tables without their layers), slot_encode.c (other encodings) and
+ * slot_lost.c (what is nowhere any more) share. */
 
 #include <pthread.h>
 
@@ -18,6 +18,9 @@ struct cb_slots {
     size_t n, cap;
     struct cb_pool *askers;          /* for tables that are told: small, so that what they cost is round trips */
     struct cb_pool *fetchers;        /* never wait for a slot in the making: what makes it may need them */
+    struct cb_pool *hashers;         /* digests of layers whose trees are in use already */
+    bool may_be_early;
+    bool steps_run;                  /* what is early need not wait for a better time */
     struct cb_stack_cache *views;
 };
 
@@ -65,13 +68,15 @@ struct cb_slot {
     struct cb_digest foreign_digest;
     struct cb_toc *told;       /* what toc was until the layer was read, or NULL */
     bool names;                /* somebody will look up users or groups */
+    struct cb_slot_early *early; /* the tree can be used, and the rest is being computed; busy, then */
+    struct cb_toc *sketch;     /* of a layer that is or was early: its table without digests; stays */
     int tree_fd;               /* of a tree that is not (yet) in trees/, or -1; from the beginning to the end */
     struct cb_slot_ready *ready;
     size_t n_ready, cap_ready;
 };
 
 /* What a table that is told serves for, as far as it is believed. */
-#define CB_NEED_TOLD (CB_NEED_TOC | CB_NEED_LOOKUP | CB_NEED_CONTENT)
+#define CB_NEED_TOLD (CB_NEED_TOC | CB_NEED_LOOKUP | CB_NEED_SKETCH | CB_NEED_CONTENT)
 #define CB_NEED_PROOF 16 /* of the table: the layer was read, and the store has it */
 struct cb_slot_want {
     unsigned needs;
@@ -82,6 +87,12 @@ struct cb_slot_want {
 };
 /* Brings what is missing of one slot. 1: only a table that is told was wanted, and there is none. */
 int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err) CB_WUR;
+/* Under s->mu. Which of CB_NEED_* are there, as far as needs asks. */
+unsigned cb_slot_check_have(struct cb_slot *s, unsigned needs);
+/* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would let
+ * one image plant a blob in another. */
+int cb_slot_record_verified(const struct cb_slot *s, const struct cb_layer *l, const struct cb_layer_encoding *e,
+                            struct cb_error *err) CB_WUR;
 /* Under s->mu. What an earlier build has noted of it. */
 void cb_slot_recall_content(struct cb_slot *s);
 /* A blob of l in the store, of whatever encoding, or NULL. */
@@ -96,6 +107,25 @@ int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const s
 /* Its entries written again. *toc may be NULL. */
 int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
                       struct cb_toc **toc, struct cb_error *err) CB_WUR;
+
+/* ---- slot_early.c: a tree before the digests of its layer ---- */
+void cb_slot_early_free(struct cb_slot_early *e); /* which is not being worked on */
+struct cb_slot_early_start {
+    struct cb_layer_early *work;              /* taken */
+    const struct cb_layer *layer;
+    const struct cb_layer_encoding *encoding; /* that was read */
+    struct cb_toc *sketch;
+    bool blob;                                /* the store has that */
+};
+/* Of a slot that is busy with us: it is so until the rest is done. */
+void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b);
+bool cb_slot_has_early(const struct cb_slot *s, unsigned needs); /* all of them, now; under s->mu */
+/* 0: *fd; 1: it is not early. */
+int cb_slot_early_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
+/* Under s->mu: somebody waits for the rest. */
+void cb_slot_hurry(struct cb_slot *s);
+/* Waits until nothing of it is early; fails where the slot has. */
+int cb_slot_settle(struct cb_slot *s, struct cb_error *err) CB_WUR;
 
 /* ---- slot_table.c: a table without its layer ---- */
 /* Whether there is somebody to ask. Under s->mu. */

@@ -64,9 +64,11 @@ static void tell_known(struct cb_solver *s, const struct cb_plan_image *image)
 static void tell_parent(void *arg)
 {
     const struct cb_vertex *v = arg;
+    const struct cb_solve_state *st = v->base->state;
     struct cb_solver *s = v->state->solver;
-    for (size_t i = 0; i < v->base->state->n_layers; i++)
-        s->on_parent(s->on_layer_arg, v->base->state->layers[i]);
+    cb_slots_await_settled(st->layers, st->n_layers);
+    for (size_t i = 0; i < st->n_layers; i++)
+        s->on_parent(s->on_layer_arg, st->layers[i]);
 }
 
 void cb_solve_has_looked_below(struct cb_solver *s, struct cb_vertex *v)
@@ -231,6 +233,31 @@ static void run_all(struct cb_solver *s)
     free(ready);
 }
 
+/* The first that was made on layers of which one is wrong. */
+static struct cb_vertex *find_deceived(const struct cb_solver *s)
+{
+    for (size_t i = 0; i < s->plan->n; i++) {
+        struct cb_vertex *v = s->plan->vertices[i];
+        if (v->kind != CB_VERTEX_SOURCE && cb_slots_settle(v->state->layers, v->state->n_layers, NULL) < 0)
+            return v;
+    }
+    return NULL;
+}
+
+/* A parent that is not what it says explains what failed on it. */
+static void settle_layers(struct cb_solver *s)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    if (cb_solver_settle(s, &e) != -CB_EVERIFY)
+        return;
+    struct cb_vertex *v = find_deceived(s);
+    pthread_mutex_lock(&s->mu);
+    cb_error_done(&s->error);
+    cb_error_move(&s->error, &e);
+    s->failed = v;
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* The failure that came first, if any: the others come of it. */
 static int first_failure(struct cb_solver *s, struct cb_error *err)
 {
@@ -285,6 +312,7 @@ int cb_solve(struct cb_solver *s, struct cb_error *err)
     cb_solve_claim_ahead(s);
     cb_solve_forget_files(s);
     run_all(s);
+    settle_layers(s);
     int r = first_failure(s, err);
     if (r == 0 && (r = settle_all(s, err)) < 0) {
         int first = first_failure(s, err);
@@ -306,6 +334,7 @@ void cb_solve_done(struct cb_solver *s)
     for (size_t i = 0; s->images && i < s->plan->n_images; i++)
         free(s->images[i].layers);
     free(CB_TAKE(s->images));
+    free(CB_TAKE(s->unrecorded));
     cb_hashmap_free(CB_TAKE(s->by_key));
     /* Whose state it is comes before those that share it. */
     for (size_t i = s->plan ? s->plan->n : 0; i-- > 0;) {

@@ -109,6 +109,9 @@ struct cb_solver {
     unsigned sealing;               /* RUNs that have ended, and are no layers yet */
     struct cb_hashmap *by_key;      /* key → the first vertex that has it */
     struct cb_solved *images;       /* parallel to the plan's, when they are solved */
+    struct cb_vertex **unrecorded;  /* done, on layers that were not settled then */
+    size_t n_unrecorded, cap_unrecorded;
+    bool settled;                   /* there are no such layers any more */
     struct cb_error error;          /* the first failure */
     struct cb_vertex *failed;
 };
@@ -187,12 +190,16 @@ void cb_state_copy_layers(struct cb_solve_state *st, const struct cb_solve_state
 /* The view of a vertex's result (NULL vertex: the empty one); tables are brought. */
 int cb_solver_stack(struct cb_solver *s, struct cb_vertex *v, struct cb_step *step, struct cb_stack **out,
                     struct cb_error *err) CB_WUR;
-/* What answers about v's base (none: the empty one); needs: CB_NEED_LOOKUP, or TOC after an answer was -CB_EVERIFY. */
+/* What answers about v's base (none: the empty one); needs: CB_NEED_SKETCH, or TOC after an answer was -CB_EVERIFY. */
 int cb_solver_below(struct cb_solver *s, struct cb_vertex *v, unsigned needs, struct cb_lookup **out,
                     struct cb_error *err) CB_WUR;
 /* Writes records for what v made: the whole by its key and, where content is set, the difference by that. Waits for all
- * layers. What cannot be recorded is a warning. */
+ * layers. What stands on a layer that is not settled (cb_slots_may_be_early) is put off until all are. What cannot be
+ * recorded is a warning. */
 void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);
+/* When no vertex runs any more: waits for layers that are not settled, and records what was put off. -CB_EVERIFY where
+ * a layer is not what its image says. */
+int cb_solver_settle(struct cb_solver *s, struct cb_error *err) CB_WUR;
 /* A difference recorded under a content key by the store or a cache, put onto v's result, and recorded under v's own
  * key. False: none, or it is gone. */
 bool cb_solver_recall(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content);

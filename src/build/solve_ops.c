@@ -97,6 +97,34 @@ static int put_difference(struct cb_solver *s, struct cb_vertex *v, const struct
     return r < 0 ? r : cb_store_cache_put(s->env->store, content, &rec, err);
 }
 
+/* True where it was. */
+static bool put_off(struct cb_solver *s, struct cb_vertex *v)
+{
+    if (cb_slots_are_settled(v->state->layers, v->state->n_layers))
+        return false;
+    pthread_mutex_lock(&s->mu);
+    bool late = s->settled;
+    if (!late) {
+        CB_GROW(s->unrecorded, s->n_unrecorded, s->cap_unrecorded);
+        s->unrecorded[s->n_unrecorded++] = v;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return !late;
+}
+
+int cb_solver_settle(struct cb_solver *s, struct cb_error *err)
+{
+    int r = cb_slots_settle_all(s->slots, err);
+    pthread_mutex_lock(&s->mu);
+    s->settled = true;
+    pthread_mutex_unlock(&s->mu);
+    for (size_t i = 0; r == 0 && i < s->n_unrecorded; i++) {
+        const struct cb_solve_state *st = s->unrecorded[i]->state;
+        cb_solver_record(s, s->unrecorded[i], cb_digest_is_set(&st->content) ? &st->content : NULL);
+    }
+    return r;
+}
+
 void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_digest *content)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
@@ -104,6 +132,8 @@ void cb_solver_record(struct cb_solver *s, struct cb_vertex *v, const struct cb_
         return;
     if (content)
         v->state->content = *content;
+    if (put_off(s, v))
+        return;
     int r = put_whole(s, v, &e);
     if (r == 0 && s->cache_out)
         cb_cache_out_step(s->cache_out, v);

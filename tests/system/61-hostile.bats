@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Images that are made to do harm (hostile.py): pulled, run and built upon. They fail with a clear error, or they work
 # and nothing gets out of them.
+#
+# On the disk: the kernel mounts no file of a tmpfs.
 
 load helpers
 load build
@@ -101,13 +103,53 @@ attempt_all()
 @test "very deep directories" { attempt_all '^deep'; }
 @test "sizes that lie, broken checksums, no tar at all" { attempt_all '^(size|bad|no-tar)'; }
 @test "pax headers that lie" { attempt_all '^(pax|name-with)'; }
-@test "configurations and manifests that lie" { attempt_all '^(wrong|too-few|huge|trailing)'; }
+@test "configurations and manifests that lie" { attempt_all '^(wrong|diff-id|too-few|huge|trailing)'; }
 @test "users, working directories and labels that lead out" { attempt_all '^(user|workdir|labels)'; }
 
 @test "every case was tried" {
     local tried
     tried=$(sed -n "s/^@test .*attempt_all '\(.*\)'.*/\1/p" "$RIG_HERE/61-hostile.bats" | paste -s -d '|')
     assert_equal "$(python3 -B "$RIG_HERE/hostile.py" --list | cut -d ' ' -f 1 | grep -Ev "$tried" || :)" ''
+}
+
+# Trees that are mounted, and that a step may run on before the digests of their layers are known.
+@test "the same where every layer is an image" {
+    CBPUSH_TREES=images attempt_all .
+}
+
+# deceived RUN-LINE: what such a parent comes to, whatever the step makes of it.
+deceived()
+{
+    printf 'FROM %s/hostile:wrong-diff-id-of-another\nWORKDIR /made\nRUN %s\n' "$reg" "$1" >ctx/Dockerfile
+    run timeout 60 "$CBPUSH" build --progress plain --push "$reg/hostile/result:1" ctx
+    assert_status 7 &&
+        assert_contains "$output" 'unpacked layer is sha256:' &&
+        assert_contains "$output" ' as promised' &&
+        assert_contains "$output" 'Dockerfile:2' &&
+        refute_contains "${lines[-1]}" 'exit code' &&
+        refute_contains "$output" CACHED &&
+        assert_equal "$(curl -s -o /dev/null -w '%{http_code}' "http://$reg/v2/hostile/result/manifests/1")" 404 &&
+        assert_refused_clean "$1"
+}
+
+# The image whose diff id it has borrowed is what would be built upon else.
+@test "a parent that is not what its configuration says: a step may have run on it, and nobody learns of what it made" {
+    local name
+    for name in wrong-diff-id-of-another diff-id-lent; do
+        python3 -B "$RIG_HERE/hostile.py" "http://$reg" hostile "$name" "$BUSYBOX" >/dev/null
+    done
+    export CBPUSH_TREES=images
+    cbpush doctor | grep -q '^ok  *layers as images ' || skip 'this kernel, or our rights, do not allow it'
+    deceived 'ls /tmp >/seen'
+    deceived true
+    deceived false
+    printf 'FROM %s/hostile:diff-id-lent\nRUN true\n' "$reg" >ctx/Dockerfile
+    cbpush build --progress quiet ctx
+    printf 'FROM %s/hostile:diff-id-lent\nWORKDIR /made\nRUN ls /tmp >/seen\n' "$reg" >ctx/Dockerfile
+    run timeout 60 "$CBPUSH" build --progress plain --push "$reg/hostile/result:1" ctx
+    assert_status 0
+    refute_contains "$output" CACHED
+    assert_equal "$(cbpush run --rm "$reg/hostile/result:1" cat /seen)" lent
 }
 
 @test "overlay attributes of a layer neither act nor are passed on" {

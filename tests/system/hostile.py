@@ -294,6 +294,16 @@ def wrong_diff_id(tar):
     entry(tar, "tmp/x")
 
 
+@case("contained")
+def diff_id_lent(tar):
+    entry(tar, "tmp/lent", b"as it is\n")
+
+
+@case("refused")
+def wrong_diff_id_of_another(tar):
+    entry(tar, "tmp/x")
+
+
 @case("refused")
 def too_few_diff_ids(tar):
     entry(tar, "tmp/x")
@@ -352,6 +362,8 @@ def config_for(name, diff_ids):
     config = {"Env": ["PATH=/bin"], "Cmd": ["true"]}
     if name == "wrong-diff-id":
         diff_ids = [diff_ids[0], "sha256:" + "0" * 64]
+    elif name == "wrong-diff-id-of-another":
+        diff_ids = [diff_ids[0], "sha256:" + hashlib.sha256(raw_archive("diff-id-lent")).hexdigest()]
     elif name == "too-few-diff-ids":
         diff_ids = diff_ids[:1]
     elif name == "user-overflow":
@@ -391,7 +403,7 @@ ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.g
 
 
 # Whose archive is as any other.
-OF_IMAGES = ("wrong-", "too-few-", "huge-declared-", "trailing-", "user-", "workdir-", "labels-")
+OF_IMAGES = ("wrong-", "diff-id-", "too-few-", "huge-declared-", "trailing-", "user-", "workdir-", "labels-")
 
 
 def main():
