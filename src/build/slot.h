@@ -82,7 +82,8 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
 void cb_slots_may_be_early(struct cb_slots *t);
 /* A step runs: from now on there is time for it, and else when somebody waits. */
 void cb_slots_begin_to_settle(struct cb_slots *t);
-void cb_slots_await_settled(struct cb_slot *const *v, size_t n); /* without hurry (so not for what a step waits for), and whatever comes of it */
+/* Without hurry, so not for what a step waits for; and whatever comes of it. */
+void cb_slots_await_settled(struct cb_slot *const *v, size_t n);
 bool cb_slots_are_settled(struct cb_slot *const *v, size_t n);
 int cb_slots_settle(struct cb_slot *const *v, size_t n, struct cb_error *err) CB_WUR;
 int cb_slots_settle_all(struct cb_slots *t, struct cb_error *err) CB_WUR;
