@@ -468,8 +468,7 @@ static int end_early(struct bring *b, unsigned needs, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
     cb_slot_begin_early(s, &(struct cb_slot_early_start){
-        .work = CB_TAKE(b->early), .layer = &b->layer, .encoding = b->encoding, .sketch = b->toc,
-        .blob = !b->remote || b->missing != CB_NEED_TOC });
+        .work = CB_TAKE(b->early), .layer = &b->layer, .encoding = b->encoding, .sketch = b->toc });
     pthread_mutex_lock(&s->mu);
     bool enough = cb_slot_has_early(s, needs);
     pthread_mutex_unlock(&s->mu);

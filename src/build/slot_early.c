@@ -95,13 +95,13 @@ void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b)
 {
     struct cb_slot_early *e = CB_NEW(struct cb_slot_early);
     e->work = b->work;
-    e->have = CB_NEED_SKETCH | CB_NEED_TREE | (b->blob ? CB_NEED_BLOB | CB_NEED_DATA : 0);
     cb_layer_copy(&e->layer, b->layer);
     cb_layer_encoding_copy(&e->encoding, b->encoding);
     pthread_mutex_lock(&s->owner->mu);
     pthread_mutex_lock(&s->mu);
     s->layer.size = b->layer->size;
     s->sketch = cb_toc_ref(b->sketch);
+    e->have = CB_NEED_SKETCH | CB_NEED_TREE | (cb_slot_check_have(s, 0) & (CB_NEED_BLOB | CB_NEED_DATA));
     s->early = e;
     if (s->owner->steps_run)
         cb_slot_hurry(s);

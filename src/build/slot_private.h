@@ -115,7 +115,6 @@ struct cb_slot_early_start {
     const struct cb_layer *layer;
     const struct cb_layer_encoding *encoding; /* that was read */
     struct cb_toc *sketch;
-    bool blob;                                /* the store has that */
 };
 /* Of a slot that is busy with us: it is so until the rest is done. */
 void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b);

@@ -244,17 +244,20 @@ static struct cb_vertex *find_deceived(const struct cb_solver *s)
     return NULL;
 }
 
-/* A parent that is not what it says explains what failed on it. */
+/* A parent that is not what it says explains what failed on it; why else one could not be kept comes after that. */
 static void settle_layers(struct cb_solver *s)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    if (cb_solver_settle(s, &e) != -CB_EVERIFY)
+    int r = cb_solver_settle(s, &e);
+    if (r == 0)
         return;
     struct cb_vertex *v = find_deceived(s);
     pthread_mutex_lock(&s->mu);
-    cb_error_done(&s->error);
-    cb_error_move(&s->error, &e);
-    s->failed = v;
+    if (r == -CB_EVERIFY || !s->error.code) {
+        cb_error_done(&s->error);
+        cb_error_move(&s->error, &e);
+        s->failed = v;
+    }
     pthread_mutex_unlock(&s->mu);
 }
 

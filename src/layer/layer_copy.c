@@ -53,15 +53,25 @@ int cb_layer_copy_diff_id(const struct cb_layer_copy *c, const struct cb_cancel 
     return hash(&p, 0, c->size, out, err);
 }
 
+static bool is_inline(const struct cb_entry *e, const struct cb_sum *is)
+{
+    struct cb_sum sum;
+    cb_sum_of(&sum, e->inline_data, e->size);
+    return cb_sum_eq(&sum, is);
+}
+
 static int sum_file(struct pass *p, const struct cb_entry *e, struct cb_sum *out, struct cb_error *err)
 {
     struct cb_digest d;
     if (e->offset > p->c->size || e->size > p->c->size - e->offset)
         return cb_error_set(err, CB_EVERIFY, "%s is not where the layer should have it", e->path);
     int r = hash(p, e->offset, e->size, &d, err);
-    if (r == 0)
-        cb_sum_take(out, &d);
-    return r;
+    if (r < 0)
+        return r;
+    cb_sum_take(out, &d);
+    if (e->inline_data && !is_inline(e, out))
+        return cb_error_set(err, CB_EVERIFY, "%s is not what the table has of it", e->path);
+    return 0;
 }
 
 /* A link has what its file has; one into a lower layer has none, and keeps that. */
