@@ -254,7 +254,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     if (b->cache_out && b->claims)
         cb_cache_out_on_written(b->cache_out, step_written, b->claims);
     b->slots = s->slots = cb_slots_new(b->env);
-    cb_slots_may_be_early(b->slots);
+    cb_slots_may_be_early(b->slots, CB_EARLY_AS_FITS);
     cb_solve_open(s);
     int r = 0;
     cb_uploads_ahead_settle(b->uploads);

@@ -18,7 +18,7 @@ struct cb_slots *cb_slots_new(const struct cb_build_env *env)
     t->by_diff_id = cb_hashmap_new();
     t->askers = cb_pool_new("ask", ASKERS);
     t->fetchers = cb_pool_new("fetch", CB_SLOT_FETCHERS);
-    t->hashers = cb_pool_new("hash", CB_MAX(cb_cpu_count(), (unsigned)CB_LAYER_EARLY_PARTS));
+    t->hashers = cb_pool_new("hash", CB_MAX(env->cpu ? cb_pool_threads(env->cpu) : 0, (unsigned)CB_LAYER_EARLY_PARTS));
     t->views = cb_stack_cache_new();
     return t;
 }

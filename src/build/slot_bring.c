@@ -251,7 +251,7 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
 {
     const struct cb_build_env *env = b->slot->env;
     cb_autosink struct cb_blob_sink *sink = NULL;
-    bool keep = b->remote && b->missing != CB_NEED_TOC;
+    bool keep = b->remote && b->missing != CB_NEED_TOC, want_tree = (b->missing & CB_NEED_TREE) != 0;
     int r = keep ? cb_store_blob_sink_known(env->store, &sink, err) : 0;
     if (r < 0) {
         src->ops->close(src);
@@ -261,10 +261,10 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
     struct cb_layer_intake in = {
         .store = env->store, .source = sink ? cb_blob_source_tee(src, sink) : src, .diff_id = b->layer.diff_id,
         .guess = b->guess, .guess_size = b->layer.size,
-        .want_tree = (b->missing & CB_NEED_TREE) != 0, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
+        .want_tree = want_tree, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
         .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
         .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
-        .early = b->slot->owner->may_be_early ? &b->early : NULL,
+        .early = want_tree && cb_slots_let_early(b->slot->owner, b->encoding->size) ? &b->early : NULL,
     };
     r = cb_image_intake(&in, NULL, &b->layer.size, err);
     if (r == 0 && *open)

@@ -7,8 +7,12 @@
 #include <sys/resource.h>
 
 #include "util/alloc.h"
+#include "util/quota.h"
 
-#define NICE 5 /* a step gets three times as much of a processor that both want */
+#define NICE 5       /* a step gets three times as much of a processor that both want */
+/* What is hashed behind its reading should not have to come from the disk again: */
+#define UNPACKS_TO 4 /* times the size of the blob, mostly less */
+#define OF_MEMORY 4  /* … of which all together take a part, if that much is free */
 
 struct cb_slot_early {
     struct cb_layer_early *work;
@@ -183,9 +187,27 @@ void cb_slots_await_settled(struct cb_slot *const *v, size_t n)
     }
 }
 
-void cb_slots_may_be_early(struct cb_slots *t)
+void cb_slots_may_be_early(struct cb_slots *t, uint64_t max)
 {
-    t->may_be_early = true;
+    t->early_left = max;
+}
+
+/* Asked when the first layer comes: most builds have none. Where it is not known nothing is early. */
+static uint64_t as_fits(void)
+{
+    return cb_memory_available() / (UNPACKS_TO * OF_MEMORY);
+}
+
+bool cb_slots_let_early(struct cb_slots *t, uint64_t size)
+{
+    pthread_mutex_lock(&t->mu);
+    if (t->early_left == CB_EARLY_AS_FITS)
+        t->early_left = as_fits();
+    bool fits = size <= t->early_left && t->early_left;
+    if (fits)
+        t->early_left -= size;
+    pthread_mutex_unlock(&t->mu);
+    return fits;
 }
 
 int cb_slots_settle(struct cb_slot *const *v, size_t n, struct cb_error *err)

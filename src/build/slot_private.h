@@ -19,7 +19,7 @@ struct cb_slots {
     struct cb_pool *askers;          /* for tables that are told: small, so that what they cost is round trips */
     struct cb_pool *fetchers;        /* never wait for a slot in the making: what makes it may need them */
     struct cb_pool *hashers;         /* digests of layers whose trees are in use already */
-    bool may_be_early;
+    uint64_t early_left;             /* bytes of blobs that may be early, under mu; 0: none */
     bool steps_run;                  /* what is early need not wait for a better time */
     struct cb_stack_cache *views;
 };
@@ -116,6 +116,8 @@ struct cb_slot_early_start {
     const struct cb_layer_encoding *encoding; /* that was read */
     struct cb_toc *sketch;
 };
+/* Whether a blob of that size may be, and it counts. */
+bool cb_slots_let_early(struct cb_slots *t, uint64_t size);
 /* Of a slot that is busy with us: it is so until the rest is done. */
 void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b);
 bool cb_slot_has_early(const struct cb_slot *s, unsigned needs); /* all of them, now; under s->mu */

@@ -135,8 +135,8 @@ struct cb_layer_copy {
 };
 int cb_layer_copy_diff_id(const struct cb_layer_copy *c, const struct cb_cancel *cancel, struct cb_digest *out,
                           struct cb_error *err) CB_WUR;
-/* Its table once more, with the digests of all files. -CB_EVERIFY where a file is not in it in one piece, or is not what
- * the table has inline. *out: the caller's. */
+/* Its table once more, with the digests of all files. -CB_EVERIFY where a file is not in it in one piece, or is not
+ * what the table has inline. *out: the caller's. */
 int cb_layer_copy_toc(const struct cb_layer_copy *c, struct cb_toc *toc, const struct cb_cancel *cancel,
                       struct cb_toc **out, struct cb_error *err) CB_WUR;
 

@@ -6,7 +6,7 @@
 #include <signal.h>
 
 #include "util/alloc.h"
-#include "util/cpu_quota.h"
+#include "util/quota.h"
 #include "util/encode.h"
 #include "util/fd.h"
 

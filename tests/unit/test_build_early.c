@@ -17,7 +17,7 @@ static struct cb_slots *early_slots(struct build_fixture *b)
         skip();
     }
     struct cb_slots *t = cb_slots_new(&b->env);
-    cb_slots_may_be_early(t);
+    cb_slots_may_be_early(t, CB_EARLY_AS_FITS);
     return t;
 }
 
@@ -159,6 +159,24 @@ static void test_is_settled_beside_steps(void **state)
     }
 }
 
+/* What would not stay in memory is hashed in the pass that reads it. */
+static void test_only_so_much_is_early(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = early_slots(b);
+    struct made_layer m[] = { build_layer(b, "a", "text", CB_COMPRESSION_GZIP),
+                              build_layer(b, "b", "other", CB_COMPRESSION_GZIP) };
+    struct cb_slot *v[] = { parent_as(t, &m[0], &m[0].layer.diff_id), parent_as(t, &m[1], &m[1].layer.diff_id) };
+    cb_slots_may_be_early(t, m[0].layer.encodings[0].size + 10);
+    for (int i = 0; i < 2; i++) {
+        ok(cb_slots_need(t, &v[i], 1, CB_NEED_TREE, NULL, &f->err));
+        assert_int_equal(cb_slots_are_settled(&v[i], 1), i == 1);
+        made_layer_done(&m[i]);
+    }
+    assert_non_null(cb_slot_toc(v[1]));
+}
+
 static void test_another_diff_id(void **state)
 {
     struct build_fixture *b = *state;
@@ -225,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_is_used_before_it_is_known, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_whole_tables_are_waited_for, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_is_settled_beside_steps, early_setup, build_teardown),
+        cmocka_unit_test_setup_teardown(test_only_so_much_is_early, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_another_diff_id, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_is_given_up, early_setup, build_teardown),

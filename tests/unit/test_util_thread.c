@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "util/alloc.h"
-#include "util/cpu_quota.h"
+#include "util/quota.h"
 #include "util/fd.h"
 #include "util/fs.h"
 #include "util/thread.h"
@@ -316,25 +316,34 @@ static void test_quota(void **state)
         { "cpu/docker/x/cpu.cfs_period_us", "100000\n" },
         { "cpu/docker/y/cpu.cfs_quota_us", "-1\n" },
         { "cpu/docker/y/cpu.cfs_period_us", "100000\n" },
+        { "memory.max", "max\n" },
+        { "pod/memory.max", "2147483648\n" },
+        { "pod/c1/memory.max", "1073741824\n" },
+        { "pod/junk/memory.max", "much\n" },
+        { "memory/docker/x/memory.limit_in_bytes", "536870912\n" },
+        { "memory/docker/y/memory.limit_in_bytes", "9223372036854771712\n" },
         { NULL, NULL },
     };
     static const struct {
         const char *membership;
         unsigned cpus;
+        uint64_t mib;
     } rows[] = {
-        { "0::/pod/c1\n", 3 },
-        { "0::/pod/c2\n", 1 },
-        { "0::/pod\n", 8 },
-        { "0::/\n", 8 },
-        { "0::/pod/junk", 8 },
-        { "0::/pod/zero\n", 8 },
-        { "0::/not/visible\n", 8 },
-        { "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n", 4 },
-        { "4:cpuacct,cpu:/docker/y\n", 0 },
-        { "4:cpuset:/docker/x\n", 0 },
-        { "1:name=systemd:/\n4:cpu:/docker/x\n0::/pod/c2\n", 1 },
-        { "", 0 },
-        { "garbage\n:\n::\n", 8 },
+        { "0::/pod/c1\n", 3, 1024 },
+        { "0::/pod/c2\n", 1, 2048 },
+        { "0::/pod\n", 8, 2048 },
+        { "0::/\n", 8, 0 },
+        { "0::/pod/junk", 8, 2048 },
+        { "0::/pod/zero\n", 8, 2048 },
+        { "0::/not/visible\n", 8, 0 },
+        { "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n", 4, 512 },
+        { "4:cpuacct,cpu:/docker/y\n", 0, 0 },
+        { "4:cpuset:/docker/x\n", 0, 0 },
+        { "4:memory:/docker/y\n", 0, 9223372036854771712u >> 20 },
+        { "1:name=systemd:/\n4:cpu:/docker/x\n0::/pod/c2\n", 1, 2048 },
+        { "2:memory:/docker/x\n0::/pod\n", 8, 512 },
+        { "", 0, 0 },
+        { "garbage\n:\n::\n", 8, 0 },
     };
     char dir[] = "/tmp/cb-test-XXXXXX";
     assert_non_null(mkdtemp(dir));
@@ -342,12 +351,21 @@ static void test_quota(void **state)
     write_cgroups(dirfd, dir, files);
     for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
         unsigned cpus = cb_cpu_quota(dir, rows[i].membership);
-        if (cpus != rows[i].cpus)
-            fail_msg("row %zu: %u", i, cpus);
+        uint64_t bytes = cb_memory_quota(dir, rows[i].membership);
+        if (cpus != rows[i].cpus || bytes >> 20 != rows[i].mib)
+            fail_msg("row %zu: %u, %llu MiB", i, cpus, (unsigned long long)(bytes >> 20));
     }
     assert_int_equal(cb_cpu_quota("/nonexistent", "0::/\n"), 0);
     assert_int_equal(cb_fs_remove_contents(dirfd, NULL), 0);
     assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    uint64_t bytes = cb_memory_available();
+    assert_true(bytes > 1 << 20);
+    assert_true(bytes <= (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 static void test_cpu_count(void **state)
@@ -379,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_ring_try),
         cmocka_unit_test(test_ring_close_wakes_asker),
         cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_cpu_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
