@@ -154,7 +154,8 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
     struct build_input in = { .cli = BUILD_OPTIONS_INIT };
     bool tagged = has_name(self, argc, argv);
     struct cb_verb_args a = {
-        .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged
+        .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged,
+        .too_many = tagged ? BUILD_PUSH_BESIDE_TAG : NULL,
     };
     int r = cb_verb_args(&a, err);
     in.operands = a.operands;

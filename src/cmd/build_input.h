@@ -28,6 +28,8 @@ struct build_options {
 };
 #define BUILD_OPTIONS_INIT { .common = CB_COMMON_INIT, .image = IMAGE_OPTIONS_INIT }
 
+#define BUILD_PUSH_BESIDE_TAG "beside -t, --push takes no name: that is another -t"
+
 /* Everything cb_build_options needs in its own types. */
 struct build_input {
     struct build_options cli;

@@ -255,7 +255,8 @@ int cb_verb_args(struct cb_verb_args *a, struct cb_error *err)
     if (r == 0 && a->operands.n < a->min)
         r = cb_error_set(err, CB_EUSAGE, "an operand is missing");
     if (r == 0 && a->operands.n > a->max)
-        r = cb_error_set(err, CB_EUSAGE, "too many operands: \"%s\" is not expected", a->operands.v[a->max]);
+        r = cb_error_set(err, CB_EUSAGE, "too many operands: \"%s\" is not expected%s%s", a->operands.v[a->max],
+                         a->too_many ? "; " : "", a->too_many ? a->too_many : "");
     if (r < 0)
         return cb_error_set(err, CB_EUSAGE, "%s: %s\nusage: %s%s %s (--help says more)", a->verb->name,
                             cb_error_text(err), a->verb == &cb_verb_executor ? "" : "cbpush ", a->verb->name,

@@ -161,6 +161,7 @@ struct cb_verb_args {
     int argc;
     char **argv;
     size_t min, max;              /* operands */
+    const char *too_many;         /* what may have been meant where there are more; or NULL */
     bool stop_at_operand;
     void *takes_arg;
     struct cb_strvec operands;    /* out */

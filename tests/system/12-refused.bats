@@ -149,6 +149,12 @@ refused_by()
     refused 2 --platform linux/amd64,
     run cbpush build --push
     assert_status 2
+    # Who wants two names, and means the first of them for --push.
+    refused 2 --push localhost:5000/x:1 -t name
+    assert_contains "$output" 'another -t'
+    run cbpush build -t name --push localhost:5000/x:1
+    assert_status 2
+    assert_contains "$output" 'another -t'
     run cbpush build -t BusyBox ctx
     [ "$status" -eq 2 ] || [ "$status" -eq 5 ] || rig_fail "exit status $status: $output"
     run cbpush bulid
