@@ -65,7 +65,7 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     struct cb_build_result res = { 0 };
     if (in->cli.quiet)
         in->cli.common.progress = "quiet";
-    const char *mode = in->cli.common.progress;
+    const char *mode = cb_progress_wish(in->cli.common.progress);
     bool print_id = cb_streq(mode, "quiet") && !stdout_has_an_output(in);
     in->cli.common.stdout_is_free = !print_id && !stdout_has_an_output(in);
     int r = build_check_files(in, err);

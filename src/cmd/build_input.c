@@ -203,7 +203,7 @@ static int take_args(struct build_input *in, struct cb_error *err)
 /* Lines of JSON have no place for it. */
 static int check_explain(const struct build_input *in, struct cb_error *err)
 {
-    if (!in->cli.explain || in->cli.metadata_file || !cb_streq(in->cli.common.progress, "rawjson"))
+    if (!in->cli.explain || in->cli.metadata_file || !cb_streq(cb_progress_wish(in->cli.common.progress), "rawjson"))
         return 0;
     return cb_error_set(err, CB_EUSAGE, "--explain with --progress rawjson goes to --metadata-file FILE: add that");
 }

@@ -41,11 +41,19 @@ static bool is_terminal(int fd)
     return isatty(fd) && !cb_streq(environment("TERM"), "dumb");
 }
 
-static const struct cb_progress_renderer *choose(enum cb_progress_mode mode, int fd)
+const char *cb_progress_wish(const char *text)
 {
     const char *wish = environment("BUILDKIT_PROGRESS");
+    enum cb_progress_mode mode;
+    if (text && !cb_streq(text, "auto"))
+        return text;
     /* A wrong value of that variable is another program's matter: then the terminal decides. */
-    if (mode == CB_PROGRESS_AUTO && wish && cb_progress_mode_parse(wish, &mode, NULL) < 0)
+    return wish && cb_progress_mode_parse(wish, &mode, NULL) == 0 ? wish : "auto";
+}
+
+static const struct cb_progress_renderer *choose(enum cb_progress_mode mode, int fd)
+{
+    if (mode == CB_PROGRESS_AUTO && cb_progress_mode_parse(cb_progress_wish(NULL), &mode, NULL) < 0)
         mode = CB_PROGRESS_AUTO;
     switch (mode) {
     case CB_PROGRESS_PLAIN:

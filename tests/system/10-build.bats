@@ -685,12 +685,16 @@ END
     fi
 }
 
-@test "--progress=rawjson: every line is JSON; --progress=quiet: the ID alone" {
+@test "--progress=rawjson: every line is JSON; --progress=quiet: the ID alone; so by BUILDKIT_PROGRESS" {
     printf 'FROM busybox\nRUN echo said\n' >ctx/Dockerfile
     cbpush build --progress rawjson -t x ctx 2>raw
     jq -es 'length > 3' raw
     cbpush build --progress quiet --no-cache --iidfile id -t x ctx >out 2>&1
     assert_equal "$(cat out)" "$(cat id)"
+    BUILDKIT_PROGRESS=quiet cbpush build -t x ctx >out 2>&1
+    assert_equal "$(cat out)" "$(cat id)"
+    BUILDKIT_PROGRESS=rawjson cbpush build -t x ctx 2>&1 | jq -es 'length > 0'
+    BUILDKIT_PROGRESS=quiet cbpush build --progress plain -t x ctx 2>&1 | grep -q '^#1 '
 }
 
 @test "a RUN in a Debian parent: dpkg's tree survives, and useradd works" {
