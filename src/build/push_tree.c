@@ -15,18 +15,6 @@ static int part_slots(struct cb_slots *slots, const struct cb_image_part *part, 
     return *out ? 0 : -CB_EVERIFY;
 }
 
-/* Whether layers of the image are nowhere any more. */
-static bool has_lost(struct cb_slots *slots, const struct cb_build_env *env, const struct cb_error *why)
-{
-    struct cb_slots_lost lost;
-    return why->code == CB_ENOTFOUND && cb_slots_forget_lost(slots, env, &lost, NULL) == 0 && lost.parents;
-}
-
-static void advise(struct cb_error *err)
-{
-    cb_error_append(err, ": a layer of the image is nowhere any more: build or pull it again");
-}
-
 static int fetch_part(const struct cb_build_env *env, const struct cb_image_part *part, struct cb_step *step,
                       struct cb_error *err)
 {
@@ -36,8 +24,8 @@ static int fetch_part(const struct cb_build_env *env, const struct cb_image_part
     int r = part_slots(slots, part, &v, &e);
     if (r == 0 && v)
         r = cb_slots_need(slots, v, part->image.manifest.n_layers, CB_NEED_BLOB, step, &e);
-    if (has_lost(slots, env, &e))
-        advise(&e);
+    if (cb_slots_have_lost(slots, env, &e))
+        cb_image_advise_lost(&e);
     free(v);
     return e.code ? cb_error_move(err, &e) : r;
 }
@@ -81,12 +69,12 @@ static int push_parts(struct cb_pusher *p, const struct cb_image_tree *tree, str
     if (r == 0)
         r = cb_pusher_finish(p, &set, res, err);
     for (size_t i = 0; i < set.n; i++) {
-        lost = (r < 0 && slots[i] && has_lost(slots[i], env, err)) || lost;
+        lost = (r < 0 && slots[i] && cb_slots_have_lost(slots[i], env, err)) || lost;
         free(set.v[i].layers);
         cb_slots_free(slots[i]);
     }
     if (lost)
-        advise(err);
+        cb_image_advise_lost(err);
     free(slots);
     free(set.v);
     return r;

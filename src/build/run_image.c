@@ -288,6 +288,8 @@ int cb_build_run_image(const struct cb_build_env *env, const struct cb_found_ima
     int r = cb_foreign_check_platform(env, &c.config->platform, &interpreter, &e);
     if (r == 0)
         r = prepare(&c, &root, slots, f, &e);
+    if (r < 0 && cb_slots_have_lost(slots, env, &e))
+        cb_image_advise_lost(&e);
     if (r == 0)
         r = cb_foreign_check_root(&root, &c.config->platform, interpreter, &e);
     cb_progress_finish(env->progress, r < 0);

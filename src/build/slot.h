@@ -38,6 +38,8 @@ struct cb_slots_lost {
 };
 int cb_slots_forget_lost(struct cb_slots *t, const struct cb_build_env *env, struct cb_slots_lost *out,
                          struct cb_error *err) CB_WUR;
+/* The same of an image that is there: whether its layers being lost is why. */
+bool cb_slots_have_lost(struct cb_slots *t, const struct cb_build_env *env, const struct cb_error *why);
 /* A layer that a cache has: its word for what the blob unpacks to, and for the table, which is fetched instead of the
  * layer. The place outlives the slots. What is not in a repository is brought at once. */
 struct cb_slot_cached {

@@ -80,3 +80,9 @@ int cb_slots_forget_lost(struct cb_slots *t, const struct cb_build_env *env, str
         r = forget(t->all[i], env, out, err);
     return r;
 }
+
+bool cb_slots_have_lost(struct cb_slots *t, const struct cb_build_env *env, const struct cb_error *why)
+{
+    struct cb_slots_lost lost;
+    return why->code == CB_ENOTFOUND && cb_slots_forget_lost(t, env, &lost, NULL) == 0 && lost.parents;
+}

@@ -84,6 +84,8 @@ static int get_blob(struct cb_copy_source *s, const struct cb_descriptor *d, str
     get_origins(s, &d->digest, &hosts, &repos);
     for (size_t i = 0; r == -CB_ENOTFOUND && i < hosts.n; i++)
         r = cb_registry_blob(s->env->registry, hosts.v[i], repos.v[i], d, out, err);
+    if (r < 0)
+        cb_image_advise_lost(err);
     return r;
 }
 

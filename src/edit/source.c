@@ -161,9 +161,10 @@ static int from_origin(const struct cb_edit_source *s, const struct cb_descripto
             return 0;
         r = r == -CB_ECANCELED ? r : 0; /* the next one may have it */
     }
-    if (e.code)
-        return cb_error_move(err, &e);
-    return cb_error_set(err, CB_ENOTFOUND, "the store does not have it, and knows no repository that has");
+    if (!e.code)
+        cb_error_set(&e, CB_ENOTFOUND, "the store does not have it, and knows no repository that has");
+    cb_image_advise_lost(&e);
+    return cb_error_move(err, &e);
 }
 
 int cb_edit_source_layer(const struct cb_edit_source *s, const struct cb_descriptor *d,

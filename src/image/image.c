@@ -145,3 +145,9 @@ int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb
         cb_toc_unref(tocs[k]);
     return r;
 }
+
+void cb_image_advise_lost(struct cb_error *err)
+{
+    if (err && err->code == CB_ENOTFOUND)
+        cb_error_append(err, ": a layer of the image is nowhere any more: build or pull it again");
+}

@@ -39,6 +39,9 @@ int cb_image_tree_load(struct cb_store *s, const struct cb_descriptor *desc, str
  * none. */
 const struct cb_image *cb_image_tree_pick(const struct cb_image_tree *t, const struct cb_platform *platform);
 
+/* Of an image of the store, a layer of which nobody has any more (-CB_ENOTFOUND): adds what helps. */
+void cb_image_advise_lost(struct cb_error *err);
+
 /* ---- reading a layer in: one pass for blob, table and tree ---- */
 struct cb_layer_intake {
     struct cb_store *store;

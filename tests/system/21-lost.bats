@@ -213,6 +213,13 @@ pushes()
     run cbpush save -o local.tar local
     assert_status 4
     assert_contains "$output" 'a layer of the image is nowhere any more: build or pull it again'
+    for verb in 'copy store:local oci:out' "copy store:local $other/test/local:1" 'run local true' \
+        'export -o local.tar store:local'; do
+        # shellcheck disable=SC2086 # several words
+        run cbpush $verb
+        [ "$status" -ne 0 ] || rig_fail "$verb"
+        assert_contains "$output" ': a layer of the image is nowhere any more: build or pull it again' "$verb"
+    done
     cbpush build -t local ctx
     cbpush save -o local.tar local
     lose_layers
