@@ -249,6 +249,19 @@ static int report(struct copying *c, struct cb_error *err)
     return cb_report_write(c->o->digest_file, cb_digest_text(&c->done[0].result.to.digest, digest), err);
 }
 
+/* docker's and podman's push take the store's image by that name. */
+static void advise(const struct copying *c, struct cb_error *err)
+{
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    if (c->from.transport != CB_AT_REGISTRY || (c->done && c->done[0].result.from.media_type))
+        return;
+    cb_autofree char *name = cb_reference_text(&c->from.ref);
+    const char *text = c->from.text, *scheme = "docker://";
+    if (cb_store_name_get(c->s->store, name, &d, NULL) == 0)
+        cb_error_append(err, " (the store has an image of that name: store:%s)",
+                        text + (cb_starts_with(text, scheme) ? strlen(scheme) : 0));
+}
+
 static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_strvec *operands, struct cb_error *err)
 {
     struct cb_session s cb_cleanup_session = { 0 };
@@ -269,6 +282,8 @@ static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_
     c.env = (struct cb_copy_env){ s.registry, s.store, p->cancel, step, c.env.jobs };
     cb_step_begin(step);
     r = copy_all(&c, err);
+    if (r < 0)
+        advise(&c, err);
     if (r < 0)
         cb_step_error(step, cb_error_text(err));
     else

@@ -248,6 +248,15 @@ END
     cbpush copy -q "$one/src/app:multi" store:kept:1
     cbpush images >images
     assert_contains "$(cat images)" kept
+    # As docker and podman would name it.
+    for name in "$one/kept:1" "docker://$one/kept:1"; do
+        cbpush copy -q store:kept:1 "store:$one/kept:1"
+        run cbpush copy -q "$name" "$two/from/store:1"
+        assert_status 4
+        assert_contains "$output" "(the store has an image of that name: store:$one/kept:1)"
+    done
+    run cbpush copy -q "$one/src/app:multi" "$one/NO"
+    refute_contains "$output" 'the store has'
     cbpush copy -q store:kept:1 "$two/from/store:1"
     assert_equal "$(raw_digest "docker://$two/from/store:1")" "$(digest_of multi)"
     cbpush copy -q store:kept:1 oci:out:1
