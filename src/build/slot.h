@@ -91,6 +91,7 @@ void cb_slots_await_settled(struct cb_slot *const *v, size_t n);
 bool cb_slots_are_settled(struct cb_slot *const *v, size_t n);
 int cb_slots_settle(struct cb_slot *const *v, size_t n, struct cb_error *err) CB_WUR;
 int cb_slots_settle_all(struct cb_slots *t, struct cb_error *err) CB_WUR;
+bool cb_slots_settle_within(struct cb_slots *t, unsigned ms); /* whether all are, in that time, and however */
 /* Makes table, tree, blob of all of them present, several at once; progress goes to step. Slots in the making are
  * waited for, but a tree alone is there from the start. */
 int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsigned needs, struct cb_step *step,

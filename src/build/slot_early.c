@@ -221,14 +221,49 @@ int cb_slots_settle(struct cb_slot *const *v, size_t n, struct cb_error *err)
     return r;
 }
 
+/* Those that are early, or were. The caller frees the list. */
+static struct cb_slot **list_early(struct cb_slots *t, size_t *n)
+{
+    pthread_mutex_lock(&t->mu);
+    struct cb_slot **v = cb_calloc(t->n + 1, sizeof(struct cb_slot *));
+    for (size_t i = 0; i < t->n; i++)
+        if (was_early(t->all[i]))
+            v[(*n)++] = t->all[i];
+    pthread_mutex_unlock(&t->mu);
+    return v;
+}
+
 int cb_slots_settle_all(struct cb_slots *t, struct cb_error *err)
 {
     size_t n = 0;
-    pthread_mutex_lock(&t->mu);
-    cb_autofree struct cb_slot **v = cb_calloc(t->n + 1, sizeof(struct cb_slot *));
-    for (size_t i = 0; i < t->n; i++)
-        if (was_early(t->all[i]))
-            v[n++] = t->all[i];
-    pthread_mutex_unlock(&t->mu);
+    cb_autofree struct cb_slot **v = list_early(t, &n);
     return cb_slots_settle(v, n, err);
+}
+
+static bool settle_until(struct cb_slot *s, const struct timespec *end)
+{
+    int e = 0;
+    pthread_mutex_lock(&s->mu);
+    cb_slot_hurry(s);
+    while (s->early && e == 0)
+        e = pthread_cond_timedwait(&s->cond, &s->mu, end);
+    bool settled = !s->early;
+    pthread_mutex_unlock(&s->mu);
+    return settled;
+}
+
+bool cb_slots_settle_within(struct cb_slots *t, unsigned ms)
+{
+    struct timespec end;
+    size_t n = 0;
+    bool all = true;
+    cb_autofree struct cb_slot **v = list_early(t, &n);
+    cb_slots_begin_to_settle(t);
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += (long)(ms % 1000) * 1000000;
+    end.tv_sec += ms / 1000 + end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    for (size_t i = 0; all && i < n; i++)
+        all = settle_until(v[i], &end);
+    return all;
 }

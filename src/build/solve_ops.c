@@ -112,9 +112,25 @@ static bool put_off(struct cb_solver *s, struct cb_vertex *v)
     return !late;
 }
 
+/* Mostly that has been done while a step ran: only what takes longer is shown. */
+static int settle_slots(struct cb_solver *s, struct cb_error *err)
+{
+    bool late = !cb_slots_settle_within(s->slots, 500);
+    struct cb_step *step = late ? cb_step_new(s->env->progress, "[internal] check what the parents hold") : NULL;
+    cb_step_begin(step);
+    int r = cb_slots_settle_all(s->slots, err);
+    if (r == -CB_ECANCELED)
+        cb_step_canceled(step);
+    else if (r < 0)
+        cb_step_error(step, cb_error_text(err));
+    else
+        cb_step_done(step);
+    return r;
+}
+
 int cb_solver_settle(struct cb_solver *s, struct cb_error *err)
 {
-    int r = cb_slots_settle_all(s->slots, err);
+    int r = settle_slots(s, err);
     pthread_mutex_lock(&s->mu);
     s->settled = true;
     pthread_mutex_unlock(&s->mu);
