@@ -254,7 +254,7 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     if (b->cache_out && b->claims)
         cb_cache_out_on_written(b->cache_out, step_written, b->claims);
     b->slots = s->slots = cb_slots_new(b->env);
-    cb_slots_may_be_early(b->slots, CB_EARLY_AS_FITS);
+    cb_slots_may_be_early(b->slots, CB_EARLY_AS_FITS, b->whole_env->cancel);
     cb_solve_open(s);
     int r = 0;
     cb_uploads_ahead_settle(b->uploads);
@@ -293,12 +293,7 @@ static int prepare(struct cb_build *b, bool *all_hit, struct cb_error *err)
     for (size_t i = 0; i < b->plan.n_locals; i++)
         cb_context_found_all(b->plan.locals[i]->context);
     show_context(b, step);
-    if (r == -CB_ECANCELED)
-        cb_step_canceled(step);
-    else if (r < 0)
-        cb_step_error(step, cb_error_text(err));
-    else
-        cb_step_done(step);
+    cb_step_end(step, r, err);
     return r;
 }
 

@@ -81,9 +81,10 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
 #define CB_NEED_SKETCH 128
 /* From now on a tree or sketch may be there before it is known that the layer is what its diff id says. Nobody else may
  * learn of what comes of it before these are settled: cb_slots_settle waits for that, and tells what was wrong.
- * max: bytes of blobs, all together; CB_EARLY_AS_FITS: as long as what is read twice so stays in memory. */
+ * max: bytes of blobs, all together; CB_EARLY_AS_FITS: as long as what is read twice so stays in memory. cancel: gives
+ * up what is computed; a step that fails does not, or its parent would have to be unpacked again. */
 #define CB_EARLY_AS_FITS UINT64_MAX
-void cb_slots_may_be_early(struct cb_slots *t, uint64_t max);
+void cb_slots_may_be_early(struct cb_slots *t, uint64_t max, const struct cb_cancel *cancel);
 /* A step runs: from now on there is time for it, and else when somebody waits. */
 void cb_slots_begin_to_settle(struct cb_slots *t);
 /* Without hurry, so not for what a step waits for; and whatever comes of it. */

@@ -467,8 +467,7 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
 static int end_early(struct bring *b, unsigned needs, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
-    cb_slot_begin_early(s, &(struct cb_slot_early_start){
-        .work = CB_TAKE(b->early), .layer = &b->layer, .encoding = b->encoding, .sketch = b->toc });
+    cb_slot_begin_early(s, CB_TAKE(b->early), &b->layer, b->encoding, b->toc);
     pthread_mutex_lock(&s->mu);
     bool enough = cb_slot_has_early(s, needs);
     pthread_mutex_unlock(&s->mu);

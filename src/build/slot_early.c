@@ -54,16 +54,20 @@ static void finish(struct cb_slot *s, struct cb_slot_early *e)
     struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
     int r = conclude(s, e, &toc, &err);
     pthread_mutex_lock(&s->mu);
-    s->early = NULL;
-    s->busy = false;
     if (r < 0)
         s->failed = cb_error_move(&s->error, &err);
     else if (!s->toc)
         s->toc = CB_TAKE(toc);
     s->have |= cb_slot_check_have(s, CB_NEED_TOC | CB_NEED_TREE);
-    cb_slot_early_free(e); /* before anybody goes on: nothing of it is left in tmp/ then */
+    struct cb_layer_early *done = CB_TAKE(e->work);
+    pthread_mutex_unlock(&s->mu);
+    cb_layer_early_free(done); /* before anybody goes on: nothing of it is left in tmp/ then */
+    pthread_mutex_lock(&s->mu);
+    s->early = NULL;
+    s->busy = false;
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
+    cb_slot_early_free(e);
 }
 
 static void work(void *arg)
@@ -76,7 +80,7 @@ static void work(void *arg)
     struct cb_slot_early *e = s->early;
     unsigned part = e->begun++;
     pthread_mutex_unlock(&s->mu);
-    int r = cb_layer_early_hash(e->work, part, s->env->cancel, &err);
+    int r = cb_layer_early_hash(e->work, part, s->owner->early_cancel, &err);
     pthread_mutex_lock(&s->mu);
     if (r < 0 && !e->error.code)
         cb_error_move(&e->error, &err);
@@ -95,17 +99,20 @@ void cb_slot_hurry(struct cb_slot *s)
         cb_pool_submit(s->owner->hashers, work, s);
 }
 
-void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b)
+void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *early, const struct cb_layer *layer,
+                         const struct cb_layer_encoding *encoding, struct cb_toc *sketch)
 {
     struct cb_slot_early *e = CB_NEW(struct cb_slot_early);
-    e->work = b->work;
-    cb_layer_copy(&e->layer, b->layer);
-    cb_layer_encoding_copy(&e->encoding, b->encoding);
+    e->work = early;
+    cb_layer_copy(&e->layer, layer);
+    cb_layer_encoding_copy(&e->encoding, encoding);
+    pthread_mutex_lock(&s->mu);
+    s->layer.size = layer->size;
+    e->have = CB_NEED_SKETCH | CB_NEED_TREE | (cb_slot_check_have(s, 0) & (CB_NEED_BLOB | CB_NEED_DATA));
+    pthread_mutex_unlock(&s->mu);
     pthread_mutex_lock(&s->owner->mu);
     pthread_mutex_lock(&s->mu);
-    s->layer.size = b->layer->size;
-    s->sketch = cb_toc_ref(b->sketch);
-    e->have = CB_NEED_SKETCH | CB_NEED_TREE | (cb_slot_check_have(s, 0) & (CB_NEED_BLOB | CB_NEED_DATA));
+    s->sketch = cb_toc_ref(sketch);
     s->early = e;
     if (s->owner->steps_run)
         cb_slot_hurry(s);
@@ -143,8 +150,8 @@ int cb_slot_early_tree(struct cb_slot *s, int *fd, struct cb_error *err)
 {
     *fd = -1;
     pthread_mutex_lock(&s->mu);
-    int r = s->early ? 0 : 1;
-    if (s->early) {
+    int r = 1;
+    if (s->early && s->early->work) {
         *fd = fcntl(cb_layer_early_tree(s->early->work), F_DUPFD_CLOEXEC, 3);
         r = *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;
     } else if (s->failed) {
@@ -168,8 +175,9 @@ bool cb_slots_are_settled(struct cb_slot *const *v, size_t n)
 void cb_slots_begin_to_settle(struct cb_slots *t)
 {
     pthread_mutex_lock(&t->mu);
+    bool first = !t->steps_run;
     t->steps_run = true;
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; first && i < t->n; i++) {
         pthread_mutex_lock(&t->all[i]->mu);
         cb_slot_hurry(t->all[i]);
         pthread_mutex_unlock(&t->all[i]->mu);
@@ -187,9 +195,10 @@ void cb_slots_await_settled(struct cb_slot *const *v, size_t n)
     }
 }
 
-void cb_slots_may_be_early(struct cb_slots *t, uint64_t max)
+void cb_slots_may_be_early(struct cb_slots *t, uint64_t max, const struct cb_cancel *cancel)
 {
     t->early_left = max;
+    t->early_cancel = cancel;
 }
 
 /* Asked when the first layer comes: most builds have none. Where it is not known nothing is early. */
@@ -244,7 +253,6 @@ static bool settle_until(struct cb_slot *s, const struct timespec *end)
 {
     int e = 0;
     pthread_mutex_lock(&s->mu);
-    cb_slot_hurry(s);
     while (s->early && e == 0)
         e = pthread_cond_timedwait(&s->cond, &s->mu, end);
     bool settled = !s->early;

@@ -20,6 +20,7 @@ struct cb_slots {
     struct cb_pool *fetchers;        /* never wait for a slot in the making: what makes it may need them */
     struct cb_pool *hashers;         /* digests of layers whose trees are in use already */
     uint64_t early_left;             /* bytes of blobs that may be early, under mu; 0: none */
+    const struct cb_cancel *early_cancel;
     bool steps_run;                  /* what is early need not wait for a better time */
     struct cb_stack_cache *views;
 };
@@ -110,16 +111,11 @@ int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo
 
 /* ---- slot_early.c: a tree before the digests of its layer ---- */
 void cb_slot_early_free(struct cb_slot_early *e); /* which is not being worked on */
-struct cb_slot_early_start {
-    struct cb_layer_early *work;              /* taken */
-    const struct cb_layer *layer;
-    const struct cb_layer_encoding *encoding; /* that was read */
-    struct cb_toc *sketch;
-};
 /* Whether a blob of that size may be, and it counts. */
 bool cb_slots_let_early(struct cb_slots *t, uint64_t size);
-/* Of a slot that is busy with us: it is so until the rest is done. */
-void cb_slot_begin_early(struct cb_slot *s, const struct cb_slot_early_start *b);
+/* Of a slot that is busy with us: it is so until the rest is done. Takes work. e: the encoding that was read. */
+void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *work, const struct cb_layer *layer,
+                         const struct cb_layer_encoding *e, struct cb_toc *sketch);
 bool cb_slot_has_early(const struct cb_slot *s, unsigned needs); /* all of them, now; under s->mu */
 /* 0: *fd; 1: it is not early. */
 int cb_slot_early_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;

@@ -119,12 +119,7 @@ static int settle_slots(struct cb_solver *s, struct cb_error *err)
     struct cb_step *step = late ? cb_step_new(s->env->progress, "[internal] check what the parents hold") : NULL;
     cb_step_begin(step);
     int r = cb_slots_settle_all(s->slots, err);
-    if (r == -CB_ECANCELED)
-        cb_step_canceled(step);
-    else if (r < 0)
-        cb_step_error(step, cb_error_text(err));
-    else
-        cb_step_done(step);
+    cb_step_end(step, r, err);
     return r;
 }
 

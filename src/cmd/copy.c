@@ -282,14 +282,13 @@ static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_
     c.env = (struct cb_copy_env){ s.registry, s.store, p->cancel, step, c.env.jobs };
     cb_step_begin(step);
     r = copy_all(&c, err);
-    if (r < 0)
+    if (r < 0) {
         advise(&c, err);
-    if (r < 0)
         cb_step_error(step, cb_error_text(err));
-    else
+    } else {
         cb_step_done(step);
-    if (r == 0)
         tell(&c);
+    }
     cb_progress_finish(s.progress, r < 0);
     return r < 0 ? r : report(&c, err);
 }

@@ -87,9 +87,9 @@ struct target {
     int plain_fd; /* an image to be, or 0 */
 };
 
-static bool is_early(const struct cb_layer_intake *o, struct target to)
+static bool may_be_early(const struct cb_layer_intake *o)
 {
-    return o->early && to.plain_fd > 0 && cb_digest_is_set(&o->diff_id);
+    return o->early && cb_digest_is_set(&o->diff_id);
 }
 
 static int read_layer(const struct cb_layer_intake *o, struct target to, struct cb_unpack_result *res,
@@ -100,7 +100,7 @@ static int read_layer(const struct cb_layer_intake *o, struct target to, struct 
     struct cb_unpack_job j = {
         .source = o->source, .root_fd = to.root_fd, .plain_fd = to.plain_fd, .single_id = o->single_id,
         .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel,
-        .defer_digests = is_early(o, to), .on_progress = o->on_progress, .arg = o->arg,
+        .defer_digests = to.plain_fd > 0 && may_be_early(o), .on_progress = o->on_progress, .arg = o->arg,
     };
     int r = cb_unpack_run(&j, res, err);
     if (r == 0 && j.defer_digests)
@@ -172,7 +172,7 @@ static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp,
         return cb_error_sys(err, CB_ELOCAL, errno, "create an image");
     }
     int r = fill_image(o, fd, res, err);
-    if (r == 0 && is_early(o, (struct target){ .plain_fd = fd }))
+    if (r == 0 && may_be_early(o))
         return cb_layer_early_new(o, tmp, CB_TAKE_FD(fd), res, err);
     if (r < 1)
         return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "image", &res->diff_id, err);

@@ -53,8 +53,8 @@ const char *cb_progress_wish(const char *text)
 
 static const struct cb_progress_renderer *choose(enum cb_progress_mode mode, int fd)
 {
-    if (mode == CB_PROGRESS_AUTO && cb_progress_mode_parse(cb_progress_wish(NULL), &mode, NULL) < 0)
-        mode = CB_PROGRESS_AUTO;
+    if (mode == CB_PROGRESS_AUTO)
+        (void)!cb_progress_mode_parse(cb_progress_wish(NULL), &mode, NULL); /* which is a mode */
     switch (mode) {
     case CB_PROGRESS_PLAIN:
         return &cb_progress_plain;

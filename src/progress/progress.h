@@ -52,6 +52,7 @@ void cb_step_begin(struct cb_step *s);
 void cb_step_done(struct cb_step *s);
 void cb_step_cached(struct cb_step *s);
 void cb_step_error(struct cb_step *s, const char *message);
+void cb_step_end(struct cb_step *s, int r, const struct cb_error *err); /* done, canceled or failed: r says which */
 void cb_step_canceled(struct cb_step *s);
 /* Raw bytes of a process's stdout (1) or stderr (2): split into lines at '\n' and '\r' inside; colours are left out;
  * lines longer than CB_MAX_LOG_LINE are cut into several. The last 10 lines are kept for cb_step_last_lines. Waits

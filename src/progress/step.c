@@ -155,6 +155,16 @@ void cb_step_canceled(struct cb_step *s)
     end(s, CB_STEP_CANCELED, NULL);
 }
 
+void cb_step_end(struct cb_step *s, int r, const struct cb_error *err)
+{
+    if (r == -CB_ECANCELED)
+        cb_step_canceled(s);
+    else if (r < 0)
+        cb_step_error(s, cb_error_text(err));
+    else
+        cb_step_done(s);
+}
+
 bool cb_progress_tells_streams(const struct cb_progress *p)
 {
     return p->r->chunk != NULL;

@@ -181,13 +181,23 @@ static uint64_t available(const char *meminfo)
     return cb_parse_u64(number, UINT64_MAX >> 10, &kib) ? kib << 10 : 0;
 }
 
+/* Of this process. */
+static bool read_membership(struct cb_strbuf *out)
+{
+    return cb_file_slurp("/proc/self/cgroup", MAX_PROC_FILE, out, NULL) == 0;
+}
+
+unsigned cb_cpu_quota_here(void)
+{
+    cb_cleanup_strbuf struct cb_strbuf membership = CB_STRBUF_INIT;
+    return read_membership(&membership) ? cb_cpu_quota(SYSFS, membership.buf) : 0;
+}
+
 uint64_t cb_memory_available(void)
 {
     cb_cleanup_strbuf struct cb_strbuf meminfo = CB_STRBUF_INIT, membership = CB_STRBUF_INIT;
     if (cb_file_slurp("/proc/meminfo", MAX_PROC_FILE, &meminfo, NULL) < 0)
         return 0;
     uint64_t bytes = available(meminfo.buf);
-    if (bytes && cb_file_slurp("/proc/self/cgroup", MAX_PROC_FILE, &membership, NULL) == 0)
-        bytes = least(bytes, cb_memory_quota(SYSFS, membership.buf));
-    return bytes;
+    return bytes && read_membership(&membership) ? least(bytes, cb_memory_quota(SYSFS, membership.buf)) : bytes;
 }

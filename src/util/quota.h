@@ -11,6 +11,7 @@
 unsigned cb_cpu_quota(const char *sysfs, const char *membership);    /* CPUs, rounded up */
 uint64_t cb_memory_quota(const char *sysfs, const char *membership); /* bytes */
 
+unsigned cb_cpu_quota_here(void); /* of this machine and process */
 /* How many bytes of memory can be had without swapping, as the kernel estimates it (MemAvailable), within our cgroups'
  * limits; 0 where that is not known. */
 uint64_t cb_memory_available(void);

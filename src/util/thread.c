@@ -6,12 +6,10 @@
 #include <signal.h>
 
 #include "util/alloc.h"
-#include "util/quota.h"
 #include "util/encode.h"
-#include "util/fd.h"
+#include "util/quota.h"
 
 #define MAX_THREADS 1024u
-#define MAX_CGROUP_TEXT ((size_t)64 << 10)
 
 /* The mask has no fixed size: the kernel refuses one that is too small for the machine. */
 static unsigned cpus_by_affinity(void)
@@ -38,14 +36,8 @@ unsigned cb_cpu_count(void)
     uint64_t wanted;
     if (env && cb_parse_u64(env, MAX_THREADS, &wanted) && wanted > 0)
         return (unsigned)wanted;
-    unsigned n = cpus_by_affinity();
-    cb_cleanup_strbuf struct cb_strbuf membership = CB_STRBUF_INIT;
-    if (cb_file_slurp("/proc/self/cgroup", MAX_CGROUP_TEXT, &membership, NULL) == 0) {
-        unsigned quota = cb_cpu_quota("/sys/fs/cgroup", membership.buf);
-        if (quota)
-            n = CB_MIN(n, quota);
-    }
-    return CB_MIN(n, MAX_THREADS);
+    unsigned n = cpus_by_affinity(), quota = cb_cpu_quota_here();
+    return CB_MIN(quota ? CB_MIN(n, quota) : n, MAX_THREADS);
 }
 
 struct start {

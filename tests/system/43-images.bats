@@ -80,6 +80,22 @@ END
     assert_equal "$(ls "$CBPUSH_ROOT/trees")" '' 'what is left'
 }
 
+# Its digests are made beside the step, and were given up with it.
+@test "a step that fails at once leaves the parent unpacked, and what stands before it recorded" {
+    dockerfile <<END
+FROM $image
+WORKDIR /before
+RUN false
+END
+    run cbpush build ctx
+    assert_status 1
+    assert_equal "$(find "$CBPUSH_ROOT/trees" -name image | wc -l)" 1
+    run cbpush build --progress plain --trace t.json ctx
+    assert_status 1
+    assert_contains "$output" '#2 CACHED'
+    assert_equal "$(jq '[.traceEvents[] | select(.name == "unpack layer" and .args.bytes > 1000000)] | length' t.json)" 0
+}
+
 @test "what is known to be small is a directory at once: it is unpacked once" {
     dockerfile <<'DONE'
 FROM busybox

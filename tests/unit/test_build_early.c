@@ -17,7 +17,7 @@ static struct cb_slots *early_slots(struct build_fixture *b)
         skip();
     }
     struct cb_slots *t = cb_slots_new(&b->env);
-    cb_slots_may_be_early(t, CB_EARLY_AS_FITS);
+    cb_slots_may_be_early(t, CB_EARLY_AS_FITS, b->cancel);
     return t;
 }
 
@@ -38,6 +38,15 @@ static struct cb_slot *parent_as(struct cb_slots *t, const struct made_layer *m,
 {
     struct cb_descriptor d = layer_desc(m);
     return cb_slots_parent(t, diff_id, &(struct cb_slot_parent){ .desc = &d });
+}
+
+static void make_two(struct build_fixture *b, struct cb_slots *t, struct made_layer m[2], struct cb_slot *v[2])
+{
+    static const char *const names[] = { "a", "b" };
+    for (int i = 0; i < 2; i++) {
+        m[i] = build_layer(b, names[i], names[i], CB_COMPRESSION_GZIP);
+        v[i] = parent_as(t, &m[i], &m[i].layer.diff_id);
+    }
 }
 
 static void assert_file(struct cb_slot *s, const char *name, off_t size)
@@ -146,9 +155,9 @@ static void test_is_settled_beside_steps(void **state)
     struct build_fixture *b = *state;
     struct fixture *f = &b->f;
     CB_AUTO(cb_slots_free) struct cb_slots *t = early_slots(b);
-    struct made_layer m[] = { build_layer(b, "a", "text", CB_COMPRESSION_GZIP),
-                              build_layer(b, "b", "other", CB_COMPRESSION_GZIP) };
-    struct cb_slot *v[] = { parent_as(t, &m[0], &m[0].layer.diff_id), parent_as(t, &m[1], &m[1].layer.diff_id) };
+    struct made_layer m[2];
+    struct cb_slot *v[2];
+    make_two(b, t, m, v);
     ok(cb_slots_need(t, &v[0], 1, CB_NEED_TREE, NULL, &f->err));
     cb_slots_begin_to_settle(t);
     ok(cb_slots_need(t, &v[1], 1, CB_NEED_TREE, NULL, &f->err));
@@ -165,10 +174,10 @@ static void test_only_so_much_is_early(void **state)
     struct build_fixture *b = *state;
     struct fixture *f = &b->f;
     CB_AUTO(cb_slots_free) struct cb_slots *t = early_slots(b);
-    struct made_layer m[] = { build_layer(b, "a", "text", CB_COMPRESSION_GZIP),
-                              build_layer(b, "b", "other", CB_COMPRESSION_GZIP) };
-    struct cb_slot *v[] = { parent_as(t, &m[0], &m[0].layer.diff_id), parent_as(t, &m[1], &m[1].layer.diff_id) };
-    cb_slots_may_be_early(t, m[0].layer.encodings[0].size + 10);
+    struct made_layer m[2];
+    struct cb_slot *v[2];
+    make_two(b, t, m, v);
+    cb_slots_may_be_early(t, m[0].layer.encodings[0].size + 10, b->cancel);
     for (int i = 0; i < 2; i++) {
         ok(cb_slots_need(t, &v[i], 1, CB_NEED_TREE, NULL, &f->err));
         assert_int_equal(cb_slots_are_settled(&v[i], 1), i == 1);
@@ -205,6 +214,27 @@ static void test_another_diff_id(void **state)
     fails(cb_store_toc_get(f->s, &promised, &toc, NULL), CB_ENOTFOUND);
     fails(cb_store_layer_get(f->s, &promised, &known, NULL), CB_ENOTFOUND);
     assert_int_equal(left_in_tmp(f), 0);
+    made_layer_done(&m);
+}
+
+/* So much that no time at all is too little. */
+static void test_takes_its_time(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = early_slots(b);
+    const size_t size = 64 << 20;
+    cb_autofree char *text = cb_malloc(size + 1);
+    memset(text, 'x', size);
+    text[size] = '\0';
+    struct made_layer m = build_layer(b, "a", text, CB_COMPRESSION_ZSTD);
+    struct cb_slot *s = parent_as(t, &m, &m.layer.diff_id);
+    assert_true(cb_slots_settle_within(t, 0)); /* nothing is early yet */
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
+    assert_false(cb_slots_settle_within(t, 0));
+    assert_true(cb_slots_settle_within(t, 60000));
+    assert_true(cb_slots_are_settled(&s, 1));
+    assert_non_null(cb_slot_toc(s));
     made_layer_done(&m);
 }
 
@@ -245,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_is_settled_beside_steps, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_only_so_much_is_early, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_another_diff_id, early_setup, build_teardown),
+        cmocka_unit_test_setup_teardown(test_takes_its_time, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_is_given_up, early_setup, build_teardown),
     };
