@@ -91,19 +91,22 @@ void cb_layer_made_done(struct cb_layer_made *m)
 {
     cb_layer_done(&m->layer);
     cb_toc_unref(CB_TAKE(m->toc));
+    cb_strbuf_done(&m->tar);
 }
 
 int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_job *job,
                           struct cb_layer_made *made, struct cb_error *err)
 {
     cb_autosink struct cb_blob_sink *sink = NULL;
-    *made = (struct cb_layer_made){ 0 };
+    *made = (struct cb_layer_made){ .tar = CB_STRBUF_INIT };
     if (cb_placer_count(job->placer) == 0)
         return 0;
     int r = cb_store_blob_sink_known(s->env->store, &sink, err);
     if (r < 0)
         return r;
     struct cb_layer_write_options wo = cb_solver_write_options(s, v, sink);
+    wo.tar = wo.format.chunked ? NULL : &made->tar; /* a chunked one may have files that steps must not see */
+    wo.tar_max = CB_SLOT_TAR_MAX;
     CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, err);
     if (!w)
         return cb_failed(err);
@@ -129,15 +132,18 @@ static int record_now(struct cb_solver *s, struct cb_vertex *v, struct cb_error 
     return r;
 }
 
-int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
+int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, struct cb_layer_made *made,
                          const struct cb_digest *content, struct cb_error *err)
 {
     struct cb_solve_state *st = v->state;
     int r = made->toc ? cb_store_toc_put(s->env->store, &made->layer.diff_id, made->toc, err) : 0;
     if (r < 0)
         return r;
-    if (made->toc)
-        cb_state_push_layer(st, cb_slots_made(s->slots, &made->layer, made->toc));
+    if (made->toc) {
+        struct cb_slot *slot = cb_slots_made(s->slots, &made->layer, made->toc);
+        cb_slot_keep_tar(slot, &made->tar);
+        cb_state_push_layer(st, slot);
+    }
     st->content = content ? *content : (struct cb_digest){ 0 };
     st->late = st->n_dependents == 0;
     return st->late ? 0 : record_now(s, v, err);

@@ -9,6 +9,7 @@
 #include "util/alloc.h"
 
 #define ASKERS 16
+#define ALL_TARS ((size_t)4 << 20)
 
 struct cb_slots *cb_slots_new(const struct cb_build_env *env)
 {
@@ -28,6 +29,7 @@ static void slot_free(struct cb_slot *s)
     cb_layer_done(&s->layer);
     cb_strmap_done(&s->annotations);
     cb_strbuf_done(&s->small);
+    cb_strbuf_done(&s->tar);
     cb_toc_unref(s->toc);
     cb_toc_index_unref(s->index);
     cb_toc_unref(s->told);
@@ -282,6 +284,20 @@ struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, 
     pthread_mutex_unlock(&s->mu);
     pthread_mutex_unlock(&t->mu);
     return s;
+}
+
+void cb_slot_keep_tar(struct cb_slot *s, struct cb_strbuf *tar)
+{
+    struct cb_slots *t = s->owner;
+    pthread_mutex_lock(&t->mu);
+    pthread_mutex_lock(&s->mu);
+    if (tar->len && !s->tar.len && tar->len <= ALL_TARS - t->tars) {
+        t->tars += tar->len;
+        s->tar = *tar;
+        *tar = (struct cb_strbuf)CB_STRBUF_INIT;
+    }
+    pthread_mutex_unlock(&s->mu);
+    pthread_mutex_unlock(&t->mu);
 }
 
 int cb_slots_pending(struct cb_slots *t, int tree_fd, struct cb_slot **out, struct cb_error *err)

@@ -56,6 +56,10 @@ struct cb_cache_place *cb_slot_pinned_by(struct cb_slot *s);
 bool cb_slot_is_hearsay(struct cb_slot *s);
 /* A new layer that is complete. Takes nothing; copies. One of the same diff id may be returned instead. */
 struct cb_slot *cb_slots_made(struct cb_slots *t, const struct cb_layer *layer, struct cb_toc *toc);
+/* Its tar, while that is known: a tree of it is then made without reading the layer again. Emptied where it is kept,
+ * which it is not where there are many. */
+#define CB_SLOT_TAR_MAX ((size_t)256 << 10)
+void cb_slot_keep_tar(struct cb_slot *s, struct cb_strbuf *tar);
 /* A new layer in the making, with a tree that can be used already (a descriptor of its own is kept). */
 int cb_slots_pending(struct cb_slots *t, int tree_fd, struct cb_slot **out, struct cb_error *err) CB_WUR;
 /* Ends the making: with a layer, as an empty difference (layer NULL, err NULL), or with an error. */

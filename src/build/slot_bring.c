@@ -246,26 +246,34 @@ static size_t list_lower(const struct bring *b, struct cb_digest *out)
     return n;
 }
 
+/* Of everything but where its bytes come from. lower: room for all below. */
+static struct cb_layer_intake intake_of(struct bring *b, struct cb_digest *lower)
+{
+    const struct cb_build_env *env = b->slot->env;
+    return (struct cb_layer_intake){
+        .store = env->store, .diff_id = b->layer.diff_id, .guess = b->guess, .guess_size = b->layer.size,
+        .want_tree = (b->missing & CB_NEED_TREE) != 0, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
+        .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
+        .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b,
+    };
+}
+
 /* For a table alone the layer is only read through: what a build does not need costs no room on the disk. */
 static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open, struct cb_error *err)
 {
     const struct cb_build_env *env = b->slot->env;
     cb_autosink struct cb_blob_sink *sink = NULL;
-    bool keep = b->remote && b->missing != CB_NEED_TOC, want_tree = (b->missing & CB_NEED_TREE) != 0;
+    bool keep = b->remote && b->missing != CB_NEED_TOC;
     int r = keep ? cb_store_blob_sink_known(env->store, &sink, err) : 0;
     if (r < 0) {
         src->ops->close(src);
         return r;
     }
     cb_autofree struct cb_digest *lower = cb_calloc(b->want->n_below + 1, sizeof *lower);
-    struct cb_layer_intake in = {
-        .store = env->store, .source = sink ? cb_blob_source_tee(src, sink) : src, .diff_id = b->layer.diff_id,
-        .guess = b->guess, .guess_size = b->layer.size,
-        .want_tree = want_tree, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
-        .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
-        .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b, .toc = &b->toc,
-        .early = want_tree && cb_slots_let_early(b->slot->owner, b->encoding->size) ? &b->early : NULL,
-    };
+    struct cb_layer_intake in = intake_of(b, lower);
+    in.source = sink ? cb_blob_source_tee(src, sink) : src;
+    in.toc = &b->toc;
+    in.early = in.want_tree && cb_slots_let_early(b->slot->owner, b->encoding->size) ? &b->early : NULL;
     r = cb_image_intake(&in, NULL, &b->layer.size, err);
     if (r == 0 && *open)
         r = cb_error_set(err, CB_EVERIFY, "there is more of it than a layer");
@@ -274,6 +282,15 @@ static int take_in(struct bring *b, struct cb_blob_source *src, const bool *open
     if (r < 0)
         cb_layer_early_free(CB_TAKE(b->early));
     return r;
+}
+
+/* Of what was written a moment ago, which lies in memory. */
+static int unpack_written(struct bring *b, const struct cb_layer_known *known, struct cb_error *err)
+{
+    cb_autofree struct cb_digest *lower = cb_calloc(b->want->n_below + 1, sizeof *lower);
+    struct cb_layer_intake in = intake_of(b, lower);
+    in.known = known;
+    return cb_image_intake(&in, NULL, NULL, err);
 }
 
 static int fetch_once(struct bring *b, bool *open, struct cb_error *err)
@@ -384,8 +401,10 @@ static int bring_all(struct bring *b, struct cb_error *err)
     pthread_mutex_lock(&s->mu);
     b->missing |= s->supposed & ~s->have;
     b->guess = s->toc;
+    struct cb_layer_known known = { .toc = s->toc, .tar = s->tar.buf, .size = s->tar.len, .diff_id = s->layer.diff_id };
     pthread_mutex_unlock(&s->mu);
-    return bring_missing(b, err);
+    bool written = known.size && known.toc && b->missing == CB_NEED_TREE;
+    return written ? unpack_written(b, &known, err) : bring_missing(b, err);
 }
 
 void cb_slot_suppose(struct cb_slot *s, unsigned needs)
@@ -423,20 +442,26 @@ static unsigned find_missing(struct cb_slot *s, unsigned needs)
     return missing ? missing | (s->expected & ~s->have) : 0;
 }
 
+/* Under s->mu. Of a slot that somebody brings something else of, too. */
+static bool has_now(struct cb_slot *s, unsigned needs)
+{
+    return cb_slot_has_early(s, needs) || !find_missing(s, needs);
+}
+
 /* 0: nothing is missing; else it is us who bring it. Fails where somebody else did not bring it. */
 static int begin(struct cb_slot *s, unsigned needs, unsigned *missing, struct cb_error *err)
 {
     int r = 0;
     pthread_mutex_lock(&s->mu);
-    bool early = cb_slot_has_early(s, needs);
-    while (s->busy && !early) {
+    bool there = has_now(s, needs);
+    while (s->busy && !there) {
         cb_slot_hurry(s);
         pthread_cond_wait(&s->cond, &s->mu);
-        early = cb_slot_has_early(s, needs);
+        there = has_now(s, needs);
     }
     if (s->failed)
         r = cb_error_copy(err, &s->error);
-    *missing = early || r < 0 ? 0 : find_missing(s, needs);
+    *missing = there || r < 0 ? 0 : find_missing(s, needs);
     s->busy = s->busy || *missing != 0;
     pthread_mutex_unlock(&s->mu);
     return r;
@@ -458,6 +483,8 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
         if ((s->have & needs) != needs)
             r = cb_error_set(err, CB_EINTERNAL, "a layer was brought and is not there");
     }
+    if (s->have & CB_NEED_TREE)
+        cb_strbuf_done(&s->tar);
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
     return r;

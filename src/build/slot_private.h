@@ -22,6 +22,7 @@ struct cb_slots {
     uint64_t early_left;             /* bytes of blobs that may be early, under mu; 0: none */
     const struct cb_cancel *early_cancel;
     bool steps_run;                  /* what is early need not wait for a better time */
+    size_t tars;                     /* bytes that slots keep, under mu */
     struct cb_stack_cache *views;
 };
 
@@ -69,6 +70,7 @@ struct cb_slot {
     struct cb_digest foreign_digest;
     struct cb_toc *told;       /* what toc was until the layer was read, or NULL */
     bool names;                /* somebody will look up users or groups */
+    struct cb_strbuf tar;      /* of a small layer that this build wrote, until it has a tree; else empty */
     struct cb_slot_early *early; /* the tree can be used, and the rest is being computed; busy, then */
     struct cb_toc *sketch;     /* of a layer that is or was early: its table without digests; stays */
     int tree_fd;               /* of a tree that is not (yet) in trees/, or -1; from the beginning to the end */

@@ -216,6 +216,7 @@ struct cb_layer_job {
 struct cb_layer_made {
     struct cb_layer layer;
     struct cb_toc *toc;         /* NULL: there was nothing to write */
+    struct cb_strbuf tar;       /* of a small one; else empty */
 };
 void cb_layer_made_done(struct cb_layer_made *m);
 #define cb_cleanup_layer_made CB_CLEANUP(cb_layer_made_done)
@@ -224,7 +225,7 @@ int cb_solver_write_layer(struct cb_solver *s, struct cb_vertex *v, const struct
 /* Keeps it, puts it onto v's result and records that, under content too where it is not NULL: of the last step of a
  * result, which a push may wait for, behind its end (cb_solver_record_late). Takes as much memory as its table again:
  * what the job had is better freed before. */
-int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, const struct cb_layer_made *made,
+int cb_solver_take_layer(struct cb_solver *s, struct cb_vertex *v, struct cb_layer_made *made,
                          const struct cb_digest *content, struct cb_error *err) CB_WUR;
 /* Of a vertex that is done: what take_layer left. */
 void cb_solver_record_late(struct cb_solver *s, struct cb_vertex *v);

@@ -46,6 +46,7 @@ void cb_image_advise_lost(struct cb_error *err);
 struct cb_layer_intake {
     struct cb_store *store;
     struct cb_blob_source *source; /* compressed bytes, already verified by its own end; owned */
+    const struct cb_layer_known *known; /* or this, for its tree alone: its table is in the store */
     struct cb_digest diff_id;      /* expected; NONE: whatever it is */
     const struct cb_toc *guess;    /* its table, as far as is known: what its tree should be; or NULL */
     uint64_t guess_size;           /* and how much it unpacks to */

@@ -42,7 +42,8 @@ int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb
     struct cb_layer_read_options ro = { .source = j->source, .raw_tar_ok = j->raw, .max_size = j->max_size,
                                         .plain_fd = j->plain_fd, .defer_digests = j->defer_digests,
                                         .cancel = j->cancel };
-    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
+    CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader =
+        j->known ? cb_layer_reader_of(j->known) : cb_layer_reader_new(&ro, err);
     return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;
 }
 
@@ -54,6 +55,12 @@ struct cb_unpack_options cb_unpack_options_of(const struct cb_unpack_job *j)
 
 /* ---- here ---- */
 
+static void close_source(struct cb_blob_source *src)
+{
+    if (src)
+        src->ops->close(src);
+}
+
 static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res, struct cb_error *err)
 {
     if (j->root_fd < 0)
@@ -63,7 +70,7 @@ static int read_here(const struct cb_unpack_job *j, struct cb_unpack_result *res
     int r = cb_unpack_init(&u, &uo, err);
     if (r == 0)
         return cb_unpack_read(j, &u, res, err);
-    j->source->ops->close(j->source);
+    close_source(j->source);
     return r;
 }
 
@@ -71,7 +78,7 @@ int cb_unpack_run(const struct cb_unpack_job *j, struct cb_unpack_result *res, s
 {
     bool kept = j->root_fd >= 0 || j->plain_fd > 0;
     struct cb_span span cb_cleanup_span = cb_span_begin("layer", kept ? "unpack layer" : "inflate layer");
-    bool apart = cb_helper_is_there();
+    bool apart = cb_helper_is_there() && !j->known;
     cb_span_digest(&span, "diff_id", &j->diff_id);
     cb_span_text(&span, "where", apart ? "in a process of its own" : "here");
     int r = apart ? cb_helper_read(j, res, err) : read_here(j, res, err);
@@ -98,8 +105,8 @@ static int read_layer(const struct cb_layer_intake *o, struct target to, struct 
     struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
     cb_lower_store_init(&lower, o);
     struct cb_unpack_job j = {
-        .source = o->source, .root_fd = to.root_fd, .plain_fd = to.plain_fd, .single_id = o->single_id,
-        .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel,
+        .source = o->source, .known = o->known, .root_fd = to.root_fd, .plain_fd = to.plain_fd,
+        .single_id = o->single_id, .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base, .cancel = o->cancel,
         .defer_digests = to.plain_fd > 0 && may_be_early(o), .on_progress = o->on_progress, .arg = o->arg,
     };
     int r = cb_unpack_run(&j, res, err);
@@ -113,7 +120,7 @@ static int fill_tree(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, 
 {
     cb_autoclose int root = cb_path_openat(tmp->fd, "fs", O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
     if (root < 0) {
-        o->source->ops->close(o->source);
+        close_source(o->source);
         return cb_error_sys(err, CB_ELOCAL, -root, "open the directory to unpack to");
     }
     struct cb_unpack_marks_options mo = { root, o->userxattr, o->single_id };
@@ -134,7 +141,7 @@ static const struct cb_entry *inherit(void *arg, const char *path)
 static int fill_image(const struct cb_layer_intake *o, int fd, struct cb_unpack_result *res, struct cb_error *err)
 {
     if (lseek(fd, CB_EROFS_TAR, SEEK_SET) < 0) {
-        o->source->ops->close(o->source);
+        close_source(o->source);
         return cb_error_sys(err, CB_ELOCAL, errno, "seek in an image");
     }
     int r = read_layer(o, (struct target){ .root_fd = -1, .plain_fd = fd }, res, err);
@@ -168,7 +175,7 @@ static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp,
 {
     cb_autoclose int fd = openat(tmp->fd, "image", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        o->source->ops->close(o->source);
+        close_source(o->source);
         return cb_error_sys(err, CB_ELOCAL, errno, "create an image");
     }
     int r = fill_image(o, fd, res, err);
@@ -180,17 +187,23 @@ static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp,
     return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "fs", &res->diff_id, err);
 }
 
+static bool may_be_image(const struct cb_layer_intake *o)
+{
+    if (o->known)
+        return false; /* it is small */
+    return o->guess ? cb_store_wants_image_of(o->store, cb_toc_count(o->guess), o->guess_size)
+                    : cb_store_wants_images(o->store);
+}
+
 static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)
 {
     struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
     int r = cb_store_tmp_new(o->store, "layer", &tmp, err);
     if (r < 0) {
-        o->source->ops->close(o->source);
+        close_source(o->source);
         return r;
     }
-    bool image = o->guess ? cb_store_wants_image_of(o->store, cb_toc_count(o->guess), o->guess_size)
-                          : cb_store_wants_images(o->store);
-    if (image)
+    if (may_be_image(o))
         return with_image(o, &tmp, res, err);
     r = fill_tree(o, &tmp, res, err);
     return r < 0 ? r : cb_store_tree_publish(o->store, &tmp, "fs", &res->diff_id, err);
@@ -206,7 +219,7 @@ static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res
 {
     int r = o->want_tree && !has_tree(o) ? with_tree(o, res, err)
                                        : read_layer(o, (struct target){ .root_fd = -1 }, res, err);
-    if (r < 0 || (o->early && *o->early))
+    if (r < 0 || o->known || (o->early && *o->early))
         return r;
     return cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
 }

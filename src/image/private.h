@@ -82,6 +82,7 @@ int cb_unpack_finish(struct cb_unpack *u, struct cb_error *err) CB_WUR;
 /* ---- intake.c: a layer read through once ---- */
 struct cb_unpack_job {
     struct cb_blob_source *source; /* taken */
+    const struct cb_layer_known *known; /* or this, with root_fd */
     int root_fd;                   /* an empty directory, borrowed; -1: only the table is made */
     int plain_fd;                  /* without root_fd: a file that gets the tar as it is, borrowed; 0: none */
     bool single_id;

@@ -68,6 +68,9 @@ struct cb_layer_write_options {
     /* borrowed; receives the encoded bytes, committed by finish; NULL: only diff id and TOC, no encoding, and the
      * format is not chunked */
     struct cb_blob_sink *sink;
+    /* gets the tar too, as long as that is no larger than tar_max, and is emptied else; or NULL */
+    struct cb_strbuf *tar;
+    size_t tar_max;
     const struct cb_cancel *cancel;
 };
 struct cb_layer_writer;
@@ -128,6 +131,16 @@ int cb_layer_reader_read(struct cb_layer_reader *r, void *buf, size_t n, size_t 
  * the diff id is another; may be NULL. toc may be NULL. */
 int cb_layer_reader_finish(struct cb_layer_reader *r, const struct cb_digest *expect, struct cb_digest *diff_id,
                            uint64_t *size, struct cb_toc **toc, struct cb_error *err) CB_WUR;
+
+/* ---- what was written here: read again without being parsed ---- */
+struct cb_layer_known {
+    struct cb_toc *toc;
+    const char *tar;
+    uint64_t size;
+    struct cb_digest diff_id;
+};
+struct cb_layer_reader *cb_layer_reader_of(const struct cb_layer_known *of); /* borrowed */
+
 /* ---- what was not hashed in reading ---- */
 struct cb_layer_copy {
     int fd;                           /* where its tar is, as it is; borrowed */

@@ -36,9 +36,20 @@ uint64_t cb_layer_writer_written(const struct cb_layer_writer *w)
     return w->written;
 }
 
+static void keep_tar(struct cb_layer_writer *w, const uint8_t *buf, size_t n)
+{
+    if (!w->o.tar)
+        return;
+    if (n <= w->o.tar_max - w->o.tar->len)
+        cb_strbuf_add(w->o.tar, (const char *)buf, n);
+    else
+        cb_strbuf_done(CB_TAKE(w->o.tar));
+}
+
 static int commit(struct cb_layer_writer *w, const uint8_t *buf, size_t n, struct cb_error *err)
 {
     cb_hasher_update(w->diff_hasher, buf, n);
+    keep_tar(w, buf, n);
     w->written += n;
     return cb_block_pipe_commit(w->pipe, n, err);
 }

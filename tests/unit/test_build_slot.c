@@ -244,6 +244,110 @@ static void test_cancelled(void **state)
     made_layer_done(&m);
 }
 
+/* ---- what this build wrote ---- */
+
+static void add_to(struct cb_layer_writer *w, struct fixture *f, const struct cb_entry *e, const char *text)
+{
+    cb_autosource struct cb_blob_source *data = text ? cb_blob_source_from_mem(text, strlen(text)) : NULL;
+    ok(cb_layer_writer_add(w, e, data, &f->err));
+}
+
+/* Of all kinds; the link's name comes before that of its file in the table. */
+static struct made_layer written_layer(struct fixture *f, struct cb_strbuf *tar, size_t tar_max)
+{
+    static const struct cb_entry v[] = {
+        { .path = "d", .type = CB_ENTRY_DIR, .mode = 01750, .mtime = 5 },
+        { .path = "d/z", .type = CB_ENTRY_FILE, .mode = 04711, .size = 5, .mtime = 6 },
+        { .path = "d/a", .type = CB_ENTRY_HARDLINK, .link = "d/z" },
+        { .path = "d/empty", .type = CB_ENTRY_FILE, .mode = 0600 },
+        { .path = "s", .type = CB_ENTRY_SYMLINK, .mode = 0777, .link = "d/z" },
+        { .path = "gone", .type = CB_ENTRY_WHITEOUT },
+    };
+    static const char *const texts[] = { NULL, "hello", NULL, "", NULL, NULL };
+    struct made_layer m = { 0 };
+    struct cb_layer_write_options wo = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT },
+                                         .clamp_mtime = INT64_MAX, .tar = tar, .tar_max = tar_max };
+    CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, &f->err);
+    for (size_t i = 0; i < CB_COUNTOF(v); i++)
+        add_to(w, f, &v[i], texts[i]);
+    ok(cb_layer_writer_finish(w, &m.layer, &m.toc, &f->err));
+    return m;
+}
+
+static void stat_in(struct fixture *f, struct cb_slot *s, const char *path, struct stat *st)
+{
+    cb_autoclose int fd = -1;
+    ok(cb_slot_tree(s, &fd, &f->err));
+    assert_int_equal(fstatat(fd, path, st, AT_SYMLINK_NOFOLLOW), 0);
+}
+
+/* No blob of it is anywhere: nothing but its tar can have made the tree. */
+static void test_a_tree_of_what_was_written(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct cb_strbuf tar cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct made_layer m = written_layer(f, &tar, CB_SLOT_TAR_MAX);
+    struct stat z, a, st;
+    assert_int_equal(tar.len, m.layer.size);
+    struct cb_slot *s = cb_slots_made(t, &m.layer, m.toc);
+    fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_ENOTFOUND);
+    cb_slot_keep_tar(s, &tar);
+    assert_int_equal(tar.len, 0);
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
+    stat_in(f, s, "d/z", &z);
+    stat_in(f, s, "d/a", &a);
+    assert_int_equal(z.st_ino, a.st_ino);
+    assert_int_equal(z.st_size, 5);
+    assert_int_equal(z.st_mode, S_IFREG | 04711);
+    assert_int_equal(z.st_mtime, 6);
+    stat_in(f, s, "d", &st);
+    assert_int_equal(st.st_mode, S_IFDIR | 01750);
+    assert_int_equal(st.st_mtime, 5);
+    stat_in(f, s, "d/empty", &st);
+    assert_int_equal(st.st_size, 0);
+    stat_in(f, s, "s", &st);
+    assert_true(S_ISLNK(st.st_mode));
+    stat_in(f, s, "gone", &st);
+    assert_true(S_ISCHR(st.st_mode) && st.st_rdev == 0);
+    made_layer_done(&m);
+}
+
+static void test_only_small_ones_are_kept(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct cb_strbuf tar cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct made_layer m = written_layer(f, &tar, 2048);
+    assert_int_equal(tar.len, 0);
+    struct cb_slot *s = cb_slots_made(t, &m.layer, m.toc);
+    /* … and not more than so many. */
+    t->tars = 4 << 20;
+    cb_strbuf_adds(&tar, "tar");
+    cb_slot_keep_tar(s, &tar);
+    assert_int_equal(tar.len, 3);
+    fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_ENOTFOUND);
+    made_layer_done(&m);
+}
+
+/* Else a COPY would wait for the tree that a RUN beside it needs. */
+static void test_what_is_there_is_not_waited_for(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m = build_layer(b, "a", "1", CB_COMPRESSION_GZIP);
+    struct cb_slot *s = cb_slots_made(t, &m.layer, m.toc);
+    s->busy = true;
+    alarm(60); /* it would be for ever */
+    ok(cb_slots_need(t, &s, 1, CB_NEED_TOC | CB_NEED_LOOKUP | CB_NEED_BLOB, NULL, &f->err));
+    alarm(0);
+    s->busy = false;
+    made_layer_done(&m);
+}
+
 /* ---- encodings ---- */
 
 static void test_another_encoding(void **state)
@@ -552,6 +656,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_completing), T(test_empty_and_failed), T(test_waiters_do_not_stop_the_makers),
         T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
+        T(test_a_tree_of_what_was_written), T(test_only_small_ones_are_kept), T(test_what_is_there_is_not_waited_for),
         T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
         T(test_large_tables_stay_where_they_are),
         T(test_empty_ones_do_not_count), T(test_a_layer_has_one_table), T(test_parents_must_agree),
