@@ -270,12 +270,19 @@ int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const 
     return at->offset ? cb_blob_seek(*out, at->offset, err) : 0;
 }
 
+int reg_blob_any(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                 struct cb_blob_source **out, struct cb_error *err)
+{
+    return desc->size < REG_RANGES_FROM ? reg_blob_open(r, at, desc, out, err)
+                                        : reg_ranges_open(r, at, desc, out, err);
+}
+
 int cb_registry_blob(struct cb_registry *r, const char *host, const char *repo, const struct cb_descriptor *desc,
                      struct cb_blob_source **out, struct cb_error *err)
 {
     struct reg_blob_place at = { .host = host, .repo = repo };
-    return desc->size < REG_RANGES_FROM ? reg_blob_open(r, &at, desc, out, err)
-                                        : reg_ranges_open(r, &at, desc, out, err);
+    int s = reg_ahead_take(r, &at, desc, out, err);
+    return s == 1 ? reg_blob_any(r, &at, desc, out, err) : s;
 }
 
 static int read_exactly(struct cb_blob_source *src, uint64_t len, struct cb_strbuf *out, struct cb_error *err)

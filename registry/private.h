@@ -88,6 +88,7 @@ struct cb_registry {
     struct cb_registry_options o;
     struct reg_known *known;
     struct cb_registry *client;    /* whose view it is; NULL: it is none */
+    struct reg_ahead *ahead;       /* blob_ahead.c; NULL: nothing yet */
 };
 /* What ends all that is asked through it beside the client's token; NULL: nothing. */
 const struct cb_cancel *reg_until(const struct cb_registry *r);
@@ -126,6 +127,15 @@ struct reg_blob_place {
 };
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* The whole blob, in one stream or in several. */
+int reg_blob_any(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                 struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+/* ---- blob_ahead.c ---- */
+void reg_ahead_begin(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc);
+/* What was begun, once; waits until it is open. 1: nothing was, or somebody has it. */
+int reg_ahead_take(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
+                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;
+void reg_ahead_done(struct cb_registry *r); /* gives up what nobody took; what was taken is closed by now */
 
 /* ---- doubt.c: a place that served other bytes than the digest's is asked last for it from then on ---- */
 void reg_doubt(struct cb_registry *r, const struct reg_endpoint *e, const struct cb_digest *d);

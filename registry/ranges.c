@@ -42,7 +42,7 @@ struct ranges {
     struct reg_givers gave; /* of the streams that are over */
     int64_t since, waited; /* of the measure that runs; waited: for bytes */
     uint64_t from, rate;   /* its beginning; what one stream gave, bytes a second */
-    bool tried, settled;
+    bool begun, tried, settled;
     pthread_mutex_t mu;
     pthread_cond_t changed;
     uint64_t claimed; /* pieces before this are taken */
@@ -286,6 +286,9 @@ static int maybe_narrow(struct ranges *x, struct cb_error *err)
 
 static int read_single(struct ranges *x, void *buf, size_t n, size_t *got, struct cb_error *err)
 {
+    if (!x->begun) /* it may have been opened long ago */
+        begin_measure(x);
+    x->begun = true;
     int64_t since = cb_time_monotonic();
     int s = cb_blob_read(&x->single->base, buf, n, got, err);
     x->waited += cb_time_monotonic() - since;

@@ -29,6 +29,7 @@ struct cb_registry *cb_registry_until(struct cb_registry *r, const struct cb_can
     *view = *r;
     view->o.cancel = c;
     view->client = r->client ? r->client : r;
+    view->ahead = NULL;
     return view;
 }
 
@@ -60,7 +61,10 @@ static void known_free(struct reg_known *k)
 
 void cb_registry_free(struct cb_registry *r)
 {
-    if (r && !r->client)
+    if (!r)
+        return;
+    reg_ahead_done(r);
+    if (!r->client)
         known_free(r->known);
     free(r);
 }

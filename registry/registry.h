@@ -112,6 +112,10 @@ struct cb_resolve_options {
     const struct cb_platform *platform;
     bool (*cached)(void *arg, const struct cb_digest *d, struct cb_strbuf *out);
     void *cached_arg;
+    /* Asked of each layer, where the configuration has to be fetched: whether it will be read as soon as that is there.
+     * Those are asked for beside it, and cb_registry_blob hands them out. May be NULL. */
+    bool (*wanted)(void *arg, const struct cb_descriptor *layer);
+    void *wanted_arg;
 };
 int cb_registry_resolve(struct cb_registry *r, const struct cb_reference *ref, const struct cb_resolve_options *o,
                         struct cb_resolved *out, struct cb_error *err) CB_WUR;

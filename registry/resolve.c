@@ -119,6 +119,15 @@ static int read_config(struct cb_registry *r, const struct cb_reference *ref, co
     return s < 0 ? cb_error_move(err, &e) : 0;
 }
 
+static void ask_for_layers(struct cb_registry *r, const struct cb_resolve_options *o, const struct cb_manifest *m,
+                           const struct cb_reference *ref)
+{
+    struct reg_blob_place at = { .host = ref->host, .repo = ref->repo };
+    for (size_t i = 0; o->wanted && cb_manifest_is_image(m) && i < m->n_layers; i++)
+        if (o->wanted(o->wanted_arg, &m->layers[i]))
+            reg_ahead_begin(r, &at, &m->layers[i]);
+}
+
 static int get_config(struct cb_registry *r, const struct cb_resolve_options *o, struct cb_resolved *x,
                       const struct cb_reference *ref, struct cb_error *err)
 {
@@ -126,7 +135,10 @@ static int get_config(struct cb_registry *r, const struct cb_resolve_options *o,
     if (c->size > CB_MAX_MANIFEST)
         return cb_error_set(err, CB_EVERIFY, "the image configuration is too large (%llu bytes)",
                             (unsigned long long)c->size);
-    int s = have(o, &c->digest, &x->config_body) ? 0 : read_config(r, ref, c, &x->config_body, err);
+    bool known = have(o, &c->digest, &x->config_body);
+    if (!known)
+        ask_for_layers(r, o, &x->manifest, ref);
+    int s = known ? 0 : read_config(r, ref, c, &x->config_body, err);
     if (s < 0)
         return s;
     s = cb_image_config_parse(&x->config, x->config_body.buf, x->config_body.len, err);

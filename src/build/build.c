@@ -180,7 +180,9 @@ static void ask_ahead(struct cb_build *b)
 static int resolve_source(void *arg, struct cb_plan_source *src, struct cb_error *err)
 {
     const struct cb_build *b = arg;
-    struct cb_find_options o = { .ref = &src->ref, .platform = &src->platform, .policy = b->o->pull };
+    bool others = b->o->n_cache_from && !b->o->no_cache; /* their records may answer for the RUN */
+    struct cb_find_options o = { .ref = &src->ref, .platform = &src->platform, .policy = b->o->pull,
+                                 .layers = src->runs && !others };
     struct cb_found_image f = { 0 };
     if (src->layout)
         return cb_image_from_layout(b->env->store, src->layout, &src->platform, &src->image, err);

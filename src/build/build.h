@@ -265,6 +265,7 @@ struct cb_find_options {
     const struct cb_reference *ref;
     const struct cb_platform *platform;
     enum cb_pull_policy policy;
+    bool layers; /* will be read as soon as the image is known: those that the store lacks are asked for meanwhile */
 };
 /* A reference to an image in the store, pulled (manifest, config; layers are another call) where the policy says so. */
 int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_options *o, struct cb_found_image *out,

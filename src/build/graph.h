@@ -31,6 +31,7 @@ struct cb_plan_source {
     struct cb_layout_ref *layout; /* of an OCI layout on the disk, and ref is empty; or NULL */
     struct cb_digest top;        /* what the name stood for: maybe an index */
     struct cb_df_span span;      /* of the first instruction that names it */
+    bool runs;                   /* a RUN of a stage that is needed stands on it */
     struct cb_vertex *vertex;
     struct cb_step *step;        /* "[internal] load metadata for …" */
     int result;                  /* of the resolving thread */

@@ -198,6 +198,15 @@ static int reach_base(struct planner *p, struct plan_stage *st, struct cb_error 
     return st->source ? 0 : plan_error(p, st->df->from.span, err);
 }
 
+/* Its parent's layers will be unpacked, unless a cache knows what it makes. */
+static void note_run(struct plan_stage *st)
+{
+    while (st->base_stage)
+        st = st->base_stage;
+    if (st->source)
+        st->source->runs = true;
+}
+
 static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err)
 {
     if (st->reachable)
@@ -212,6 +221,8 @@ static int reach(struct planner *p, struct plan_stage *st, struct cb_error *err)
             r = reach_mounts(p, st, &st->df->instructions[i], err);
         if (r < 0)
             return plan_error(p, st->df->instructions[i].span, err);
+        if (st->df->instructions[i].kind == CB_DF_RUN)
+            note_run(st);
     }
     return r;
 }

@@ -24,13 +24,30 @@ static int keep(const struct cb_build_env *env, const struct cb_digest *d, const
     return r < 0 ? r : sink->ops->commit(sink, d, body->len, err);
 }
 
+/* As many as will be read at a time; the others would only keep connections. */
+struct ahead {
+    const struct cb_build_env *env;
+    unsigned left;
+};
+
+static bool is_wanted(void *arg, const struct cb_descriptor *layer)
+{
+    struct ahead *a = arg;
+    if (!a->left || cb_store_blob_has(a->env->store, &layer->digest, NULL))
+        return false;
+    a->left--;
+    return true;
+}
+
 static int from_registry(const struct cb_build_env *env, const struct cb_reference *ref,
-                         const struct cb_platform *platform, struct cb_found_image *found, struct cb_error *err)
+                         const struct cb_find_options *find, struct cb_found_image *found, struct cb_error *err)
 {
     struct cb_image *out = &found->image;
     struct cb_resolved x cb_cleanup_resolved = { .index_body = CB_STRBUF_INIT, .manifest_body = CB_STRBUF_INIT,
                                                  .config_body = CB_STRBUF_INIT };
-    struct cb_resolve_options o = { .platform = platform, .cached = from_store, .cached_arg = (void *)(uintptr_t)env };
+    struct ahead ahead = { env, find->layers ? CB_SLOT_FETCHERS : 0 };
+    struct cb_resolve_options o = { .platform = find->platform, .cached = from_store,
+                                    .cached_arg = (void *)(uintptr_t)env, .wanted = is_wanted, .wanted_arg = &ahead };
     if (cb_store_has_no_blob(env->store)) { /* on a fresh machine nobody need ask first which one it is */
         o.cached = NULL;
         cb_helpers_expect();
@@ -113,7 +130,7 @@ int cb_build_resolve(const struct cb_build_env *env, const struct cb_find_option
                             text);
     }
     struct cb_error why cb_cleanup_error = CB_ERROR_INIT;
-    int r = from_registry(env, &ref, o->platform, out, &why);
+    int r = from_registry(env, &ref, o, out, &why);
     if (r == -CB_ENET && o->policy == CB_PULL_NEWER && by_name(env, &ref, o->platform, out, NULL) == 0)
         return as_stored(env, &ref, &why);
     if (r < 0 && r != -CB_ECANCELED && other.image.manifest.media_type) {

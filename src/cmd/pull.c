@@ -46,7 +46,8 @@ static int pull_image(struct cb_session *s, const struct cb_reference *ref, cons
                       struct cb_error *err)
 {
     struct cb_found_image f cb_cleanup_found_image = { 0 };
-    struct cb_find_options find = { .ref = ref, .platform = platform, .policy = CB_PULL_ALWAYS };
+    struct cb_find_options find = { .ref = ref, .platform = platform, .policy = CB_PULL_ALWAYS,
+                                    .layers = true };
     cb_autofree char *text = cb_reference_text(ref);
     cb_autofree char *title = cb_asprintf("pulling %s", text);
     char digest[CB_DIGEST_TEXT_MAX];

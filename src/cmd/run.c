@@ -314,7 +314,7 @@ static int find(struct cb_session *s, const struct run_input *in, const struct c
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_reference ref cb_cleanup_reference = { 0 };
-    struct cb_find_options o = { .ref = &ref, .platform = platform, .policy = in->pull };
+    struct cb_find_options o = { .ref = &ref, .platform = platform, .policy = in->pull, .layers = true };
     const char *name = in->operands.v[0];
     if (cb_starts_with(name, "docker://")) /* as podman's run has it: the store first, all the same */
         name += strlen("docker://");

@@ -105,6 +105,29 @@ store_has_no_parent()
     assert_equal "$(find "$CBPUSH_ROOT/trees" -mindepth 1 -maxdepth 1 | count)" 0
 }
 
+# ---- what is asked for
+
+@test "layers are asked for ahead where a step runs on them, each once, and nowhere else" {
+    local n
+    n=$(raw_manifest reg base/parent 1 | jq '.layers | length')
+    onto parent:1 'COPY file /app/' 'RUN test -s /app/file && test -s /data/big'
+    built
+    assert_equal "$(layer_gets reg base/parent 1 | count)" "$n"
+    # A stage that nobody needs, and what a cache may know.
+    rm -rf "$CBPUSH_ROOT"
+    registry_forget reg
+    printf 'FROM %s/base/parent:1 AS idle\nRUN true\nFROM %s/base/parent:1\nCOPY file /app/\n' "$reg" "$reg" >ctx/Dockerfile
+    built
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 0
+    onto parent:1 'RUN true'
+    built --cache-to "type=registry,ref=$reg/test/cache"
+    rm -rf "$CBPUSH_ROOT"
+    registry_forget reg
+    built --cache-from "type=registry,ref=$reg/test/cache"
+    assert_contains "$(cat build.log)" CACHED
+    assert_equal "$(layer_gets reg base/parent 1 | count)" 0
+}
+
 # ---- what is written
 
 @test "the manifest names the table of every layer, and the tables are beside it" {
