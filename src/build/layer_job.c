@@ -61,17 +61,34 @@ static int add_all(struct cb_solver *s, const struct cb_layer_job *job, struct c
     return r;
 }
 
+static int differs(const struct cb_placed *x, struct cb_error *err)
+{
+    if (x->item && x->item->se)
+        return cb_error_set(err, CB_EVERIFY,
+                            "/%s: %s is not what its layer says that it is: the store is damaged (`cbpush prune --all` "
+                            "empties it)",
+                            x->e.path, x->item->se->e->path);
+    return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
+                        x->item ? cb_item_path(x->item) : x->e.path);
+}
+
+/* What a file was when it was chosen; not known where nobody has looked at its bytes. */
+static const struct cb_sum *expected(const struct cb_placed *x)
+{
+    const struct cb_stack_entry *se = x->kind == CB_DATA_ITEM ? x->item->se : NULL;
+    return se && se->data ? &se->data->digest : &x->e.digest;
+}
+
 /* What was written must be what was hashed for the key: a file may have changed in between without changing size. */
 static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct cb_error *err)
 {
     for (size_t i = 0; i < cb_placer_count(p); i++) {
         struct cb_placed x;
         cb_placer_at(p, i, &x);
-        bool known = x.e.type == CB_ENTRY_FILE && x.e.digest.known;
-        const struct cb_entry *e = known ? cb_toc_find(toc, x.e.path) : NULL;
-        if (e && !cb_sum_eq(&e->digest, &x.e.digest))
-            return cb_error_set(err, CB_ELOCAL, "%s changed while it was being read",
-                                x.item && !x.item->se ? cb_item_path(x.item) : x.e.path);
+        const struct cb_sum *is = expected(&x);
+        const struct cb_entry *e = x.e.type == CB_ENTRY_FILE && is->known ? cb_toc_find(toc, x.e.path) : NULL;
+        if (e && !cb_sum_eq(&e->digest, is))
+            return differs(&x, err);
     }
     return 0;
 }

@@ -134,7 +134,8 @@ static int open_files(struct copy_run *c, struct cb_error *err)
         if (cb_slot_toc(from->layers[i]))
             cb_slot_layer(from->layers[i], &c->layers[c->n_layers++]);
     struct cb_files_options fo = { .store = c->s->env->store, .stack = c->other.stack, .layers = c->layers,
-                                   .wanted = wanted, .n_wanted = n, .cancel = c->s->cancel };
+                                   .wanted = wanted, .n_wanted = n, .cancel = c->s->cancel,
+                                   .unverified = true }; /* layer_job.c does */
     if (r == 0)
         r = cb_files_open(&fo, &c->files, err);
     free(used);

@@ -120,6 +120,7 @@ struct cb_files_options {
     const struct cb_stack_entry *const *wanted;
     size_t n_wanted;
     const struct cb_cancel *cancel;
+    bool unverified; /* the reader compares digests itself: it computes them anyway */
 };
 int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struct cb_error *err) CB_WUR;
 void cb_files_free(struct cb_files *f);

@@ -36,6 +36,7 @@ struct walk {
     struct level *levels;     /* from the root to where we are */
     size_t n_levels, cap_levels;
     size_t n_added;
+    bool loudly;              /* reading has to be noted: these are not our files */
 };
 
 /* One thing in it. */
@@ -247,7 +248,7 @@ static bool link_to_first(struct walk *w, const struct node *n, struct cb_entry 
     return true;
 }
 
-static int add_file(struct walk *w, const struct node *n, struct cb_entry *e, struct cb_error *err)
+static int add_file(struct walk *w, struct node *n, struct cb_entry *e, struct cb_error *err)
 {
     if (link_to_first(w, n, e))
         return add(w, e, NULL, err);
@@ -256,22 +257,19 @@ static int add_file(struct walk *w, const struct node *n, struct cb_entry *e, st
     int r = n->st.st_nlink < 2 ? is_unchanged(w, n, e, &same, err) : 0;
     if (r < 0 || same)
         return r;
-    int fd = fcntl(n->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return fail(w, "open", err);
-    cb_autosource struct cb_blob_source *data = cb_blob_source_from_fd(fd, 0, UINT64_MAX);
+    cb_autosource struct cb_blob_source *data = cb_blob_source_from_fd(CB_TAKE_FD(n->fd), 0, e->size);
     return add(w, e, data, err);
 }
 
-static int on_file(struct walk *w, const struct node *n, struct cb_error *err)
+static int on_file(struct walk *w, struct node *n, struct cb_error *err)
 {
     cb_cleanup_xattrs struct cb_xattrs x = CB_XATTRS_INIT;
     struct cb_entry e = describe(w, CB_ENTRY_FILE, n, w->path.buf);
     int r = 0;
-    if (overlay_mark(w, n->fd, "metacopy"))
-        r = cb_error_set(err, CB_EINTERNAL, "%s: overlay with metacopy, its data is elsewhere", w->path.buf);
-    else if (cb_xattrs_read(&x, n->fd) < 0)
+    if (cb_xattrs_read(&x, n->fd) < 0)
         r = fail(w, "read attributes of", err);
+    else if (x.names.len && overlay_mark(w, n->fd, "metacopy"))
+        r = cb_error_set(err, CB_EINTERNAL, "%s: overlay with metacopy, its data is elsewhere", w->path.buf);
     e.size = (uint64_t)n->st.st_size;
     e.xattrs = x.v;
     e.n_xattrs = x.n;
@@ -320,10 +318,14 @@ static int open_node(struct walk *w, struct node *n, struct cb_error *err)
 {
     struct stat now;
     bool dir = S_ISDIR(n->st.st_mode);
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (dir ? O_DIRECTORY : 0);
     if (!dir && !S_ISREG(n->st.st_mode))
         return 0;
-    n->fd = openat(n->dirfd, n->name,
-                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (dir ? O_DIRECTORY : 0));
+    n->fd = openat(n->dirfd, n->name, flags | (w->loudly ? 0 : O_NOATIME));
+    if (n->fd < 0 && errno == EPERM && !w->loudly) {
+        w->loudly = true;
+        n->fd = openat(n->dirfd, n->name, flags);
+    }
     if (n->fd < 0 || fstat(n->fd, &now) < 0)
         return fail(w, "open", err);
     if (now.st_ino != n->st.st_ino || now.st_dev != n->st.st_dev || (now.st_mode ^ n->st.st_mode) & S_IFMT)
@@ -351,7 +353,7 @@ static int list_names(struct level *l)
     return failed ? -1 : 0;
 }
 
-static int on_node(struct walk *w, const struct node *n, struct level *down, struct cb_error *err)
+static int on_node(struct walk *w, struct node *n, struct level *down, struct cb_error *err)
 {
     switch (n->st.st_mode & S_IFMT) {
     case S_IFDIR:

@@ -11,7 +11,7 @@ bool cb_xattr_allowed(const char *name);
 struct cb_xattrs {
     struct cb_xattr v[CB_MAX_XATTRS]; /* sorted by name */
     uint32_t n;
-    struct cb_strbuf names;
+    struct cb_strbuf names;           /* of all that there are */
 };
 #define CB_XATTRS_INIT { .names = CB_STRBUF_INIT }
 /* 0, or -1 and errno: E2BIG where there are too many or one is too large. x is empty before. */

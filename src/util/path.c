@@ -54,6 +54,12 @@ int cb_path_openat(int rootfd, const char *path, int flags, mode_t mode, enum cb
     return cb_openat2(rootfd, relative(path), flags, mode, resolve_flags(how));
 }
 
+int cb_path_open_quietly(int rootfd, const char *path, int flags, enum cb_resolve how)
+{
+    int fd = cb_path_openat(rootfd, path, flags | O_NOATIME, 0, how);
+    return fd == -EPERM ? cb_path_openat(rootfd, path, flags, 0, how) : fd; /* not ours */
+}
+
 static bool is_dots(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;

@@ -24,6 +24,8 @@ enum cb_resolve {
  * a negative errno (not a cb_code: the callers branch on ENOENT, ELOOP, ENOTDIR). An empty or "." or "/" path is the
  * root. */
 int cb_path_openat(int rootfd, const char *path, int flags, mode_t mode, enum cb_resolve how);
+/* To be read, and not noted as read (O_NOATIME) where that may be. */
+int cb_path_open_quietly(int rootfd, const char *path, int flags, enum cb_resolve how);
 /* The parent directory of path, resolved, O_PATH|O_DIRECTORY; *base points into path at the last component. The last
  * component is never "." or "..", and no slash stands behind it (that would follow a link): -EINVAL then. */
 int cb_path_open_parent(int rootfd, const char *path, enum cb_resolve how, const char **base);

@@ -366,6 +366,22 @@ END
     fi
 }
 
+@test "a file of an unpacked layer that has changed is not copied out of it" {
+    local tree
+    printf 'FROM busybox AS a\nRUN echo right >/file; echo other >/other\nFROM scratch\nCOPY --from=a /other /\n' >ctx/Dockerfile
+    CBPUSH_TREES=directories built
+    tree=$(find "$CBPUSH_ROOT/trees" -name file -type f)
+    [ "$(cat "$tree")" = right ]
+    printf 'wrong' >"$tree"
+    printf '\n' >>"$tree"
+    printf 'FROM busybox AS a\nRUN echo right >/file; echo other >/other\nFROM scratch\nCOPY --from=a /file /here\n' >ctx/Dockerfile
+    run cbpush build --push "$reg/test/app:2" ctx
+    assert_status 7
+    assert_contains "$output" '/here: file is not what its layer says that it is'
+    assert_contains "$output" Dockerfile:4
+    assert_equal "$(curl -sS -o /dev/null -w "%{http_code}" "$(registry_url reg)/v2/test/app/manifests/2")" 404
+}
+
 @test "nothing but the store and the outputs is written" {
     mkdir marker
     cp -r ctx before
