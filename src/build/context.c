@@ -201,9 +201,9 @@ int cb_context_select_again(const struct cb_context *c, const char *path, const 
 
 /* ---- bytes ---- */
 
-int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *out, struct cb_error *err)
+int cb_context_open_item(struct cb_path_cursor *in, const struct cb_item *it, int *out, struct cb_error *err)
 {
-    cb_autoclose int fd = cb_path_openat(c->fd, cb_item_path(it), O_RDONLY | O_NONBLOCK, 0, CB_RESOLVE_NOFOLLOW);
+    cb_autoclose int fd = cb_path_cursor_open(in, cb_item_path(it), O_RDONLY | O_NONBLOCK);
     struct stat st;
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, -fd, "open %s", cb_item_path(it));
@@ -213,17 +213,30 @@ int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *ou
     return 0;
 }
 
-int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out, struct cb_error *err)
+struct cb_path_cursor cb_context_cursor(const struct cb_context *c)
+{
+    return (struct cb_path_cursor)CB_PATH_CURSOR(c ? c->fd : -1);
+}
+
+int cb_context_source_in(struct cb_path_cursor *in, const struct cb_item *it, struct cb_blob_source **out,
+                         struct cb_error *err)
 {
     int fd = -1;
     if (it->is_socket) {
         *out = cb_blob_source_from_mem("", 0);
         return 0;
     }
-    int r = cb_context_open_item(c, it, &fd, err);
+    int r = cb_context_open_item(in, it, &fd, err);
     if (r == 0)
         *out = cb_blob_source_from_fd(fd, 0, cb_item_found(it)->size);
     return r;
+}
+
+int cb_context_source(const struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
+                      struct cb_error *err)
+{
+    struct cb_path_cursor in cb_cleanup_path_cursor = cb_context_cursor(c);
+    return cb_context_source_in(&in, it, out, err);
 }
 
 /* user.xdg.*: what browsers, curl and desktops note down about a file on this machine, such as the URL that it came

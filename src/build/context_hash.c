@@ -26,6 +26,7 @@ struct reader {
     struct cb_hasher *h;
     char *buf;
     const struct cb_cancel *cancel;
+    struct cb_path_cursor *in;
 };
 
 static int hash_fd(const struct reader *rd, int fd, const struct cb_item *it, struct cb_digest *sum,
@@ -51,7 +52,7 @@ static int hash_item(struct cb_context *c, struct cb_item *it, const struct read
     struct cb_found *f = cb_item_found(it);
     struct cb_digest sum;
     struct stat st;
-    int r = cb_context_open_item(c, it, &fd, err);
+    int r = cb_context_open_item(rd->in, it, &fd, err);
     bool keep = r == 0 && cb_stat_cache_watch(c->stats, fd, &st);
     if (r == 0)
         r = cb_context_xattrs(it, fd, err);
@@ -76,7 +77,8 @@ static void run(void *arg)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     CB_AUTO(cb_hasher_free) struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
     cb_autofree char *buf = cb_malloc(BUF);
-    struct reader rd = { h, buf, g->cancel };
+    struct cb_path_cursor in cb_cleanup_path_cursor = cb_context_cursor(g->c);
+    struct reader rd = { h, buf, g->cancel, &in };
     int r = cb_cancel_check(g->cancel, &e);
     for (size_t i = 0; r == 0 && i < j->n; i++)
         r = hash_item(g->c, j->items[i], &rd, &e);

@@ -33,7 +33,8 @@ struct cb_context_walk {
 int cb_context_walk(const struct cb_context_walk *w, const char *path, struct cb_error *err) CB_WUR;
 
 /* An item's file: -CB_ELOCAL where it is no longer what was found. */
-int cb_context_open_item(struct cb_context *c, const struct cb_item *it, int *fd, struct cb_error *err) CB_WUR;
+/* By a cursor in c->fd. */
+int cb_context_open_item(struct cb_path_cursor *in, const struct cb_item *it, int *fd, struct cb_error *err) CB_WUR;
 /* Extended attributes of what is open, as far as they may be in a layer, into the item. */
 int cb_context_xattrs(struct cb_item *it, int fd, struct cb_error *err) CB_WUR;
 

@@ -28,7 +28,7 @@ static int open_data(const struct cb_layer_job *job, const struct cb_placed *x, 
         return open_spool(job, x, out, err);
     case CB_DATA_ITEM:
         return x->item->se ? cb_files_source(job->files, x->item->se, out, err)
-                           : cb_context_source(job->context, x->item, out, err);
+                           : cb_context_source_in(job->in, x->item, out, err);
     }
     return cb_error_set(err, CB_EINTERNAL, "an entry without data");
 }
@@ -96,9 +96,12 @@ static int check_digests(struct cb_placer *p, const struct cb_toc *toc, struct c
 static int write_all(struct cb_solver *s, const struct cb_layer_job *job, struct cb_layer_writer *w,
                      struct cb_layer_made *made, struct cb_error *err)
 {
-    int r = add_all(s, job, w, false, err);
+    struct cb_path_cursor in cb_cleanup_path_cursor = cb_context_cursor(job->context);
+    struct cb_layer_job j = *job;
+    j.in = &in;
+    int r = add_all(s, &j, w, false, err);
     if (r == 0)
-        r = add_all(s, job, w, true, err);
+        r = add_all(s, &j, w, true, err);
     if (r == 0)
         r = cb_layer_writer_finish(w, &made->layer, &made->toc, err);
     return r < 0 ? r : check_digests(job->placer, made->toc, err);

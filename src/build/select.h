@@ -8,6 +8,7 @@
 
 #include "build/graph.h"
 #include "util/arena.h"
+#include "util/path.h"
 
 struct cb_context;
 struct cb_item_more;
@@ -101,8 +102,12 @@ int cb_context_select_path(struct cb_context *c, const char *path, const struct 
 int cb_context_select_again(const struct cb_context *c, const char *path, const struct cb_build_env *env,
                             struct cb_selection *out, struct cb_error *err) CB_WUR;
 /* The bytes of an item; fails where the file is no longer what was hashed (size, type). */
-int cb_context_source(struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
+int cb_context_source(const struct cb_context *c, const struct cb_item *it, struct cb_blob_source **out,
                       struct cb_error *err) CB_WUR;
+/* The same of many, one after the other. */
+struct cb_path_cursor cb_context_cursor(const struct cb_context *c /* or NULL: for none */);
+int cb_context_source_in(struct cb_path_cursor *in, const struct cb_item *it, struct cb_blob_source **out,
+                         struct cb_error *err) CB_WUR;
 int cb_context_fd(const struct cb_context *c);
 /* For progress: what was read so far, and how many files did not have to be. */
 struct cb_context_work {

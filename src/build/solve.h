@@ -211,6 +211,7 @@ struct cb_layer_job {
     struct cb_placer *placer;
     struct cb_files *files;     /* for items of another result, or NULL */
     struct cb_context *context; /* for others, or NULL */
+    struct cb_path_cursor *in;  /* … while the layer is written */
     int spool_fd;               /* for CB_DATA_SPOOL, or -1 */
 };
 struct cb_layer_made {

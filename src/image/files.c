@@ -16,8 +16,7 @@ struct slot {
 /* Where the bytes of one layer's files are. */
 struct files_layer {
     int tree_fd;              /* O_PATH of its tree, -1 for none */
-    char *dir;                /* the directory in it that was looked into last, and a descriptor of it; or NULL, -1 */
-    int dir_fd;
+    struct cb_path_cursor cursor; /* in it */
     int plain_fd;             /* its uncompressed blob, -1 for none: data stands at the table's offsets */
     bool looked_at;           /* which of them there are is known */
     struct slot *slots;       /* what is to be read, where it is not in those: from its blob, by path */
@@ -38,8 +37,7 @@ struct cb_files {
 static void layer_done(struct files_layer *l)
 {
     free(l->slots);
-    free(l->dir);
-    cb_close_p(&l->dir_fd);
+    cb_path_cursor_done(&l->cursor);
     cb_close_p(&l->tree_fd);
     cb_close_p(&l->plain_fd);
 }
@@ -83,30 +81,11 @@ void cb_files_free(struct cb_files *f)
     free(f);
 }
 
-/* The directory of a path, borrowed, and its last component. Most files are in the directory of the one before. */
-static int dir_of(struct files_layer *l, const char *path, const char **base)
-{
-    const char *slash = strrchr(path, '/');
-    *base = slash ? slash + 1 : path;
-    if (!slash)
-        return l->tree_fd;
-    size_t len = (size_t)(slash - path);
-    if (l->dir && strncmp(l->dir, path, len) == 0 && !l->dir[len])
-        return l->dir_fd;
-    cb_close_p(&l->dir_fd);
-    free(l->dir);
-    l->dir = cb_strndup(path, len);
-    l->dir_fd = cb_path_openat(l->tree_fd, l->dir, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
-    return l->dir_fd;
-}
-
 static int open_in_tree(struct files_layer *l, const struct cb_entry *data)
 {
-    const char *base;
-    int dir = l->tree_fd < 0 ? -1 : dir_of(l, data->path, &base);
-    if (dir < 0)
+    if (l->tree_fd < 0)
         return -1;
-    cb_autoclose int fd = cb_path_open_quietly(dir, base, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, CB_RESOLVE_NOFOLLOW);
+    cb_autoclose int fd = cb_path_cursor_open(&l->cursor, data->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != data->size)
         return -1;
@@ -137,6 +116,7 @@ static void look_at_layer(struct cb_files *f, size_t i)
     l->looked_at = true;
     if (cb_store_tree_open(f->store, &f->layers[i].diff_id, &l->tree_fd, NULL) < 0)
         l->tree_fd = -1;
+    l->cursor.root = l->tree_fd;
     const struct cb_layer_encoding *e = cb_layer_stored(f->store, &f->layers[i]);
     if (e && cb_digest_eq(&e->digest, &f->layers[i].diff_id) &&
         cb_store_blob_open(f->store, &e->digest, &l->plain_fd, NULL, NULL) < 0)
@@ -234,7 +214,7 @@ int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struc
     f->n = cb_stack_layers(o->stack);
     f->v = cb_calloc(f->n + 1, sizeof *f->v);
     for (size_t i = 0; i < f->n; i++)
-        f->v[i] = (struct files_layer){ .tree_fd = -1, .dir_fd = -1, .plain_fd = -1 };
+        f->v[i] = (struct files_layer){ .tree_fd = -1, .cursor = CB_PATH_CURSOR(-1), .plain_fd = -1 };
     for (size_t i = 0; i < o->n_wanted; i++)
         want(f, o->wanted[i]);
     for (size_t i = 0; i < f->n; i++) {

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "util/alloc.h"
+#include "util/fd.h"
 #include "util/openat2.h"
 
 #define EAGAIN_SPINS 64
@@ -54,10 +55,31 @@ int cb_path_openat(int rootfd, const char *path, int flags, mode_t mode, enum cb
     return cb_openat2(rootfd, relative(path), flags, mode, resolve_flags(how));
 }
 
-int cb_path_open_quietly(int rootfd, const char *path, int flags, enum cb_resolve how)
+static int open_quietly(int dirfd, const char *path, int flags)
 {
-    int fd = cb_path_openat(rootfd, path, flags | O_NOATIME, 0, how);
-    return fd == -EPERM ? cb_path_openat(rootfd, path, flags, 0, how) : fd; /* not ours */
+    int fd = cb_path_openat(dirfd, path, flags | O_NOATIME, 0, CB_RESOLVE_NOFOLLOW);
+    return fd == -EPERM ? cb_path_openat(dirfd, path, flags, 0, CB_RESOLVE_NOFOLLOW) : fd; /* not ours */
+}
+
+int cb_path_cursor_open(struct cb_path_cursor *c, const char *path, int flags)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return open_quietly(c->root, path, flags);
+    size_t len = (size_t)(slash - path);
+    if (!c->dir || strncmp(c->dir, path, len) != 0 || c->dir[len]) {
+        cb_path_cursor_done(c);
+        c->dir = cb_strndup(path, len);
+        c->fd = cb_path_openat(c->root, c->dir, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    }
+    return c->fd < 0 ? c->fd : open_quietly(c->fd, slash + 1, flags);
+}
+
+void cb_path_cursor_done(struct cb_path_cursor *c)
+{
+    cb_close_p(&c->fd);
+    free(c->dir);
+    c->dir = NULL;
 }
 
 static bool is_dots(const char *name)

@@ -24,8 +24,18 @@ enum cb_resolve {
  * a negative errno (not a cb_code: the callers branch on ENOENT, ELOOP, ENOTDIR). An empty or "." or "/" path is the
  * root. */
 int cb_path_openat(int rootfd, const char *path, int flags, mode_t mode, enum cb_resolve how);
-/* To be read, and not noted as read (O_NOATIME) where that may be. */
-int cb_path_open_quietly(int rootfd, const char *path, int flags, enum cb_resolve how);
+/* Opens many files below one root to be read, most of them in the directory of the one before: that is not looked up
+ * again. They are not noted as read (O_NOATIME) where that may be. Of one thread. */
+struct cb_path_cursor {
+    int root;  /* borrowed */
+    char *dir; /* the last one, and a descriptor of it or a negative errno; or NULL */
+    int fd;
+};
+#define CB_PATH_CURSOR(rootfd) { .root = (rootfd), .fd = -1 }
+/* As cb_path_openat by NOFOLLOW. */
+int cb_path_cursor_open(struct cb_path_cursor *c, const char *path, int flags);
+void cb_path_cursor_done(struct cb_path_cursor *c);
+#define cb_cleanup_path_cursor CB_CLEANUP(cb_path_cursor_done)
 /* The parent directory of path, resolved, O_PATH|O_DIRECTORY; *base points into path at the last component. The last
  * component is never "." or "..", and no slash stands behind it (that would follow a link): -EINVAL then. */
 int cb_path_open_parent(int rootfd, const char *path, enum cb_resolve how, const char **base);

@@ -263,6 +263,41 @@ static void test_lstat(void **state)
     assert_int_equal(cb_path_lstat(b->root, "none", &st, CB_RESOLVE_BENEATH), -ENOENT);
 }
 
+/* The time before mtime, so that relatime would note a read. */
+static void unread(int root, const char *path)
+{
+    const struct timespec t[2] = { { .tv_sec = 1000 }, { .tv_sec = 2000 } };
+    assert_int_equal(utimensat(root, path, t, 0), 0);
+}
+
+static void test_cursor(void **state)
+{
+    const struct box *b = *state;
+    struct cb_path_cursor c cb_cleanup_path_cursor = CB_PATH_CURSOR(b->root);
+    static const struct {
+        const char *path;
+        int result; /* 0 or a negative errno */
+    } v[] = {
+        { "etc/passwd", 0 },        { "etc/none", -ENOENT },    { "etc/passwd", 0 },      { "etc2/passwd", -ENOENT },
+        { "secret", 0 },            { "etc/passwd", 0 },        { "e/passwd", -ENOENT },  { "lib/x", -ELOOP },
+        { "abs/x", -ELOOP },        { "pw", -ELOOP },           { "far/passwd", -ELOOP }, { "usr/lib/none", -ENOENT },
+        { "../secret", -EXDEV },    { "etc/passwd", 0 },
+    };
+    unread(b->root, "etc/passwd");
+    for (size_t i = 0; i < CB_COUNTOF(v); i++) {
+        char text[8];
+        int fd = cb_path_cursor_open(&c, v[i].path, O_RDONLY | O_NOFOLLOW);
+        if (v[i].result < 0)
+            assert_int_equal(fd, v[i].result);
+        else
+            assert_int_equal(read(fd, text, sizeof text), strcmp(v[i].path, "secret") ? 6 : 8);
+        cb_close_p(&fd);
+    }
+    struct stat st;
+    assert_int_equal(fstatat(b->root, "etc/passwd", &st, 0), 0);
+    assert_int_equal(st.st_atim.tv_sec, 1000);
+}
+
 static void test_normalize(void **state)
 {
     (void)state;
@@ -350,8 +385,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOXED(test_open_policies), BOXED(test_open_root_and_create), BOXED(test_long_names),
         BOXED(test_open_parent),   BOXED(test_mkdirs),               BOXED(test_mkdirs_refused),
-        BOXED(test_lstat),         cmocka_unit_test(test_magic_links), cmocka_unit_test(test_normalize),
-        cmocka_unit_test(test_clean_and_join), cmocka_unit_test(test_shift),
+        BOXED(test_lstat),         BOXED(test_cursor),               cmocka_unit_test(test_magic_links),
+        cmocka_unit_test(test_normalize), cmocka_unit_test(test_clean_and_join), cmocka_unit_test(test_shift),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
