@@ -88,11 +88,17 @@ static int read_default(struct inputs *in, const char *context, struct cb_error 
     return cb_error_set(err, CB_ECONF, "no Dockerfile in %s: name one with -f FILE", context);
 }
 
+static const struct cb_cancel *cancel_of(const struct cb_build *b)
+{
+    return b->env ? b->env->cancel : b->o->cancel;
+}
+
 /* -f is relative to the working directory; one that is not there, to the context. */
-static int read_named(struct inputs *in, const char *path, struct cb_error *err)
+static int read_named(struct inputs *in, const struct cb_build *b, const char *path, struct cb_error *err)
 {
     in->name = cb_strdup(path);
-    int r = in->context.remote ? -CB_ENOTFOUND : cb_file_slurp(path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
+    int r = in->context.remote ? -CB_ENOTFOUND
+                               : cb_input_slurp_path(path, cancel_of(b), CB_MAX_DOCKERFILE, &in->dockerfile, err);
     if (r == -CB_ENOTFOUND) {
         in->in_context = true;
         r = cb_slurp_at(in->context.fd, path, CB_MAX_DOCKERFILE, &in->dockerfile, err);
@@ -110,7 +116,7 @@ static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct c
     if (!file && !in->context.is_dockerfile)
         return read_default(in, b->o->context, err);
     if (file && strcmp(file, "-") && !cb_url_is_http(file))
-        return read_named(in, file, err);
+        return read_named(in, b, file, err);
     in->name = cb_strdup("Dockerfile");
     in->in_context = true;
     if (!file) {
@@ -120,17 +126,17 @@ static int read_dockerfile(struct inputs *in, const struct cb_build *b, struct c
     struct cb_fetcher f = cb_fetcher_of(b->env, b->o);
     if (strcmp(file, "-"))
         return cb_dockerfile_fetch(&f, file, &in->dockerfile, err);
-    struct cb_input input = { STDIN_FILENO, b->env ? b->env->cancel : b->o->cancel };
+    struct cb_input input = { STDIN_FILENO, cancel_of(b) };
     return cb_input_slurp(&input, CB_MAX_DOCKERFILE, &in->dockerfile, err);
 }
 
 /* <Dockerfile>.dockerignore next to it wins outright over .dockerignore at the root of the context. */
-static int read_ignore(struct inputs *in, const char *named, struct cb_error *err)
+static int read_ignore(struct inputs *in, const struct cb_build *b, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *own = cb_asprintf("%s.dockerignore", in->name);
-    const char *name = named ? named : own;
-    int r = named ? cb_file_slurp(named, CB_MAX_DOCKERIGNORE, &text, err)
+    const char *named = b->o->ignorefile, *name = named ? named : own;
+    int r = named ? cb_input_slurp_path(named, cancel_of(b), CB_MAX_DOCKERIGNORE, &text, err)
             : in->in_context ? cb_slurp_at(in->context.fd, own, CB_MAX_DOCKERIGNORE, &text, err)
                            : cb_file_slurp(own, CB_MAX_DOCKERIGNORE, &text, err);
     if (r == -CB_ENOTFOUND && named)
@@ -154,7 +160,7 @@ static int read_inputs(struct inputs *in, const struct cb_build *b, struct cb_er
     if (r == 0)
         r = read_dockerfile(in, b, err);
     if (r == 0 && !in->context.remote)
-        r = read_ignore(in, b->o->ignorefile, err);
+        r = read_ignore(in, b, err);
     if (r < 0)
         return r;
     b->res->dockerfile = cb_dockerfile_parse(in->name, in->dockerfile.buf, in->dockerfile.len, err);

@@ -151,7 +151,7 @@ static bool has_name(const struct cb_verb *self, int argc, char **argv)
 static int run(const struct cb_process *p, const struct cb_verb *self, int argc, char **argv, int *status,
                struct cb_error *err)
 {
-    struct build_input in = { .cli = BUILD_OPTIONS_INIT };
+    struct build_input in = { .cli = BUILD_OPTIONS_INIT, .o.cancel = p->cancel };
     bool tagged = has_name(self, argc, argv);
     struct cb_verb_args a = {
         .verb = self, .dest = &in.cli, .argc = argc, .argv = argv, .max = 1, .takes_arg = &tagged,

@@ -5,6 +5,7 @@
 #include "oci/json.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/input.h"
 #include "util/limits.h"
 
 void build_args_add(const char *arg, struct cb_strvec *out)
@@ -16,10 +17,10 @@ void build_args_add(const char *arg, struct cb_strvec *out)
         cb_env_set(out, key, value);
 }
 
-int build_args_file(const char *path, struct cb_strvec *out, struct cb_error *err)
+int build_args_file(const char *path, const struct cb_cancel *cancel, struct cb_strvec *out, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-    int r = cb_file_slurp(path, CB_MAX_CONFIG_FILE, &text, err);
+    int r = cb_input_slurp_path(path, cancel, CB_MAX_CONFIG_FILE, &text, err);
     if (r < 0) {
         if (err && r == -CB_ENOTFOUND)
             err->code = CB_EUSAGE;
@@ -94,12 +95,12 @@ static void environment_proxies(struct cb_strvec *out)
     }
 }
 
-int build_args_take(const struct image_options *cli, const struct cb_strvec *given, struct cb_strvec *out,
-                    struct cb_error *err)
+int build_args_take(const struct image_options *cli, const struct cb_strvec *given, const struct cb_cancel *cancel,
+                    struct cb_strvec *out, struct cb_error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < cli->arg_files.n; i++)
-        r = build_args_file(cli->arg_files.v[i], out, err);
+        r = build_args_file(cli->arg_files.v[i], cancel, out, err);
     for (size_t i = 0; r == 0 && i < given->n; i++) {
         if (!*given->v[i] || *given->v[i] == '=')
             r = cb_error_set(err, CB_EUSAGE, "--build-arg %s: write NAME=VALUE", given->v[i]);

@@ -28,8 +28,8 @@ char *image_options_platform(const struct image_options *cli);
 /* All build arguments in "K=V": files first, then the command line's; of one name the last counts. A bare name takes
  * the environment's value, or is left out. Then the proxies: with --http-proxy those of the environment, and those that
  * docker's config.json has for every build; neither over what was said. */
-int build_args_take(const struct image_options *cli, const struct cb_strvec *given, struct cb_strvec *out,
-                    struct cb_error *err) CB_WUR;
+int build_args_take(const struct image_options *cli, const struct cb_strvec *given, const struct cb_cancel *cancel,
+                    struct cb_strvec *out, struct cb_error *err) CB_WUR;
 
 /* ---- build_args.c ---- */
 /* The arguments that are BuildKit's own switches: options of the build, and of its caches. -CB_EUSAGE. */
@@ -37,7 +37,8 @@ int build_args_switches(const struct cb_strvec *args, struct cb_build_options *o
                         struct cb_error *err) CB_WUR;
 void build_args_add(const char *arg, struct cb_strvec *out);
 /* Buildah's --build-arg-file: a K=V or K a line; empty lines and those that begin with # are passed over. */
-int build_args_file(const char *path, struct cb_strvec *out, struct cb_error *err) CB_WUR;
+int build_args_file(const char *path, const struct cb_cancel *cancel, struct cb_strvec *out,
+                    struct cb_error *err) CB_WUR;
 /* "proxies" of config.json text: of that engine's address, else "default". -CB_ECONF. */
 int build_args_proxies(const char *text, size_t len, const char *engine, struct cb_strvec *out,
                        struct cb_error *err) CB_WUR;

@@ -196,7 +196,7 @@ static int take_rest(struct build_input *in, struct cb_error *err)
 
 static int take_args(struct build_input *in, struct cb_error *err)
 {
-    int r = build_args_take(&in->cli.image, &in->cli.build_args, &in->args, err);
+    int r = build_args_take(&in->cli.image, &in->cli.build_args, in->o.cancel, &in->args, err);
     return r < 0 ? r : build_args_switches(&in->args, &in->o, &in->cli.cache.to, err);
 }
 

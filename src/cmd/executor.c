@@ -300,7 +300,7 @@ static int run(const struct cb_process *p, const struct cb_verb *self, int argc,
                struct cb_error *err)
 {
     struct executor_options x = { .b = BUILD_OPTIONS_INIT };
-    struct build_input in = { 0 };
+    struct build_input in = { .o.cancel = p->cancel };
     struct cb_verb_args a = { .verb = self, .dest = &x, .argc = argc, .argv = argv, .max = 0 };
     use_kaniko_config();
     int r = cb_verb_args(&a, err);

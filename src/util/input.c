@@ -2,6 +2,7 @@
 #include "util/input.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,6 +60,20 @@ int cb_input_slurp(const struct cb_input *in, size_t max, struct cb_strbuf *out,
         }
     }
     return 0;
+}
+
+int cb_input_slurp_path(const char *path, const struct cb_cancel *cancel, size_t max, struct cb_strbuf *out,
+                        struct cb_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        return cb_file_slurp(path, max, out, err);
+    cb_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return cb_error_sys(err, CB_ELOCAL, errno, "open %s", path);
+    struct cb_input in = { fd, cancel };
+    int r = cb_input_slurp(&in, max, out, err);
+    return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
 }
 
 int cb_input_copy(const struct cb_input *in, int to, uint64_t n, uint64_t *copied, struct cb_error *err)

@@ -16,5 +16,8 @@ struct cb_input {
 int cb_input_read(const struct cb_input *in, void *buf, size_t n, size_t *got, struct cb_error *err) CB_WUR;
 /* All of it appended to out; -CB_EVERIFY past max bytes. */
 int cb_input_slurp(const struct cb_input *in, size_t max, struct cb_strbuf *out, struct cb_error *err) CB_WUR;
+/* The same of a file that a person names, which may be a pipe (`<(…)`) or a device: as cb_file_slurp otherwise. */
+int cb_input_slurp_path(const char *path, const struct cb_cancel *cancel, size_t max, struct cb_strbuf *out,
+                        struct cb_error *err) CB_WUR;
 /* Up to n bytes (UINT64_MAX: to the end) to the file `to`. */
 int cb_input_copy(const struct cb_input *in, int to, uint64_t n, uint64_t *copied, struct cb_error *err) CB_WUR;

@@ -117,6 +117,10 @@ END
     A=environment built --build-arg A
     assert_equal "$(cat "$rootfs/a")" environment
     refused 2 --build-arg-file nowhere
+    built --build-arg-file <(printf 'A=pipe\n')
+    assert_equal "$(cat "$rootfs/a")" pipe
+    built --build-arg-file /dev/null
+    assert_equal "$(cat "$rootfs/a")" none
     assert_contains "$output" nowhere
 }
 
@@ -280,6 +284,15 @@ times()
     refute_contains "$(cat build.log)" '#3'
     build --compression-format zstd --compression-level 5
     assert_contains "$(raw_of test/app:1 | jq -r '.layers[-1].mediaType')" zstd
+    # Pipes of the shell, too.
+    printf 'a\n' >ctx/.dockerignore
+    built -f <(printf 'FROM busybox\nCOPY . /d/\n') --ignorefile <(echo b)
+    [ -e "$rootfs/d/a" ] && [ ! -e "$rootfs/d/b" ]
+    built -f <(printf 'FROM busybox\nCOPY . /d/\n') --ignorefile /dev/null
+    [ -e "$rootfs/d/a" ] && [ -e "$rootfs/d/b" ]
+    built -f <(printf 'FROM busybox\nCOPY . /d/\n')
+    [ ! -e "$rootfs/d/a" ]
+    rm ctx/.dockerignore
     refused 2 --compression-format zstd --format docker
     refused 2 --format qcow
     refused 2 --compression-format lzma

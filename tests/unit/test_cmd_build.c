@@ -258,7 +258,7 @@ static void test_arg_file(void **state)
     close(fd);
     setenv("FROM_ENV", "env", 1);
     unsetenv("NOT_SET_ANYWHERE");
-    assert_int_equal(build_args_file(path, &args, &err), 0);
+    assert_int_equal(build_args_file(path, NULL, &args, &err), 0);
     expect_args(&args, "A", "2");
     expect_args(&args, "B", "x=y");
     expect_args(&args, "FROM_ENV", "env");
@@ -266,7 +266,7 @@ static void test_arg_file(void **state)
     expect_args(&args, "NOT_SET_ANYWHERE", NULL);
     assert_int_equal(args.n, 4);
     unlink(path);
-    assert_int_equal(build_args_file(path, &args, &err), -CB_EUSAGE);
+    assert_int_equal(build_args_file(path, NULL, &args, &err), -CB_EUSAGE);
 }
 
 static int proxies(struct cb_strvec *args, const char *text, const char *engine)

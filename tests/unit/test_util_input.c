@@ -8,6 +8,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -91,6 +94,51 @@ static void test_canceled(void **state)
     close(fds[1]);
 }
 
+/* What `<(…)` and /dev/null are; a file that is none of that is refused as ever. */
+static void test_path(void **state)
+{
+    (void)state;
+    cb_cleanup_strbuf struct cb_strbuf sb = CB_STRBUF_INIT;
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    char path[32];
+    int fds[2];
+    assert_int_equal(cb_pipe(fds, NULL), 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", fds[0]);
+    assert_int_equal(cb_fd_write_all(fds[1], "FROM x", 6, NULL), 0);
+    close(fds[1]);
+    assert_int_equal(cb_input_slurp_path(path, NULL, 6, &sb, &err), 0);
+    assert_string_equal(sb.buf, "FROM x");
+    close(fds[0]);
+    assert_int_equal(cb_input_slurp_path("/dev/null", NULL, 6, &sb, &err), 0);
+    assert_int_equal(sb.len, 6);
+    assert_int_equal(cb_input_slurp_path("/proc/self/comm", NULL, 100, &sb, &err), 0);
+    assert_true(sb.len > 6);
+    assert_int_equal(cb_input_slurp_path("/dev/zero", NULL, 6, &sb, &err), -CB_EVERIFY);
+    assert_non_null(strstr(err.msg, "/dev/zero"));
+    assert_int_equal(cb_input_slurp_path("/tmp", NULL, 6, &sb, &err), -CB_ELOCAL);
+    assert_int_equal(cb_input_slurp_path("/nonexistent/x", NULL, 6, &sb, &err), -CB_ENOTFOUND);
+}
+
+/* A pipe with a name that nobody writes to. */
+static void test_path_canceled(void **state)
+{
+    (void)state;
+    CB_AUTO(cb_cancel_free) struct cb_cancel *c = cb_cancel_new(NULL);
+    cb_cleanup_strbuf struct cb_strbuf sb = CB_STRBUF_INIT;
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    char dir[] = "/tmp/cb-test-XXXXXX";
+    char path[64];
+    pthread_t t;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/fifo", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pthread_create(&t, NULL, trigger, c), 0);
+    assert_int_equal(cb_input_slurp_path(path, c, 100, &sb, &err), -CB_ECANCELED);
+    pthread_join(t, NULL);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +146,8 @@ int main(void)
         cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_copy),
         cmocka_unit_test(test_canceled),
+        cmocka_unit_test(test_path),
+        cmocka_unit_test(test_path_canceled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
