@@ -16,24 +16,27 @@
 struct executor_options {
     struct build_options b;
     const char *context, *sub_path, *tar_path, *oci_path, *platform, *cache, *cache_repo, *verbosity;
-    struct cb_strvec destinations, mirrors, maps, not_yet;
+    struct cb_strvec destinations, mirrors, maps, not_done;
     bool no_push, no_push_cache, insecure, insecure_pull, skip_tls_verify, skip_tls_verify_pull, reproducible, single;
 };
 
 #define AT(field) offsetof(struct executor_options, field)
 #define IGNORED(name, arg) { name, 0, CB_OPT_NOTED, AT(b.compat.ignored), arg, NULL, NULL }
-#define NOT_YET(name, arg) { name, 0, CB_OPT_NOTED, AT(not_yet), arg, NULL, NULL }
+#define NOT_DONE(name, arg) { name, 0, CB_OPT_NOTED, AT(not_done), arg, NULL, NULL }
 
 static const struct cb_opt options[] = {
     { "context", 'c', CB_OPT_STRING, AT(context), "DIR",
-      "the build context: DIR, dir://DIR, tar://FILE or tar://stdin (/workspace)", NULL },
+      "the build context: DIR, dir://DIR, tar://FILE, tar://stdin, https://HOST/FILE (/workspace)", NULL },
     { "context-sub-path", 0, CB_OPT_STRING, AT(sub_path), "PATH", "a directory in it to use instead", NULL },
     { "dockerfile", 'f', CB_OPT_STRING, AT(b.file), "FILE", "the Dockerfile (Dockerfile in the context)", NULL },
     { "destination", 'd', CB_OPT_LIST, AT(destinations), "NAME[:TAG]", "push to this name (several)", NULL },
-    { "no-push", 0, CB_OPT_FLAG, AT(no_push), NULL, "only build", NULL },
+    { "no-push", 0, CB_OPT_FLAG, AT(no_push), NULL, "only build (KANIKO_NO_PUSH)", NULL },
     { "tar-path", 0, CB_OPT_STRING, AT(tar_path), "FILE", "write a docker archive", NULL },
+    { "tarPath", 0, CB_OPT_STRING, AT(tar_path), "FILE", NULL, NULL },
     { "oci-layout-path", 0, CB_OPT_STRING, AT(oci_path), "DIR", "write an OCI layout", NULL },
     { "build-arg", 0, CB_OPT_LIST, AT(b.build_args), "K[=V]", "value of an ARG", NULL },
+    { "secret", 0, CB_OPT_LIST, AT(b.secrets), "id=ID[,src=FILE|,env=VAR]", "what RUN --mount=type=secret may read",
+      NULL },
     { "target", 0, CB_OPT_STRING, AT(b.target), "STAGE", "build this stage", NULL },
     { "label", 0, CB_OPT_LIST, AT(b.labels), "K=V", "label of the image", NULL },
     { "annotation", 0, CB_OPT_LIST, AT(b.annotations), "K=V", "annotation of the manifest", NULL },
@@ -62,8 +65,9 @@ static const struct cb_opt options[] = {
     { "skip-tls-verify-pull", 0, CB_OPT_FLAG, AT(skip_tls_verify_pull), NULL, "do not verify certificates", NULL },
     { "skip-tls-verify-registry", 0, CB_OPT_LIST, AT(b.common.unverified), "HOST[:PORT]", "do not verify those of HOST",
       NULL },
-    { "registry-mirror", 0, CB_OPT_LIST, AT(mirrors), "HOST[/PATH]", "pull from there instead of Docker Hub", NULL },
-    { "registry-map", 0, CB_OPT_LIST, AT(maps), "HOST=HOST[;…]", "pull from there instead of HOST", NULL },
+    { "registry-mirror", 0, CB_OPT_LIST, AT(mirrors), "HOST[/PATH]", "pull from there instead of Docker Hub (KANIKO_REGISTRY_MIRROR)",
+      NULL },
+    { "registry-map", 0, CB_OPT_LIST, AT(maps), "HOST=HOST[;…]", "pull from there instead of HOST (KANIKO_REGISTRY_MAP)", NULL },
     { "skip-default-registry-fallback", 0, CB_OPT_FLAG, AT(b.common.only_mirrors), NULL, "and nowhere else", NULL },
     { "registry-certificate", 0, CB_OPT_LIST, AT(b.common.certs), "HOST=FILE", "authority of a registry", NULL },
     { "registry-client-cert", 0, CB_OPT_LIST, AT(b.common.client_certs), "HOST=CERT,KEY", "who we are there", NULL },
@@ -77,6 +81,7 @@ static const struct cb_opt options[] = {
     IGNORED("cleanup", NULL),
     IGNORED("compressed-caching", NULL),
     IGNORED("force", NULL),
+    IGNORED("force-build-metadata", NULL),
     IGNORED("ignore-path", "PATH"),
     IGNORED("ignore-var-run", NULL),
     IGNORED("image-fs-extract-retry", "N"),
@@ -90,28 +95,67 @@ static const struct cb_opt options[] = {
     IGNORED("snapshot-mode", "MODE"),
     IGNORED("snapshotMode", "MODE"),
     IGNORED("use-new-run", NULL),
-    NOT_YET("credential-helpers", "LIST"),
-    NOT_YET("git", "OPTIONS"),
-    NOT_YET("materialize", NULL),
-    NOT_YET("push-ignore-immutable-tag-errors", NULL),
-    NOT_YET("secret", "SPEC"),
+    IGNORED("whitelist-var-run", NULL),
+    { "bucket", 'b', CB_OPT_NOTED, AT(not_done), "BUCKET", NULL, NULL },
+    NOT_DONE("credential-helpers", "LIST"),
+    NOT_DONE("git", "OPTIONS"),
+    NOT_DONE("materialize", NULL),
+    NOT_DONE("push-ignore-immutable-tag-errors", NULL),
     { "root", 0, CB_OPT_STRING, AT(b.common.root), "DIR", "keep images and cache in DIR (CBPUSH_ROOT)", NULL },
     CB_OPT_END,
 };
 
 static void executor_done(struct executor_options *x)
 {
-    struct cb_strvec *const lists[] = { &x->destinations, &x->mirrors, &x->maps, &x->not_yet };
+    struct cb_strvec *const lists[] = { &x->destinations, &x->mirrors, &x->maps, &x->not_done };
     for (size_t i = 0; i < CB_COUNTOF(lists); i++)
         cb_strvec_done(lists[i]);
 }
 
 /* ---- what it means in the words of `build` ---- */
 
+/* What does the same here, of options that are not done. */
+static int refuse_option(const char *word, struct cb_error *err)
+{
+    static const struct { const char *name, *hint; } rows[] = {
+        { "bucket", "fetch the archive, and write --context tar://FILE or tar://stdin" },
+        { "credential-helpers", "config.json names them, as credHelpers and credsStore" },
+        { "git", "the reference stands in the URL: cbpush build https://HOST/X.git#REF" },
+        { "materialize", "a build leaves no file system behind: cbpush build -o DIR writes the files of an image" },
+        { "push-ignore-immutable-tag-errors", "a tag that stands for this image already is no error here; for one that "
+                                              "stands for another, name another" },
+    };
+    size_t n = strcspn(word, "="), i = 0;
+    while (i < CB_COUNTOF(rows) - 1 && (strlen(rows[i].name) != n || strncmp(rows[i].name, word, n) != 0))
+        i++;
+    return cb_error_set(err, CB_EUSAGE, "--%.*s is not supported: %s", (int)n, word, rows[i].hint);
+}
+
+/* Kaniko's, which count more than the command line. */
+static int take_environment(struct executor_options *x, struct cb_error *err)
+{
+    static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
+    static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
+    const char *mirror = getenv("KANIKO_REGISTRY_MIRROR"), *map = getenv("KANIKO_REGISTRY_MAP");
+    const char *no_push = getenv("KANIKO_NO_PUSH");
+    if (mirror && *mirror)
+        cb_strvec_push(&x->mirrors, mirror);
+    if (map && *map)
+        cb_strvec_push(&x->maps, map);
+    if (!no_push || !*no_push)
+        return 0;
+    for (size_t i = 0; i < CB_COUNTOF(yes); i++)
+        if (!strcmp(no_push, yes[i]) || !strcmp(no_push, no[i])) {
+            x->no_push = !strcmp(no_push, yes[i]);
+            return 0;
+        }
+    return cb_error_set(err, CB_EUSAGE, "KANIKO_NO_PUSH=%s: true or false", no_push);
+}
+
 static int check(const struct executor_options *x, struct cb_error *err)
 {
-    if (x->not_yet.n)
-        return cb_error_set(err, CB_EUSAGE, "--%s: this version does not do that yet", x->not_yet.v[0]);
+    if (x->not_done.n)
+        return refuse_option(x->not_done.v[0], err);
     if (!x->no_push && !x->destinations.n)
         return cb_error_set(err, CB_EUSAGE, "name a --destination, or say --no-push");
     if (x->tar_path && !x->destinations.n)
@@ -139,21 +183,21 @@ static int refuse_context(const char *text, struct cb_error *err)
     if (repo)
         return cb_error_set(err, CB_EUSAGE, "--context %s: not read under this name: cbpush build https://%.*s%s#REF",
                             text, (int)n, repo, suffix);
-    return cb_error_set(err, CB_EUSAGE, "--context %s: only directories (dir://DIR) and tars (tar://FILE, tar://stdin) "
-                                        "are read: fetch it, and pipe it in", text);
+    return cb_error_set(err, CB_EUSAGE, "--context %s: only directories (dir://DIR) and tars (tar://FILE, tar://stdin, "
+                                        "https://…) are read: fetch it, and pipe it in", text);
 }
 
 static int take_context(const struct executor_options *x, struct build_input *in, struct cb_error *err)
 {
     const char *text = x->context ? x->context : "/workspace";
-    bool tar = cb_starts_with(text, "tar://");
-    if (tar && x->sub_path)
+    bool tar = cb_starts_with(text, "tar://"), url = cb_starts_with(text, "https://");
+    if ((tar || url) && x->sub_path)
         return cb_error_set(err, CB_EUSAGE, "--context-sub-path is for a directory, and not for %s", text);
     if (tar)
         return take_tar(text + strlen("tar://"), in, err);
     if (cb_starts_with(text, "dir://"))
         text += strlen("dir://");
-    else if (strstr(text, "://"))
+    else if (!url && strstr(text, "://"))
         return refuse_context(text, err);
     if (x->sub_path)
         cb_strvec_pushf(&in->operands, "%s/%s", text, x->sub_path);
@@ -264,7 +308,9 @@ static int take_verbosity(const struct executor_options *x, struct cb_common *c,
 static int take(struct executor_options *x, struct build_input *in, struct cb_error *err)
 {
     struct build_options *b = &x->b;
-    int r = check(x, err);
+    int r = take_environment(x, err);
+    if (r == 0)
+        r = check(x, err);
     if (r == 0)
         r = take_context(x, in, err);
     if (r == 0)

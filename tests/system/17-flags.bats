@@ -447,6 +447,40 @@ END
     assert_contains "$output" --registry-mirror
 }
 
+@test "kaniko: its variables, --secret, and its older spellings" {
+    printf 'FROM busybox\nRUN --mount=type=secret,id=s,required cat /run/secrets/s >/s\n' >ctx/Dockerfile
+    echo hidden >file
+    KANIKO_NO_PUSH=true executor -c ctx -d "$reg/test/unpushed:1" --secret id=s,src=file --tarPath image.tar --whitelist-var-run \
+        --force-build-metadata >out 2>&1
+    assert_equal "$(skopeo inspect --config --raw docker-archive:image.tar | jq '.rootfs.diff_ids | length')" 2
+    assert_contains "$(registry_curl reg /v2/test/unpushed/tags/list)" NAME_UNKNOWN
+    KANIKO_NO_PUSH=0 executor -c ctx -d "$reg/test/pushed:1" --secret id=s,src=file --no-push >out 2>&1
+    digest_of test/pushed:1
+    KANIKO_NO_PUSH=maybe run executor -c ctx --no-push
+    assert_status 2
+    assert_contains "$output" 'KANIKO_NO_PUSH=maybe: true or false'
+    rm -f "$XDG_CONFIG_HOME/containers/registries.conf"
+    printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
+    KANIKO_REGISTRY_MIRROR=$reg executor -c ctx --no-push --skip-default-registry-fallback
+    printf 'FROM from.invalid/library/busybox\nRUN true\n' >ctx/Dockerfile
+    KANIKO_REGISTRY_MAP=from.invalid=$reg executor -c ctx --no-push
+}
+
+@test "kaniko: what is not done says what does the same" {
+    local row
+    for row in '--git=branch=main|https://HOST/X.git#REF' '--credential-helpers=env|credHelpers' '--materialize|-o DIR' \
+        '--push-ignore-immutable-tag-errors|name another' '-b=x|tar://FILE' '--bucket=x|tar://FILE'; do
+        run executor -c ctx --no-push "${row%%|*}"
+        assert_status 2
+        assert_contains "$output" 'is not supported'
+        assert_contains "$output" "${row#*|}"
+    done
+    run executor -c https://127.0.0.1:1/x.tar.gz --no-push --push-retry 0
+    assert_status 4
+    run executor -c https://127.0.0.1:1/x.tar.gz --no-push --context-sub-path sub
+    assert_status 2
+}
+
 @test "kaniko: --registry-mirror, --registry-map, --skip-default-registry-fallback" {
     rm -f "$XDG_CONFIG_HOME/containers/registries.conf"
     printf 'FROM busybox\nRUN true\n' >ctx/Dockerfile
