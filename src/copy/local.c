@@ -98,7 +98,9 @@ static int bring_once(struct copy_local_blob *b, struct cb_error *err)
         src = cb_blob_source_from_mem(b->body.buf ? b->body.buf : "", b->body.len);
     }
     src = count(b->t, &b->desc, CB_TAKE(src));
-    return b->t->put(b->t, &b->desc, src, err);
+    r = b->t->put(b->t, &b->desc, src, err);
+    b->broke = r < 0 && b->t->once;
+    return r;
 }
 
 /* Wrong bytes from a registry are asked for again: another place may have it right. */
@@ -148,7 +150,7 @@ static void blob_job(void *arg)
     if (r == 0 && t->base.o.landed)
         t->base.o.landed(t->base.o.arg, &b->desc.digest);
     pthread_mutex_lock(&t->mu);
-    if (r < 0 && !b->extra && !t->failed)
+    if (r < 0 && (!b->extra || b->broke) && !t->failed)
         t->failed = cb_error_copy(&t->why, &e) < 0;
     b->done = true;
     cb_error_move(&b->error, &e);

@@ -112,7 +112,7 @@ struct copy_local_blob {
     struct cb_strbuf body;
     struct cb_push_result result;
     struct cb_error error;
-    bool done, extra;
+    bool done, extra, broke; /* broke: the target, which was in the middle of it */
 };
 struct copy_local_name {
     struct cb_descriptor desc;

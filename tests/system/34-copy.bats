@@ -372,6 +372,21 @@ END
     assert_contains "$output" 'cbpush load'
 }
 
+@test "an archive that cannot be written: the disk is named, and not what came of it" {
+    local kind
+    mkdir ctx
+    # Its table alone is more than what is written at a time.
+    (cd ctx && seq -f 'a-name-that-is-not-short-at-all-%g' 20000 | xargs touch)
+    printf 'FROM scratch\nCOPY . /\n' >Dockerfile
+    cbpush build -q -f Dockerfile --push "$one/test/tables:1" ctx
+    [ -n "$(cbpush manifest get "$one/test/tables:1" | jq -r '.layers[0].annotations["vnd.cbpush.toc.digest"] // empty')" ] ||
+        rig_fail 'no table of its own'
+    for kind in oci-archive docker-archive; do
+        run -6 cbpush copy -q "$one/test/tables:1" "$kind:/dev/full"
+        assert_contains "$output" 'No space left on device'
+    done
+}
+
 @test "a Docker archive is an image with all its layers, or none is written" {
     local manifest
     cbpush copy -q "oci:$things:artifact" store:thing:1
