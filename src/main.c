@@ -36,11 +36,11 @@ static void keep_arrays_mapped(void)
 #endif
 }
 
-/* What `| head` leaves behind: no failure that anybody has to be told of. */
-static bool reader_has_gone(void)
+/* What `| head` leaves behind: no failure that anybody has to be told of. Archives are written past stdio. */
+static bool reader_has_gone(int sys_errno)
 {
     struct pollfd p = { .fd = STDOUT_FILENO };
-    return ferror(stdout) && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+    return (ferror(stdout) || sys_errno == EPIPE) && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
 /* HOME was inherited from somebody else: `setpriv --reuid`, `docker run --user`, sudo. */
@@ -62,7 +62,7 @@ static int fail(const struct cb_process *p, const struct cb_error *err)
         fprintf(stderr, "cbpush: interrupted\n");
         return 128 + signo;
     }
-    if (err->code == CB_ELOCAL && reader_has_gone())
+    if (err->code == CB_ELOCAL && reader_has_gone(err->sys_errno))
         return STATUS_SIGPIPE;
     cb_strbuf_add_sanitized(&sb, text, strlen(text), true);
     if (home_is_foreign(err))
@@ -75,7 +75,7 @@ static int finish_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    if (reader_has_gone())
+    if (reader_has_gone(0))
         return status ? status : STATUS_SIGPIPE;
     fprintf(stderr, "cbpush: standard output could not be written\n");
     return status ? status : 6;
