@@ -17,6 +17,7 @@
 #define BAKE "run cbpush build for each target: builds of one store share their steps"
 #define REGISTRY "cbpush is no registry: docker-registry is one"
 #define EXPLAIN "cbpush auth explain REF shows what is configured for a registry (doc/auth.md)"
+#define KANIKO "under the name executor (ln -s cbpush executor) it takes Kaniko's command line; cbpush build has its own"
 #define DOCKERFILE "images are made from a Dockerfile: cbpush build"
 
 static const struct { const char *noun, *word, *hint; } verbs[] = {
@@ -58,6 +59,8 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
     { "index", "add", "write cbpush index append REF IMAGE…" },
     { "index", "delete", "write cbpush index remove REF PLATFORM|DIGEST…" },
     { "ref", NULL, "cbpush auth explain REF shows what a reference stands for" },
+    { "executor", NULL, KANIKO },
+    { "kaniko", NULL, KANIKO },
     { "untag", NULL, "write cbpush rmi NAME" },
     { "import", NULL, "write a Dockerfile of FROM scratch and ADD FILE.tar /, and cbpush build" },
     { "commit", NULL, DOCKERFILE },
@@ -96,7 +99,7 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
 };
 
 /* People write the other program's name in front, too. */
-static const char *const programs[] = { "docker", "podman", "buildah", "crane", "skopeo", "regctl", "kaniko" };
+static const char *const programs[] = { "docker", "podman", "buildah", "crane", "skopeo", "regctl" };
 
 /* CB_COUNTOF(verbs): none. */
 static size_t find_words(const char *noun, const char *word)

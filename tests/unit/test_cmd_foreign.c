@@ -35,6 +35,26 @@ static void test_options_are_not_ours(void **state CB_UNUSED)
     assert_non_null(cb_foreign_option("tag", "insecure", 8, 0));
 }
 
+/* Whoever puts cbpush in the place of Kaniko, skopeo or Buildah and keeps the flags is told of each what to write. */
+static void test_flags_of_others(void **state CB_UNUSED)
+{
+    static const struct { const char *verb, *name, *want; } rows[] = {
+        { "build", "context", "cbpush build DIR" }, { "build", "destination", "-t NAME" },
+        { "build", "dockerfile", "-f FILE" }, { "build", "tarPath", "type=docker" },
+        { "build", "cache-repo", "--cache-to" }, { "build", "single-snapshot", "--squash" },
+        { "build", "skip-tls-verify", "--tls-verify=false" }, { "build", "snapshot-mode", "leave it out" },
+        { "build", "signature-policy", "leave it out" }, { "build", "source-policy-file", "--build-context" },
+        { "copy", "src-no-creds", "--src-authfile" }, { "copy", "dest-username", "--dest-creds" },
+        { "copy", "dest-decompress", "stay as they are" }, { "tags", "username", "--creds" },
+        { "pull", "arch", "--platform" }, { "inspect", "type", "leave it out" }, { "push", "all", "whole" },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        const char *hint = cb_foreign_option(rows[i].verb, rows[i].name, strlen(rows[i].name), 0);
+        assert_non_null(hint);
+        assert_non_null(strstr(hint, rows[i].want));
+    }
+}
+
 static void test_verbs(void **state CB_UNUSED)
 {
 #define AS(word, rest) "there is no verb \"" word "\": " rest
@@ -46,6 +66,8 @@ static void test_verbs(void **state CB_UNUSED)
                                       "(`cbpush help` lists the verbs)" },
         { { "docker", "build", "." }, "leave out \"docker\": cbpush build …" },
         { { "docker", "nosuch" }, "leave out \"docker\": cbpush VERB …" },
+        { { "kaniko", "--context", "." }, AS("kaniko", "under the name executor (ln -s cbpush executor) it takes "
+                                                       "Kaniko's command line; cbpush build has its own") },
         { { "skopeo" }, "leave out \"skopeo\": cbpush VERB …" },
         { { "buildx", "create", "--use" }, AS("buildx create", "there are no builders to choose from: cbpush builds by "
                                                                "itself, so leave this out") },
@@ -85,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_are_not_ours),
+        cmocka_unit_test(test_flags_of_others),
         cmocka_unit_test(test_verbs),
         cmocka_unit_test(test_words_of_ours_are_not_hidden),
     };
