@@ -17,7 +17,8 @@
 #define BAKE "run cbpush build for each target: builds of one store share their steps"
 #define REGISTRY "cbpush is no registry: docker-registry is one"
 #define EXPLAIN "cbpush auth explain REF shows what is configured for a registry (doc/auth.md)"
-#define KANIKO "under the name executor (ln -s cbpush executor) it takes Kaniko's command line; cbpush build has its own"
+#define KANIKO "under the name executor (ln -s cbpush executor) it takes Kaniko's command line; cbpush build has " \
+               "its own"
 #define DOCKERFILE "images are made from a Dockerfile: cbpush build"
 
 static const struct { const char *noun, *word, *hint; } verbs[] = {
