@@ -96,8 +96,8 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     if (!strcmp(key, "registry.insecure"))
         return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: say --insecure-registry HOST", key);
     if (!strcmp(key, "force-compression"))
-        return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: a parent's layers stay as they are, new ones "
-                                            "are as compression= says: leave it out", key);
+        return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: a parent's layers stay as they are, new "
+                                            "ones are as compression= says: leave it out", key);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);

@@ -81,9 +81,9 @@ int build_run(struct build_input *in, const struct cb_process *p, int *status, s
     if (r == -CB_ESTEP && in->cli.results.propagate_exit)
         *status = err->exit_status;
     cb_progress_finish(s.progress, r < 0);
-    struct cb_report rep = { .res = &res, .results = &in->cli.results, .iidfile = in->cli.iidfile,
-                             .metadata_file = in->cli.metadata_file, .receipt = in->cli.release.receipt,
-                             .print_id = print_id,
+    struct cb_report rep = { .res = &res, .platforms = in->o.platforms, .results = &in->cli.results,
+                             .iidfile = in->cli.iidfile, .metadata_file = in->cli.metadata_file,
+                             .receipt = in->cli.release.receipt, .print_id = print_id,
                              .quiet = cb_streq(mode, "quiet") || cb_streq(mode, "rawjson"),
                              .explain = in->cli.explain,
                              .tell_why = in->cli.explain && !cb_streq(mode, "rawjson"),

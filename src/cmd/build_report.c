@@ -142,14 +142,14 @@ static void print_pushed(const struct cb_build_result *res)
 }
 
 /* One line an image of an index. */
-static void print_platforms(const struct cb_build_result *res)
+static void print_platforms(const struct cb_build_result *res, const struct cb_platform *asked)
 {
     for (size_t i = 0; i < res->n_images; i++) {
         struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
         char digest[CB_DIGEST_TEXT_MAX];
         const struct cb_image *image = &res->images[i];
         cb_autofree char *size = cb_size_text(image_size(image));
-        cb_strbuf_add_platform(&platform, &image->config.platform);
+        cb_strbuf_add_platform(&platform, asked ? &asked[i] : &image->config.platform);
         fprintf(stderr, "platform %-14s %s, %s in %zu layer%s\n", platform.buf,
                 cb_digest_text(&image->desc.digest, digest), size, image->manifest.n_layers,
                 image->manifest.n_layers == 1 ? "" : "s");
@@ -168,8 +168,9 @@ static void print_pinned(const char *name, const struct cb_digest *d)
     fprintf(stderr, "name    %s\n", text.buf);
 }
 
-static void print_summary(const struct cb_build_result *res)
+static void print_summary(const struct cb_report *r)
 {
+    const struct cb_build_result *res = r->res;
     char digest[CB_DIGEST_TEXT_MAX];
     fprintf(stderr, "\ndigest  %s\n", cb_digest_text(&res->desc.digest, digest));
     if (res->n_images == 1 && cb_mt_is_index(res->desc.media_type))
@@ -179,7 +180,7 @@ static void print_summary(const struct cb_build_result *res)
         fprintf(stderr, "size    %s in %zu layer%s\n", size, res->images[0].manifest.n_layers,
                 res->images[0].manifest.n_layers == 1 ? "" : "s");
     } else {
-        print_platforms(res);
+        print_platforms(res, r->platforms);
     }
     if (res->steps)
         fprintf(stderr, "steps   %u, %u of them cached\n", res->steps, res->cached);
@@ -214,7 +215,7 @@ int cb_report_success(const struct cb_report *r, struct cb_error *err)
         printf("%s\n", text);
     if (!r->quiet) {
         cb_warnings_print(r->res->dockerfile, r->expand);
-        print_summary(r->res);
+        print_summary(r);
     }
     if (r->tell_why)
         build_explain_print(r->res);

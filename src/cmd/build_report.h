@@ -7,6 +7,7 @@
 struct cb_report {
     const struct cb_build_result *res;
     const struct result_options *results; /* or NULL */
+    const struct cb_platform *platforms;  /* that were asked for, one an image where there are several */
     const char *iidfile, *metadata_file, *receipt;
     bool quiet;      /* no summary */
     bool print_id;   /* the image ID on standard output */

@@ -171,6 +171,12 @@ EOF
     assert_equal "$(ls two)" "$(printf '%s\n' linux_s390x "linux_$host" | sort)"
 }
 
+@test "the summary names the platforms that were asked for, whatever the parent says of itself" {
+    printf 'FROM --platform=$BUILDPLATFORM busybox AS bare\nFROM bare\nCOPY Dockerfile /\n' >ctx/Dockerfile
+    cbpush build --platform linux/arm/v6,linux/amd64/v2 -t x:1 ctx >build.log 2>&1 || rig_fail "$(cat build.log)"
+    assert_equal "$(awk '$1 == "platform" { print $2 }' build.log | paste -s -d ,)" linux/arm/v6,linux/amd64/v2
+}
+
 @test "a failure of one platform moves no tag, and says which" {
     local before
     copy_only
