@@ -213,6 +213,7 @@ static const struct {
     { "validate", "tarball", 0, "cbpush load -i FILE checks it" },
     { "index", "manifest", 'm', "images are operands: cbpush index append REF IMAGE…" },
     { "prune", "build-cache", 0, "write --all" },
+    { "version", "format", 'f', "cbpush --version is one line" },
     { "", "allow-nondistributable-artifacts", 0, "layers that may not be given away stay where they are" },
     { "", "insecure", 0, EACH_HOST },
     { "", "insecure-policy", 0, POLICY },
