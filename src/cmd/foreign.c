@@ -10,7 +10,8 @@
 
 #define BUILDERS "there are no builders to choose from: cbpush builds by itself, so leave this out"
 #define CONTAINERS "no container outlives its `cbpush run`, and there is nothing to ask for later"
-#define FILES "for the files of an image: cbpush export IMAGE | tar -xC DIR PATH; no container outlives its `cbpush run`"
+#define FILES "for the files of an image: cbpush export IMAGE | tar -xC DIR PATH; no container outlives its " \
+              "`cbpush run`"
 #define CACHE "the build cache goes with the rest of the store: cbpush prune --all"
 #define INDEX "write cbpush index create REF IMAGE…, or append, remove, inspect"
 #define DOCTOR "cbpush doctor says what works on this machine"
@@ -80,7 +81,8 @@ static const struct { const char *noun, *word, *hint; } verbs[] = {
     { "wait", NULL, CONTAINERS },
     { "context", NULL, BUILDERS },
     { "volume", NULL, "there are no volumes: cbpush run -v DIR:PATH shows a directory of this machine" },
-    { "network", NULL, "there are no networks to make: --network of cbpush build and cbpush run is host, none or private" },
+    { "network", NULL, "there are no networks to make: --network of cbpush build and cbpush run is host, "
+                       "none or private" },
     { "container", NULL, CONTAINERS },
     { "manifest", "create", INDEX },
     { "manifest", "add", INDEX },

@@ -68,8 +68,8 @@ static void test_verbs(void **state CB_UNUSED)
         { { "docker", "nosuch" }, "leave out \"docker\": cbpush VERB …" },
         { { "kaniko", "--context", "." }, AS("kaniko", "under the name executor (ln -s cbpush executor) it takes "
                                                        "Kaniko's command line; cbpush build has its own") },
-        { { "create", "x" }, AS("create", "for the files of an image: cbpush export IMAGE | tar -xC DIR PATH; no container "
-                                          "outlives its `cbpush run`") },
+        { { "create", "x" }, AS("create", "for the files of an image: cbpush export IMAGE | tar -xC DIR PATH; no "
+                                          "container outlives its `cbpush run`") },
         { { "skopeo" }, "leave out \"skopeo\": cbpush VERB …" },
         { { "buildx", "create", "--use" }, AS("buildx create", "there are no builders to choose from: cbpush builds by "
                                                                "itself, so leave this out") },
