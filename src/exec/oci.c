@@ -255,13 +255,14 @@ static int receive_master(int socket_fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : fd;
 }
 
-/* A runtime that ends before it sends one has said why in its log. */
+/* A runtime that ends before it sends one has said why in its log; what is canceled is ended as any step. */
 static int wait_console(struct cb_sandbox *sb, struct cb_error *err)
 {
     if (!sb->spec->tty)
         return 0;
-    struct pollfd p[2] = { { sb->oci->console, POLLIN, 0 }, { sb->pidfd, POLLIN, 0 } };
-    int n = poll(p, 2, CONSOLE_TIMEOUT_MS);
+    int canceled = sb->spec->cancel ? cb_cancel_fd(sb->spec->cancel) : -1;
+    struct pollfd p[] = { { sb->oci->console, POLLIN, 0 }, { sb->pidfd, POLLIN, 0 }, { canceled, POLLIN, 0 } };
+    int n = poll(p, CB_COUNTOF(p), CONSOLE_TIMEOUT_MS);
     if (n > 0 && !p[0].revents)
         return 0;
     cb_autoclose int conn = n <= 0 ? -1 : accept4(sb->oci->console, NULL, NULL, SOCK_CLOEXEC);

@@ -462,6 +462,30 @@ END
     assert_status 0
 }
 
+@test "oci: a runtime that never sends its terminal ends with the signal" {
+    local pid status=0 begin
+    cat >mute-runc <<'END'
+#!/bin/sh
+[ "$1" != --version ] || exec "$(command -v runc)" --version
+echo began >"$MUTE"
+exec sleep 4714
+END
+    sed -i "s|\$MUTE|$PWD/mute.log|" mute-runc
+    chmod +x mute-runc
+    "$CBPUSH" run -t --runtime "$PWD/mute-runc" "$image" true >run.log 2>&1 3>&- &
+    pid=$!
+    for _ in {1..100}; do [ ! -s mute.log ] || break; sleep 0.1; done
+    [ -s mute.log ]
+    begin=$SECONDS
+    kill -TERM "$pid"
+    rig_await "$pid"
+    wait "$pid" || status=$?
+    assert_equal "$status" 143
+    [ $((SECONDS - begin)) -le 13 ]
+    [ -z "$(pgrep -f 'sleep 4714')" ]
+    assert_no_leftovers
+}
+
 # ---- hostile images
 
 @test "oci: labels, annotations and odd environment never reach the runtime's configuration" {
