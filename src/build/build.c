@@ -546,6 +546,8 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
     b->res->failed = v->span;
     if (v->kind == CB_VERTEX_RUN)
         keep_log(b, v, err);
+    if (v->trigger) /* the line is that of FROM */
+        cb_error_wrap(err, "ONBUILD %s of the parent", v->note);
     if (b->plan.n_images > 1)
         cb_build_wrap_platform(err, &v->platform);
     if (v->span.first)

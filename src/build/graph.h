@@ -132,6 +132,7 @@ struct cb_vertex {
     size_t n_inputs, cap_inputs;
     struct cb_plan_local *local; /* COPY from a named context instead of the main one; or NULL */
     bool implied;                /* made for what a name stands for: no instruction's own step */
+    bool trigger;                /* an ONBUILD of its stage's parent: span is that of FROM */
     struct cb_plan_source *source; /* SOURCE */
     struct cb_run_op run;
     struct cb_copy_op copy;

@@ -346,12 +346,14 @@ static int take_triggers(struct plan_stage *st, struct triggers *t, struct cb_er
 static int run_triggers(struct plan_stage *st, const struct triggers *t, struct cb_error *err)
 {
     int r = 0;
+    st->triggers = true;
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         const struct cb_df_instruction *in = &t->v[i];
         r = plan_is_config(in->kind) ? plan_config(st, in, err) : plan_step(st, in, err);
         if (r < 0)
             cb_error_wrap(err, "ONBUILD %s of the parent", in->original);
     }
+    st->triggers = false;
     return r < 0 ? plan_error(st->p, st->df->from.span, err) : 0;
 }
 

@@ -525,6 +525,21 @@ END
     assert_contains "$(config .config.Env)" FROM_PARENT=1
 }
 
+@test "ONBUILD: a trigger that fails is named, with the FROM that has it" {
+    printf 'FROM busybox\nONBUILD RUN cat /nothing\n' >ctx/Dockerfile
+    build --push "$reg/test/onbuild:fails"
+    printf 'ARG NONE\nFROM %s/test/onbuild:fails\nRUN true\n' "$reg" >ctx/Dockerfile
+    run build
+    assert_status 1
+    assert_contains "$output" 'Dockerfile:2: ONBUILD RUN cat /nothing of the parent: process'
+    printf 'FROM busybox\nONBUILD COPY none /\n' >ctx/Dockerfile
+    build --push "$reg/test/onbuild:fails"
+    printf 'FROM %s/test/onbuild:fails\nRUN false\n' "$reg" >ctx/Dockerfile
+    run build
+    assert_status 5
+    assert_contains "$output" 'Dockerfile:1: ONBUILD COPY none / of the parent: "/none": not found'
+}
+
 @test "ONBUILD: triggers of a stage of the same file run too" {
     dockerfile <<'END'
 FROM busybox AS base
