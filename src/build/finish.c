@@ -17,14 +17,20 @@ static void add_history(struct cb_image_config *c, const char *created_by, int64
     cb_image_config_add_history(c, &h);
 }
 
-/* The parent's history stays as it is; layers that it does not tell of, the first ones, get a nameless entry each. */
-static void base_history(struct cb_image_config *c, const struct cb_image_config *base, bool merged)
+/* The parent's history stays as it is; layers that it does not tell of, the first ones, get a nameless entry each.
+ * Where its layers were merged the last entry has what came of it: the parent's where the build has none. */
+static void base_history(const struct cb_build *b, size_t index, struct cb_image_config *c)
 {
+    const struct cb_plan_image *p = &b->plan.images[index];
+    const struct cb_image_config *base = &p->base->image.config;
+    size_t n_layers = b->solver.images[index].n;
+    bool merged = b->o->squash_all && (p->n_history > 0 || n_layers < base->n_diff_ids);
     for (size_t n = merged ? 0 : cb_image_config_untold(base); n > 0; n--)
         cb_image_config_add_history(c, &(struct cb_history){ 0 });
     for (size_t i = 0; i < base->n_history; i++) {
         struct cb_history h = base->history[i];
-        h.empty_layer = h.empty_layer || merged;
+        bool last = p->n_history == 0 && i + 1 == base->n_history && n_layers > 0;
+        h.empty_layer = merged ? !last : h.empty_layer;
         cb_image_config_add_history(c, &h);
     }
 }
@@ -122,7 +128,7 @@ static int commit_image(struct cb_build *b, size_t index, struct cb_image *out, 
     struct cb_layer *v = cb_calloc(made->n + 1, sizeof *v);
     struct cb_strmap *of_layers = cb_calloc(made->n + 1, sizeof *of_layers);
     if (p->base)
-        base_history(&c, &p->base->image.config, b->o->squash_all && p->n_history > 0);
+        base_history(b, index, &c);
     own_history(b, index, &c);
     cb_annotations_of(b->o->annotations, CB_ANNOTATE_MANIFEST, &p->platform, &annotations);
     cb_build_inline_cache(b, p, &c);

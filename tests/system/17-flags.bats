@@ -201,6 +201,29 @@ END
     assert_equal "$(manifest '.layers | length')" $((base + 1))
 }
 
+# A parent without a history and two layers: nothing of the build's own is there to tell of the one that they become.
+@test "--squash-all: of a parent alone, whose history may be missing" {
+    PYTHONPATH=$RIG_HERE/trees:$RIG_HERE/seeds python3 -B - made <<'END'
+import io, sys, tarfile, world
+def layer(name):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()
+world.layout(sys.argv[1], [layer("a"), layer("b")])
+END
+    printf 'FROM made\n' >ctx/Dockerfile
+    built --squash-all --build-context "made=oci-layout://$PWD/made"
+    assert_equal "$(manifest '.layers | length')" 1
+    [ -f "$rootfs/a" ] && [ -f "$rootfs/b" ]
+    printf 'FROM busybox\nCOPY Dockerfile /\n' >ctx/Dockerfile
+    cbpush build -o "type=oci,tar=false,dest=$PWD/parent" ctx
+    printf 'FROM parent\n' >ctx/Dockerfile
+    built --squash-all --build-context "parent=oci-layout://$PWD/parent"
+    assert_equal "$(manifest '.layers | length')" 1
+    assert_equal "$(config '[.history[] | select(.empty_layer | not)] | length')" 1
+}
+
 @test "--squash: names of a file whose first name became another file keep its bytes, and are one file" {
     dockerfile <<'END'
 FROM busybox
