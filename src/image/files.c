@@ -19,7 +19,7 @@ struct files_layer {
     struct cb_path_cursor cursor; /* in it */
     int plain_fd;             /* its uncompressed blob, -1 for none: data stands at the table's offsets */
     bool looked_at;           /* which of them there are is known */
-    struct slot *slots;       /* what is to be read, where it is not in those: from its blob, by path */
+    struct slot *slots;       /* what is to be read, where it is not in those: from its blob, by where it is in there */
     size_t n, cap;
     bool spooled;
 };
@@ -42,17 +42,20 @@ static void layer_done(struct files_layer *l)
     cb_close_p(&l->plain_fd);
 }
 
-static int by_path(const void *a, const void *b)
+/* By the offset in the tar, which is where the bytes are whatever has become of their name since. Sparse files have
+ * none: those are apart by their path. */
+static int by_place(const void *a, const void *b)
 {
-    const struct slot *x = a, *y = b;
-    return cb_entry_path_cmp(x->data->path, y->data->path);
+    const struct cb_entry *x = ((const struct slot *)a)->data, *y = ((const struct slot *)b)->data;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return x->offset == UINT64_MAX ? cb_entry_path_cmp(x->path, y->path) : 0;
 }
 
-static struct slot *find_slot(const struct files_layer *l, const char *path)
+static struct slot *find_slot(const struct files_layer *l, const struct cb_entry *e)
 {
-    const struct cb_entry e = { .path = path };
-    const struct slot key = { .data = &e };
-    return l->n ? bsearch(&key, l->slots, l->n, sizeof key, by_path) : NULL;
+    const struct slot key = { .data = e };
+    return l->n ? bsearch(&key, l->slots, l->n, sizeof key, by_place) : NULL;
 }
 
 /* Several links may have wanted one file. */
@@ -60,12 +63,12 @@ static void put_in_order(struct files_layer *l)
 {
     size_t n = 0;
     for (size_t i = 1; i < l->n; i++)
-        if (by_path(&l->slots[i - 1], &l->slots[i]) > 0) {
-            qsort(l->slots, l->n, sizeof *l->slots, by_path);
+        if (by_place(&l->slots[i - 1], &l->slots[i]) > 0) {
+            qsort(l->slots, l->n, sizeof *l->slots, by_place);
             break;
         }
     for (size_t i = 0; i < l->n; i++)
-        if (!n || by_path(&l->slots[n - 1], &l->slots[i]) != 0)
+        if (!n || by_place(&l->slots[n - 1], &l->slots[i]) != 0)
             l->slots[n++] = l->slots[i];
     l->n = n;
 }
@@ -133,39 +136,67 @@ static void want(struct cb_files *f, const struct cb_stack_entry *e)
     l->slots[l->n++] = (struct slot){ e->data, NOT_THERE };
 }
 
-static int spool_entry(struct cb_files *f, struct slot *slot, struct cb_layer_reader *r, char *buf,
+static int spool_bytes(struct cb_files *f, struct cb_layer_reader *r, char *buf, struct cb_hasher *h,
                        struct cb_error *err)
 {
-    uint64_t start = f->spooled;
     for (;;) {
         size_t got = 0;
         int e = cb_layer_reader_read(r, buf, CB_UNPACK_BUF, &got, err);
-        if (e < 0)
+        if (e < 0 || got == 0)
             return e;
-        if (got == 0)
-            break;
         if ((e = cb_fd_write_all(f->spool.fd, buf, got, err)) < 0)
             return e;
+        if (h)
+            cb_hasher_update(h, buf, got);
         f->spooled += got;
     }
-    /* A tar may have a name twice: the last one of that size counts, and its digest is checked when it is read. */
-    if (f->spooled - start == slot->data->size)
-        slot->offset = start;
-    return 0;
+}
+
+static bool wants_sparse(const struct files_layer *l, uint64_t size)
+{
+    for (size_t i = l->n; i-- > 0 && l->slots[i].data->offset == UINT64_MAX;)
+        if (l->slots[i].data->size == size)
+            return true;
+    return false;
+}
+
+/* The name of a sparse file may be another's by the end of the layer: its bytes tell which it is. */
+static int spool_sparse(struct cb_files *f, struct files_layer *l, struct cb_layer_reader *r, char *buf,
+                        struct cb_error *err)
+{
+    struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
+    struct cb_digest is;
+    uint64_t start = f->spooled;
+    int e = spool_bytes(f, r, buf, h, err);
+    cb_hasher_finish(h, &is);
+    cb_hasher_free(h);
+    for (size_t i = l->n; e == 0 && i-- > 0 && l->slots[i].data->offset == UINT64_MAX;) {
+        const struct cb_digest wanted = cb_sum_digest(&l->slots[i].data->digest);
+        if (cb_digest_eq(&wanted, &is))
+            l->slots[i].offset = start;
+    }
+    return e;
 }
 
 static int spool_all(struct cb_files *f, size_t i, struct cb_layer_reader *r, struct cb_error *err)
 {
     cb_autofree char *buf = cb_malloc(CB_UNPACK_BUF);
+    struct files_layer *l = &f->v[i];
     const struct cb_entry *e = NULL;
     for (;;) {
         int k = cb_cancel_check(f->cancel, err);
-        if (k < 0 || (k = cb_layer_reader_next(r, &e, err)) < 0)
+        if (k < 0 || (k = cb_layer_reader_next(r, &e, err)) < 0 || !e)
             return k;
-        if (!e)
-            return 0;
-        struct slot *slot = e->type == CB_ENTRY_FILE ? find_slot(&f->v[i], e->path) : NULL;
-        if (slot && e->size == slot->data->size && (k = spool_entry(f, slot, r, buf, err)) < 0)
+        if (e->type != CB_ENTRY_FILE)
+            continue;
+        struct slot *slot = e->offset == UINT64_MAX ? NULL : find_slot(l, e);
+        if (slot)
+            slot->offset = f->spooled;
+        if (slot)
+            k = spool_bytes(f, r, buf, NULL, err);
+        else if (e->offset == UINT64_MAX && wants_sparse(l, e->size))
+            k = spool_sparse(f, l, r, buf, err);
+        if (k < 0)
             return k;
     }
 }
@@ -228,8 +259,8 @@ int cb_files_open(const struct cb_files_options *o, struct cb_files **out, struc
 
 static struct cb_blob_source *from_spool(struct cb_files *f, const struct files_layer *l, const struct cb_entry *data)
 {
-    const struct slot *slot = find_slot(l, data->path);
-    bool there = slot && slot->offset != NOT_THERE && slot->data->size == data->size;
+    const struct slot *slot = find_slot(l, data);
+    bool there = slot && slot->offset != NOT_THERE;
     int fd = there ? fcntl(f->spool.fd, F_DUPFD_CLOEXEC, 3) : -1;
     return fd < 0 ? NULL : cb_blob_source_from_fd(fd, slot->offset, data->size);
 }
