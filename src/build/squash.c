@@ -61,15 +61,22 @@ static void add_entry(struct squash *q, struct cb_hashmap *first, const struct c
     cb_hashmap_put(first, key, (void *)(uintptr_t)e->path);
 }
 
-static void add_new(struct squash *q)
+static int add_new(struct squash *q, struct cb_error *err)
 {
+    int r = 0;
     struct cb_hashmap *first = cb_hashmap_new(); /* address of the bytes' entry → path */
-    for (size_t i = 0; i < cb_stack_count(q->all); i++) {
+    for (size_t i = 0; r == 0 && i < cb_stack_count(q->all); i++) {
         const struct cb_stack_entry *se = cb_stack_at(q->all, i);
-        if (se->layer >= q->kept)
+        if (se->layer < q->kept)
+            continue;
+        if (se->e->type == CB_ENTRY_HARDLINK && !se->data)
+            r = cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which is no file of its layer or one below",
+                             se->e->path, se->e->link);
+        else
             add_entry(q, first, se);
     }
     cb_hashmap_free(first);
+    return r;
 }
 
 /* Of what is gone only the topmost: what was below it goes with it, as it does below a directory that became a file. */
@@ -94,12 +101,13 @@ static int by_path(const void *a, const void *b)
     return x_link != y_link ? x_link - y_link : cb_entry_path_cmp(x->e.path, y->e.path);
 }
 
-static void collect(struct squash *q)
+static int collect(struct squash *q, struct cb_error *err)
 {
     add_removed(q);
-    add_new(q);
-    if (q->n)
+    int r = add_new(q, err);
+    if (r == 0 && q->n)
         qsort(q->v, q->n, sizeof *q->v, by_path);
+    return r;
 }
 
 /* ---- writing it ---- */
@@ -173,8 +181,9 @@ static int merge(struct squash *q, struct cb_error *err)
         return r;
     q->all = cb_slots_stack(slots, m->layers, m->n);
     q->below = cb_slots_stack(slots, m->layers, q->kept);
-    collect(q);
-    r = q->n ? open_files(q, err) : 0;
+    r = collect(q, err);
+    if (r == 0 && q->n)
+        r = open_files(q, err);
     if (r == 0 && q->n)
         r = write_layer(q, &one, err);
     if (r < 0)

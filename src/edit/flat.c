@@ -43,18 +43,6 @@ static void collect(struct flat *f, size_t layer)
 
 /* ---- entries ---- */
 
-/* A hard link to what has no bytes: the thing itself once more. */
-static int add_special_link(struct flat *f, const struct cb_stack_entry *se, struct cb_error *err)
-{
-    const struct cb_entry *to = cb_toc_find(cb_stack_toc(f->stack, se->layer), se->e->link);
-    if (!to || to->type == CB_ENTRY_FILE || to->type == CB_ENTRY_HARDLINK || to->type == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which no layer holds", se->e->path,
-                            se->e->link);
-    struct cb_entry e = *to;
-    e.path = se->e->path;
-    return cb_layer_writer_add(f->w, &e, NULL, err);
-}
-
 static int add_without_bytes(struct flat *f, struct cb_error *err)
 {
     int r = 0;
@@ -62,8 +50,10 @@ static int add_without_bytes(struct flat *f, struct cb_error *err)
         const struct cb_stack_entry *se = cb_stack_at(f->stack, i);
         if (se->data)
             continue;
-        r = se->e->type == CB_ENTRY_HARDLINK ? add_special_link(f, se, err)
-                                             : cb_layer_writer_add(f->w, se->e, NULL, err);
+        if (se->e->type == CB_ENTRY_HARDLINK)
+            return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which is no file of its layer or one below",
+                                se->e->path, se->e->link);
+        r = cb_layer_writer_add(f->w, se->e, NULL, err);
     }
     return r;
 }

@@ -51,26 +51,14 @@ static int put_entry(struct flat *f, struct cb_tar_out *t, struct cb_entry e, st
     return cb_layer_writer_add(t->w, &e, data, err);
 }
 
-/* A hard link to what has no bytes: the thing itself once more. */
-static int add_special_link(struct flat *f, struct cb_tar_out *t, const struct cb_stack_entry *se,
-                            struct cb_error *err)
-{
-    const struct cb_entry *to = cb_toc_find(cb_stack_toc(f->stack, se->layer), se->e->link);
-    if (!to || to->type == CB_ENTRY_FILE || to->type == CB_ENTRY_HARDLINK || to->type == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which no layer holds", se->e->path,
-                            se->e->link);
-    struct cb_entry e = *to;
-    e.path = se->e->path;
-    return put_entry(f, t, e, NULL, err);
-}
-
 static int add_entry(struct flat *f, struct cb_files *files, struct cb_tar_out *t, const struct cb_stack_entry *se,
                      struct cb_error *err)
 {
     char key[32];
     struct cb_entry e = *se->e;
     if (!se->data && e.type == CB_ENTRY_HARDLINK)
-        return add_special_link(f, t, se, err);
+        return cb_error_set(err, CB_EVERIFY, "%s is a hard link to %s, which is no file of its layer or one below",
+                            e.path, e.link);
     if (!se->data)
         return put_entry(f, t, e, NULL, err);
     const char *first = cb_hashmap_get(f->first, data_key(key, se->data));

@@ -51,15 +51,16 @@ struct cb_unpack_dir {
     size_t n_xattrs;
     bool listed; /* by an entry; else only implied */
     bool opaque;
+    bool fresh;  /* it is not what a lower layer has there: this one removes that */
 };
 
 struct cb_unpack {
     struct cb_unpack_options o;
     struct cb_hashmap *dirs;      /* path → struct cb_unpack_dir */
     struct cb_hashmap *whiteouts; /* paths of overlay whiteouts that we made */
-    struct cb_hashmap *own;       /* flat: paths that this layer has brought */
+    struct cb_hashmap *own;       /* flat: paths that this layer has brought → CB_OWN_… */
     struct cb_unpack_marks marks;
-    struct cb_hashmap *copies;    /* path in a lower layer → path of our copy, owned; for hard links */
+    struct cb_hashmap *copies;    /* path in a lower layer → path of our link to it, or copy, owned; for hard links */
     struct cb_strbuf at;          /* directory that at_fd is, as it was asked for */
     struct cb_strbuf at_real;     /* and without symbolic links */
     int at_fd;                    /* O_PATH, -1 for none */
@@ -67,6 +68,9 @@ struct cb_unpack {
     mode_t umask;
     bool chown_all; /* we are not 0:0, so that files are not born so */
 };
+
+#define CB_OWN_LISTED ((void *)(uintptr_t)1)
+#define CB_OWN_IMPLIED ((void *)(uintptr_t)2) /* a directory on the way */
 
 int cb_unpack_init(struct cb_unpack *u, const struct cb_unpack_options *o, struct cb_error *err) CB_WUR;
 void cb_unpack_done(struct cb_unpack *u);

@@ -88,7 +88,9 @@ int cb_unpack_layer(struct cb_unpack *u, struct cb_layer_reader *reader, const s
     const struct cb_entry *e = NULL;
     if (u && u->o.flat) {
         cb_hashmap_free(u->own);
+        free_copies(u->copies);
         u->own = cb_hashmap_new();
+        u->copies = cb_hashmap_new();
     }
     for (;;) {
         int r = cb_cancel_check(o->cancel, err);
@@ -114,9 +116,24 @@ static int deepest_first(const void *a, const void *b)
     return cb_entry_path_cmp((*y)->path, (*x)->path);
 }
 
+/* Whether what lower layers have there is hidden: by what this one says of it, or of a directory above. */
+static bool is_hidden(const struct cb_unpack *u, const struct cb_unpack_dir *d)
+{
+    char path[CB_MAX_PATH + 1];
+    snprintf(path, sizeof path, "%s", d->path);
+    bool hidden = d->fresh;
+    for (char *slash; !hidden && (slash = strrchr(path, '/')) != NULL;) {
+        *slash = '\0';
+        const struct cb_unpack_dir *above = cb_hashmap_get(u->dirs, path);
+        hidden = above && (above->fresh || above->opaque);
+    }
+    return hidden;
+}
+
 static void inherit(struct cb_unpack *u, struct cb_unpack_dir *d)
 {
-    const struct cb_entry *e = d->listed || !u->o.lower ? NULL : u->o.lower->ops->dir(u->o.lower, d->path);
+    const struct cb_entry *e =
+        d->listed || !u->o.lower || is_hidden(u, d) ? NULL : u->o.lower->ops->dir(u->o.lower, d->path);
     if (!e)
         return;
     d->mode = e->mode;

@@ -108,7 +108,8 @@ static int make_one(struct cb_unpack *u, const struct cb_unpack_place *p, struct
             return cb_error_set(err, CB_EVERIFY, "%s is no directory", p->path);
         return 0;
     }
-    cb_unpack_dir(u, p->path)->opaque = was_whiteout;
+    struct cb_unpack_dir *d = cb_unpack_dir(u, p->path);
+    d->opaque = d->fresh = was_whiteout;
     return 0;
 }
 

@@ -180,10 +180,12 @@ static int put_dir(struct cb_unpack *u, const struct cb_entry *e, const struct c
                 return r;
             if (mkdirat(p->dirfd, p->base, 0700) < 0)
                 return cb_error_sys(err, CB_ELOCAL, errno, "create the directory");
+            opaque = true; /* what was there had removed what lower layers have */
         }
     }
     struct cb_unpack_dir *d = cb_unpack_dir(u, p->path);
     d->listed = true;
+    d->fresh = d->fresh || opaque;
     d->opaque = d->opaque || opaque;
     d->mode = e->mode;
     d->uid = e->uid;
@@ -193,7 +195,7 @@ static int put_dir(struct cb_unpack *u, const struct cb_entry *e, const struct c
     return 0;
 }
 
-/* The copy that was made for the first link into a lower layer serves the further ones. */
+/* The copy that was made for the first link into a lower layer serves the further ones; flat: the first link does. */
 static int link_to_copy(struct cb_unpack *u, const char *copy, const struct cb_unpack_place *p, struct cb_error *err)
 {
     const char *base;
@@ -208,13 +210,31 @@ static int link_to_copy(struct cb_unpack *u, const char *copy, const struct cb_u
     return 0;
 }
 
+/* flat: the file itself, where it lies. */
+static int link_to_lower(struct cb_unpack *u, const char *path, const struct cb_unpack_place *p, struct cb_error *err)
+{
+    struct stat st;
+    int r = cb_path_lstat(u->o.root_fd, path, &st, CB_RESOLVE_NOFOLLOW);
+    if (r == 0 && S_ISDIR(st.st_mode))
+        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which is a directory", path);
+    if (r == 0 && !cb_hashmap_get(u->own, path))
+        return link_to_copy(u, path, p, err);
+    bool gone = r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV;
+    return cb_error_set(err, gone ? CB_ENOTFOUND : CB_ELOCAL, "no lower layer has the file %s", path);
+}
+
 static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const struct cb_unpack_place *p,
                            struct cb_error *err)
 {
-    int r = cb_unpack_clear(u, p, err);
     const char *copy = cb_hashmap_get(u->copies, e->link);
-    if (r == 0)
-        r = copy ? link_to_copy(u, copy, p, err) : cb_lower_copy(u, e->link, p, err);
+    if (copy && strcmp(copy, p->path) == 0)
+        return 0;
+    int r = cb_unpack_clear(u, p, err);
+    copy = cb_hashmap_get(u->copies, e->link);
+    if (r == 0 && copy)
+        r = link_to_copy(u, copy, p, err);
+    else if (r == 0)
+        r = u->o.flat ? link_to_lower(u, e->link, p, err) : cb_lower_copy(u, e->link, p, err);
     if (r == 0 && !copy)
         cb_hashmap_put(u->copies, e->link, cb_strdup(p->path));
     if (r == -CB_ENOTFOUND)
@@ -223,54 +243,63 @@ static int link_from_lower(struct cb_unpack *u, const struct cb_entry *e, const 
     return r;
 }
 
-static bool is_missing(struct cb_unpack *u, const struct cb_unpack_place *target, int e)
-{
-    return e == ENOENT || cb_hashmap_get(u->whiteouts, target->path);
-}
-
+/* The digest tells that the layer had the file before; what it has had under that name since is another one. */
 static int put_hardlink(struct cb_unpack *u, const struct cb_entry *e, struct cb_error *err)
 {
     struct cb_unpack_place target, p;
-    int r = cb_unpack_place(u, e->link, &target, err);
-    if (r < 0)
+    int r = 0;
+    if (!e->digest.known)
+        return (r = cb_unpack_place(u, e->path, &p, err)) < 0 ? r : link_from_lower(u, e, &p, err);
+    if ((r = cb_unpack_place(u, e->link, &target, err)) < 0)
         return r;
     cb_autoclose int dir = fcntl(target.dirfd, F_DUPFD_CLOEXEC, 3);
     if (dir < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "hold the directory of %s", e->link);
-    if ((r = cb_unpack_place(u, e->path, &p, err)) < 0)
+    if ((r = cb_unpack_place(u, e->path, &p, err)) < 0 || (r = cb_unpack_clear(u, &p, err)) < 0)
         return r;
-    if (strcmp(p.path, target.path) == 0)
-        return cb_error_set(err, CB_EVERIFY, "hard link to itself");
-    const struct cb_unpack_device *device = cb_hashmap_get(u->marks.devices, target.path);
-    struct stat st;
-    int bad = fstatat(dir, target.base, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
-    if (is_missing(u, &target, bad))
-        return link_from_lower(u, e, &p, err);
-    if (bad)
-        return cb_error_sys(err, CB_ELOCAL, bad, "hard link to %s", e->link);
-    if (S_ISDIR(st.st_mode))
-        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which is a directory", e->link);
-    if ((r = cb_unpack_clear(u, &p, err)) < 0)
-        return r;
-    if (linkat(dir, target.base, p.dirfd, p.base, 0) == 0) {
-        if (device)
-            cb_unpack_marks_add(&u->marks, p.path, device);
+    if (linkat(dir, target.base, p.dirfd, p.base, 0) == 0)
         return 0;
+    return cb_error_sys(err, errno == ENOENT || errno == EPERM ? CB_EVERIFY : CB_ELOCAL, errno, "hard link to %s",
+                        e->link);
+}
+
+/* flat: the directories above it are this layer's own from now on, by a mark as by a file in them. */
+static void own_parents(struct cb_unpack *u, const char *path)
+{
+    char p[CB_MAX_PATH + 1];
+    snprintf(p, sizeof p, "%s", path);
+    for (char *slash; (slash = strrchr(p, '/')) != NULL;) {
+        *slash = '\0';
+        if (cb_hashmap_get(u->own, p))
+            return;
+        cb_hashmap_put(u->own, p, CB_OWN_IMPLIED);
     }
-    return cb_error_sys(err, errno == ENOENT ? CB_EVERIFY : CB_ELOCAL, errno, "hard link to %s", e->link);
+}
+
+static void own(struct cb_unpack *u, const char *path, void *how)
+{
+    if (how == CB_OWN_LISTED || !cb_hashmap_get(u->own, path))
+        cb_hashmap_put(u->own, path, how);
+    own_parents(u, path);
 }
 
 static int put_whiteout(struct cb_unpack *u, const struct cb_entry *e, struct cb_error *err)
 {
     struct cb_unpack_place p;
     int r = cb_unpack_place(u, e->path, &p, err);
-    if (r < 0 || u->o.flat)
-        return r < 0 ? r : cb_unpack_remove_lower(u, p.path, false, err);
+    if (r < 0)
+        return r;
+    if (u->o.flat) {
+        own_parents(u, p.path);
+        return cb_unpack_remove_lower(u, p.path, false, err);
+    }
     struct stat st;
     if (fstatat(p.dirfd, p.base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         /* It hides what is below, never what this layer itself brings, wherever in the tar that stood. */
-        if (S_ISDIR(st.st_mode))
-            cb_unpack_dir(u, p.path)->opaque = true;
+        if (S_ISDIR(st.st_mode)) {
+            struct cb_unpack_dir *d = cb_unpack_dir(u, p.path);
+            d->opaque = d->fresh = true;
+        }
         return 0;
     }
     if (mknodat(p.dirfd, p.base, S_IFCHR | 0600, 0) < 0)
@@ -285,8 +314,10 @@ static int put_opaque(struct cb_unpack *u, const struct cb_entry *e, struct cb_e
     int r = cb_unpack_mkdirs(u, e->path, &real, err);
     if (r < 0)
         return r;
-    if (u->o.flat)
+    if (u->o.flat) {
+        own(u, real.buf, CB_OWN_IMPLIED);
         return cb_unpack_remove_lower(u, real.buf, true, err);
+    }
     cb_unpack_dir(u, real.buf)->opaque = true;
     return 0;
 }
@@ -309,18 +340,6 @@ static int put_at(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer
     }
 }
 
-/* flat: the entry and its parents are this layer's own from now on. */
-static void own(struct cb_unpack *u, const char *path)
-{
-    char p[CB_MAX_PATH + 1];
-    snprintf(p, sizeof p, "%s", path);
-    for (char *slash = p + strlen(p); slash; slash = strrchr(p, '/')) {
-        *slash = '\0';
-        if (cb_hashmap_put(u->own, p, u))
-            return;
-    }
-}
-
 int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_layer_reader *reader,
                     struct cb_error *err)
 {
@@ -333,6 +352,6 @@ int cb_unpack_entry(struct cb_unpack *u, const struct cb_entry *e, struct cb_lay
         return r;
     struct cb_unpack_place p;
     if ((r = cb_unpack_place(u, e->path, &p, err)) == 0)
-        own(u, p.path);
+        own(u, p.path, CB_OWN_LISTED);
     return r;
 }

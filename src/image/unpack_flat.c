@@ -40,6 +40,14 @@ static int remove_children(struct cb_unpack *u, const char *path, struct cb_erro
     return 0;
 }
 
+/* A directory on the way to what this layer brings: the lower one is gone, and so is what it was like. */
+static void make_new(struct cb_unpack *u, const char *path)
+{
+    struct cb_unpack_dir *d = cb_unpack_dir(u, path);
+    free(d->xattrs);
+    *d = (struct cb_unpack_dir){ .path = d->path, .mode = 0755 };
+}
+
 /* Depth is bounded: nothing is unpacked below CB_MAX_TREE_DEPTH. */
 int cb_unpack_remove_lower(struct cb_unpack *u, const char *path, bool below, struct cb_error *err)
 {
@@ -49,7 +57,10 @@ int cb_unpack_remove_lower(struct cb_unpack *u, const char *path, bool below, st
         return 0;
     if (r < 0)
         return cb_error_sys(err, CB_ELOCAL, -r, "stat %s", path);
-    if (below || cb_hashmap_get(u->own, path))
+    const void *own = cb_hashmap_get(u->own, path);
+    if (!below && own == CB_OWN_IMPLIED && S_ISDIR(st.st_mode))
+        make_new(u, path);
+    if (below || own)
         return S_ISDIR(st.st_mode) ? remove_children(u, path, err) : 0;
     const char *base;
     cb_autoclose int dir = cb_path_open_parent(u->o.root_fd, path, CB_RESOLVE_NOFOLLOW, &base);

@@ -64,6 +64,17 @@ static void make_dir(struct cb_erofs_tree *t, uint32_t i)
     t->v[n->parent].links += i != 0;
 }
 
+/* Whether this layer hides what lower ones have there: marks come before what they hide. */
+static bool is_hidden(const struct cb_erofs_tree *t, uint32_t i)
+{
+    bool hidden = t->v[i].opaque; /* it was a whiteout until now */
+    while (!hidden && i != 0) {
+        i = t->v[i].parent;
+        hidden = t->v[i].opaque;
+    }
+    return hidden;
+}
+
 /* A directory that is there, or is implied by what comes. CB_EROFS_NONE where something else is. */
 static uint32_t enter(struct make *m, uint32_t parent, struct cb_slice name, struct cb_slice path)
 {
@@ -75,7 +86,7 @@ static uint32_t enter(struct make *m, uint32_t parent, struct cb_slice name, str
     else if (!is_whiteout(&m->t->v[i]))
         return CB_EROFS_NONE;
     make_dir(m->t, i);
-    if (!m->o->inherit)
+    if (!m->o->inherit || is_hidden(m->t, i))
         return i;
     cb_strbuf_reset(&m->path);
     cb_strbuf_add(&m->path, path.ptr, path.len);

@@ -239,24 +239,47 @@ static int read_symlink(struct cb_entry_maker *m, struct archive_entry *ae, stru
     return 0;
 }
 
+/* Others remove what is at the path first, and then do not find the target either. */
+static int check_target(const struct cb_entry_maker *m, const struct cb_entry *to, struct cb_error *err)
+{
+    const char *link = m->link.buf, *path = m->e.path;
+    if (!m->link.len || cb_streq(link, path))
+        return cb_error_set(err, CB_EVERIFY, "hard link to itself or to the root");
+    if (cb_path_is_below(link, path, strlen(path)))
+        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which it replaces", link);
+    if (to && to->type == CB_ENTRY_DIR)
+        return cb_error_set(err, CB_EVERIFY, "hard link to the directory %s", link);
+    if (!to && cb_toc_builder_hides(m->seen, link, false))
+        return cb_error_set(err, CB_EVERIFY, "hard link to %s, which this layer has removed before", link);
+    return 0;
+}
+
+/* The name of a link's file that stays: the first one, while that is still this file. What is in a lower layer always
+ * has its name there. */
+static const char *name_of_file(const struct cb_entry_maker *m, const struct cb_entry *to)
+{
+    if (to->type == CB_ENTRY_FILE)
+        return m->link.buf;
+    const struct cb_entry *first = to->digest.known ? cb_toc_builder_find(m->seen, to->link) : NULL;
+    return !to->digest.known || (first && cb_entry_same_file(first, to)) ? to->link : m->link.buf;
+}
+
 /* A link to a file shows the inode's attributes; to a link, device or pipe it is another one of those. A target that
  * this layer has not had is in a lower one: its attributes are what the header says. */
-static int read_hardlink(struct cb_entry_maker *m, struct archive_entry *ae, struct cb_error *err)
+static int read_hardlink(struct cb_entry_maker *m, struct archive_entry *ae, bool *skip, struct cb_error *err)
 {
     const char *text = archive_entry_hardlink(ae), *path = m->e.path;
     int r = place(m, text, strlen(text), &m->link, err);
     if (r < 0)
         return cb_error_wrap(err, "target %s", text), r;
-    if (!m->link.len || cb_streq(m->link.buf, path))
-        return cb_error_set(err, CB_EVERIFY, "hard link to itself or to the root");
     m->e.link = m->link.buf;
     const struct cb_entry *to = cb_toc_builder_find(m->seen, m->link.buf);
-    if (!to)
-        return 0;
-    if (to->type == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_EVERIFY, "hard link to the directory %s", m->link.buf);
-    const char *link = to->type == CB_ENTRY_FILE ? m->link.buf : to->link;
-    enum cb_entry_type type = to->type == CB_ENTRY_FILE ? CB_ENTRY_HARDLINK : to->type;
+    if ((r = check_target(m, to, err)) < 0 || !to)
+        return r;
+    bool file = to->type == CB_ENTRY_FILE || to->type == CB_ENTRY_HARDLINK;
+    const char *link = file ? name_of_file(m, to) : to->link;
+    enum cb_entry_type type = file ? CB_ENTRY_HARDLINK : to->type;
+    *skip = file && to->digest.known && cb_streq(link, path); /* it is this file already */
     m->e = *to;
     m->e.path = path;
     m->e.type = type;
@@ -310,11 +333,11 @@ static int read_file(struct cb_entry_maker *m, struct archive_entry *ae, const s
 }
 
 static int read_by_type(struct cb_entry_maker *m, struct archive_entry *ae, const struct cb_tar_member *member,
-                        struct cb_error *err)
+                        bool *skip, struct cb_error *err)
 {
     if (archive_entry_hardlink(ae)) {
         m->e.type = CB_ENTRY_HARDLINK;
-        return read_hardlink(m, ae, err);
+        return read_hardlink(m, ae, skip, err);
     }
     switch (archive_entry_filetype(ae)) {
     case AE_IFREG:
@@ -369,7 +392,7 @@ static int make(struct cb_entry_maker *m, struct archive_entry *ae, const struct
     if ((r = read_numbers(&m->e, ae, member, err)) < 0)
         return r;
     if (!mark)
-        return read_by_type(m, ae, member, err);
+        return read_by_type(m, ae, member, skip, err);
     m->e.type = (enum cb_entry_type)mark;
     return 0;
 }

@@ -108,8 +108,9 @@ void cb_toc_pin_remove(struct cb_strmap *annotations);
 bool cb_toc_pin_eq(const struct cb_toc_pin *a, const struct cb_toc_pin *b);
 
 /* Building: entries in any order; strings are copied. Later ones of the same path (and whiteout-ness) replace earlier
- * ones. What is no directory takes away all that was added below it before, as unpacking would; a hard link to a file
- * that was replaced afterwards becomes a FILE with the old bytes. */
+ * ones. What is no directory takes away all that was added below it before, as unpacking would, and where a directory
+ * comes in its place, that is OPAQUE; a hard link to a file that was replaced afterwards becomes a FILE with the old
+ * bytes. */
 struct cb_toc_builder;
 struct cb_toc_builder *cb_toc_builder_new(void);
 void cb_toc_builder_free(struct cb_toc_builder *b);
@@ -118,6 +119,8 @@ CB_DEFINE_CLEANUP(struct cb_toc_builder *, cb_toc_builder_free)
 int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struct cb_error *err) CB_WUR;
 /* What was added last of that path, or NULL: hard links need their target. Valid until the next call. */
 const struct cb_entry *cb_toc_builder_find(const struct cb_toc_builder *b, const char *path);
+/* Whether marks that were added hide what lower layers have at that path; below: what they have in that directory. */
+bool cb_toc_builder_hides(const struct cb_toc_builder *b, const char *path, bool below);
 struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b); /* b is empty then */
 /* Whether the data of this path is kept inline. */
 bool cb_toc_wants_inline(const char *path, uint64_t size);

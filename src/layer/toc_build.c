@@ -15,6 +15,8 @@ struct cb_toc_builder {
     struct item *v;
     size_t n, cap;
     struct cb_index *index; /* of what is no whiteout, by path */
+    struct cb_index *marks[2]; /* of whiteouts, of opaque marks */
+    bool revived; /* something became no directory and then one again: what is below may be gone though it is in v */
     struct cb_arena arena;
     uint64_t n_inline;
     uint32_t seq;
@@ -26,10 +28,24 @@ static const char *path_of(const void *arg, uint32_t i)
     return b->v[i].e.path;
 }
 
+static void make_indexes(struct cb_toc_builder *b)
+{
+    b->index = cb_index_new(path_of, b);
+    for (size_t i = 0; i < CB_COUNTOF(b->marks); i++)
+        b->marks[i] = cb_index_new(path_of, b);
+}
+
+static void free_indexes(struct cb_toc_builder *b)
+{
+    cb_index_free(b->index);
+    for (size_t i = 0; i < CB_COUNTOF(b->marks); i++)
+        cb_index_free(b->marks[i]);
+}
+
 struct cb_toc_builder *cb_toc_builder_new(void)
 {
     struct cb_toc_builder *b = CB_NEW(struct cb_toc_builder);
-    b->index = cb_index_new(path_of, b);
+    make_indexes(b);
     return b;
 }
 
@@ -38,7 +54,7 @@ void cb_toc_builder_free(struct cb_toc_builder *b)
     if (!b)
         return;
     free(b->v);
-    cb_index_free(b->index);
+    free_indexes(b);
     cb_arena_done(&b->arena);
     free(b);
 }
@@ -53,10 +69,29 @@ static struct cb_entry copy_entry(struct cb_toc_builder *b, const struct cb_entr
     return cb_entry_copy(&b->arena, &from);
 }
 
-static struct item *find_item(const struct cb_toc_builder *b, const char *path)
+static struct item *find_item(const struct cb_toc_builder *b, const char *path, size_t len)
 {
-    uint32_t at = cb_index_find(b->index, path, strlen(path));
+    uint32_t at = cb_index_find(b->index, path, len);
     return at == CB_INDEX_NONE ? NULL : &b->v[at];
+}
+
+/* What the index has already is not in it twice: marks may be. */
+static void add_item(struct cb_toc_builder *b, struct cb_index *index, const struct cb_entry *e)
+{
+    CB_GROW(b->v, b->n, b->cap);
+    b->v[b->n++] = (struct item){ .e = copy_entry(b, e), .seq = ++b->seq };
+    if (cb_index_find(index, e->path, strlen(e->path)) == CB_INDEX_NONE)
+        cb_index_add(index, (uint32_t)(b->n - 1));
+}
+
+/* What was no directory has removed what lower layers have there: the directory in its place is a new one. */
+static void add_again(struct cb_toc_builder *b, const struct cb_entry *e, uint32_t barrier)
+{
+    const struct cb_entry mark = { .path = e->path, .type = CB_ENTRY_OPAQUE };
+    if (e->type != CB_ENTRY_DIR || !barrier || cb_toc_builder_hides(b, e->path, true))
+        return;
+    b->revived = true;
+    add_item(b, b->marks[1], &mark);
 }
 
 int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struct cb_error *err)
@@ -65,26 +100,51 @@ int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struc
         return cb_error_set(err, CB_EVERIFY, "more than %u entries", CB_MAX_LAYER_ENTRIES);
     if (b->arena.total > CB_TOC_MAX_BYTES)
         return cb_error_set(err, CB_EVERIFY, "names and attributes of more than 2 GiB");
-    struct item *it = cb_entry_is_mark(e) ? NULL : find_item(b, e->path);
+    if (cb_entry_is_mark(e)) {
+        add_item(b, b->marks[e->type == CB_ENTRY_OPAQUE], e);
+        return 0;
+    }
+    struct item *it = find_item(b, e->path, strlen(e->path));
     if (it) {
         it->e = copy_entry(b, e);
+        it->seq = ++b->seq;
     } else {
-        CB_GROW(b->v, b->n, b->cap);
-        it = &b->v[b->n++];
-        *it = (struct item){ .e = copy_entry(b, e) };
-        if (!cb_entry_is_mark(e))
-            cb_index_add(b->index, (uint32_t)(b->n - 1));
+        add_item(b, b->index, e);
+        it = &b->v[b->n - 1];
     }
-    it->seq = ++b->seq;
-    if (!cb_entry_is_mark(e) && e->type != CB_ENTRY_DIR)
+    if (e->type != CB_ENTRY_DIR)
         it->barrier = it->seq;
+    add_again(b, e, it->barrier);
     return 0;
+}
+
+/* Whether something above it became no directory behind it. */
+static bool is_gone(const struct cb_toc_builder *b, const struct item *it)
+{
+    for (const char *p = strchr(it->e.path, '/'); p; p = strchr(p + 1, '/')) {
+        const struct item *above = find_item(b, it->e.path, (size_t)(p - it->e.path));
+        if (above && it->seq < above->barrier)
+            return true;
+    }
+    return false;
 }
 
 const struct cb_entry *cb_toc_builder_find(const struct cb_toc_builder *b, const char *path)
 {
-    struct item *it = find_item(b, path);
-    return it ? &it->e : NULL;
+    const struct item *it = find_item(b, path, strlen(path));
+    return it && !(b->revived && is_gone(b, it)) ? &it->e : NULL;
+}
+
+bool cb_toc_builder_hides(const struct cb_toc_builder *b, const char *path, bool below)
+{
+    size_t len = strlen(path);
+    if (cb_index_find(b->marks[below], path, len) != CB_INDEX_NONE)
+        return true;
+    for (const char *p = strchr(path, '/'); p && !below; p = strchr(p + 1, '/'))
+        for (size_t i = 0; i < CB_COUNTOF(b->marks); i++)
+            if (cb_index_find(b->marks[i], path, (size_t)(p - path)) != CB_INDEX_NONE)
+                return true;
+    return false;
 }
 
 static int cmp_items(const void *pa, const void *pb)
@@ -154,8 +214,14 @@ static struct cb_entry *drop_dead(const struct cb_toc_builder *b, size_t *n_out)
     return n ? cb_reallocarray(out, n, sizeof *out) : out;
 }
 
+static void make_file(struct cb_entry *e)
+{
+    e->type = CB_ENTRY_FILE;
+    e->link = NULL;
+}
+
 /* A link whose target was replaced by a later entry still means the old bytes, which are in the tar: it becomes a
- * file. */
+ * file, and so does one that others were linked to since. */
 static void settle_links(struct cb_toc *t)
 {
     for (size_t i = 0; i < t->n; i++) {
@@ -163,21 +229,22 @@ static void settle_links(struct cb_toc *t)
         if (e->type != CB_ENTRY_HARDLINK || !e->digest.known)
             continue;
         const struct cb_entry *to = cb_toc_find(t, e->link);
-        if (to && to->type == CB_ENTRY_FILE && to->offset == e->offset && cb_sum_eq(&to->digest, &e->digest))
-            continue;
-        e->type = CB_ENTRY_FILE;
-        e->link = NULL;
+        if (!to || !cb_entry_same_file(to, e))
+            make_file(e);
+        else if (to->type == CB_ENTRY_HARDLINK)
+            make_file(&t->v[to - t->v]);
     }
 }
 
 struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b)
 {
     sort_items(b);
-    cb_index_free(b->index);
+    free_indexes(b);
     size_t n;
     struct cb_entry *v = drop_dead(b, &n);
     struct cb_toc *t = cb_toc_take(v, n, &b->arena);
     settle_links(t);
-    *b = (struct cb_toc_builder){ .index = cb_index_new(path_of, b) };
+    *b = (struct cb_toc_builder){ 0 };
+    make_indexes(b);
     return t;
 }

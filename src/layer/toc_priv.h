@@ -37,6 +37,12 @@ static inline bool cb_entry_is_node(const struct cb_entry *e) /* neither directo
     return e->type == CB_ENTRY_SYMLINK || e->type == CB_ENTRY_CHAR || e->type == CB_ENTRY_BLOCK ||
            e->type == CB_ENTRY_FIFO;
 }
+/* Names of one file of this layer, by where its bytes are. */
+static inline bool cb_entry_same_file(const struct cb_entry *a, const struct cb_entry *b)
+{
+    return (a->type == CB_ENTRY_FILE || a->type == CB_ENTRY_HARDLINK) && a->offset == b->offset &&
+           cb_sum_eq(&a->digest, &b->digest);
+}
 /* Path order, and within a path WHITEOUT, OPAQUE, the entry. */
 int cb_entry_cmp(const struct cb_entry *a, const struct cb_entry *b);
 /* Whether path is in dir (at any depth), both in normal form; dir is not "". */

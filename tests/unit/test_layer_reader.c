@@ -72,7 +72,7 @@ static void names(void **state)
         { "2 ./ > /tmp", NULL },
         { "0 ..a\n0 b..", "f ..a\nf b..\n" },
         { "0 a\n0 a/b", NULL },            /* in a file */
-        { "5 a\n0 a\n5 a", "d a\n" },
+        { "5 a\n0 a\n5 a", "o a\nd a\n" },
         { "0 x = 1\n0 x = 2", "f x\n" },
     };
     for (size_t i = 0; i < CB_COUNTOF(cases); i++)
@@ -93,9 +93,10 @@ static void through_links(void **state)
         { "2 a > b\n2 b > a\n0 a/x", NULL },
         { "2 a > a\n0 a/x", NULL },
         { "5 a\n0 a/x\n2 a > /out", "l a > /out\n" },
-        { "2 a > /out\n5 a\n0 a/x", "d a\nf a/x\n" },
+        { "2 a > /out\n5 a\n0 a/x", "o a\nd a\nf a/x\n" },
         { "2 a > b\n0 b\n0 a/x", NULL },
-        { "2 a > d\n5 a/\n", "d a\n" },
+        { "2 a > d\n5 a/\n", "o a\nd a\n" },
+        { "5 e\n5 d\n2 d/l > ../e\n0 d\n5 d\n0 d/l/x", "o d\nd d\nf d/l/x\nd e\n" }, /* a link that is gone */
         { "2 a > .\n0 a/a/a/x", "l a > .\nf x\n" },
         { "5 d\n2 a > d\n1 a/h > a/x\n0 a/x", "l a > d\nd d\nh d/h > d/x\nf d/x\n" },
     };
@@ -122,6 +123,24 @@ static void hard_links(void **state)
         { "6 p\n1 b > p", "p b\np p\n" },
         { "0 a = x\n1 b > a\n1 c > b", "f a\nh b > a\nh c > a\n" },
         { "0 a = x\n1 b > a\n0 a = y", "f a\nf b\n" },
+        /* the name that is still this file */
+        { "0 a = x\n1 b > a\n0 a = y\n1 c > b", "f a\nf b\nh c > b\n" },
+        { "0 a = x\n1 z > a\n0 a = y\n1 c > z", "f a\nh c > z\nf z\n" },
+        { "0 a = x\n1 b > a\n0 a = y\n1 a > b", "h a > b\nf b\n" },
+        { "0 a = x\n1 b > a\n1 a > b\n1 c > a", "f a\nh b > a\nh c > a\n" },
+        { "0 a = x\n1 b > a\n0 a = y\n1 c > b\n0 b = z\n1 d > c", "f a\nf b\nf c\nh d > c\n" },
+        { "1 b > lower\n0 lower = y\n1 c > b\n1 d > lower", "h b > lower\nh c > lower\nh d > lower\nf lower\n" },
+        { "1 x > b\n1 b > x", "h b > b\nh x > b\n" },   /* of a layer below, both */
+        /* what the name would have removed first */
+        { "5 d\n0 d/a = x\n1 d > d/a", NULL },
+        { "1 d > d/a", NULL },
+        { "0 d/a = x\n0 d\n5 d\n1 b > d/a", NULL },
+        { "0 .wh.a\n1 b > a", NULL },
+        { "0 .wh.d\n5 d\n1 b > d/a", NULL },
+        { "0 d/.wh..wh..opq\n1 b > d/a", NULL },
+        { "0 d/.wh..wh..opq\n1 b > d", "h b > d\no d\n" },
+        { "0 .wh.d\n5 d\n0 d/a = x\n1 b > d/a", "h b > d/a\nw d\nd d\nf d/a\n" },
+        { "1 b > a\n0 .wh.a\n1 c > b", "w a\nh b > a\nh c > a\n" }, /* it was there when the link was made */
     };
     for (size_t i = 0; i < CB_COUNTOF(cases); i++)
         reads(cases[i].spec, false, cases[i].want);

@@ -39,9 +39,11 @@ static void building(void **state)
         { "f a\nl a > x", "l a\n" },                             /* the last wins */
         { "d d\nf d/x\nd d", "d d\nf d/x\n" },                   /* a directory again keeps what is in it */
         { "d d\nf d/x\nl d > e", "l d\n" },                      /* what is no directory ends it */
-        { "d d\nf d/x\nl d > e\nd d", "d d\n" },                 /* also when it is one again */
-        { "d d\nf d/x\nf d\nd d\nf d/y", "d d\nf d/y\n" },
-        { "f d/e/x\nf d\nd d\nd d/e\nf d/e/y", "d d\nd d/e\nf d/e/y\n" },
+        { "d d\nf d/x\nl d > e\nd d", "o d\nd d\n" },            /* also when it is one again, in lower layers too */
+        { "d d\nf d/x\nf d\nd d\nf d/y", "o d\nd d\nf d/y\n" },
+        { "f d/e/x\nf d\nd d\nd d/e\nf d/e/y", "o d\nd d\nd d/e\nf d/e/y\n" },
+        { "f d\nd d\nf d\nd d\nd d", "o d\nd d\n" },
+        { "o d\nf d\nd d", "o d\nd d\n" },
         { "f a\nw a\nw a", "w a\nf a\n" },
         { "o d\nf d/x\nw d/x", "o d\nw d/x\nf d/x\n" },
         { "w d/x\nf d", "f d\n" },
