@@ -17,7 +17,7 @@ static const struct cb_opt auth_table[] = {
     { "json", 0, CB_OPT_FLAG, AT(json), NULL, "JSON on standard output", NULL },
     CB_OPT_COMMON_REGISTRY(auth_options),
     CB_OPT_COMMON_RETRY(auth_options),
-    CB_OPT_COMMON_STORE(auth_options),
+    CB_OPT_COMMON_NO_STORE(auth_options),
     CB_OPT_END,
 };
 
@@ -204,11 +204,10 @@ static int run_auth(const struct cb_process *p, const struct cb_verb *self, int 
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .min = 2, .max = 2 };
     int r = cb_verb_args(&a, err);
-    o.common.progress = "plain";
     if (r == 0 && !a.done && strcmp(a.operands.v[0], "explain") != 0)
         r = cb_error_set(err, CB_EUSAGE, "auth %s: there is only `cbpush auth explain REF`", a.operands.v[0]);
     if (r == 0 && !a.done)
-        r = cb_session_open(&s, p, &o.common, "Explaining", err);
+        r = cb_session_network(&s, p, &o.common, err);
     if (r == 0 && !a.done)
         r = explain(&s, &o, a.operands.v[1], err);
     cb_strvec_done(&a.operands);

@@ -21,7 +21,7 @@ static const struct cb_opt login_table[] = {
     { "password-stdin", 0, CB_OPT_FLAG, AT(password_stdin), NULL, "read the password from standard input", NULL },
     CB_OPT_COMMON_REGISTRY(login_options),
     CB_OPT_COMMON_RETRY(login_options),
-    CB_OPT_COMMON_STORE(login_options),
+    CB_OPT_COMMON_NO_STORE(login_options),
     CB_OPT_END,
 };
 
@@ -140,10 +140,9 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
     struct cb_session s cb_cleanup_session = { 0 };
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
-    o.common.progress = "quiet";
     o.common.makes_authfile = true;
     if (r == 0 && !a.done)
-        r = cb_session_open(&s, p, &o.common, "Login", err);
+        r = cb_session_network(&s, p, &o.common, err);
     cb_autofree char *host = host_of(&a.operands);
     if (r == 0 && !a.done)
         r = login(&s, &o, host, err);

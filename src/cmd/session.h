@@ -32,6 +32,12 @@ struct cb_common {
     {                                                                                                                \
         "debug", 'D', CB_OPT_FLAG, offsetof(struct type, common.debug), NULL, "say more about what is done", NULL    \
     }
+/* Of verbs that need no store; some had one, so --root is taken. */
+#define CB_OPT_COMMON_NO_STORE(type)                                                                                 \
+    { "root", 0, CB_OPT_STRING, offsetof(struct type, common.root), "DIR", NULL, NULL },                             \
+    {                                                                                                                \
+        "debug", 'D', CB_OPT_FLAG, offsetof(struct type, common.debug), NULL, "say more about what is done", NULL    \
+    }
 #define CB_OPT_COMMON_ISOLATION(type)                                                                                \
     { "isolation",   0,                                                                                              \
       CB_OPT_STRING, offsetof(struct type, common.isolation),                                                        \

@@ -96,6 +96,17 @@ field()
     run -2 cbpush login --push-authfile x "$tokens"
 }
 
+@test "login, logout and auth explain need no store, and make none" {
+    : >file
+    export CBPUSH_ROOT=$PWD/file/store
+    echo re4d-canary | cbpush login -u reader --password-stdin "$tokens" 2>log || rig_fail "$(cat log)"
+    cbpush auth explain --root "$PWD/file/other" "$tokens/team/base:1" >text || rig_fail "$(cat text)"
+    cbpush logout "$tokens"
+    export CBPUSH_ROOT=$PWD/none
+    run cbpush auth explain "$tokens/public/app:1"
+    [ ! -e none ]
+}
+
 # ---- sources
 
 @test "a key with a path goes to its repositories, whichever tool's file it is in" {
