@@ -42,6 +42,20 @@ static void tell_other_platform(struct cb_session *s, const char *name, const st
                      name, a.buf, b.buf);
 }
 
+/* What the store has by its digest needs no registry: but whoever pulls wants to know that it is there. */
+static int ask(const struct cb_session *s, const struct cb_reference *ref, struct cb_error *err)
+{
+    struct cb_descriptor d cb_cleanup_descriptor = { 0 };
+    if (!cb_digest_is_set(&ref->digest) || !cb_store_blob_has(s->store, &ref->digest, NULL))
+        return 0;
+    int r = cb_registry_head(s->registry, ref, &d, err);
+    if (r < 0) {
+        cb_autofree char *text = cb_reference_text(ref);
+        return cb_error_wrap(err, "%s", text);
+    }
+    return 0;
+}
+
 static int pull_image(struct cb_session *s, const struct cb_reference *ref, const struct cb_platform *platform,
                       struct cb_error *err)
 {
@@ -53,7 +67,9 @@ static int pull_image(struct cb_session *s, const struct cb_reference *ref, cons
     char digest[CB_DIGEST_TEXT_MAX];
     struct cb_step *step = cb_step_new(s->progress, title);
     cb_step_begin(step);
-    int r = cb_build_resolve(&s->env, &find, &f, err);
+    int r = ask(s, ref, err);
+    if (r == 0)
+        r = cb_build_resolve(&s->env, &find, &f, err);
     if (r == 0)
         tell_other_platform(s, text, platform, &f.image.config.platform);
     if (r == 0)

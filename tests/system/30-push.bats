@@ -241,6 +241,10 @@ fails_late()
     export CBPUSH_ROOT=$PWD/other
     assert_equal "$(cbpush pull -q "$reg/test/digest@$output")" "$output"
     assert_equal "$(cbpush pull -q "$reg/test/digest:1")" "$output"
+    # The store has it: whether that repository does is what is asked.
+    run cbpush pull "$reg/test/nosuch@$output"
+    assert_status 4
+    refute_contains "$(cbpush images)" test/nosuch
 }
 
 @test "the tag is written last, after every blob" {
