@@ -180,6 +180,9 @@ static int split_host(struct cb_reference *r, const char *name, struct cb_error 
     if (slash && looks_like_host(name, (size_t)(slash - name))) {
         r->host = cb_strndup(name, (size_t)(slash - name));
         rest = slash + 1;
+        bool scheme = !strcmp(r->host, "https:") || !strcmp(r->host, "http:") || !strcmp(r->host, "docker:");
+        if (scheme && rest[0] == '/')
+            return cb_error_set(err, CB_ECONF, "leave out %s//: a name begins with the registry's host", r->host);
         if (!cb_reference_valid_host(r->host))
             return cb_error_set(err, CB_ECONF, "\"%.160s\" is no host or host:port", r->host);
     }

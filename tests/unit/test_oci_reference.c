@@ -228,6 +228,11 @@ static void test_messages(void **state)
     static const char *const t[][2] = {
         { "me/App", "image reference \"me/App\": the repository name must be lower case" },
         { "", "image reference \"\": it is empty" },
+        { "https://h.x/a:1", "image reference \"https://h.x/a:1\": leave out https://: a name begins with the "
+                             "registry's host" },
+        { "docker://h.x/a", "image reference \"docker://h.x/a\": leave out docker://: a name begins with the "
+                            "registry's host" },
+        { "http:/x", "image reference \"http:/x\": \"http:\" is no host or host:port" },
         { "h:99999/x", "image reference \"h:99999/x\": \"h:99999\" is no host or host:port" },
         { "x:-", "image reference \"x:-\": \"-\" is no tag (letters, digits, _ . -, at most 128)" },
     };
