@@ -43,7 +43,7 @@ static void layer_done(struct files_layer *l)
 }
 
 /* By the offset in the tar, which is where the bytes are whatever has become of their name since. Sparse files have
- * none: those are apart by their path. */
+ * none, nor have those of tables that layers carry with them: they come last, by their path. */
 static int by_place(const void *a, const void *b)
 {
     const struct cb_entry *x = ((const struct slot *)a)->data, *y = ((const struct slot *)b)->data;
@@ -136,20 +136,35 @@ static void want(struct cb_files *f, const struct cb_stack_entry *e)
     l->slots[l->n++] = (struct slot){ e->data, NOT_THERE };
 }
 
-static int spool_bytes(struct cb_files *f, struct cb_layer_reader *r, char *buf, struct cb_hasher *h,
-                       struct cb_error *err)
+/* A pass over the blob of one layer. */
+struct pass {
+    struct cb_files *f;
+    struct files_layer *l;
+    struct cb_layer_reader *r;
+    char *buf;
+};
+
+static int spool_bytes(const struct pass *p, struct cb_hasher *h, struct cb_error *err)
 {
     for (;;) {
         size_t got = 0;
-        int e = cb_layer_reader_read(r, buf, CB_UNPACK_BUF, &got, err);
+        int e = cb_layer_reader_read(p->r, p->buf, CB_UNPACK_BUF, &got, err);
         if (e < 0 || got == 0)
             return e;
-        if ((e = cb_fd_write_all(f->spool.fd, buf, got, err)) < 0)
+        if ((e = cb_fd_write_all(p->f->spool.fd, p->buf, got, err)) < 0)
             return e;
         if (h)
-            cb_hasher_update(h, buf, got);
-        f->spooled += got;
+            cb_hasher_update(h, p->buf, got);
+        p->f->spooled += got;
     }
+}
+
+/* The one of that name, where a table does not say where it is. */
+static struct slot *find_name(const struct files_layer *l, const struct cb_entry *e)
+{
+    const struct cb_entry name = { .path = e->path, .offset = UINT64_MAX };
+    struct slot *slot = find_slot(l, &name);
+    return slot && slot->data->size == e->size ? slot : NULL;
 }
 
 static bool wants_sparse(const struct files_layer *l, uint64_t size)
@@ -160,43 +175,58 @@ static bool wants_sparse(const struct files_layer *l, uint64_t size)
     return false;
 }
 
-/* The name of a sparse file may be another's by the end of the layer: its bytes tell which it is. */
-static int spool_sparse(struct cb_files *f, struct files_layer *l, struct cb_layer_reader *r, char *buf,
-                        struct cb_error *err)
+static bool is_it(const struct slot *slot, const struct cb_sum *is)
+{
+    return slot->data->digest.known && cb_sum_eq(&slot->data->digest, is);
+}
+
+/* A file that may be wanted, and its bytes tell: of that name (or NULL), or also another, as the name of a sparse file
+ * may be another's by the end of the layer. */
+static int spool_placeless(const struct pass *p, struct slot *named, bool others, struct cb_error *err)
 {
     struct cb_hasher *h = cb_hasher_new(CB_DIGEST_SHA256);
-    struct cb_digest is;
-    uint64_t start = f->spooled;
-    int e = spool_bytes(f, r, buf, h, err);
-    cb_hasher_finish(h, &is);
+    struct cb_digest digest;
+    struct cb_sum is;
+    uint64_t start = p->f->spooled;
+    int e = spool_bytes(p, h, err);
+    cb_hasher_finish(h, &digest);
     cb_hasher_free(h);
-    for (size_t i = l->n; e == 0 && i-- > 0 && l->slots[i].data->offset == UINT64_MAX;) {
-        const struct cb_digest wanted = cb_sum_digest(&l->slots[i].data->digest);
-        if (cb_digest_eq(&wanted, &is))
-            l->slots[i].offset = start;
+    cb_sum_take(&is, &digest);
+    if (e < 0)
+        return e;
+    if (named && (!named->data->digest.known || is_it(named, &is))) {
+        named->offset = start;
+        return 0;
     }
-    return e;
+    const struct files_layer *l = p->l;
+    for (size_t i = l->n; others && i-- > 0 && l->slots[i].data->offset == UINT64_MAX;)
+        if (is_it(&l->slots[i], &is))
+            l->slots[i].offset = start;
+    return 0;
+}
+
+static int spool_entry(const struct pass *p, const struct cb_entry *e, struct cb_error *err)
+{
+    bool sparse = e->offset == UINT64_MAX;
+    struct slot *slot = sparse ? NULL : find_slot(p->l, e), *named = slot ? NULL : find_name(p->l, e);
+    if (slot) {
+        slot->offset = p->f->spooled;
+        return spool_bytes(p, NULL, err);
+    }
+    bool others = sparse && wants_sparse(p->l, e->size);
+    return named || others ? spool_placeless(p, named, others, err) : 0;
 }
 
 static int spool_all(struct cb_files *f, size_t i, struct cb_layer_reader *r, struct cb_error *err)
 {
     cb_autofree char *buf = cb_malloc(CB_UNPACK_BUF);
-    struct files_layer *l = &f->v[i];
+    const struct pass p = { f, &f->v[i], r, buf };
     const struct cb_entry *e = NULL;
     for (;;) {
         int k = cb_cancel_check(f->cancel, err);
         if (k < 0 || (k = cb_layer_reader_next(r, &e, err)) < 0 || !e)
             return k;
-        if (e->type != CB_ENTRY_FILE)
-            continue;
-        struct slot *slot = e->offset == UINT64_MAX ? NULL : find_slot(l, e);
-        if (slot)
-            slot->offset = f->spooled;
-        if (slot)
-            k = spool_bytes(f, r, buf, NULL, err);
-        else if (e->offset == UINT64_MAX && wants_sparse(l, e->size))
-            k = spool_sparse(f, l, r, buf, err);
-        if (k < 0)
+        if (e->type == CB_ENTRY_FILE && (k = spool_entry(&p, e, err)) < 0)
             return k;
     }
 }
