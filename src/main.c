@@ -64,7 +64,8 @@ static int fail(const struct cb_process *p, const struct cb_error *err)
     }
     if (err->code == CB_ELOCAL && reader_has_gone(err->sys_errno))
         return STATUS_SIGPIPE;
-    cb_strbuf_add_sanitized(&sb, text, strlen(text), true);
+    /* Lines of our own follow wrong usage; else they would be those of a name in a layer, and could say anything. */
+    cb_strbuf_add_sanitized(&sb, text, strlen(text), err->code == CB_EUSAGE);
     if (home_is_foreign(err))
         cb_strbuf_addf(&sb, " (HOME is another user's directory: set it to one of yours)");
     fprintf(stderr, "cbpush: %s\n", sb.buf);
