@@ -210,15 +210,6 @@ static int find_below(struct cb_lookup *l, size_t top, const char *path, const s
     return r;
 }
 
-/* The same node under the link's name. */
-static const struct cb_entry *node_again(struct cb_lookup *l, const struct cb_entry *node, const char *path)
-{
-    struct cb_entry *e = cb_arena_alloc(&l->arena, sizeof *e);
-    *e = *node;
-    e->path = path;
-    return e;
-}
-
 static int find_data(struct cb_lookup *l, struct cb_stack_entry *se, struct cb_error *err)
 {
     const struct cb_stack_entry *lower = NULL;
@@ -236,9 +227,11 @@ static int find_data(struct cb_lookup *l, struct cb_stack_entry *se, struct cb_e
     if (s.type == CB_ENTRY_FILE) {
         se->data = s.e;
         se->data_layer = se->layer;
-    } else if (!s.type && (r = find_below(l, se->layer, se->e->link, &lower, err)) == 0 && lower) {
-        if (cb_entry_is_node(lower->e))
-            se->e = node_again(l, lower->e, se->e->path);
+    } else if (!s.type && (r = find_below(l, se->layer, se->e->link, &lower, err)) == 0 && lower &&
+               (lower->data || cb_entry_is_node(lower->e))) {
+        struct cb_entry *e = cb_arena_alloc(&l->arena, sizeof *e);
+        *e = cb_entry_linked(lower->e, se->e);
+        se->e = e;
         se->data = lower->data;
         se->data_layer = lower->data_layer;
     }

@@ -262,12 +262,12 @@ static void find_data(struct merge *m, struct cb_stack_entry *se)
         return;
     }
     const struct cb_stack_entry *lower = to ? NULL : cb_stack_find(m->base, se->e->link);
-    if (lower && cb_entry_is_node(lower->e)) {
-        se->e = imply(m, lower->e, se->e->path, strlen(se->e->path));
-    } else if (lower) {
-        se->data = lower->data;
-        se->data_layer = lower->data_layer;
-    }
+    if (!lower || (!lower->data && !cb_entry_is_node(lower->e)))
+        return;
+    struct cb_entry linked = cb_entry_linked(lower->e, se->e);
+    se->e = imply(m, &linked, se->e->path, strlen(se->e->path));
+    se->data = lower->data;
+    se->data_layer = lower->data_layer;
 }
 
 static void apply_mark(struct merge *m, const struct cb_entry *e, size_t i)

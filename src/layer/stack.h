@@ -18,8 +18,9 @@ CB_DEFINE_CLEANUP(struct cb_stack *, cb_stack_unref)
 size_t cb_stack_layers(const struct cb_stack *s);
 struct cb_toc *cb_stack_toc(const struct cb_stack *s, size_t layer); /* borrowed */
 
-/* A visible entry. For HARDLINK, `e` is the link's own entry (attributes of the inode) and `data` the FILE entry whose
- * layer holds the bytes; a link to a pipe, device or symbolic link of a lower layer is listed as that. */
+/* A visible entry. For HARDLINK, `e` is the link's own entry with the attributes of the inode, which may be in a lower
+ * layer, and `data` the FILE entry whose layer holds the bytes; a link to a pipe, device or symbolic link of a lower
+ * layer is listed as that. */
 struct cb_stack_entry {
     const struct cb_entry *e;
     size_t layer;              /* index of the layer that holds e */

@@ -37,6 +37,18 @@ static inline bool cb_entry_is_node(const struct cb_entry *e) /* neither directo
     return e->type == CB_ENTRY_SYMLINK || e->type == CB_ENTRY_CHAR || e->type == CB_ENTRY_BLOCK ||
            e->type == CB_ENTRY_FIFO;
 }
+/* What a link into a lower layer is: the inode there, whatever the link's own header says of it. */
+static inline struct cb_entry cb_entry_linked(const struct cb_entry *lower, const struct cb_entry *link)
+{
+    struct cb_entry e = *lower;
+    e.path = link->path;
+    if (!cb_entry_is_node(lower)) {
+        e.type = CB_ENTRY_HARDLINK;
+        e.link = link->link;
+        e.inline_data = NULL;
+    }
+    return e;
+}
 /* Names of one file of this layer, by where its bytes are. */
 static inline bool cb_entry_same_file(const struct cb_entry *a, const struct cb_entry *b)
 {

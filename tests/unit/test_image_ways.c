@@ -17,7 +17,7 @@ static void add_line(struct cb_strbuf *t, char *line)
 {
     struct sup_header h = { .type = *line, .name = line + 2, .mtime = LISTED };
     char *link = strstr(line, " > "), *text = strstr(line, " = ");
-    char *mode = *line == '5' ? strchr(line + 2, ' ') : NULL;
+    char *mode = *line == '5' || strstr(line, " 755") ? strchr(line + 2, ' ') : NULL;
     if (link) {
         *link = '\0';
         h.link = link + 3;
@@ -88,7 +88,7 @@ static void list_dir(const char *top, const char *rel, struct cb_strbuf *out)
         if (S_ISDIR(st.st_mode))
             cb_strbuf_addf(out, "%s %o %lld\n", in, st.st_mode & 07777, (long long)st.st_mtime);
         else
-            cb_strbuf_addf(out, "%s %s%s%s\n", in, S_ISREG(st.st_mode) ? "= " : S_ISLNK(st.st_mode) ? "> " : "pipe",
+            cb_strbuf_addf(out, "%s%s %s%s%s\n", in, S_ISREG(st.st_mode) && st.st_mode & 0100 ? " x" : "", S_ISREG(st.st_mode) ? "= " : S_ISLNK(st.st_mode) ? "> " : "pipe",
                            link, text.len ? text.buf : "");
         if (S_ISDIR(st.st_mode))
             list_dir(top, in, out);
@@ -253,6 +253,9 @@ static void links_to_what_is_replaced(void **state)
         { { "0 a = A", "1 b > a", "0 a = B\n1 c > b" }, "a = B\nb = A\nc = A\n" },
         { { "2 a > x\n6 p", "1 b > a\n1 q > p\n0 a = B\n1 c > b" }, "a = B\nb > x\nc > x\np pipe\nq pipe\n" },
         { { "5 d\n0 d/a = A\n0 b = B", "1 d > b" }, "b = B\nd = B\n" },
+        /* whatever its header says, it is the same inode */
+        { { "0 a 755 = A", "1 b > a\n1 c > b", "1 e > c" }, "a x = A\nb x = A\nc x = A\ne x = A\n" },
+        { { "0 a = A", "1 b 755 > a" }, "a = A\nb = A\n" },
     };
     check_cases(*state, cases, CB_COUNTOF(cases));
 }
