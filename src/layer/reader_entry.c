@@ -247,10 +247,10 @@ static int check_target(const struct cb_entry_maker *m, const struct cb_entry *t
         return cb_error_set(err, CB_EVERIFY, "hard link to itself or to the root");
     if (cb_path_is_below(link, path, strlen(path)))
         return cb_error_set(err, CB_EVERIFY, "hard link to %s, which it replaces", link);
-    if (to && to->type == CB_ENTRY_DIR)
-        return cb_error_set(err, CB_EVERIFY, "hard link to the directory %s", link);
     if (!to && cb_toc_builder_hides(m->seen, link, false))
         return cb_error_set(err, CB_EVERIFY, "hard link to %s, which this layer has removed before", link);
+    if (to ? to->type == CB_ENTRY_DIR : cb_toc_builder_implies(m->seen, link))
+        return cb_error_set(err, CB_EVERIFY, "hard link to the directory %s", link);
     return 0;
 }
 

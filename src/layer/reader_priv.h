@@ -39,7 +39,7 @@ int cb_plain_blame(struct cb_plain *p, struct cb_error *err) CB_WUR;
 /* ---- entries ---- */
 struct cb_entry_maker {
     bool raw;                          /* no whiteout meaning */
-    const struct cb_toc_builder *seen; /* what the layer has had so far; borrowed */
+    struct cb_toc_builder *seen;       /* what the layer has had so far; borrowed */
     struct cb_entry e;                 /* the result; what it points to is held below or by archive and builder */
     struct cb_strbuf path, link, scratch;
     struct cb_xattr xattrs[CB_MAX_XATTRS];

@@ -121,6 +121,8 @@ int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struc
 const struct cb_entry *cb_toc_builder_find(const struct cb_toc_builder *b, const char *path);
 /* Whether marks that were added hide what lower layers have at that path; below: what they have in that directory. */
 bool cb_toc_builder_hides(const struct cb_toc_builder *b, const char *path, bool below);
+/* Whether what was added has that path as a directory on its way, be it listed or not. */
+bool cb_toc_builder_implies(struct cb_toc_builder *b, const char *path);
 struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b); /* b is empty then */
 /* Whether the data of this path is kept inline. */
 bool cb_toc_wants_inline(const char *path, uint64_t size);

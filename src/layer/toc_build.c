@@ -2,6 +2,7 @@
 /* From entries in the order of a tar to a sorted table that holds what unpacking them in that order would leave. */
 #include "layer/toc_priv.h"
 #include "util/alloc.h"
+#include "util/hashmap.h"
 #include "util/index.h"
 #include "util/limits.h"
 
@@ -16,6 +17,8 @@ struct cb_toc_builder {
     size_t n, cap;
     struct cb_index *index; /* of what is no whiteout, by path */
     struct cb_index *marks[2]; /* of whiteouts, of opaque marks */
+    struct cb_hashmap *implied; /* directories on the way to the first n_implied of v; made for who asks */
+    size_t n_implied;
     bool revived; /* something became no directory and then one again: what is below may be gone though it is in v */
     struct cb_arena arena;
     uint64_t n_inline;
@@ -55,6 +58,7 @@ void cb_toc_builder_free(struct cb_toc_builder *b)
         return;
     free(b->v);
     free_indexes(b);
+    cb_hashmap_free(b->implied);
     cb_arena_done(&b->arena);
     free(b);
 }
@@ -145,6 +149,29 @@ bool cb_toc_builder_hides(const struct cb_toc_builder *b, const char *path, bool
             if (cb_index_find(b->marks[i], path, (size_t)(p - path)) != CB_INDEX_NONE)
                 return true;
     return false;
+}
+
+/* A mark in it makes it one, too. */
+static void imply_parents(struct cb_toc_builder *b, const struct cb_entry *e)
+{
+    char path[CB_MAX_PATH + 1];
+    snprintf(path, sizeof path, "%s", e->path);
+    if (e->type == CB_ENTRY_OPAQUE)
+        cb_hashmap_put(b->implied, path, b);
+    for (char *slash; (slash = strrchr(path, '/')) != NULL;) {
+        *slash = '\0';
+        if (cb_hashmap_put(b->implied, path, b))
+            return;
+    }
+}
+
+bool cb_toc_builder_implies(struct cb_toc_builder *b, const char *path)
+{
+    if (!b->implied)
+        b->implied = cb_hashmap_new();
+    for (; b->n_implied < b->n; b->n_implied++)
+        imply_parents(b, &b->v[b->n_implied].e);
+    return cb_hashmap_get(b->implied, path) != NULL;
 }
 
 static int cmp_items(const void *pa, const void *pb)
@@ -244,6 +271,7 @@ struct cb_toc *cb_toc_builder_finish(struct cb_toc_builder *b)
     struct cb_entry *v = drop_dead(b, &n);
     struct cb_toc *t = cb_toc_take(v, n, &b->arena);
     settle_links(t);
+    cb_hashmap_free(b->implied);
     *b = (struct cb_toc_builder){ 0 };
     make_indexes(b);
     return t;

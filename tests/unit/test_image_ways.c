@@ -88,8 +88,9 @@ static void list_dir(const char *top, const char *rel, struct cb_strbuf *out)
         if (S_ISDIR(st.st_mode))
             cb_strbuf_addf(out, "%s %o %lld\n", in, st.st_mode & 07777, (long long)st.st_mtime);
         else
-            cb_strbuf_addf(out, "%s%s %s%s%s\n", in, S_ISREG(st.st_mode) && st.st_mode & 0100 ? " x" : "", S_ISREG(st.st_mode) ? "= " : S_ISLNK(st.st_mode) ? "> " : "pipe",
-                           link, text.len ? text.buf : "");
+            cb_strbuf_addf(out, "%s%s %s%s%s\n", in, S_ISREG(st.st_mode) && st.st_mode & 0100 ? " x" : "",
+                           S_ISREG(st.st_mode) ? "= " : S_ISLNK(st.st_mode) ? "> " : "pipe", link,
+                           text.len ? text.buf : "");
         if (S_ISDIR(st.st_mode))
             list_dir(top, in, out);
     }
@@ -269,6 +270,10 @@ static void links_to_nothing(void **state)
         { { "5 d\n1 a > d" }, NULL },
         { { "5 d", "1 a > d" }, NULL },
         { { "0 d/x = X\n1 a > d" }, NULL },
+        { { "0 d = D", "0 d/x = X\n1 b > d" }, NULL },
+        { { "0 d = D", "0 d/e/x = X\n1 d/e > d" }, NULL },
+        { { "0 d = D", "0 d/.wh.x\n1 b > d" }, NULL },
+        { { "0 d = D", "0 d/.wh..wh..opq\n1 b > d" }, NULL },
         { { "1 a > b" }, NULL },
         { { "1 a > b\n0 b = B" }, NULL },
         { { "1 a > b\n6 b" }, NULL },
