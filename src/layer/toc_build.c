@@ -79,13 +79,20 @@ static struct item *find_item(const struct cb_toc_builder *b, const char *path, 
     return at == CB_INDEX_NONE ? NULL : &b->v[at];
 }
 
-/* What the index has already is not in it twice: marks may be. */
 static void add_item(struct cb_toc_builder *b, struct cb_index *index, const struct cb_entry *e)
 {
     CB_GROW(b->v, b->n, b->cap);
     b->v[b->n++] = (struct item){ .e = copy_entry(b, e), .seq = ++b->seq };
-    if (cb_index_find(index, e->path, strlen(e->path)) == CB_INDEX_NONE)
+    if (index)
         cb_index_add(index, (uint32_t)(b->n - 1));
+}
+
+/* May be there already: once is enough for the index. */
+static void add_mark(struct cb_toc_builder *b, const struct cb_entry *e)
+{
+    struct cb_index *index = b->marks[e->type == CB_ENTRY_OPAQUE];
+    bool known = cb_index_find(index, e->path, strlen(e->path)) != CB_INDEX_NONE;
+    add_item(b, known ? NULL : index, e);
 }
 
 /* What was no directory has removed what lower layers have there: the directory in its place is a new one. */
@@ -95,7 +102,7 @@ static void add_again(struct cb_toc_builder *b, const struct cb_entry *e, uint32
     if (e->type != CB_ENTRY_DIR || !barrier || cb_toc_builder_hides(b, e->path, true))
         return;
     b->revived = true;
-    add_item(b, b->marks[1], &mark);
+    add_mark(b, &mark);
 }
 
 int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struct cb_error *err)
@@ -105,7 +112,7 @@ int cb_toc_builder_add(struct cb_toc_builder *b, const struct cb_entry *e, struc
     if (b->arena.total > CB_TOC_MAX_BYTES)
         return cb_error_set(err, CB_EVERIFY, "names and attributes of more than 2 GiB");
     if (cb_entry_is_mark(e)) {
-        add_item(b, b->marks[e->type == CB_ENTRY_OPAQUE], e);
+        add_mark(b, e);
         return 0;
     }
     struct item *it = find_item(b, e->path, strlen(e->path));
