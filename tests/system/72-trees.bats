@@ -83,6 +83,25 @@ END
     assert_equal "$(python3 -c 'import os, sys; print(os.listxattr(sys.argv[1]))' "$rootfs/d")" "['user.b']"
 }
 
+@test "trees: a name with a newline begins no line of its own in an error" {
+    PYTHONPATH=$RIG_HERE/trees:$RIG_HERE/seeds python3 -B - made <<'END'
+import io, sys, tarfile, world
+out = io.BytesIO()
+with tarfile.open(fileobj=out, mode="w") as archive:
+    info = tarfile.TarInfo("a\n::error::said by a layer")
+    info.type, info.linkname = tarfile.LNKTYPE, "nowhere"
+    archive.addfile(info)
+world.layout(sys.argv[1], [out.getvalue()])
+END
+    printf 'FROM made\n' >ctx/Dockerfile
+    local kind
+    for kind in local tar; do
+        refused 7 --build-context "made=oci-layout://$PWD/made" -o "type=$kind,dest=$PWD/out.$kind"
+        assert_contains "$stderr$output" said
+        refute_contains "$stderr$output" $'\n::error'
+    done
+}
+
 # Layers by Python's tarfile: a file, a link to it, a link to that link beside another file in the first one's place.
 @test "trees: hard links into lower layers, one behind the other: the bytes are those of then" {
     PYTHONPATH=$RIG_HERE/trees:$RIG_HERE/seeds python3 -B - made "$BATS_FILE_TMPDIR/fsop" <<'END'

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that others might have written: tars of every form there is, random members, odd encodings; against what umoci and
-tarfile make of them. A Run is one seed of trees.py."""
+"""Layers that others might have written: tars of every form there is, random members, odd encodings; against what overlay.py
+and umoci make of them as tarfile writes them, by all ways that cbpush has (ways.py). A Run is one seed of trees.py."""
 import gzip
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -12,9 +11,10 @@ import subprocess
 import tarfile
 
 import names
+import overlay
 import replay
 import seeds
-import tars
+import ways
 import world
 
 PATHS = [b"t/a", b"t/b", b"t/d", b"t/d/a", b"t/d/b", b"t/d/e", b"t/d/e/f", b"t/x/y/z", b"t/x", b"t/x/y", b"t/l",
@@ -240,17 +240,17 @@ def packed(rng, data):
     return blob, "layer.v1.tar" + suffix
 
 
-def untimed(wanted, got):
-    """Times of directories that umoci has changed, or no layer lists, are left open."""
+def untimed(wanted, got, fresh):
+    """Times of directories that umoci has changed are left open, and what those are like that no layer lists: it does not
+    make one of what is only marked, or whited out in."""
     any_time = {line.split(" ", 1)[0] for line in wanted if re.match(r"\S+ d \S+ \S+ now", line)}
+    left_out = {names.quoted(b"/" + p) for p in fresh}
 
     def open_(lines):
-        return [re.sub(r"^(\S+ d \S+ \S+) \S+", r"\1 *", line) if line.split(" ",
-                                                            1)[0] in any_time else line for line in lines]
+        lines = [line for line in names.without_links(lines) if line.split(" ", 1)[0] not in left_out]
+        return [re.sub(r"^(\S+ d \S+ \S+) \S+", r"\1 *", line) if line.split(" ", 1)[0] in any_time else line for line in lines]
 
-    # What is only marked, or whited out in, umoci does not make a directory of.
-    there = set(open_(wanted))
-    return open_(wanted), [line for line in open_(got) if line in there or not re.match(r"\S+ d 0755 0:0 0$", line)]
+    return open_(wanted), open_(got)
 
 
 class Run:
@@ -261,6 +261,9 @@ class Run:
         self.world = world.World(seed, self.directory, given)
         self.rng = self.world.rng
 
+    def listed(self, root):
+        return replay.fsop(self.given.fsop, "-c", root, "list", *names.LEFT_OUT)
+
     def layers(self):
         rng, first, seen = self.rng, world.base_tar(self.given.fsop), []
         out, marks, calm = [(first, first)], rng.choice((0, 1)), rng.random() < 0.75
@@ -268,17 +271,33 @@ class Run:
             out.append(tar(rng, marks if len(out) > 1 else 0, calm, seen))
         return out
 
-    def reference(self, layout):
+    def umoci(self):
         """(listing, None) or (None, why there is none)."""
         to = self.world.path("bundle")
-        done = subprocess.run(["umoci", "unpack", "--image", layout + ":latest", to], check=False,
+        done = subprocess.run(["umoci", "unpack", "--image", self.world.path("plain") + ":latest", to], check=False,
                               stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace")
         if done.returncode == 0:
-            return replay.fsop(self.given.fsop, "-c", to + "/rootfs", "list", *names.LEFT_OUT), None
+            return self.listed(to + "/rootfs"), None
         return None, done.stderr.strip()[-300:]
 
-    def go(self):
+    def judged(self, plain):
+        """The tree that overlay.py makes of the layers, or the Refused that it raises; umoci agrees."""
+        got, why = self.umoci()
+        try:
+            tree = overlay.show(plain)
+        except overlay.Refused as e:
+            if got and not e.others:
+                raise seeds.Differs(f"umoci reads it: {e.reasons}") from e
+            return None, e
+        if not tree.odd and not got:
+            raise seeds.Differs(f"umoci does not read it: {why}")
+        if not tree.odd:
+            world.expect("unpacked by umoci", *untimed(got, names.lines(tree.nodes), tree.fresh))
+            self.compared += 1
+        return tree, None
+
+    def go(self, _steps):
         w = self.world
         layers = self.layers()
         for i, (data, plain) in enumerate(layers):
@@ -288,30 +307,10 @@ class Run:
         blobs = [packed(self.rng, data) for data, _ in layers]
         world.layout(w.path("made"), blobs, [hashlib.sha256(data).hexdigest() for data, _ in layers])
         world.layout(w.path("plain"), [plain for _, plain in layers])
-        wanted, why = self.reference(w.path("plain"))
-        words = json.dumps(["/bin/fsop", "step", "/seen/1", "/dev/null", *names.LEFT_OUT])
-        with open(w.path("Dockerfile"), "w", encoding="ascii") as f:
-            f.write(f"FROM made\nRUN {words}\n")
-        try:
-            w.cbpush("build", "--build-context", "made=oci-layout://" + w.path("made"), "-t", "made:latest", "-o",
-                     "type=oci,tar=false,dest=" + w.path("out"), "ctx", "-f", "Dockerfile",
-                     trees=w.trees, isolation=w.isolation)
-        except seeds.Differs as e:
-            if wanted:
-                raise seeds.Differs(f"umoci reads it: {e}") from e
-            self.refused += 1
-            return
-        if not wanted and "mkdir parent" in why:
-            self.refused += 1  # a file of a layer below is in the way, for umoci
-            return
-        if not wanted:
-            raise seeds.Differs(f"umoci does not read it: {why}")
-        tree = tars.Layout(w.path("out")).tree()
-        got = tree[b"seen/1"].data.decode("ascii").split("\n")[:-1]
-        # A link to a file of another layer is a file of its own, as overlayfs would make it.
-        world.expect("seen", *untimed(names.without_links(wanted), names.without_links(got)))
-        self.compared += 1
+        tree, refused = self.judged([plain for _, plain in layers])
+        ways.all_of_them(self, tree, refused)
+        self.refused += refused is not None
 
-    def outcome(self, _steps):
+    def outcome(self, steps):
         heading = f"seed {self.seed}: {self.world.directory} {self.world.isolation} {self.world.trees}"
-        return seeds.outcome(self.go, heading, self.directory)
+        return seeds.outcome(lambda: self.go(steps), heading, self.directory)

@@ -68,9 +68,10 @@ class Layout:
             raise Bad(f"layer {i} has not the diffID that the configuration names")
         return data
 
-    def tree(self):
+    def tree(self, first=0):
+        """Of the layers from the first on."""
         out = {}
-        for i in range(len(self.layers)):
+        for i in range(first, len(self.layers)):
             apply(out, self.tar(i))
         return out
 
