@@ -126,6 +126,18 @@ static int git_open(struct git *t, int dirfd, struct cb_error *err)
 
 /* ---- running ---- */
 
+/* What git says of a connection that another program could not make; why stands before it. */
+#define NOT_READ "fatal: Could not read from remote repository."
+
+static struct cb_slice last_line(const char *text, const char *end)
+{
+    struct cb_slice s = cb_slice_trim((struct cb_slice){ text, (size_t)(end - text) });
+    for (size_t i = s.len; i-- > 0;)
+        if (s.ptr[i] == '\n')
+            return cb_slice_trim((struct cb_slice){ s.ptr + i, s.len - i });
+    return s;
+}
+
 /* What it said last, which is what went wrong. A server may have repeated what it was sent. */
 static void add_complaint(const struct git *t, const struct cb_proc_result *res, struct cb_strbuf *out)
 {
@@ -136,6 +148,10 @@ static void add_complaint(const struct git *t, const struct cb_proc_result *res,
             cb_http_hide_authorization(&text, t->auth.v[i].value);
     const char *fatal = strstr(text.buf, "fatal: ");
     struct cb_slice s = CB_SLICE(fatal ? fatal + 7 : text.buf);
+    if (fatal && cb_starts_with(fatal, NOT_READ)) {
+        struct cb_slice why = last_line(text.buf, fatal);
+        s = why.len ? why : CB_SLICE(NOT_READ);
+    }
     s = cb_slice_trim(s);
     s.len = CB_MIN(s.len, (size_t)1000);
     if (s.len)
@@ -186,6 +202,12 @@ static int failed(const struct git *t, const char *command, const char *said, st
         return cb_error_set(err, CB_ENET, "git %s: %s (some servers say so of a private one: %s)", command, said,
                             advice.buf);
     }
+    if (strstr(said, "Host key verification failed"))
+        return cb_error_set(err, CB_EAUTH, "git %s: %s ~/.ssh/known_hosts has to have the host's key (ssh-keyscan "
+                            "prints it)", command, said);
+    if (strstr(said, "Permission denied ("))
+        return cb_error_set(err, CB_EAUTH, "git %s: %s ssh offers keys of the agent at SSH_AUTH_SOCK, and those in "
+                            "~/.ssh", command, said);
     return cb_error_set(err, CB_ENET, "git %s: %s", command, said);
 }
 

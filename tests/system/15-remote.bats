@@ -380,6 +380,23 @@ END
     assert_contains "$(cat bin/env)" GIT_TERMINAL_PROMPT=0
 }
 
+@test "a repository by ssh that cannot be read: what ssh said is told, and what helps" {
+    local row code
+    mkdir bin
+    printf 'FROM busybox\nADD git@host.invalid:x.git /r\n' >ctx/Dockerfile
+    for row in '3|Host key verification failed.|known_hosts' '3|git@h: Permission denied (publickey).|SSH_AUTH_SOCK' \
+        '4|ssh: connect to host h port 22: Connection refused|Connection refused'; do
+        code=${row%%|*} row=${row#*|}
+        printf '#!/bin/sh\necho "Warning: whatever" >&2\necho "%s" >&2\nexit 255\n' "${row%|*}" >bin/ssh
+        chmod 0755 bin/ssh
+        PATH=$PWD/bin:$PATH run build
+        assert_status "$code"
+        assert_contains "$output" "git ls-remote: ${row%|*}"
+        assert_contains "$output" "${row##*|}"
+        refute_contains "$output" 'Please make sure'
+    done
+}
+
 @test "a step that fails, or the end of all, leaves no download behind" {
     git_make repo
     echo x >"$webroot/x"
