@@ -219,7 +219,9 @@ static const char *no_json_remedy(const char *name, const struct cb_strbuf *text
 json_t *auth_file_parse(const char *name, const struct cb_strbuf *text, struct cb_error *err)
 {
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-    cb_autojson json_t *root = text->len ? cb_json_parse(text->buf, text->len, &e) : json_object();
+    /* A file that a variable of the CI was written to, and it was not set: Docker takes it for an empty one. */
+    bool blank = cb_slice_trim((struct cb_slice){ text->buf, text->len }).len == 0;
+    cb_autojson json_t *root = blank ? json_object() : cb_json_parse(text->buf, text->len, &e);
     if (root && check_root(root, &e) == 0)
         return CB_TAKE(root);
     if (!root)

@@ -58,6 +58,8 @@ static const struct { const char *key, *upper, *lower; } proxy_names[] = {
 
 int build_args_proxies(const char *text, size_t len, const char *engine, struct cb_strvec *out, struct cb_error *err)
 {
+    if (!cb_slice_trim((struct cb_slice){ text, len }).len)
+        return 0;
     cb_autojson json_t *root = cb_json_parse(text, len, err);
     const json_t *proxies = NULL, *mine = NULL;
     int r = root ? cb_json_get_object(root, "proxies", &proxies, err) : -CB_ECONF;
@@ -81,7 +83,7 @@ static int config_proxies(struct cb_strvec *out, struct cb_error *err)
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *path = dir && *dir ? cb_asprintf("%s/config.json", dir)
                                          : cb_asprintf("%s/.docker/config.json", home && *home ? home : "/root");
-    if (cb_file_slurp(path, CB_MAX_CONFIG_FILE, &text, NULL) < 0 || !text.len)
+    if (cb_file_slurp(path, CB_MAX_CONFIG_FILE, &text, NULL) < 0)
         return 0; /* whoever needs credentials of it tells what is wrong with it */
     int r = build_args_proxies(text.buf, text.len, engine, out, err);
     return r < 0 ? cb_error_wrap(err, "%s", path) : 0;

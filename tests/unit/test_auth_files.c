@@ -68,6 +68,9 @@ static void test_order(void **state)
     expect("x.example", NULL, "xdg:1", NULL); /* it stands for docker's own file, not for podman's */
     put_auth(h, ".docker/config.json", "d.example", "docker:2");
     expect("d.example", NULL, "", NULL);
+    home_put(h, "dc/config.json", " \n");
+    expect("r.example", "a", "run:1", NULL); /* it says nothing */
+    put_auth(h, "dc/config.json", "r.example", "env-dir:1");
 
     put_auth(h, "reg.json", "r.example", "env-file:1");
     cb_autofree char *file = cb_asprintf("%s/reg.json", h->dir);

@@ -292,6 +292,8 @@ static void test_proxies(void **state)
     expect_args(&args, "no_proxy", NULL);
     cb_strvec_done(&args);
     assert_int_equal(proxies(&args, "{}", NULL), 0);
+    assert_int_equal(proxies(&args, "", NULL), 0);
+    assert_int_equal(proxies(&args, " \r\n", NULL), 0);
     assert_int_equal(args.n, 0);
     assert_int_equal(proxies(&args, "{\"proxies\": []}", NULL), -CB_ECONF);
     assert_int_equal(proxies(&args, "{\"proxies\": {\"default\": {\"httpProxy\": 1}}}", NULL), -CB_ECONF);
