@@ -125,9 +125,10 @@ static int run(int argc, char **argv)
         fprintf(stderr, "cbpush: %s is a process that cbpush starts: call it by another name\n", argv[0]);
         return 2;
     }
-    if (argc > 0 && !strcmp(cb_path_base(argv[0]), "executor"))
-        return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     const char *name = argc > 1 ? argv[1] : NULL;
+    bool executor = argc > 0 && !strcmp(cb_path_base(argv[0]), "executor");
+    if (executor && !(name && !strcmp(name, "version"))) /* the only other thing that Kaniko does */
+        return run_verb(&cb_verb_executor, argc - 1, argv + 1, argv);
     if (name && (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")))
         return tell(cb_help, argc > 2 ? argv[2] : NULL);
     if (name && !strcmp(name, "__man"))

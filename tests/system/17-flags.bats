@@ -468,6 +468,9 @@ END
     run executor --help
     assert_status 0
     assert_contains "$output" --registry-mirror
+    run executor version
+    assert_status 0
+    assert_contains "$output" "$(cbpush --version)"
 }
 
 @test "kaniko: its variables, --secret, and its older spellings" {
