@@ -46,25 +46,6 @@ files_read()
     sed -nE 's/^#[0-9]+ [0-9.]+ ([0-9]+) files, [0-9]+ bytes read(, ([0-9]+) files unchanged)?$/\1 \3/p' "$1"
 }
 
-# A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
-busy_dockerfile()
-{
-    dockerfile <<'END'
-FROM busybox AS first
-WORKDIR /src
-COPY a.txt .
-RUN cat /proc/sys/kernel/random/uuid >uuid
-FROM busybox
-ENV A=1
-COPY --from=first /src /src
-RUN cat /proc/sys/kernel/random/uuid >/uuid
-COPY b.txt /
-CMD ["cat", "/uuid"]
-END
-    echo a >ctx/a.txt
-    echo b >ctx/b.txt
-}
-
 @test "cache: unchanged files of the context are not read again, unless --no-stat-cache" {
     dockerfile <<'END'
 FROM scratch

@@ -20,7 +20,7 @@ setup()
 }
 
 @test "another machine runs nothing, moves no byte of a layer, and makes the same image" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     built "${both[@]}"
     local first
@@ -54,7 +54,7 @@ configs()
 }
 
 @test "a COPY that misses on top of hits fetches tables, and no layer" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     built "${both[@]}"
     local layers
@@ -194,7 +194,7 @@ END
 }
 
 @test "mode=min keeps the steps of the result, mode=max all of them" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     quick --cache-to "$cache:min"
     local min
@@ -206,7 +206,7 @@ END
 }
 
 @test "a step is an artifact that others can read and copy" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     quick "${both[@]}"
     local key
@@ -221,7 +221,7 @@ END
 }
 
 @test "without the run index each step is asked for" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     quick "${both[@]}"
     local first
@@ -236,7 +236,7 @@ END
 }
 
 @test "with the run index it is read by one request" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     quick --cache-to "type=registry,ref=$cache,mode=max"
     machine two
@@ -247,7 +247,7 @@ END
 }
 
 @test "what the store has is not asked for, and goes to a cache all the same" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     quick
     quick "${both[@]}"
@@ -365,7 +365,7 @@ END
 }
 
 @test "eight machines that write at once lose nothing" {
-    busy_dockerfile
+    busier_dockerfile
     local n pids=()
     for n in 1 2 3 4 5 6 7 8; do
         mkdir "m$n"
@@ -394,7 +394,7 @@ END
 }
 
 @test "a directory serves as a cache, both ways" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     built --cache-to type=local,dest=shared,mode=max
     local first
@@ -555,7 +555,7 @@ END
 }
 
 @test "an image holds the records of its own steps" {
-    busy_dockerfile
+    busier_dockerfile
     machine one
     built --build-arg BUILDKIT_INLINE_CACHE=1
     local first

@@ -43,6 +43,30 @@ dockerfile()
     write ctx/Dockerfile
 }
 
+# busy_dockerfile [LINE…]: a bit of everything, with RUNs that tell each run from every other.
+busy_dockerfile()
+{
+    {
+        cat <<'END'
+FROM busybox AS first
+WORKDIR /src
+COPY a.txt .
+RUN cat /proc/sys/kernel/random/uuid >uuid
+FROM busybox
+ENV A=1
+COPY --from=first /src /src
+RUN cat /proc/sys/kernel/random/uuid >/uuid
+END
+        [ $# -eq 0 ] || printf '%s\n' "$@"
+        cat <<'END'
+COPY b.txt /
+CMD ["cat", "/uuid"]
+END
+    } | dockerfile
+    echo a >ctx/a.txt
+    echo b >ctx/b.txt
+}
+
 build()
 {
     rm -f metadata.json

@@ -33,25 +33,10 @@ moved()
     registry_requests "${1-reg}" '"(GET /v2/[^ ]*/blobs/sha256|PATCH|PUT /v2/[^ ]*/blobs/)'
 }
 
-# A Dockerfile with a bit of everything, whose RUNs tell each run from every other.
-busy_dockerfile()
+# What busy_dockerfile has, a RUN that changes nothing, and --link.
+busier_dockerfile()
 {
-    dockerfile <<'END'
-FROM busybox AS first
-WORKDIR /src
-COPY a.txt .
-RUN cat /proc/sys/kernel/random/uuid >uuid
-FROM busybox
-ENV A=1
-COPY --from=first /src /src
-RUN cat /proc/sys/kernel/random/uuid >/uuid
-RUN true
-COPY --link b.txt /linked/
-COPY b.txt /
-CMD ["cat", "/uuid"]
-END
-    echo a >ctx/a.txt
-    echo b >ctx/b.txt
+    busy_dockerfile 'RUN true' 'COPY --link b.txt /linked/'
 }
 
 # quick ARG…: build of $target without a look at what came out; what cbpush says is in $log.
