@@ -198,7 +198,8 @@ static void tell_owner(const struct cb_run_mounts *rm, const struct cb_run_mount
 static int add_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_strvec *env, struct cb_error *err)
 {
     const struct cb_run_mount *m = o->m;
-    struct cb_mount x = { .kind = CB_MOUNT_BIND, .source_fd = o->fd, .target = m->target, .readonly = m->readonly };
+    struct cb_mount x = { .kind = CB_MOUNT_BIND, .source_fd = o->fd, .target = m->target, .readonly = m->readonly,
+                          .scratch = m->type == CB_DF_MOUNT_CACHE || m->type == CB_DF_MOUNT_BIND };
     if (m->type == CB_DF_MOUNT_SECRET)
         return open_secret(rm, m, env, err);
     if (m->type == CB_DF_MOUNT_SSH) {

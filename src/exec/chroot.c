@@ -18,7 +18,7 @@ static int check_mount(const struct cb_mount *m, struct cb_error *err)
 {
     if (m->kind == CB_MOUNT_DATA)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "file system that is never on a disk");
-    if ((m->kind == CB_MOUNT_BIND || m->kind == CB_MOUNT_TREE) && !m->readonly)
+    if ((m->kind == CB_MOUNT_BIND || m->kind == CB_MOUNT_TREE) && !m->readonly && !m->scratch)
         return cb_error_set(err, CB_ELOCAL, "mount %s: " REFUSED, m->target, "mounts that are written to");
     return 0;
 }

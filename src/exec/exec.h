@@ -98,6 +98,7 @@ struct cb_mount {
     const struct cb_rootfs *tree; /* TREE: what is changed in it lands in its upper directory */
     const char *sub;       /* TREE: what is shown of it, links resolved inside; "" = all */
     bool readonly;
+    bool scratch;          /* BIND, TREE: what is written there may be dropped, so a copy will do */
     uint64_t size;         /* TMPFS: bytes, 0 = half the memory */
     uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400, S_IFREG = none; executable only where it says so */
     const void *data;      /* DATA: borrowed; always read-only in the step */
