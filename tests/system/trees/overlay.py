@@ -94,7 +94,7 @@ class Layer:
         if there is None and self.hides(link):
             raise Refused("removed")
         if link in self.implied or (there and there.kind == "d"):
-            raise Refused("directory")
+            raise Refused("directory", self.odd)  # umoci makes none where only a mark says so
         there = there or self.lower.get(link)
         if there is None:
             return self.dead(any(p in self.lower and self.lower[p].kind == "l" for p in above(link)))
