@@ -239,7 +239,8 @@ static int teardown(void **state)
     cb_cache_spec_done(&f->spec);
     close(f->fd);
     close(f->fs);
-    (void)!cb_fs_remove_tree(AT_FDCWD, f->dir, NULL);
+    cb_autoclose int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(cb_fs_remove_tree(tmp, f->dir + strlen("/tmp/"), NULL), 0);
     cb_error_done(&f->err);
     free(f);
     return 0;
