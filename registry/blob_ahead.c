@@ -57,6 +57,16 @@ static bool is_it(const struct ahead *a, const struct reg_blob_place *at, const 
            cb_streq(a->repo, at->repo);
 }
 
+/* Under the mu. Where it is linked to; NULL: nowhere. */
+static struct ahead **find(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc)
+{
+    struct ahead **p = r->ahead ? &r->ahead->first : NULL;
+    while (p && *p && !is_it(*p, at, desc))
+        p = &(*p)->next;
+    return p && *p ? p : NULL;
+}
+
+/* An image may have a layer twice, which is read once. */
 void reg_ahead_begin(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc)
 {
     struct ahead *a = CB_NEW(struct ahead);
@@ -65,13 +75,13 @@ void reg_ahead_begin(struct cb_registry *r, const struct reg_blob_place *at, con
     cb_descriptor_copy(&a->desc, desc);
     pthread_mutex_lock(&r->known->mu);
     a->all = all_of(r);
-    bool begun = cb_thread_start(&a->thread, "ahead", ask, a, NULL) == 0;
+    bool begun = !find(r, at, desc) && cb_thread_start(&a->thread, "ahead", ask, a, NULL) == 0;
     if (begun) {
         a->next = a->all->first;
         a->all->first = a;
     }
     pthread_mutex_unlock(&r->known->mu);
-    if (!begun) /* it will be asked for when it is read */
+    if (!begun) /* by us: it will be asked for when it is read */
         ahead_free(a);
 }
 
@@ -80,10 +90,8 @@ static struct ahead *unlink_one(struct cb_registry *r, const struct reg_blob_pla
 {
     struct ahead *found = NULL;
     pthread_mutex_lock(&r->known->mu);
-    struct ahead **p = r->ahead ? &r->ahead->first : NULL;
-    while (p && *p && !is_it(*p, at, desc))
-        p = &(*p)->next;
-    if (p && *p) {
+    struct ahead **p = find(r, at, desc);
+    if (p) {
         found = *p;
         *p = found->next;
     }

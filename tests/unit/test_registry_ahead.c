@@ -146,6 +146,22 @@ static void test_beside_the_configuration(void **state)
     image_done(&w.m);
 }
 
+/* Also where the image has it twice. */
+static void test_each_once(void **state)
+{
+    struct client *c = *state;
+    struct choice w = { .n = 0 };
+    client_open(c, NULL, NULL);
+    image_put(&c->one, &w.m);
+    struct reg_blob_place at = { .host = w.m.ref.host, .repo = w.m.ref.repo };
+    reg_ahead_begin(c->r, &at, &w.m.layer[0]);
+    reg_ahead_begin(c->r, &at, &w.m.layer[0]);
+    assert_int_equal(read_blob(c->r, &w.m, 0, NULL), 0);
+    reg_ahead_done(c->r);
+    assert_int_equal(asked(&c->one, &w.m.layer[0]), 1);
+    image_done(&w.m);
+}
+
 static bool on_shelf(void *arg, const struct cb_digest *d, struct cb_strbuf *out)
 {
     const struct choice *c = arg;
@@ -256,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(test_beside_the_configuration),
+        CLIENT_TEST(test_each_once),
         CLIENT_TEST(test_not_of_what_is_known),
         CLIENT_TEST(test_failure_is_the_readers),
         CLIENT_TEST(test_given_up),
