@@ -21,7 +21,8 @@ static int ask_endpoint(struct remote *x, const struct cb_strvec *headers, struc
     char digest[CB_DIGEST_TEXT_MAX];
     cb_autofree char *path = cb_asprintf("%s/blobs/%s", e->repo, cb_digest_text(&x->desc.digest, digest));
     struct cb_scope scope = { e->repo, "pull" };
-    struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .headers = headers };
+    struct reg_request q = { .method = "GET", .path = path, .scopes = &scope, .n_scopes = 1, .headers = headers,
+                             .no_retry = x->once };
     return reg_send(x->r, e, &q, &x->reply, err);
 }
 
@@ -29,7 +30,7 @@ static int ask_endpoint(struct remote *x, const struct cb_strvec *headers, struc
 static int ask_url(struct remote *x, const struct cb_strvec *headers, struct cb_error *err)
 {
     struct cb_http_request req = { .method = "GET", .url = x->desc.urls.v[x->at - x->all.n], .headers = headers,
-                                   .cancel = x->cancel };
+                                   .cancel = x->cancel, .no_retry = x->once };
     return cb_http_send(x->r->o.http, &req, &x->reply, err);
 }
 
@@ -243,8 +244,10 @@ int reg_remote_open(struct cb_registry *r, const struct reg_blob_place *at, cons
     x->cancel = at->cancel ? at->cancel : reg_until(r);
     x->offset = x->resumed_at = at->offset;
     x->end = at->end;
+    x->once = at->once;
     cb_descriptor_copy(&x->desc, desc);
     int s = open_remote(x, at->host, at->repo, err);
+    x->once = false;
     if (s < 0) {
         remote_close(&x->base);
         return s;

@@ -14,6 +14,7 @@ struct remote {
     struct cb_registry *r;
     struct reg_endpoints all;
     const struct cb_cancel *cancel; /* or NULL */
+    bool once; /* until it is open: what fails is not tried again */
     size_t at, n_urls;
     struct cb_descriptor desc;
     struct cb_http_reply *reply;

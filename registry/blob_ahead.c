@@ -24,7 +24,7 @@ struct reg_ahead {
 static void *ask(void *arg)
 {
     struct ahead *a = arg;
-    struct reg_blob_place at = { .host = a->host, .repo = a->repo, .cancel = a->all->cancel };
+    struct reg_blob_place at = { .host = a->host, .repo = a->repo, .cancel = a->all->cancel, .once = true };
     if (reg_blob_any(a->all->r, &at, &a->desc, &a->source, &a->error) < 0)
         a->source = NULL;
     return NULL;
@@ -107,7 +107,7 @@ int reg_ahead_take(struct cb_registry *r, const struct reg_blob_place *at, const
         return 1;
     pthread_join(a->thread, NULL);
     *out = CB_TAKE(a->source);
-    int s = *out ? 0 : cb_error_move(err, &a->error);
+    int s = *out ? 0 : a->error.code == CB_ENET ? 1 : cb_error_move(err, &a->error);
     ahead_free(a);
     return s;
 }

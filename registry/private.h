@@ -124,6 +124,7 @@ struct reg_blob_place {
     uint64_t offset; /* where to begin; from more than 0 on the digest is not checked (cb_blob_seek) */
     uint64_t end;    /* blob.h: behind the last byte that is wanted; 0: all */
     const struct cb_cancel *cancel; /* as of an endpoint */
+    bool once;       /* where it cannot be opened nobody is asked again */
 };
 int reg_blob_open(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                   struct cb_blob_source **out, struct cb_error *err) CB_WUR;
@@ -132,7 +133,8 @@ int reg_blob_any(struct cb_registry *r, const struct reg_blob_place *at, const s
                  struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 /* ---- blob_ahead.c ---- */
 void reg_ahead_begin(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc);
-/* What was begun, once; waits until it is open. 1: nothing was, or somebody has it. */
+/* What was begun, once; waits until it is open. 1: it has to be asked for, as nothing was begun, or somebody has it, or
+ * what went wrong may pass: it was tried once. */
 int reg_ahead_take(struct cb_registry *r, const struct reg_blob_place *at, const struct cb_descriptor *desc,
                    struct cb_blob_source **out, struct cb_error *err) CB_WUR;
 void reg_ahead_done(struct cb_registry *r); /* gives up what nobody took; what was taken is closed by now */
