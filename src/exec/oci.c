@@ -255,18 +255,30 @@ static int receive_master(int socket_fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : fd;
 }
 
-/* A runtime that ends before it sends one has said why in its log; what is canceled is ended as any step. */
+/* 1: fd has something; 0: the runtime has ended before, and says why in its log, or the step is canceled, and is ended
+ * as any is. */
+static int await_runtime(const struct cb_sandbox *sb, int fd)
+{
+    int canceled = sb->spec->cancel ? cb_cancel_fd(sb->spec->cancel) : -1;
+    struct pollfd p[] = { { fd, POLLIN, 0 }, { sb->pidfd, POLLIN, 0 }, { canceled, POLLIN, 0 } };
+    int n = poll(p, CB_COUNTOF(p), CONSOLE_TIMEOUT_MS);
+    if (n <= 0)
+        return n < 0 ? -errno : -ETIMEDOUT;
+    return p[0].revents ? 1 : 0;
+}
+
+/* It may connect and then send nothing. */
 static int wait_console(struct cb_sandbox *sb, struct cb_error *err)
 {
-    if (!sb->spec->tty)
+    int r = sb->spec->tty ? await_runtime(sb, sb->oci->console) : 0;
+    if (r == 0)
         return 0;
-    int canceled = sb->spec->cancel ? cb_cancel_fd(sb->spec->cancel) : -1;
-    struct pollfd p[] = { { sb->oci->console, POLLIN, 0 }, { sb->pidfd, POLLIN, 0 }, { canceled, POLLIN, 0 } };
-    int n = poll(p, CB_COUNTOF(p), CONSOLE_TIMEOUT_MS);
-    if (n > 0 && !p[0].revents)
+    cb_autoclose int conn = r < 0 ? -1 : accept4(sb->oci->console, NULL, NULL, SOCK_CLOEXEC);
+    if (r > 0)
+        r = conn < 0 ? -errno : await_runtime(sb, conn);
+    if (r == 0)
         return 0;
-    cb_autoclose int conn = n <= 0 ? -1 : accept4(sb->oci->console, NULL, NULL, SOCK_CLOEXEC);
-    int fd = conn < 0 ? (n ? -errno : -ETIMEDOUT) : receive_master(conn);
+    int fd = r < 0 ? r : receive_master(conn);
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, -fd, "get the terminal from the OCI runtime");
     sb->master = fd;

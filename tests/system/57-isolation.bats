@@ -489,15 +489,11 @@ END
     assert_status 0
 }
 
-@test "oci: a runtime that never sends its terminal ends with the signal" {
+# ends_with_the_signal COMMAND: a runtime is that, writes mute.log and sends no terminal.
+ends_with_the_signal()
+{
     local pid status=0 begin
-    cat >mute-runc <<'END'
-#!/bin/sh
-[ "$1" != --version ] || exec "$(command -v runc)" --version
-echo began >"$MUTE"
-exec sleep 4714
-END
-    sed -i "s|\$MUTE|$PWD/mute.log|" mute-runc
+    printf '#!/bin/sh\n[ "$1" != --version ] || exec "$(command -v runc)" --version\n%s\n' "$1" >mute-runc
     chmod +x mute-runc
     "$CBPUSH" run -t --runtime "$PWD/mute-runc" "$image" true >run.log 2>&1 3>&- &
     pid=$!
@@ -511,6 +507,23 @@ END
     [ $((SECONDS - begin)) -le 13 ]
     [ -z "$(pgrep -f 'sleep 4714')" ]
     assert_no_leftovers
+}
+
+@test "oci: a runtime that never sends its terminal ends with the signal" {
+    ends_with_the_signal "echo began >$PWD/mute.log; exec sleep 4714"
+}
+
+@test "oci: so does one that connects, and sends nothing" {
+    cat >connects.py <<'END'
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("tty")
+os.set_inheritable(s.fileno(), True)
+with open(sys.argv[1], "w") as log:
+    log.write("began")
+os.execlp("sleep", "sleep", "4714")
+END
+    ends_with_the_signal "exec python3 -B $PWD/connects.py $PWD/mute.log"
 }
 
 # ---- hostile images
