@@ -259,16 +259,28 @@ struct rmi_options {
 #undef AT
 #define AT(field) offsetof(struct rmi_options, field)
 static const struct cb_opt rmi_table[] = {
-    { "force", 'f', CB_OPT_FLAG, AT(force), NULL, "one that is not there is no failure", NULL },
+    { "force", 'f', CB_OPT_FLAG, AT(force), NULL, "all names of an ID; one that is not there is no failure", NULL },
     CB_OPT_COMMON_STORE(rmi_options),
     CB_OPT_END,
 };
 
-/* A name goes; an ID takes all names of its image along. The bytes go with `prune`. */
-static int remove_image(struct cb_session *s, const char *what, struct cb_error *err)
+/* An ID with several names is most likely not meant to lose all of them: docker and podman refuse, too. */
+static int refuse_several(const char *id, const struct cb_strvec *names, struct cb_error *err)
+{
+    struct cb_strbuf list cb_cleanup_strbuf = CB_STRBUF_INIT;
+    for (size_t i = 0; i < names->n; i++)
+        cb_strbuf_addf(&list, "%s%s", i ? ", " : "", names->v[i]);
+    return cb_error_set(err, CB_EUSAGE, "%s has several names (%s): rmi -f %s takes all of them away, rmi NAME one", id,
+                        list.buf, id);
+}
+
+/* The bytes go with `prune`. */
+static int remove_image(struct cb_session *s, const char *what, bool force, struct cb_error *err)
 {
     struct cb_strvec names cb_cleanup_strvec = CB_STRVEC_INIT;
     int r = cb_store_find_names(s->store, what, &names, err);
+    if (r == 0 && names.n > 1 && !force)
+        return refuse_several(what, &names, err);
     for (size_t i = 0; r == 0 && i < names.n; i++) {
         r = cb_store_name_set(s->store, names.v[i], NULL, err);
         if (r == 0)
@@ -284,7 +296,7 @@ static int remove_all(struct cb_session *s, const struct cb_strvec *names, bool 
     int result = 0;
     for (size_t i = 0; i < names->n; i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
-        int r = remove_image(s, names->v[i], &e);
+        int r = remove_image(s, names->v[i], force, &e);
         if (r == 0)
             continue;
         if (r == -CB_ENOTFOUND && force) {
@@ -315,7 +327,7 @@ static int run_rmi(const struct cb_process *p, const struct cb_verb *self, int a
 
 const struct cb_verb cb_verb_rmi = {
     .name = "rmi", .summary = "remove names from the store", .operands = "[OPTIONS] IMAGE…",
-    .details = "Takes the name away, and of an image ID all names that it has. `cbpush prune` frees what no\n"
-               "name needs.",
+    .details = "Takes the name away. An image ID goes where its image has one name; with -f all of them do.\n"
+               "`cbpush prune` frees what no name needs.",
     .options = rmi_table, .run = run_rmi,
 };

@@ -214,7 +214,7 @@ one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' 
     assert_contains "$(cat log)" nosuch
 }
 
-@test "an ID that several manifests have is one image; rmi takes all its names" {
+@test "an ID that several manifests have is one image; rmi -f takes all its names" {
     local id
     cb_quietly 'with an annotation' cbpush build -t noted:1 --annotation note=x ctx
     cbpush tag noted:1 noted:2
@@ -223,10 +223,27 @@ one:1 $digest $id $(cbpush images --format '{{.CreatedSince}}' one:1 | cut -d ' 
     [ "$(cbpush inspect -f '{{.Digest}}' noted:1)" != "$(cbpush inspect -f '{{.Digest}}' two:1)" ]
     assert_equal "$(cbpush inspect -f '{{.Id}}' "$id")" "$(cbpush inspect -f '{{.Id}}' two:1)"
     assert_equal "$(cbpush run "$(cbpush inspect -f '{{.Id}}' two:1)" cat /two)" two
-    assert_equal "$(cbpush rmi "$(cbpush images -q one:1)")" "$(printf '%s\n' "$reg/team/app:1" docker.io/library/one:1)"
-    assert_equal "$(cbpush rmi "$id" | wc -l)" 5
+    assert_equal "$(cbpush rmi -f "$(cbpush images -q one:1)")" "$(printf '%s\n' "$reg/team/app:1" docker.io/library/one:1)"
+    assert_equal "$(cbpush rmi -f "$id" | wc -l)" 5
     assert_equal "$(cbpush images -q)" ''
     run -5 cbpush rmi "$id"
+}
+
+@test "rmi of an ID with several names is refused without -f, and names them" {
+    local id before
+    id=$(cbpush images -q one:1)
+    before=$(names)
+    run -2 cbpush rmi "$id"
+    assert_equal "$output" "cbpush: $id has several names ($reg/team/app:1, docker.io/library/one:1): rmi -f $id takes all of \
+them away, rmi NAME one"
+    assert_equal "$(names)" "$before"
+    cbpush rmi one:1
+    assert_equal "$(cbpush rmi "$id")" "$reg/team/app:1"
+    # Two tags of one repository are two names.
+    cbpush tag two:1 two:again
+    cbpush rmi one:2 "$reg/team/app:2"
+    run -2 cbpush rmi "$(cbpush images -q two:1)"
+    assert_contains "$output" '(docker.io/library/two:again, docker.io/library/two:1)'
 }
 
 @test "tag: no name that reads as an ID" {
