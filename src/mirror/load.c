@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sys/stat.h>
+
 #include "mirror/private.h"
 #include "oci/json.h"
+#include "oci/mediatype.h"
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/limits.h"
@@ -53,6 +56,64 @@ static int read_missing(struct load *x, struct cb_error *err)
     return r < 0 ? cb_error_wrap(err, "%s", path) : 0;
 }
 
+/* ---- what it should have ---- */
+
+struct look {
+    const struct load *x;
+    struct cb_error *err;
+    int result;
+};
+
+static int check_file(const struct load *x, const struct cb_descriptor *d, struct cb_error *err)
+{
+    char hex[CB_DIGEST_TEXT_MAX];
+    struct stat st;
+    cb_autofree char *path = cb_asprintf("%s/blobs/%s/%s", x->o->dir, cb_digest_alg_name(d->digest.alg),
+                                         cb_digest_hex(&d->digest, hex));
+    if (stat(path, &st) < 0)
+        return cb_error_sys(err, errno == ENOENT ? CB_EVERIFY : CB_ELOCAL, errno, "%s", path);
+    if ((uint64_t)st.st_size != d->size)
+        return cb_error_set(err, CB_EVERIFY, "%s has %llu bytes and should have %llu", path,
+                            (unsigned long long)st.st_size, (unsigned long long)d->size);
+    return 0;
+}
+
+static void look_at_blob(void *arg, const struct cb_descriptor *d)
+{
+    struct look *l = arg;
+    char text[CB_DIGEST_TEXT_MAX];
+    bool foreign = d->urls.n && cb_mt_is_foreign_layer(d->media_type);
+    if (l->result == 0 && !foreign && !cb_strmap_get(&l->x->missing, cb_digest_text(&d->digest, text)))
+        l->result = check_file(l->x, d, l->err);
+}
+
+static int check_entry(const struct load *x, const struct cb_descriptor *d, struct cb_error *err)
+{
+    struct look l = { x, err, 0 };
+    struct cb_copy_options o = { .digest = d->digest };
+    int r = check_file(x, d, err);
+    if (r == 0 && (cb_mt_is_manifest(d->media_type) || cb_mt_is_index(d->media_type)))
+        r = cb_copy_walk(x->from, &o, look_at_blob, &l, err);
+    return r < 0 ? r : l.result;
+}
+
+/* A bundle that was copied by half is told of before anything is sent. */
+static int check_whole(const struct load *x, struct cb_error *err)
+{
+    struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
+    struct cb_index idx cb_cleanup_index = { 0 };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    cb_autofree char *path = cb_asprintf("%s/index.json", x->o->dir);
+    int r = cb_file_slurp(path, CB_MAX_MANIFEST, &text, &e);
+    if (r == 0)
+        r = cb_index_parse(&idx, text.buf, text.len, CB_MT_OCI_INDEX, &e);
+    for (size_t i = 0; r == 0 && i < idx.n_manifests; i++)
+        r = check_entry(x, &idx.manifests[i], &e);
+    if (r == -CB_ENOTFOUND || r == -CB_EVERIFY)
+        return cb_error_set(err, CB_EVERIFY, "the bundle is not whole, copy it again: %s", cb_error_text(&e));
+    return r < 0 ? cb_error_move(err, &e) : 0;
+}
+
 /* It may be had from the repository that was said to have it. */
 static void known(void *arg, const struct cb_digest *d, struct cb_strvec *hosts, struct cb_strvec *repos)
 {
@@ -94,8 +155,9 @@ static int load_image(struct load *x, const char *name, struct cb_error *err)
     struct cb_copy_options o = { .tag = name, .to_tag = ref.tag, .referrers = true };
     if (r == 0)
         r = cb_copy_image(x->from, x->to, &o, &res, err);
-    if (r == -CB_ENOTFOUND)
-        cb_error_wrap(err, "%s lacks what the bundle left out as being there", x->place.text);
+    if (r == -CB_ENOTFOUND && x->missing.n > 0)
+        cb_error_wrap(err, "the registry lacks what the bundle left out (load the bundle before this one first, or "
+                           "make one with another --have)");
     if (r < 0)
         return cb_error_wrap(err, "%s", target);
     if (x->o->told)
@@ -112,6 +174,8 @@ static int load_all(struct load *x, struct cb_error *err)
         r = cb_place_parse(&x->dir, place, err);
     if (r == 0)
         r = cb_copy_source_open(x->env, &x->dir, &x->from, err);
+    if (r == 0)
+        r = check_whole(x, err);
     if (r == 0)
         r = cb_copy_source_tags(x->from, &names, err);
     cb_strvec_sort(&names); /* one repository after the other */

@@ -356,6 +356,36 @@ referrers $(digest_of multi) $repo:same"
     refute_contains "$output" 1.1.0
 }
 
+# broken DIGEST COMMAND: a bundle where that has been done to that blob says so first, and sends nothing.
+broken()
+{
+    local file=b2/blobs/${1/://}
+    rm -rf b2
+    cp -r b1 b2
+    "${@:2}" "$file"
+    registry_forget two
+    run -7 cbpush mirror load -q b2 --to "$two/broken"
+    assert_contains "$output" "cbpush: the bundle is not whole, copy it again: "
+    assert_contains "$output" "blobs/${1/://}"
+    assert_equal "$(registry_requests two /v2/broken/ | count)" 0
+}
+
+shorten() { truncate -s -1 "$1"; }
+
+@test "a bundle that lost a file, or a part of one, says which before it sends anything" {
+    local layer part
+    spec 'tags: [1.0.0, multi]' >spec.yaml
+    cbpush mirror run -q spec.yaml --bundle b1
+    layer=$(jq -r '.layers[0].digest' "$things/blobs/$(digest_of 1.0.0 | tr : /)")
+    part=$(jq -r '.manifests[0].digest' "$things/blobs/$(digest_of multi | tr : /)")
+    broken "$layer" rm
+    broken "$layer" shorten
+    broken "$(digest_of 1.0.0)" rm
+    broken "$part" rm
+    broken "$(digest_of countersigned)" rm
+    broken "$(jq -r '.layers[0].digest' "$things/blobs/$(digest_of sbom | tr : /)")" rm
+}
+
 @test "mistakes in a spec have their line" {
     while IFS='|' read -r lines says; do
         printf '%b' "$lines" >spec.yaml
