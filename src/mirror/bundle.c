@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the other side lacks, as an OCI layout: every manifest, but of the blobs only those that it has not. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "mirror/private.h"
 #include "oci/json.h"
@@ -9,6 +11,8 @@
 #include "util/fd.h"
 #include "util/fs.h"
 #include "util/path.h"
+
+#define INDEX "index.json"
 
 struct absent {
     uint64_t size;
@@ -98,17 +102,41 @@ static int read_place(struct mirror_bundle *b, const struct cb_place *p, struct 
     return r;
 }
 
+/* What can only be meant as a file. */
+static bool is_path(const char *text)
+{
+    static const char json[] = ".json";
+    size_t n = strlen(text);
+    return text[0] == '/' || text[0] == '.' ||
+           (!strchr(text, ':') && n > strlen(json) && !strcmp(text + n - strlen(json), json));
+}
+
 /* A directory, or the index.json in it, is a layout; all else a reference or a place as `copy` takes it. */
+static int place_of(struct cb_place *out, const char *text, struct cb_error *err)
+{
+    struct stat st;
+    bool there = stat(text, &st) == 0, index = !strcmp(cb_path_base(text), INDEX);
+    if (!there && is_path(text))
+        return cb_error_set(err, CB_EUSAGE, "%s", strerrordesc_np(errno));
+    if (!there)
+        return cb_place_parse(out, text, err);
+    if (!S_ISDIR(st.st_mode) && !index)
+        return cb_error_set(err, CB_EUSAGE, "a bundle's directory, the " INDEX " in it, or an image or repository is "
+                                            "expected (an archive is written oci-archive:%s)", text);
+    size_t n = strlen(text) - (S_ISDIR(st.st_mode) ? 0 : strlen(INDEX));
+    n -= n > 1 && text[n - 1] == '/';
+    cb_autofree char *dir = n ? cb_strndup(text, n) : cb_strdup("."), *place = cb_asprintf("oci:%s", dir);
+    cb_autofree char *version = cb_asprintf("%s/oci-layout", dir);
+    if (access(version, F_OK) < 0 && errno == ENOENT)
+        return cb_error_set(err, CB_EUSAGE, "there is no %s: a whole bundle or OCI layout is expected, as the "
+                                            "manifests in it are read, too", version);
+    return cb_place_parse(out, place, err);
+}
+
 static int read_have(struct mirror_bundle *b, const char *text, struct cb_error *err)
 {
     struct cb_place p cb_cleanup_place = { 0 };
-    struct stat st;
-    bool file = stat(text, &st) == 0;
-    bool index = file && !S_ISDIR(st.st_mode) && !strcmp(cb_path_base(text), "index.json");
-    size_t n = strlen(text) - (index ? strlen("index.json") : 0);
-    cb_autofree char *dir = n ? cb_strndup(text, n) : cb_strdup(".");
-    cb_autofree char *place = file ? cb_asprintf("oci:%s", dir) : cb_strdup(text);
-    int r = cb_place_parse(&p, place, err);
+    int r = place_of(&p, text, err);
     if (r == 0)
         r = read_place(b, &p, err);
     return r < 0 ? cb_error_wrap(err, "--have %s", text) : 0;

@@ -356,6 +356,29 @@ referrers $(digest_of multi) $repo:same"
     refute_contains "$output" 1.1.0
 }
 
+@test "--have of a file that is no bundle says what is expected" {
+    spec 'tags: [1.0.0]' >spec.yaml
+    cbpush mirror run -q spec.yaml --bundle b1
+    mkdir alone empty
+    cp b1/index.json alone
+    cp b1/index.json copy.json
+    while IFS='|' read -r have says; do
+        run -2 cbpush mirror run -q spec.yaml --bundle b2 --have "$have"
+        assert_contains "$output" "cbpush: --have $have: $says"
+    done <<'END'
+copy.json|a bundle's directory, the index.json in it, or an image or repository is expected
+b1/missing.json|a bundle's directory,
+alone/index.json|there is no alone/oci-layout: a whole bundle
+alone|there is no alone/oci-layout: a whole bundle
+empty|there is no empty/oci-layout
+b1/blobs|there is no b1/blobs/oci-layout
+nosuch.json|No such file or directory
+./nosuch|No such file or directory
+END
+    (cd b1 && cbpush mirror run -q ../spec.yaml --bundle ../b2 --have index.json)
+    [ -s b2/missing.json ]
+}
+
 # broken DIGEST COMMAND: a bundle where that has been done to that blob says so first, and sends nothing.
 broken()
 {
