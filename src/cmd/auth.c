@@ -134,6 +134,14 @@ static void print_request(const json_t *p)
     line("ERROR", text_of(p, "error"));
 }
 
+/* Unless the request has failed by it, and says so below. */
+static void print_credentials_error(const json_t *p)
+{
+    const char *text = text_of(p, "credentials_error"), *error = text_of(p, "error");
+    if (text && !(error && strstr(error, text)))
+        line("ERROR", text);
+}
+
 static void print_place(const json_t *p)
 {
     const json_t *proxy = json_object_get(p, "proxy");
@@ -145,7 +153,7 @@ static void print_place(const json_t *p)
     print_list("headers", json_object_get(p, "headers"), NULL);
     line("ns", text_of(p, "ns"));
     print_credentials(p);
-    line("ERROR", text_of(p, "credentials_error"));
+    print_credentials_error(p);
     print_challenge(p);
     print_token(p);
     print_request(p);

@@ -88,6 +88,19 @@ field()
     assert_equal "$(field '.endpoints[0].mount.chance')" none
 }
 
+@test "auth explain: credentials that cannot be had are told once, also where none are needed" {
+    mkdir -p bin "$HOME/.docker"
+    printf '#!/bin/sh\necho "no keychain here"\nexit 1\n' >bin/docker-credential-bad
+    chmod +x bin/docker-credential-bad
+    printf '{"credHelpers": {"%s": "bad", "%s": "bad"}}' "$tokens" "$plain" >"$HOME/.docker/config.json"
+    PATH=$PWD/bin:$PATH run -3 --separate-stderr cbpush auth explain "$tokens/team/base:1"
+    assert_equal "$(grep -c 'no keychain here' <<<"$output")" 1
+    assert_contains "$output" "ERROR        registry $tokens: credentials for $tokens: "
+    PATH=$PWD/bin:$PATH run -0 --separate-stderr cbpush auth explain "$plain/team/base:1"
+    assert_equal "$(grep -c 'no keychain here' <<<"$output")" 1
+    assert_contains "$output" 'request      HEAD /v2/team/base/manifests/1: 200'
+}
+
 @test "auth explain: usage" {
     run -2 cbpush auth explain
     run -2 cbpush auth tell "$tokens/x"
