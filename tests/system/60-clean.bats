@@ -18,11 +18,11 @@ setup()
 {
     rig_setup
     build_setup
-    busy_dockerfile
+    slow_dockerfile
 }
 
 # Takes about two seconds, with something to do in every phase.
-busy_dockerfile()
+slow_dockerfile()
 {
     head -c 20000000 /dev/urandom >ctx/big
     dockerfile <<'END'
