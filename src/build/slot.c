@@ -300,6 +300,13 @@ void cb_slot_keep_tar(struct cb_slot *s, struct cb_strbuf *tar)
     pthread_mutex_unlock(&t->mu);
 }
 
+void cb_slots_release_tar(struct cb_slots *t, size_t n)
+{
+    pthread_mutex_lock(&t->mu);
+    t->tars -= n;
+    pthread_mutex_unlock(&t->mu);
+}
+
 int cb_slots_pending(struct cb_slots *t, int tree_fd, struct cb_slot **out, struct cb_error *err)
 {
     int own = fcntl(tree_fd, F_DUPFD_CLOEXEC, 3);

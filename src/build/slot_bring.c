@@ -443,9 +443,10 @@ static unsigned find_missing(struct cb_slot *s, unsigned needs)
 }
 
 /* Under s->mu. Of a slot that somebody brings something else of, too. */
-static bool has_now(struct cb_slot *s, unsigned needs)
+static bool has_now(struct cb_slot *s, unsigned needs, unsigned *missing)
 {
-    return cb_slot_has_early(s, needs) || !find_missing(s, needs);
+    *missing = cb_slot_has_early(s, needs) ? 0 : find_missing(s, needs);
+    return !*missing;
 }
 
 /* 0: nothing is missing; else it is us who bring it. Fails where somebody else did not bring it. */
@@ -453,15 +454,14 @@ static int begin(struct cb_slot *s, unsigned needs, unsigned *missing, struct cb
 {
     int r = 0;
     pthread_mutex_lock(&s->mu);
-    bool there = has_now(s, needs);
-    while (s->busy && !there) {
+    while (!has_now(s, needs, missing) && s->busy) {
         cb_slot_hurry(s);
         pthread_cond_wait(&s->cond, &s->mu);
-        there = has_now(s, needs);
     }
     if (s->failed)
         r = cb_error_copy(err, &s->error);
-    *missing = there || r < 0 ? 0 : find_missing(s, needs);
+    if (r < 0)
+        *missing = 0;
     s->busy = s->busy || *missing != 0;
     pthread_mutex_unlock(&s->mu);
     return r;
@@ -483,10 +483,13 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
         if ((s->have & needs) != needs)
             r = cb_error_set(err, CB_EINTERNAL, "a layer was brought and is not there");
     }
-    if (s->have & CB_NEED_TREE)
+    size_t tar = s->have & CB_NEED_TREE ? s->tar.len : 0;
+    if (tar)
         cb_strbuf_done(&s->tar);
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
+    if (tar)
+        cb_slots_release_tar(s->owner, tar);
     return r;
 }
 

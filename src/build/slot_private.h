@@ -111,6 +111,8 @@ int cb_slot_open_blob(const struct cb_slot *s, const struct cb_layer *l, const s
 int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
                       struct cb_toc **toc, struct cb_error *err) CB_WUR;
 
+void cb_slots_release_tar(struct cb_slots *t, size_t n); /* of a slot that has freed its own */
+
 /* ---- slot_early.c: a tree before the digests of its layer ---- */
 void cb_slot_early_free(struct cb_slot_early *e); /* which is not being worked on */
 /* Whether a blob of that size may be, and it counts. */

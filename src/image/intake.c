@@ -107,8 +107,8 @@ static int read_layer(const struct cb_layer_intake *o, struct target to, struct 
     struct cb_unpack_job j = {
         .source = o->source, .known = o->known, .root_fd = to.root_fd, .plain_fd = to.plain_fd,
         .single_id = o->single_id, .diff_id = o->diff_id, .max_size = o->max_size, .lower = &lower.base,
-        .cancel = o->cancel,
-        .defer_digests = to.plain_fd > 0 && may_be_early(o), .on_progress = o->on_progress, .arg = o->arg,
+        .cancel = o->cancel, .defer_digests = to.plain_fd > 0 && may_be_early(o),
+        .on_progress = o->on_progress, .arg = o->arg,
     };
     int r = cb_unpack_run(&j, res, err);
     if (r == 0 && j.defer_digests)

@@ -295,7 +295,9 @@ static void test_a_tree_of_what_was_written(void **state)
     fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_ENOTFOUND);
     cb_slot_keep_tar(s, &tar);
     assert_int_equal(tar.len, 0);
+    assert_int_equal(t->tars, m.layer.size);
     ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
+    assert_int_equal(t->tars, 0); /* room for another */
     stat_in(f, s, "d/z", &z);
     stat_in(f, s, "d/a", &a);
     assert_int_equal(z.st_ino, a.st_ino);
