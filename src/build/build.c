@@ -43,6 +43,7 @@ void cb_build_result_done(struct cb_build_result *r)
     free(r->tags);
     free(r->blobs);
     cb_dockerfile_free(r->dockerfile);
+    free(r->failed_trigger);
     free(r->failed_log);
     for (size_t i = 0; i < r->n_step_list; i++) {
         free(r->step_list[i].name);
@@ -208,6 +209,7 @@ static int make_plan(struct cb_build *b, struct cb_error *err)
                                   .resolve_arg = b, .cancel = b->cancel, .progress = b->env->progress };
     int64_t t = cb_time_monotonic();
     int r = cb_plan_make(&po, &b->plan, &b->res->failed, err);
+    b->res->failed_trigger = CB_TAKE(b->plan.failed_trigger);
     b->res->t_resolve = cb_time_monotonic() - t;
     return r;
 }
@@ -544,6 +546,7 @@ static void explain_failure(struct cb_build *b, struct cb_error *err)
     if (!v || err->code == CB_ECANCELED)
         return;
     b->res->failed = v->span;
+    b->res->failed_trigger = cb_strdup_or_null(v->trigger);
     if (v->kind == CB_VERTEX_RUN)
         keep_log(b, v, err);
     if (v->trigger) /* the line is that of FROM */

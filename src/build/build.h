@@ -234,11 +234,12 @@ struct cb_build_result {
     bool was_current;                  /* pushed to nobody: every tag had this digest already */
     struct cb_dockerfile *dockerfile;  /* kept for warnings and excerpts */
     struct cb_df_span failed;          /* where the failing step stands; first 0: nowhere */
+    char *failed_trigger;              /* the ONBUILD of the parent that it is, "ONBUILD of IMAGE: RUN make", or NULL */
     char *failed_log;                  /* "------\n > [2/4] RUN make:\n…", or NULL */
     int64_t t_resolve, t_build, t_push; /* ns, wall clock of the phases (they overlap) */
 };
 void cb_build_result_done(struct cb_build_result *r);
-/* Fills *res also where it fails (dockerfile, failed, failed_log). */
+/* Fills *res also where it fails (dockerfile, failed, failed_trigger, failed_log). */
 int cb_build_run(const struct cb_build_env *env, const struct cb_build_options *o, struct cb_build_result *res,
                  struct cb_error *err) CB_WUR;
 

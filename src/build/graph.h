@@ -132,7 +132,7 @@ struct cb_vertex {
     size_t n_inputs, cap_inputs;
     struct cb_plan_local *local; /* COPY from a named context instead of the main one; or NULL */
     bool implied;                /* made for what a name stands for: no instruction's own step */
-    bool trigger;                /* an ONBUILD of its stage's parent: span is that of FROM */
+    char *trigger;               /* an ONBUILD of its stage's parent, as it is shown: span is that of FROM; or NULL */
     struct cb_plan_source *source; /* SOURCE */
     struct cb_run_op run;
     struct cb_copy_op copy;
@@ -173,6 +173,7 @@ struct cb_plan {
     struct cb_plan_local **locals;
     size_t n_locals, cap_locals;
     bool needs_context;          /* some COPY, ADD or mount reads it */
+    char *failed_trigger;        /* where planning failed in one */
 };
 
 /* How the planner gets at parent images: called from several threads at once. Fills image, host, repo of src. */

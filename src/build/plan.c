@@ -319,14 +319,25 @@ static int run_instruction(struct plan_stage *st, const struct cb_df_instruction
 
 struct triggers {
     struct cb_df_instruction *v;
+    char **shown; /* "ONBUILD of IMAGE: RUN make" */
     size_t n;
 };
 
 static void triggers_done(struct triggers *t)
 {
-    for (size_t i = 0; i < t->n; i++)
+    for (size_t i = 0; i < t->n; i++) {
         cb_df_instruction_done(&t->v[i]);
+        free(t->shown[i]);
+    }
     free(t->v);
+    free(t->shown);
+}
+
+static int trigger_error(struct plan_stage *st, const char *shown, struct cb_error *err)
+{
+    free(st->p->plan->failed_trigger);
+    st->p->plan->failed_trigger = cb_strdup(shown);
+    return plan_error(st->p, st->df->from.span, err);
 }
 
 static int take_triggers(struct plan_stage *st, struct triggers *t, struct cb_error *err)
@@ -335,26 +346,30 @@ static int take_triggers(struct plan_stage *st, struct triggers *t, struct cb_er
     int r = 0;
     st->config.on_build = (struct cb_strvec)CB_STRVEC_INIT;
     t->v = cb_calloc(text.n + 1, sizeof *t->v);
+    t->shown = cb_calloc(text.n + 1, sizeof *t->shown);
     for (; r == 0 && t->n < text.n; t->n++) {
         r = cb_df_instruction_parse(&t->v[t->n], text.v[t->n], "ONBUILD of the parent", err);
         t->v[t->n].span = st->df->from.span;
+        t->shown[t->n] = cb_asprintf("ONBUILD of %s: %s", st->base_text, text.v[t->n]);
     }
     cb_strvec_done(&text);
-    return r < 0 ? plan_error(st->p, st->df->from.span, err) : 0;
+    return r < 0 ? trigger_error(st, t->shown[t->n - 1], err) : 0;
 }
 
 static int run_triggers(struct plan_stage *st, const struct triggers *t, struct cb_error *err)
 {
     int r = 0;
-    st->triggers = true;
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         const struct cb_df_instruction *in = &t->v[i];
+        st->trigger = t->shown[i];
         r = plan_is_config(in->kind) ? plan_config(st, in, err) : plan_step(st, in, err);
-        if (r < 0)
+        st->trigger = NULL;
+        if (r < 0) {
             cb_error_wrap(err, "ONBUILD %s of the parent", in->original);
+            r = trigger_error(st, t->shown[i], err);
+        }
     }
-    st->triggers = false;
-    return r < 0 ? plan_error(st->p, st->df->from.span, err) : 0;
+    return r;
 }
 
 /* ---- the instructions of a stage ---- */
@@ -434,6 +449,7 @@ static void vertex_free(struct cb_vertex *v)
     free(v->name);
     free(v->note);
     free(v->stage);
+    free(v->trigger);
     cb_platform_done(&v->platform);
     cb_strvec_done(&v->run.argv);
     cb_strvec_done(&v->run.env);
@@ -491,5 +507,6 @@ void cb_plan_done(struct cb_plan *p)
         plan_history_free(p->images[i].history, p->images[i].n_history);
     }
     free(p->images);
+    free(p->failed_trigger);
     *p = (struct cb_plan){ 0 };
 }

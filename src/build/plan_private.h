@@ -19,7 +19,7 @@ struct plan_stage {
     bool replaced;                 /* a named context stands for the whole stage: its instructions do not count */
     struct cb_platform platform;
     bool reachable, done, cmd_set, no_cache;
-    bool triggers;                 /* those of its parent are being planned */
+    const char *trigger;           /* of its parent that is being planned, as it is shown; or NULL */
     struct cb_image_config config; /* as it is after the instructions so far */
     struct cb_strvec args;         /* "K=V": ARGs in scope that have a value */
     struct cb_strvec declared;     /* the names of all ARGs in scope, the first declared first */

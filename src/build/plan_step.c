@@ -56,7 +56,7 @@ struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instru
 {
     struct cb_vertex *v = plan_vertex(st->p, kind);
     struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
-    v->trigger = st->triggers;
+    v->trigger = cb_strdup_or_null(st->trigger);
     cb_strbuf_add_text_redacted(&shown, i->original);
     st->step++;
     v->stage = st->df->from.stage_name ? cb_strdup(st->df->from.stage_name) : cb_asprintf("%zu", st->index);

@@ -251,7 +251,7 @@ int cb_report_failure(const struct cb_report *r, int code, struct cb_error *err)
     if (!r->quiet)
         cb_warnings_print(r->res->dockerfile, r->expand);
     if (r->res->dockerfile && r->res->failed.first) {
-        cb_df_excerpt(&sb, r->res->dockerfile, r->res->failed);
+        cb_df_excerpt(&sb, r->res->dockerfile, r->res->failed, r->res->failed_trigger);
         struct cb_strbuf safe cb_cleanup_strbuf = CB_STRBUF_INIT;
         cb_strbuf_add_sanitized(&safe, sb.buf, sb.len, true);
         fputs(safe.buf, stderr);

@@ -28,7 +28,7 @@ static void print_excerpt(FILE *f, const struct cb_dockerfile *d, struct cb_df_s
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT, safe cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_strbuf_addf(&sb, "%s:%u\n", d->name, at.first);
-    cb_df_excerpt(&sb, d, at);
+    cb_df_excerpt(&sb, d, at, NULL);
     cb_strbuf_add_sanitized(&safe, sb.buf, sb.len, true);
     fputs(safe.buf, f);
 }

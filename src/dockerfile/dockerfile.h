@@ -154,8 +154,9 @@ void cb_df_device_split(const char *value, char **name, bool *required);
 
 /* The candidate (NULL-terminated list) that `word` is a likely slip of, case ignored; NULL: none. */
 const char *cb_df_suggest(const char *word, const char *const *candidates);
-/* Source lines around a span as BuildKit prints them ("   7 | >>> RUN make"), with rules above and below. */
-void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct cb_df_span span);
+/* Source lines around a span as BuildKit prints them ("   7 | >>> RUN make"), with rules above and below. beneath:
+ * lines that belong to the span and do not stand in the file, or NULL. */
+void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct cb_df_span span, const char *beneath);
 
 /* Variable expansion of one word or text (§1.2): $v ${v} ${v:-w} ${v-w} ${v:+w} ${v+w} ${v:?e} ${v?e} ${v#p} ${v##p}
  * ${v%p} ${v%%p} ${v/p/r} ${v//p/r}, quotes and escapes.

@@ -5,7 +5,9 @@
 #define CONTEXT 2    /* lines above and below */
 #define MAX_MARKED 12 /* of the span; the rest is left out in its middle */
 #define MAX_WIDTH 200 /* bytes of a line */
+#define LEFT_OUT "     | …\n"
 
+/* number 0: of no line of the file. */
 static void add_line(struct cb_strbuf *out, unsigned number, bool marked, struct cb_slice s)
 {
     struct cb_strbuf shown cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -16,7 +18,8 @@ static void add_line(struct cb_strbuf *out, unsigned number, bool marked, struct
     size_t n = CB_MIN(shown.len, (size_t)MAX_WIDTH);
     while (n < shown.len && n > 0 && ((unsigned char)shown.buf[n] & 0xc0) == 0x80)
         n--;
-    cb_strbuf_addf(out, "%4u | %s", number, marked ? ">>>" : n > 0 ? "   " : "");
+    cb_autofree char *margin = number ? cb_asprintf("%4u", number) : cb_strdup("    ");
+    cb_strbuf_addf(out, "%s | %s", margin, marked ? ">>>" : n > 0 ? "   " : "");
     if (n > 0)
         cb_strbuf_addch(out, ' ');
     cb_strbuf_add_sanitized(out, shown.buf, n, false);
@@ -29,7 +32,18 @@ static bool left_out(struct cb_df_span span, unsigned line)
     return span.last - span.first + 1 > MAX_MARKED && line >= span.first + half && line <= span.last - half;
 }
 
-void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct cb_df_span span)
+static void add_beneath(struct cb_strbuf *out, const char *text)
+{
+    for (unsigned i = 0; *text && i < MAX_MARKED; i++) {
+        size_t n = strcspn(text, "\n");
+        add_line(out, 0, true, (struct cb_slice){ text, n });
+        text += n + (text[n] == '\n');
+    }
+    if (*text)
+        cb_strbuf_adds(out, LEFT_OUT);
+}
+
+void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct cb_df_span span, const char *beneath)
 {
     static const char rule[] = "--------------------\n";
     unsigned line = 0;
@@ -42,7 +56,9 @@ void cb_df_excerpt(struct cb_strbuf *out, const struct cb_dockerfile *d, struct 
         if (line + CONTEXT >= span.first && !left_out(span, line))
             add_line(out, line, marked, (struct cb_slice){ d->text + pos, n });
         else if (marked && line == span.first + MAX_MARKED / 2)
-            cb_strbuf_adds(out, "     | …\n");
+            cb_strbuf_adds(out, LEFT_OUT);
+        if (line == span.last && beneath)
+            add_beneath(out, beneath);
         pos += n + 1;
     }
     cb_strbuf_adds(out, rule);

@@ -17,7 +17,7 @@ static void fuzz_trigger(const struct cb_dockerfile *d, const struct cb_df_instr
 static void fuzz_parsed(const struct cb_dockerfile *d, const struct cb_df_instruction *i)
 {
     cb_cleanup_strbuf struct cb_strbuf out = CB_STRBUF_INIT;
-    cb_df_excerpt(&out, d, i->span);
+    cb_df_excerpt(&out, d, i->span, NULL);
     if (i->span.first == 0 || i->span.last < i->span.first)
         abort();
     if (i->kind == CB_DF_RUN && !i->command.exec_form) {

@@ -532,12 +532,24 @@ END
     run build
     assert_status 1
     assert_contains "$output" 'Dockerfile:2: ONBUILD RUN cat /nothing of the parent: process'
+    assert_contains "$output" "   2 | >>> FROM $reg/test/onbuild:fails
+     | >>> ONBUILD of $reg/test/onbuild:fails: RUN cat /nothing
+   3 |     RUN true"
     printf 'FROM busybox\nONBUILD COPY none /\n' >ctx/Dockerfile
     build --push "$reg/test/onbuild:fails"
     printf 'FROM %s/test/onbuild:fails\nRUN false\n' "$reg" >ctx/Dockerfile
     run build
     assert_status 5
     assert_contains "$output" 'Dockerfile:1: ONBUILD COPY none / of the parent: "/none": not found'
+    # One that fails before anything runs, in a stage of the same file.
+    printf 'ARG OF=base\nFROM busybox AS base\nONBUILD COPY <<E ${NONE:?is needed}\ntext\nE\nFROM $OF\n' >ctx/Dockerfile
+    run build
+    assert_status 5
+    assert_contains "$output" '   6 | >>> FROM $OF
+     | >>> ONBUILD of base: COPY <<E ${NONE:?is needed}
+     | >>> text
+     | >>> E
+-----'
 }
 
 @test "ONBUILD: triggers of a stage of the same file run too" {

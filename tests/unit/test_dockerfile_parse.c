@@ -179,7 +179,7 @@ static void test_excerpt(void **state)
     CB_AUTO(cb_dockerfile_free) struct cb_dockerfile *d = cb_dockerfile_parse("D", text, strlen(text), NULL);
     assert_non_null(d);
     cb_cleanup_strbuf struct cb_strbuf o = CB_STRBUF_INIT;
-    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span);
+    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span, NULL);
     assert_string_equal(o.buf, "--------------------\n"
                                "   2 |     FROM x\n"
                                "   3 | \n"
@@ -189,8 +189,9 @@ static void test_excerpt(void **state)
                                "   7 |     RUN d\n"
                                "--------------------\n");
     cb_strbuf_reset(&o);
-    cb_df_excerpt(&o, d, (struct cb_df_span){ 8, 8 });
+    cb_df_excerpt(&o, d, (struct cb_df_span){ 8, 8 }, "ONBUILD of x: RUN <<E\nf\x1b\nE");
     assert_string_equal(o.buf, "--------------------\n   6 |     RUN c\n   7 |     RUN d\n   8 | >>> RUN e\n"
+                               "     | >>> ONBUILD of x: RUN <<E\n     | >>> f\\x1b\n     | >>> E\n"
                                "--------------------\n");
 }
 
@@ -201,7 +202,7 @@ static void test_secret_excerpt(void **state)
     CB_AUTO(cb_dockerfile_free) struct cb_dockerfile *d = cb_dockerfile_parse("D", text, strlen(text), NULL);
     assert_non_null(d);
     cb_cleanup_strbuf struct cb_strbuf o = CB_STRBUF_INIT;
-    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span);
+    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span, NULL);
     assert_null(strstr(o.buf, "hush"));
     assert_non_null(strstr(o.buf, "@h.example/f?signature="));
 }
@@ -216,7 +217,7 @@ static void test_long_excerpt(void **state)
     cb_strbuf_adds(&text, "E\n");
     CB_AUTO(cb_dockerfile_free) struct cb_dockerfile *d = cb_dockerfile_parse("D", text.buf, text.len, NULL);
     assert_non_null(d);
-    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span);
+    cb_df_excerpt(&o, d, d->stages[0].instructions[0].span, NULL);
     assert_non_null(strstr(o.buf, "   7 | >>> line 4\n     | …\n  98 | >>> line 95\n"));
     assert_non_null(strstr(o.buf, " 103 | >>> E\n----"));
 }
