@@ -44,17 +44,16 @@ static int copy_source(struct plan_stage *st, const struct cb_df_instruction *i,
     return 0;
 }
 
+/* An empty one, of a variable that is not set, is the working directory. */
 static int copy_dest(struct plan_stage *st, const char *word, struct cb_copy_op *op, struct cb_error *err)
 {
     struct cb_strbuf path cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *text = NULL;
     int r = plan_expand(st, word, &text, err);
-    if (r == 0 && !*text)
-        r = cb_error_set(err, CB_ECONF, "the destination is empty");
     if (r < 0)
         return r;
     const char *cwd = st->config.working_dir && *st->config.working_dir ? st->config.working_dir : "/";
-    bool dir = cb_ends_with(text, "/") || !strcmp(text, ".") || cb_ends_with(text, "/.");
+    bool dir = !*text || cb_ends_with(text, "/") || !strcmp(text, ".") || cb_ends_with(text, "/.");
     cb_path_join(&path, cwd, text);
     if (*path.buf != '/')
         return cb_error_set(err, CB_EINTERNAL, "destination %s is not absolute", path.buf);

@@ -260,7 +260,7 @@ int plan_add_remote(struct plan_stage *st, const struct cb_df_instruction *i, st
     if (r < 0)
         return r;
     a.checksum = checksum;
-    a.into_dir = cb_ends_with(dest, "/") || !strcmp(dest, ".") || cb_ends_with(dest, "/.");
+    a.into_dir = !*dest || cb_ends_with(dest, "/") || !strcmp(dest, ".") || cb_ends_with(dest, "/.");
     if (i->words.n > 2 && !a.into_dir)
         return cb_error_set(err, CB_ECONF, "destination %s must end with '/': several files are copied", dest);
     return add_all(&a, err);

@@ -115,7 +115,7 @@ int cb_df_parse_copy(struct cb_df_instruction *i, struct cb_df_request *rq, stru
     if (i->n_heredocs > 0 && i->heredoc_word[i->n_heredocs - 1] == i->words.n - 1)
         return cb_df_fail(err, "%s: the heredoc %s stands in the destination's place: add a path behind it", name,
                           CB_DF_SHOW(i->words.v[i->words.n - 1]));
-    for (size_t k = 0; k < i->words.n; k++) {
+    for (size_t k = 0; k + 1 < i->words.n; k++) { /* the destination may be: it is the working directory */
         if (!i->words.v[k][0])
             return cb_df_fail(err, "%s %s: a path is empty", name, CB_DF_SHOW(rq->rest));
     }

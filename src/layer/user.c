@@ -224,7 +224,7 @@ static int resolve_both(const struct cb_finder *f, const char *text, bool number
     const char *colon = strchr(text, ':');
     cb_autofree char *user = colon ? cb_strndup(text, (size_t)(colon - text)) : cb_strdup(text);
     bool half = colon && (!*user || !colon[1]);
-    if (!*text || cb_streq(text, ":") || (half && !number_gid_is_uid) || (colon && strchr(colon + 1, ':')))
+    if (!*text || (half && !number_gid_is_uid) || (colon && strchr(colon + 1, ':')))
         return cb_error_set(err, CB_ECONF, "want USER or USER:GROUP");
     int r = resolve_user(f, user, number_gid_is_uid, u, err);
     if (r == 0 && colon && colon[1])

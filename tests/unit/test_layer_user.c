@@ -76,7 +76,8 @@ static void known(void **state)
         { ":1", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
         { "1:1:1", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
         { "", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
-        { ":", true, -CB_ECONF, 0, 0, 0, NULL, NULL },
+        { ":", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
+        { ":", true, 0, 0, 0, 0, "/", NULL },
         { "# a comment", false, -CB_ECONF, 0, 0, 0, NULL, NULL },
     };
     CB_AUTO(cb_stack_unref) struct cb_stack *s = users();
