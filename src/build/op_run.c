@@ -86,7 +86,8 @@ static int publish_tree(struct cb_seal *x, const struct cb_layer *layer, struct 
 {
     if (x->s->kb.clamp_mtime != INT64_MAX)
         return 0;
-    return cb_store_tree_publish(x->s->env->store, &x->tmp, "upper", &layer->diff_id, err);
+    const struct cb_tree_name name = { &layer->diff_id, NULL };
+    return cb_store_tree_publish(x->s->env->store, &x->tmp, "upper", &name, err);
 }
 
 /* What content keys are made from: a parent's layer is known by its name. */

@@ -17,14 +17,15 @@ static int make_dir(int dirfd, const char *name, mode_t mode, int *fd, struct cb
     return fchmod(*fd, mode) < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "chmod %s", name) : 0;
 }
 
-/* The tree of a layer, or none of one that is empty. */
-static int add_lower(struct cb_run_root *r, struct cb_slot *layer, struct cb_error *err)
+/* The tree of layer i, or none of one that is empty. */
+static int add_lower(struct cb_run_root *r, size_t i, struct cb_error *err)
 {
+    struct cb_slot *layer = r->layers[i];
     bool empty = false;
     int fd = -1;
     int e = cb_slot_is_pending(layer) ? 0 : cb_slot_wait(layer, &empty, err);
     if (e == 0 && !empty)
-        e = cb_slot_tree(layer, &fd, err);
+        e = cb_slot_tree(r->layers, i, &fd, err);
     if (e == 0 && fd >= 0)
         r->lower_fds[r->n_lower++] = fd;
     return e;
@@ -38,7 +39,7 @@ int cb_run_root_open(struct cb_run_root *r, struct cb_slots *slots, struct cb_sl
     r->n_layers = n;
     r->lower_fds = cb_calloc(n + 1, sizeof *r->lower_fds);
     for (size_t i = 0; e == 0 && i < n; i++)
-        e = add_lower(r, layers[i], err);
+        e = add_lower(r, i, err);
     if (e == 0)
         e = cb_store_tmp_new(cb_slots_env(slots)->store, "run", &r->tmp, err);
     if (e == 0)

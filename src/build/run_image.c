@@ -241,7 +241,10 @@ static bool all_unpacked(const struct cb_build_env *env, const struct cb_image *
     bool there = true;
     for (size_t i = 0; there && i < image->config.n_diff_ids; i++) {
         cb_autoclose int fd = -1;
-        there = cb_store_tree_open(env->store, &image->config.diff_ids[i], &fd, NULL) == 0;
+        struct cb_digest below;
+        const struct cb_tree_name name = { &image->config.diff_ids[i], &below };
+        cb_chain_id(&below, image->config.diff_ids, i);
+        there = cb_store_tree_open(env->store, &name, &fd, NULL) == 0;
     }
     return there;
 }

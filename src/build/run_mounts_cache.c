@@ -36,7 +36,7 @@ static int open_trees(struct fill *f, struct cb_error *err)
     for (size_t i = 0; r == 0 && i < from->n_layers; i++)
         if (cb_slot_toc(from->layers[i])) {
             f->trees[f->n_trees] = -1;
-            r = cb_slot_tree(from->layers[i], &f->trees[f->n_trees++], err);
+            r = cb_slot_tree(from->layers, i, &f->trees[f->n_trees++], err);
         }
     return r;
 }

@@ -67,7 +67,7 @@ static int open_below(const struct asked *a, bool wait, unsigned needs, struct b
         struct cb_slot *s = a->root->layers[i];
         if (wait || !cb_slot_is_pending(s))
             made[n_made++] = s;
-        else if ((r = cb_slot_tree(s, &b->pending[b->n_pending], err)) == 0)
+        else if ((r = cb_slot_tree(a->root->layers, i, &b->pending[b->n_pending], err)) == 0)
             b->n_pending++;
     }
     if (r == 0)

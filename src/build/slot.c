@@ -478,11 +478,26 @@ struct cb_toc *cb_slot_toc(struct cb_slot *s)
     return toc;
 }
 
-int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err)
+bool cb_slots_chain(struct cb_slot *const *v, size_t n, struct cb_digest *out)
 {
+    cb_autofree struct cb_digest *ids = cb_calloc(n + 1, sizeof *ids);
+    bool known = true;
+    for (size_t i = 0; known && i < n; i++) {
+        known = v[i]->tree_fd < 0;
+        ids[i] = v[i]->layer.diff_id;
+    }
+    cb_chain_id(out, ids, known ? n : 0);
+    return known;
+}
+
+int cb_slot_tree(struct cb_slot *const *v, size_t i, int *fd, struct cb_error *err)
+{
+    struct cb_slot *s = v[i];
     if (s->tree_fd < 0) {
-        int r = cb_slot_early_tree(s, fd, err);
-        return r < 1 ? r : cb_store_tree_open(s->env->store, &s->layer.diff_id, fd, err);
+        struct cb_digest below;
+        const struct cb_tree_name name = { &s->layer.diff_id, cb_slots_chain(v, i, &below) ? &below : NULL };
+        int r = cb_slot_early_tree(s, name.below, fd, err);
+        return r < 1 ? r : cb_store_tree_open(s->env->store, &name, fd, err);
     }
     *fd = fcntl(s->tree_fd, F_DUPFD_CLOEXEC, 3);
     return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;

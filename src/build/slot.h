@@ -108,8 +108,8 @@ void cb_slot_expect_names(struct cb_slot *s);
 /* Somebody may need this later: whoever has to read the layer anyway brings it too. */
 void cb_slot_suppose(struct cb_slot *s, unsigned needs);
 struct cb_toc *cb_slot_toc(struct cb_slot *s); /* borrowed, after NEED_TOC; NULL: empty */
-/* A descriptor for the tree, the caller's; after NEED_TREE. */
-int cb_slot_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
+/* A descriptor for the tree of v[i], which stands on those before it, the caller's; after NEED_TREE of all these. */
+int cb_slot_tree(struct cb_slot *const *v, size_t i, int *fd, struct cb_error *err) CB_WUR;
 /* The merged view of these layers, empty ones passed over; after NEED_TOC. */
 struct cb_stack *cb_slots_stack(struct cb_slots *t, struct cb_slot *const *v, size_t n);
 /* What answers the same questions one by one; after NEED_LOOKUP or NEED_SKETCH. */

@@ -175,7 +175,8 @@ unsigned cb_slot_check_have(struct cb_slot *s, unsigned needs)
         have |= CB_NEED_LOOKUP | CB_NEED_SKETCH;
     if (s->toc || s->parent || cb_digest_is_set(&s->content))
         have |= CB_NEED_CONTENT;
-    if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &s->layer.diff_id, &fd, NULL) == 0)
+    const struct cb_tree_name alone = { &s->layer.diff_id, NULL };
+    if (s->tree_fd >= 0 || cb_store_tree_open(s->env->store, &alone, &fd, NULL) == 0)
         have |= CB_NEED_TREE | CB_NEED_DATA;
     cb_close_p(&fd);
     bool blob = cb_slot_stored_encoding(s, &s->layer) != NULL;
@@ -198,6 +199,7 @@ struct bring {
     const struct cb_toc *guess;               /* the slot's, before */
     struct cb_toc *toc;
     bool told;                                /* toc is somebody's word */
+    bool partial, took_lower;                 /* not all below were given along, and they were asked for */
     struct cb_layer_early *early;             /* or without digests, and this is what makes them */
 };
 
@@ -218,30 +220,42 @@ static int copy_blob(const struct bring *b, struct cb_blob_source *src, struct c
     return r < 0 ? r : sink->ops->commit(sink, &b->encoding->digest, b->encoding->size, err);
 }
 
-/* Called in the middle of unpacking. Only earlier slots are waited for, or two images that have the same layers in
- * another order could wait for each other; nor those in the making, which may need this thread. */
+/* Only earlier slots are waited for, or two images that have the same layers in another order could wait for each
+ * other; nor those in the making, which may need this thread. */
+static bool may_ask(const struct bring *b, const struct cb_slot *lower)
+{
+    return lower->tree_fd < 0 && (lower->seq < b->slot->seq || b->want->lower_there);
+}
+
+static int bring_one(struct cb_slot *s, const struct cb_slot_want *w, bool *later, struct cb_error *err);
+
+/* Called in the middle of unpacking. */
 static int need_lower(void *arg, bool trees, struct cb_error *err)
 {
-    const struct bring *b = arg;
+    struct bring *b = arg;
+    bool later = false;
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->want->n_below; i++) {
         struct cb_slot *s = b->want->below[i];
         /* In the store, by their diff ids: so not only early. */
         struct cb_slot_want w = { .needs = CB_NEED_TOC | CB_NEED_PROOF | (trees ? CB_NEED_TREE : 0u),
                                   .step = b->want->step, .below = b->want->below, .n_below = i };
-        if (s->seq < b->slot->seq && !cb_slot_is_pending(s))
-            r = cb_slot_bring(s, &w, err);
+        if (may_ask(b, s) && !b->want->lower_there)
+            r = bring_one(s, &w, &later, err);
     }
+    b->partial = b->partial || later;
     return r;
 }
 
-static size_t list_lower(const struct bring *b, struct cb_digest *out)
+static size_t list_lower(struct bring *b, struct cb_digest *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->want->n_below; i++) {
         struct cb_slot *s = b->want->below[i];
-        if (s->seq < b->slot->seq && !cb_slot_is_pending(s) && cb_digest_is_set(cb_slot_diff_id(s)))
+        if (may_ask(b, s))
             out[n++] = *cb_slot_diff_id(s);
+        else
+            b->partial = true;
     }
     return n;
 }
@@ -254,7 +268,8 @@ static struct cb_layer_intake intake_of(struct bring *b, struct cb_digest *lower
         .store = env->store, .diff_id = b->layer.diff_id, .guess = b->guess, .guess_size = b->layer.size,
         .want_tree = (b->missing & CB_NEED_TREE) != 0, .userxattr = env->id_mode != CB_ID_REAL_ROOT,
         .single_id = env->id_mode == CB_ID_SINGLE, .cancel = env->cancel, .lower = lower,
-        .n_lower = list_lower(b, lower), .need_lower = need_lower, .need_lower_arg = b,
+        .n_lower = list_lower(b, lower), .lower_partial = b->partial, .took_lower = &b->took_lower,
+        .need_lower = need_lower, .need_lower_arg = b,
     };
 }
 
@@ -428,13 +443,24 @@ void cb_slot_expect_names(struct cb_slot *s)
     pthread_mutex_unlock(&s->mu);
 }
 
-/* Under s->mu. For whoever needs more than a table one that was only told is none. */
-static unsigned find_missing(struct cb_slot *s, unsigned needs)
+/* One for the layers that it stands on here. */
+static bool has_tree_on(struct cb_slot *s, const struct cb_slot_want *w)
 {
-    const unsigned by_table = CB_NEED_LOOKUP | CB_NEED_SKETCH | CB_NEED_CONTENT;
+    struct cb_digest below;
+    const struct cb_tree_name name = { &s->layer.diff_id, &below };
+    cb_autoclose int fd = -1;
+    return cb_slots_chain(w->below, w->n_below, &below) && cb_store_tree_open(s->env->store, &name, &fd, NULL) == 0;
+}
+
+/* Under s->mu. For whoever needs more than a table one that was only told is none. */
+static unsigned find_missing(struct cb_slot *s, const struct cb_slot_want *w)
+{
+    const unsigned by_table = CB_NEED_LOOKUP | CB_NEED_SKETCH | CB_NEED_CONTENT, needs = w->needs;
     if ((s->have & needs) != needs)
         s->have |= cb_slot_check_have(s, needs);
     unsigned missing = needs & ~s->have;
+    if (missing & CB_NEED_TREE && has_tree_on(s, w))
+        missing &= ~(unsigned)CB_NEED_TREE;
     if (missing & by_table)
         missing = (missing & ~by_table) | CB_NEED_TOC;
     if (s->unproven && needs & ~(unsigned)CB_NEED_TOLD)
@@ -443,18 +469,18 @@ static unsigned find_missing(struct cb_slot *s, unsigned needs)
 }
 
 /* Under s->mu. Of a slot that somebody brings something else of, too. */
-static bool has_now(struct cb_slot *s, unsigned needs, unsigned *missing)
+static bool has_now(struct cb_slot *s, const struct cb_slot_want *w, unsigned *missing)
 {
-    *missing = cb_slot_has_early(s, needs) ? 0 : find_missing(s, needs);
+    *missing = cb_slot_has_early(s, w) ? 0 : find_missing(s, w);
     return !*missing;
 }
 
 /* 0: nothing is missing; else it is us who bring it. Fails where somebody else did not bring it. */
-static int begin(struct cb_slot *s, unsigned needs, unsigned *missing, struct cb_error *err)
+static int begin(struct cb_slot *s, const struct cb_slot_want *w, unsigned *missing, struct cb_error *err)
 {
     int r = 0;
     pthread_mutex_lock(&s->mu);
-    while (!has_now(s, needs, missing) && s->busy) {
+    while (!has_now(s, w, missing) && s->busy) {
         cb_slot_hurry(s);
         pthread_cond_wait(&s->cond, &s->mu);
     }
@@ -467,7 +493,7 @@ static int begin(struct cb_slot *s, unsigned needs, unsigned *missing, struct cb
     return r;
 }
 
-static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
+static int end(struct bring *b, int r, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
     if (r == 0 && !b->told)
@@ -479,8 +505,8 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
         s->unproven = s->unproven || b->told;
         if (!s->toc)
             s->toc = CB_TAKE(b->toc);
-        s->have |= cb_slot_check_have(s, needs);
-        if ((s->have & needs) != needs)
+        s->have |= cb_slot_check_have(s, b->want->needs);
+        if (find_missing(s, b->want))
             r = cb_error_set(err, CB_EINTERNAL, "a layer was brought and is not there");
     }
     size_t tar = s->have & CB_NEED_TREE ? s->tar.len : 0;
@@ -494,33 +520,61 @@ static int end(struct bring *b, unsigned needs, int r, struct cb_error *err)
 }
 
 /* What is wanted may be there now. */
-static int end_early(struct bring *b, unsigned needs, struct cb_error *err)
+static int end_early(struct bring *b, struct cb_error *err)
 {
     struct cb_slot *s = b->slot;
     cb_slot_begin_early(s, CB_TAKE(b->early), &b->layer, b->encoding, b->toc);
     pthread_mutex_lock(&s->mu);
-    bool enough = cb_slot_has_early(s, needs);
+    bool enough = cb_slot_has_early(s, b->want);
     pthread_mutex_unlock(&s->mu);
     return enough ? 0 : cb_slot_settle(s, err);
 }
 
-int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err)
+/* *later: it takes from layers that were made later, and was not brought. */
+static int bring_one(struct cb_slot *s, const struct cb_slot_want *w, bool *later, struct cb_error *err)
 {
     struct bring b = { .slot = s, .want = w };
     bool empty;
-    if (s->tree_fd >= 0 && w->needs == CB_NEED_TREE)
-        return 0;
+    *later = false;
     int r = cb_slot_wait(s, &empty, err);
     if (r == 0 && !empty)
-        r = begin(s, w->needs, &b.missing, err);
+        r = begin(s, w, &b.missing, err);
     if (r < 0 || !b.missing)
         return r;
     r = cb_cancel_check(s->env->cancel, err);
     if (r == 0)
         r = bring_all(&b, err);
-    r = r == 0 && b.early ? end_early(&b, w->needs, err) : end(&b, w->needs, r, err);
+    r = r == 0 && b.early ? end_early(&b, err) : end(&b, r, err);
+    *later = r < 0 && b.partial && b.took_lower && !w->lower_there;
     cb_layer_early_free(b.early);
     cb_toc_unref(b.toc);
     cb_layer_done(&b.layer);
     return r;
+}
+
+/* While nobody waits for s. */
+static int bring_lower(const struct cb_slot_want *w, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < w->n_below; i++) {
+        struct cb_slot_want lower = { .needs = CB_NEED_TOC | CB_NEED_PROOF | CB_NEED_TREE, .step = w->step,
+                                      .below = w->below, .n_below = i };
+        if (w->below[i]->tree_fd < 0)
+            r = cb_slot_bring(w->below[i], &lower, err);
+    }
+    return r;
+}
+
+int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    struct cb_slot_want again = *w;
+    again.lower_there = true;
+    bool later = false;
+    if (s->tree_fd >= 0 && w->needs == CB_NEED_TREE)
+        return 0;
+    int r = bring_one(s, w, &later, &e);
+    if (later && (r = bring_lower(w, err)) == 0)
+        return bring_one(s, &again, &later, err);
+    return r < 0 && !later ? cb_error_move(err, &e) : r;
 }

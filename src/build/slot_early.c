@@ -21,6 +21,8 @@ struct cb_slot_early {
     bool started;
     unsigned begun, ended;              /* parts */
     unsigned have;
+    bool on_chain;                      /* the tree is one for layers on this: */
+    struct cb_digest below;
     struct cb_error error;              /* the first */
 };
 
@@ -106,6 +108,10 @@ void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *early, const 
     e->work = early;
     cb_layer_copy(&e->layer, layer);
     cb_layer_encoding_copy(&e->encoding, encoding);
+    const struct cb_digest *below = cb_layer_early_below(early);
+    e->on_chain = below != NULL;
+    if (below)
+        e->below = *below;
     pthread_mutex_lock(&s->mu);
     s->layer.size = layer->size;
     e->have = CB_NEED_SKETCH | CB_NEED_TREE | (cb_slot_check_have(s, 0) & (CB_NEED_BLOB | CB_NEED_DATA));
@@ -121,9 +127,18 @@ void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *early, const 
     pthread_mutex_unlock(&s->owner->mu);
 }
 
-bool cb_slot_has_early(const struct cb_slot *s, unsigned needs)
+static bool serves(const struct cb_slot_early *e, const struct cb_digest *below)
 {
-    return s->early && !(needs & ~(s->early->have | s->have));
+    return !e->on_chain || (below && cb_digest_eq(&e->below, below));
+}
+
+bool cb_slot_has_early(const struct cb_slot *s, const struct cb_slot_want *w)
+{
+    struct cb_digest below;
+    if (!s->early || (w->needs & ~(s->early->have | s->have)))
+        return false;
+    return !(w->needs & CB_NEED_TREE) || !s->early->on_chain ||
+           (cb_slots_chain(w->below, w->n_below, &below) && serves(s->early, &below));
 }
 
 /* Or is. */
@@ -146,12 +161,12 @@ int cb_slot_settle(struct cb_slot *s, struct cb_error *err)
     return r;
 }
 
-int cb_slot_early_tree(struct cb_slot *s, int *fd, struct cb_error *err)
+int cb_slot_early_tree(struct cb_slot *s, const struct cb_digest *below, int *fd, struct cb_error *err)
 {
     *fd = -1;
     pthread_mutex_lock(&s->mu);
     int r = 1;
-    if (s->early && s->early->work) {
+    if (s->early && s->early->work && serves(s->early, below)) {
         *fd = fcntl(cb_layer_early_tree(s->early->work), F_DUPFD_CLOEXEC, 3);
         r = *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;
     } else if (s->failed) {

@@ -35,12 +35,13 @@ static void run(void *arg)
 }
 
 /* *late: it is in the making. */
-static bool satisfied(struct cb_slot *s, unsigned needs, bool *late)
+static bool satisfied(struct cb_slot *s, const struct cb_slot_want *w, bool *late)
 {
+    const unsigned needs = w->needs;
     pthread_mutex_lock(&s->mu);
     *late = s->pending;
     bool ok = !s->pending && !s->busy && !s->failed && (s->empty || (s->have & needs) == needs);
-    ok = (ok && (!s->unproven || !(needs & ~(unsigned)CB_NEED_TOLD))) || cb_slot_has_early(s, needs);
+    ok = (ok && (!s->unproven || !(needs & ~(unsigned)CB_NEED_TOLD))) || cb_slot_has_early(s, w);
     pthread_mutex_unlock(&s->mu);
     return ok || (s->tree_fd >= 0 && needs == CB_NEED_TREE);
 }
@@ -85,7 +86,7 @@ int cb_slots_need(struct cb_slots *t, struct cb_slot *const *v, size_t n, unsign
     for (size_t i = 0; i < n; i++) {
         struct job j = { t, &g, v[i], { .needs = needs, .step = step, .below = v, .n_below = i } };
         bool is_late;
-        if (satisfied(v[i], needs, &is_late))
+        if (satisfied(v[i], &j.want, &is_late))
             continue;
         if (is_late)
             late[n_late++] = j;

@@ -87,10 +87,13 @@ struct cb_slot_want {
     struct cb_step *step;
     struct cb_slot *const *below; /* the layers that it stands on, for a tree; lowest first */
     size_t n_below;
+    bool lower_there;          /* and that their tables and trees are there, also of those that were made later */
 };
 /* Brings what is missing of one slot. 1: only a table that is told was wanted, and there is none. */
 int cb_slot_bring(struct cb_slot *s, const struct cb_slot_want *w, struct cb_error *err) CB_WUR;
-/* Under s->mu. Which of CB_NEED_* are there, as far as needs asks. */
+/* ChainID of v[0], …, v[n - 1]. False: a step of this build made one of them. */
+bool cb_slots_chain(struct cb_slot *const *v, size_t n, struct cb_digest *out);
+/* Under s->mu. Which of CB_NEED_* are there, as far as needs asks; no tree that is one for certain layers below. */
 unsigned cb_slot_check_have(struct cb_slot *s, unsigned needs);
 /* Only a blob that was seen to unpack to this diff id is recorded as an encoding of it: what manifests claim would let
  * one image plant a blob in another. */
@@ -120,9 +123,9 @@ bool cb_slots_let_early(struct cb_slots *t, uint64_t size);
 /* Of a slot that is busy with us: it is so until the rest is done. Takes work. e: the encoding that was read. */
 void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *work, const struct cb_layer *layer,
                          const struct cb_layer_encoding *e, struct cb_toc *sketch);
-bool cb_slot_has_early(const struct cb_slot *s, unsigned needs); /* all of them, now; under s->mu */
-/* 0: *fd; 1: it is not early. */
-int cb_slot_early_tree(struct cb_slot *s, int *fd, struct cb_error *err) CB_WUR;
+bool cb_slot_has_early(const struct cb_slot *s, const struct cb_slot_want *w); /* all of it, now; under s->mu */
+/* 0: *fd; 1: it is not early, or not for who stands on this chain. NULL: on none that is known. */
+int cb_slot_early_tree(struct cb_slot *s, const struct cb_digest *below, int *fd, struct cb_error *err) CB_WUR;
 /* Under s->mu: somebody waits for the rest. */
 void cb_slot_hurry(struct cb_slot *s);
 /* Waits until nothing of it is early; fails where the slot has. */

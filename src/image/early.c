@@ -13,6 +13,8 @@ struct cb_layer_early {
     struct cb_store *store;
     struct cb_store_tmp tmp;
     struct cb_digest diff_id; /* expected */
+    struct cb_digest room;
+    struct cb_tree_name name; /* of these two */
     int image, tree;
     uint64_t size;
     struct cb_toc *draft;
@@ -39,7 +41,10 @@ int cb_layer_early_new(const struct cb_layer_intake *o, struct cb_store_tmp *tmp
     *e = (struct cb_layer_early){ .store = o->store, .tmp = *tmp, .diff_id = o->diff_id, .image = fd, .tree = -1,
                                   .size = res->size, .draft = cb_toc_ref(res->toc) };
     *tmp = (struct cb_store_tmp)CB_STORE_TMP_INIT;
-    int r = cb_store_tmp_mount(&e->tmp, &e->tree, err);
+    int r = cb_intake_tree_name(o, res, &e->room, &e->name, err);
+    e->name.diff_id = &e->diff_id;
+    if (r == 0)
+        r = cb_store_tmp_mount(&e->tmp, &e->tree, err);
     if (r < 0)
         cb_layer_early_free(e);
     else
@@ -50,6 +55,11 @@ int cb_layer_early_new(const struct cb_layer_intake *o, struct cb_store_tmp *tmp
 int cb_layer_early_tree(const struct cb_layer_early *e)
 {
     return e->tree;
+}
+
+const struct cb_digest *cb_layer_early_below(const struct cb_layer_early *e)
+{
+    return e->name.below;
 }
 
 int cb_layer_early_hash(struct cb_layer_early *e, unsigned part, const struct cb_cancel *cancel, struct cb_error *err)
@@ -68,10 +78,10 @@ static int publish(struct cb_layer_early *e, struct cb_error *err)
 {
     int r = cb_layer_check_diff_id(&e->diff_id, &e->is, err);
     if (r == 0)
-        r = cb_store_tree_publish(e->store, &e->tmp, "image", &e->diff_id, err);
+        r = cb_store_tree_publish(e->store, &e->tmp, "image", &e->name, err);
     if (r < 0)
         return r;
-    cb_store_tree_mounted(e->store, &e->diff_id, e->tree);
+    cb_store_tree_mounted(e->store, &e->name, e->tree);
     return cb_store_toc_put(e->store, &e->diff_id, e->toc, err);
 }
 

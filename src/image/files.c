@@ -110,6 +110,19 @@ static bool is_at_hand(const struct files_layer *l)
     return all;
 }
 
+/* That of the layers below it here, if its own takes from those. */
+static int open_tree(const struct cb_files *f, size_t i)
+{
+    cb_autofree struct cb_digest *lower = cb_calloc(i + 1, sizeof *lower);
+    struct cb_digest below;
+    const struct cb_tree_name name = { &f->layers[i].diff_id, &below };
+    int fd = -1;
+    for (size_t k = 0; k < i; k++)
+        lower[k] = f->layers[k].diff_id;
+    cb_chain_id(&below, lower, i);
+    return cb_store_tree_open(f->store, &name, &fd, NULL) < 0 ? -1 : fd;
+}
+
 /* Looks once where the layer's bytes can be had without a pass over its blob. */
 static void look_at_layer(struct cb_files *f, size_t i)
 {
@@ -117,8 +130,7 @@ static void look_at_layer(struct cb_files *f, size_t i)
     if (l->looked_at)
         return;
     l->looked_at = true;
-    if (cb_store_tree_open(f->store, &f->layers[i].diff_id, &l->tree_fd, NULL) < 0)
-        l->tree_fd = -1;
+    l->tree_fd = open_tree(f, i);
     l->cursor.root = l->tree_fd;
     const struct cb_layer_encoding *e = cb_layer_stored(f->store, &f->layers[i]);
     if (e && cb_digest_eq(&e->digest, &f->layers[i].diff_id) &&

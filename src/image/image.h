@@ -50,13 +50,16 @@ struct cb_layer_intake {
     struct cb_digest diff_id;      /* expected; NONE: whatever it is */
     const struct cb_toc *guess;    /* its table, as far as is known: what its tree should be; or NULL */
     uint64_t guess_size;           /* and how much it unpacks to */
-    bool want_tree;                /* unpack to trees/<diffid> */
+    bool want_tree;                /* unpack to trees/ */
     bool userxattr;                /* overlay form for an unprivileged mount */
     bool single_id;                /* do not chown: ownership stays in the table */
     /* Diff ids of the layers below, lowest first; may be NULL. Those whose table or tree is there serve hard links into
-     * lower layers and the attributes of implied directories. */
+     * lower layers and the attributes of implied directories. A tree that took such, or would have, is one for
+     * layers on their chain. */
     const struct cb_digest *lower;
     size_t n_lower;
+    bool lower_partial; /* there are more: such a tree is not made, which is -CB_EVERIFY */
+    bool *took_lower;   /* set where it needs one; or NULL */
     /* Called before the first look at `lower`: makes their tables (and trees, for hard links) present; may be NULL. */
     int (*need_lower)(void *arg, bool trees, struct cb_error *err);
     void *need_lower_arg;
@@ -81,6 +84,7 @@ struct cb_layer_early;
 void cb_layer_early_free(struct cb_layer_early *e); /* unless it was finished nothing of it stays */
 CB_DEFINE_CLEANUP(struct cb_layer_early *, cb_layer_early_free)
 int cb_layer_early_tree(const struct cb_layer_early *e); /* O_PATH descriptor of its root, borrowed */
+const struct cb_digest *cb_layer_early_below(const struct cb_layer_early *e); /* of its cb_tree_name; borrowed */
 /* The work, in parts that may be done at the same time, in any order, each once. */
 #define CB_LAYER_EARLY_PARTS 2
 int cb_layer_early_hash(struct cb_layer_early *e, unsigned part, const struct cb_cancel *cancel,

@@ -99,6 +99,16 @@ static bool may_be_early(const struct cb_layer_intake *o)
     return o->early && cb_digest_is_set(&o->diff_id);
 }
 
+/* What could not ask has not what it should. */
+static int note_lower(const struct cb_layer_intake *o, struct cb_lower_store *l, struct cb_unpack_result *res,
+                      struct cb_error *err)
+{
+    res->took_lower = res->took_lower || l->asked;
+    if (l->asked && o->took_lower)
+        *o->took_lower = true;
+    return l->error.code ? cb_error_move(err, &l->error) : 0;
+}
+
 static int read_layer(const struct cb_layer_intake *o, struct target to, struct cb_unpack_result *res,
                       struct cb_error *err)
 {
@@ -110,7 +120,9 @@ static int read_layer(const struct cb_layer_intake *o, struct target to, struct 
         .cancel = o->cancel, .defer_digests = to.plain_fd > 0 && may_be_early(o),
         .on_progress = o->on_progress, .arg = o->arg,
     };
-    int r = cb_unpack_run(&j, res, err);
+    int r = cb_unpack_run(&j, res, err), lowers = note_lower(o, &lower, res, r < 0 ? NULL : err);
+    if (r == 0)
+        r = lowers;
     if (r == 0 && j.defer_digests)
         res->diff_id = o->diff_id; /* which remains to be seen */
     return r;
@@ -154,8 +166,46 @@ static int fill_image(const struct cb_layer_intake *o, int fd, struct cb_unpack_
     struct cb_lower_store lower CB_CLEANUP(cb_lower_store_done);
     cb_lower_store_init(&lower, o);
     struct cb_erofs_options eo = { .toc = res->toc, .tar_size = res->size, .inherit = inherit, .arg = &lower.base };
-    return cb_erofs_write(fd, &eo, err);
+    if ((r = cb_erofs_write(fd, &eo, err)) < 0)
+        return r;
+    int lowers = note_lower(o, &lower, res, err);
+    return lowers < 0 ? lowers : r;
 }
+
+/* ---- its name ---- */
+
+int cb_intake_tree_name(const struct cb_layer_intake *o, const struct cb_unpack_result *res, struct cb_digest *room,
+                        struct cb_tree_name *name, struct cb_error *err)
+{
+    *name = (struct cb_tree_name){ &res->diff_id, res->took_lower ? room : NULL };
+    if (!res->took_lower)
+        return 0;
+    if (o->lower_partial)
+        return cb_error_set(err, CB_EVERIFY, "it leaves directories or files to the layers below it, which are "
+                            "steps of this build");
+    cb_chain_id(room, o->lower, o->n_lower);
+    return 0;
+}
+
+static int publish(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, const char *sub,
+                   const struct cb_unpack_result *res, struct cb_error *err)
+{
+    struct cb_digest room;
+    struct cb_tree_name name;
+    int r = cb_intake_tree_name(o, res, &room, &name, err);
+    return r < 0 ? r : cb_store_tree_publish(o->store, tmp, sub, &name, err);
+}
+
+static bool has_tree(const struct cb_layer_intake *o)
+{
+    cb_autoclose int fd = -1;
+    struct cb_digest below;
+    const struct cb_tree_name name = { &o->diff_id, o->lower_partial ? NULL : &below };
+    cb_chain_id(&below, o->lower, o->n_lower);
+    return cb_digest_is_set(&o->diff_id) && cb_store_tree_open(o->store, &name, &fd, NULL) == 0;
+}
+
+/* ---- both kinds ---- */
 
 /* The tar is there: what cannot be an image is unpacked from it. */
 static int unpack_again(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, int image,
@@ -183,9 +233,9 @@ static int with_image(const struct cb_layer_intake *o, struct cb_store_tmp *tmp,
     if (r == 0 && may_be_early(o))
         return cb_layer_early_new(o, tmp, CB_TAKE_FD(fd), res, err);
     if (r < 1)
-        return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "image", &res->diff_id, err);
+        return r < 0 ? r : publish(o, tmp, "image", res, err);
     r = unpack_again(o, tmp, fd, res, err);
-    return r < 0 ? r : cb_store_tree_publish(o->store, tmp, "fs", &res->diff_id, err);
+    return r < 0 ? r : publish(o, tmp, "fs", res, err);
 }
 
 static bool may_be_image(const struct cb_layer_intake *o)
@@ -207,13 +257,7 @@ static int with_tree(const struct cb_layer_intake *o, struct cb_unpack_result *r
     if (may_be_image(o))
         return with_image(o, &tmp, res, err);
     r = fill_tree(o, &tmp, res, err);
-    return r < 0 ? r : cb_store_tree_publish(o->store, &tmp, "fs", &res->diff_id, err);
-}
-
-static bool has_tree(const struct cb_layer_intake *o)
-{
-    cb_autoclose int fd = -1;
-    return cb_digest_is_set(&o->diff_id) && cb_store_tree_open(o->store, &o->diff_id, &fd, NULL) == 0;
+    return r < 0 ? r : publish(o, &tmp, "fs", res, err);
 }
 
 static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res, struct cb_error *err)

@@ -6,14 +6,14 @@
 #include "util/fd.h"
 #include "util/path.h"
 
-/* Layers are unpacked side by side: those below may still be on their way. A failure there is told there. */
+/* Layers are unpacked side by side: those below may still be on their way. */
 static void load_tocs(struct cb_lower_store *l)
 {
     const struct cb_layer_intake *o = l->o;
     if (l->tocs || !o->n_lower)
         return;
     l->tocs = cb_calloc(o->n_lower, sizeof *l->tocs);
-    if (o->need_lower && o->need_lower(o->need_lower_arg, false, NULL) < 0)
+    if (o->need_lower && o->need_lower(o->need_lower_arg, false, &l->error) < 0)
         return;
     for (size_t i = 0; i < o->n_lower; i++)
         if (cb_store_toc_get(o->store, &o->lower[i], &l->tocs[i], NULL) < 0)
@@ -66,18 +66,22 @@ static const struct cb_entry *lower_dir(struct cb_lower *base, const char *path)
 {
     struct cb_lower_store *l = (struct cb_lower_store *)base;
     size_t layer = 0;
+    l->asked = l->asked || *path;
     const struct cb_entry *e = *path ? find(l, l->o->n_lower, path, &layer) : NULL;
     return e && e->type == CB_ENTRY_DIR ? e : NULL;
 }
 
-static int open_in_tree(struct cb_lower_store *l, const struct cb_digest *diff_id, const struct cb_entry *e, int *fd,
+static int open_in_tree(struct cb_lower_store *l, size_t layer, const struct cb_entry *e, int *fd,
                         struct cb_error *err)
 {
     const struct cb_layer_intake *o = l->o;
+    struct cb_digest below;
+    const struct cb_tree_name name = { &o->lower[layer], &below };
     cb_autoclose int fs = -1;
+    cb_chain_id(&below, o->lower, layer);
     int r = o->need_lower ? o->need_lower(o->need_lower_arg, true, err) : 0;
     if (r == 0)
-        r = cb_store_tree_open(o->store, diff_id, &fs, err);
+        r = cb_store_tree_open(o->store, &name, &fs, err);
     if (r < 0)
         return r;
     cb_autoclose int in = cb_path_openat(fs, e->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, CB_RESOLVE_NOFOLLOW);
@@ -95,6 +99,7 @@ static int lower_file(struct cb_lower *base, const char *path, const struct cb_e
 {
     struct cb_lower_store *l = (struct cb_lower_store *)base;
     size_t layer = l->o->n_lower;
+    l->asked = true;
     const struct cb_entry *e = find(l, layer, path, &layer);
     /* A link has a digest where its file is in the same layer; else that is in one below. */
     while (e && e->type == CB_ENTRY_HARDLINK)
@@ -106,13 +111,13 @@ static int lower_file(struct cb_lower *base, const char *path, const struct cb_e
         return cb_error_set(err, CB_EVERIFY, "hard link to %s, which is a directory", path);
     if (e->type != CB_ENTRY_FILE)
         return 0;
-    return open_in_tree(l, &l->o->lower[layer], e, fd, err);
+    return open_in_tree(l, layer, e, fd, err);
 }
 
 void cb_lower_store_init(struct cb_lower_store *l, const struct cb_layer_intake *o)
 {
     static const struct cb_lower_ops ops = { lower_dir, lower_file };
-    *l = (struct cb_lower_store){ .base = { &ops }, .o = o };
+    *l = (struct cb_lower_store){ .base = { &ops }, .o = o, .error = CB_ERROR_INIT };
 }
 
 void cb_lower_store_done(struct cb_lower_store *l)
@@ -120,6 +125,7 @@ void cb_lower_store_done(struct cb_lower_store *l)
     for (size_t i = 0; l->tocs && i < l->o->n_lower; i++)
         cb_toc_unref(l->tocs[i]);
     free(l->tocs);
+    cb_error_done(&l->error);
 }
 
 int cb_lower_copy(struct cb_unpack *u, const char *path, const struct cb_unpack_place *to, struct cb_error *err)

@@ -104,6 +104,7 @@ struct cb_unpack_result {
     uint64_t size;
     struct cb_toc *toc;
     struct cb_unpack_marks marks; /* still to be applied */
+    bool took_lower;              /* what it made depends on the layers below */
 };
 void cb_unpack_result_done(struct cb_unpack_result *res);
 /* In a helper where there are some, else here. */
@@ -119,6 +120,9 @@ void cb_layer_wrap(const struct cb_digest *diff_id, struct cb_error *err);
 /* early.c: into *o->early. Takes tmp, and fd, which is its "image", whatever comes of it. */
 int cb_layer_early_new(const struct cb_layer_intake *o, struct cb_store_tmp *tmp, int fd,
                        const struct cb_unpack_result *res, struct cb_error *err) CB_WUR;
+/* The name of a tree that came of it: below is in room, or NULL. -CB_EVERIFY where it can have none. */
+int cb_intake_tree_name(const struct cb_layer_intake *o, const struct cb_unpack_result *res, struct cb_digest *room,
+                        struct cb_tree_name *name, struct cb_error *err) CB_WUR;
 
 struct cb_unpack_place;
 /* unpack_entry.c */
@@ -177,6 +181,8 @@ struct cb_lower_store {
     struct cb_lower base;
     const struct cb_layer_intake *o; /* borrowed */
     struct cb_toc **tocs;            /* parallel to o->lower, NULL where there is none; loaded at first need */
+    bool asked;                      /* for anything at all: what came of it may be another thing on other layers */
+    struct cb_error error;           /* why none could be loaded */
 };
 void cb_lower_store_init(struct cb_lower_store *l, const struct cb_layer_intake *o);
 void cb_lower_store_done(struct cb_lower_store *l);

@@ -88,7 +88,7 @@ static int sweep_tree(void *arg, int dirfd, const char *name, struct cb_error *e
 {
     struct sweep *w = arg;
     struct cb_digest d;
-    if (!cb_store_digest_of_hex(&d, name, strcspn(name, "-")) || cb_marks_layer(&w->marks, &d))
+    if (!cb_store_digest_of_hex(&d, name, strcspn(name, "+-")) || cb_marks_layer(&w->marks, &d))
         return 0;
     return discard_counted(w, dirfd, name, &w->res->trees, err);
 }

@@ -26,11 +26,17 @@ const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id)
     return buf;
 }
 
-const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id)
+/* Enough of a chain to tell it by, and short enough for a name that may have a digest of sha512 as well. */
+#define CHAIN_HEX 64
+
+const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_tree_name *name)
 {
-    char hex[CB_DIGEST_TEXT_MAX];
-    snprintf(buf, CB_STORE_PATH_MAX, "trees/%s%s%s", cb_digest_hex(diff_id, hex), s->tree_form[0] ? "-" : "",
-             s->tree_form);
+    char hex[CB_DIGEST_TEXT_MAX], chain[CB_DIGEST_TEXT_MAX] = "";
+    if (name->below)
+        snprintf(chain, sizeof chain, "+%.*s", CHAIN_HEX,
+                 cb_digest_is_set(name->below) ? cb_digest_hex(name->below, hex) : "");
+    snprintf(buf, CB_STORE_PATH_MAX, "trees/%s%s%s%s", cb_digest_hex(name->diff_id, hex), chain,
+             s->tree_form[0] ? "-" : "", s->tree_form);
     return buf;
 }
 

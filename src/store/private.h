@@ -76,7 +76,7 @@ struct cb_store {
 /* Both fill buf of CB_STORE_PATH_MAX bytes and return it. */
 const char *cb_store_blob_path(char *buf, const struct cb_digest *d);
 const char *cb_store_toc_path(char *buf, const struct cb_digest *diff_id);
-const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_digest *diff_id);
+const char *cb_store_tree_path(const struct cb_store *s, char *buf, const struct cb_tree_name *name);
 /* Any lock of the store that another process may have for long. */
 int cb_store_lock_wait(struct cb_store *s, int fd, bool exclusive, struct cb_error *err) CB_WUR;
 /* The flock of `lock`, held until *fd is closed. Each call opens the file anew, so threads exclude one another

@@ -5,7 +5,7 @@
  *   oci-layout index.json blobs/<alg>/<hex>   an OCI image layout that others can read; index.json: the truth for names
  *   version                                   "1"
  *   toc/<alg>/<hex of diff id>                tables of contents, the 32 bytes of their sha256 behind them
- *   trees/<hex of diff id>[-form]/{fs,state}  unpacked layers, overlay form
+ *   trees/<hex of diff id>[+<hex of chain>][-form]/{fs,state}  unpacked layers, overlay form
  *   cache/<2 hex>/<hex of key>                cache records, one small file each
  *   inputs/<hex>                              what the steps of builds were made from, for --explain (30 days)
  *   mounts/<hex of key>[-form]/<n>/{fs,lock}  directories of RUN --mount=type=cache; `lock` is flock'd by who uses fs
@@ -120,9 +120,15 @@ bool cb_store_wants_images(struct cb_store *s);
 bool cb_store_wants_image_of(struct cb_store *s, size_t entries, uint64_t size);
 /* The same, and why not: a text of ours, or NULL; owned by s. */
 const char *cb_store_images_refused(struct cb_store *s);
-/* O_PATH descriptor of trees/<diffid>/fs, or of the root of trees/<diffid>/image, which is mounted nowhere, and only
- * as long as the store or the descriptor is open; -CB_ENOTFOUND. */
-int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int *fd, struct cb_error *err) CB_WUR;
+/* What a tree is of. Most layers say all that is in their trees: below is NULL. One that only implies directories, or
+ * has hard links into lower layers, has a tree for each ChainID that it stands on (unset: on nothing). */
+struct cb_tree_name {
+    const struct cb_digest *diff_id, *below; /* borrowed */
+};
+/* O_PATH descriptor of trees/<name>/fs, or of the root of trees/<name>/image, which is mounted nowhere, and only as
+ * long as the store or the descriptor is open; -CB_ENOTFOUND. With a chain: one that takes nothing from it serves,
+ * too. */
+int cb_store_tree_open(struct cb_store *s, const struct cb_tree_name *name, int *fd, struct cb_error *err) CB_WUR;
 /* A private directory below tmp/ with an empty "fs" in it (mode 0755), under this process's lease. */
 struct cb_store_tmp {
     struct cb_store *store;
@@ -134,14 +140,14 @@ struct cb_store_tmp {
         .fd = -1                                                                                                     \
     }
 int cb_store_tmp_new(struct cb_store *s, const char *prefix, struct cb_store_tmp *out, struct cb_error *err) CB_WUR;
-/* Moves its directory `sub` ("fs", "upper") to trees/<diffid>/fs, or a file, which is an image, to
- * trees/<diffid>/image. One that exists wins and is no error. */
+/* Moves its directory `sub` ("fs", "upper") to trees/<name>/fs, or a file, which is an image, to
+ * trees/<name>/image. One that exists wins and is no error. */
 int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
-                          const struct cb_digest *diff_id, struct cb_error *err) CB_WUR;
+                          const struct cb_tree_name *name, struct cb_error *err) CB_WUR;
 /* The root of its file "image", mounted nowhere: for who may use it before it has a name. The caller's. */
 int cb_store_tmp_mount(const struct cb_store_tmp *t, int *fd, struct cb_error *err) CB_WUR;
-/* Such a mount, of what has become trees/<diffid>: cb_store_tree_open needs no other. Borrowed. */
-void cb_store_tree_mounted(struct cb_store *s, const struct cb_digest *diff_id, int fd);
+/* Such a mount, of what has become trees/<name>: cb_store_tree_open needs no other. Borrowed. */
+void cb_store_tree_mounted(struct cb_store *s, const struct cb_tree_name *name, int fd);
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */
 #define cb_cleanup_store_tmp CB_CLEANUP(cb_store_tmp_done)
 

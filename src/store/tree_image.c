@@ -56,10 +56,10 @@ int cb_store_tmp_mount(const struct cb_store_tmp *t, int *fd, struct cb_error *e
     return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, -*fd, "mount the image of a layer") : 0;
 }
 
-void cb_store_tree_mounted(struct cb_store *s, const struct cb_digest *diff_id, int fd)
+void cb_store_tree_mounted(struct cb_store *s, const struct cb_tree_name *name, int fd)
 {
     char path[CB_STORE_PATH_MAX];
-    cb_store_tree_path(s, path, diff_id);
+    cb_store_tree_path(s, path, name);
     pthread_mutex_lock(&s->images_mutex);
     int own = find_mount(s, path) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own >= 0)

@@ -77,10 +77,11 @@ static int open_image(struct cb_store *s, int tree, const char *path, int *fd, s
                         path);
 }
 
-int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int *fd, struct cb_error *err)
+/* That of exactly this name. */
+static int open_named(struct cb_store *s, const struct cb_tree_name *name, int *fd, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
-    cb_store_tree_path(s, path, diff_id);
+    cb_store_tree_path(s, path, name);
     cb_autoclose int probe = -1, tree = -1;
     bool bad = false;
     int r = open_good(s, path, &probe, &bad, err);
@@ -89,12 +90,22 @@ int cb_store_tree_open(struct cb_store *s, const struct cb_digest *diff_id, int 
         return d < 0 ? d
                      : cb_error_set(err, CB_ENOTFOUND, "%s is of before the last boot, or cannot be mounted", path);
     }
-    if (r < 0 || (r = cb_store_hold(s, diff_id, err)) < 0 || (r = open_good(s, path, &tree, &bad, err)) < 0)
+    if (r < 0 || (r = cb_store_hold(s, name->diff_id, err)) < 0 || (r = open_good(s, path, &tree, &bad, err)) < 0)
         return r;
     *fd = openat(tree, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (*fd < 0 && errno == ENOENT)
         return open_image(s, tree, path, fd, err);
     return *fd >= 0 ? 0 : cb_error_sys(err, CB_ELOCAL, errno, "open %s/%s/fs", s->root, path);
+}
+
+int cb_store_tree_open(struct cb_store *s, const struct cb_tree_name *name, int *fd, struct cb_error *err)
+{
+    const struct cb_tree_name alone = { name->diff_id, NULL };
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = open_named(s, &alone, fd, &e);
+    if (r == -CB_ENOTFOUND && name->below)
+        return open_named(s, name, fd, err);
+    return r < 0 ? cb_error_move(err, &e) : 0;
 }
 
 static int tmp_fill(struct cb_store_tmp *t, int parent, struct cb_error *err)
@@ -179,11 +190,11 @@ static int wrap_up(struct cb_store_tmp *t, const char *sub, struct cb_error *err
 }
 
 int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,
-                          const struct cb_digest *diff_id, struct cb_error *err)
+                          const struct cb_tree_name *name, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX];
-    cb_store_tree_path(s, path, diff_id);
-    int r = cb_store_hold(s, diff_id, err);
+    cb_store_tree_path(s, path, name);
+    int r = cb_store_hold(s, name->diff_id, err);
     if (r == 0)
         r = wrap_up(t, sub, err);
     for (int i = 0; r == 0 && i < 16; i++) {
@@ -222,7 +233,7 @@ static int note_tree(void *arg, int dirfd, const char *name, struct cb_error *er
 static int settle_one(struct cb_store *s, const char *name, struct cb_error *err)
 {
     char path[CB_STORE_PATH_MAX], buf[8];
-    snprintf(path, sizeof path, "trees/%.200s", name);
+    snprintf(path, sizeof path, "trees/%.240s", name);
     cb_autoclose int dir = -1;
     bool bad = false;
     int r = open_good(s, path, &dir, &bad, err);

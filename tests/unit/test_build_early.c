@@ -53,7 +53,7 @@ static void assert_file(struct cb_slot *s, const char *name, off_t size)
 {
     struct stat st;
     cb_autoclose int fd = -1;
-    assert_int_equal(cb_slot_tree(s, &fd, NULL), 0);
+    assert_int_equal(cb_slot_tree(&s, 0, &fd, NULL), 0);
     assert_int_equal(fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
     assert_int_equal(st.st_size, size);
 }
@@ -109,12 +109,12 @@ static void test_is_used_before_it_is_known(void **state)
     /* Nobody else learns of it. */
     assert_false(cb_slots_are_settled(&s, 1));
     assert_null(cb_slot_toc(s));
-    fails(cb_store_tree_open(f->s, &m.layer.diff_id, &fd, NULL), CB_ENOTFOUND);
+    fails(cb_store_tree_open(f->s, ALONE(&m.layer.diff_id), &fd, NULL), CB_ENOTFOUND);
     fails(cb_store_layer_get(f->s, &m.layer.diff_id, &known, NULL), CB_ENOTFOUND);
     ok(cb_slots_settle_all(t, &f->err));
     assert_true(cb_slots_are_settled(&s, 1));
     assert_true(cb_sum_eq(&cb_toc_find(cb_slot_toc(s), "a")->digest, &cb_toc_find(m.toc, "a")->digest));
-    ok(cb_store_tree_open(f->s, &m.layer.diff_id, &fd, &f->err));
+    ok(cb_store_tree_open(f->s, ALONE(&m.layer.diff_id), &fd, &f->err));
     cb_close_p(&fd);
     ok(cb_store_layer_get(f->s, &m.layer.diff_id, &known, &f->err));
     assert_file(s, "a", 4);
@@ -209,8 +209,8 @@ static void test_another_diff_id(void **state)
     }
     fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_EVERIFY);
     fails(cb_slots_need(t, &s, 1, CB_NEED_TOC, NULL, &f->err), CB_EVERIFY);
-    fails(cb_slot_tree(s, &fd, &f->err), CB_EVERIFY);
-    fails(cb_store_tree_open(f->s, &promised, &fd, NULL), CB_ENOTFOUND);
+    fails(cb_slot_tree(&s, 0, &fd, &f->err), CB_EVERIFY);
+    fails(cb_store_tree_open(f->s, ALONE(&promised), &fd, NULL), CB_ENOTFOUND);
     fails(cb_store_toc_get(f->s, &promised, &toc, NULL), CB_ENOTFOUND);
     fails(cb_store_layer_get(f->s, &promised, &known, NULL), CB_ENOTFOUND);
     assert_int_equal(left_in_tmp(f), 0);
@@ -262,7 +262,7 @@ static void test_is_given_up(void **state)
     int fd = -1;
     ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
     cb_slots_free(t);
-    fails(cb_store_tree_open(f->s, &m.layer.diff_id, &fd, NULL), CB_ENOTFOUND);
+    fails(cb_store_tree_open(f->s, ALONE(&m.layer.diff_id), &fd, NULL), CB_ENOTFOUND);
     assert_int_equal(left_in_tmp(f), 0);
     made_layer_done(&m);
 }

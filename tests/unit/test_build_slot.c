@@ -52,7 +52,7 @@ static void test_completing(void **state)
     assert_int_equal(early.calls, 0);
     /* Its tree is there from the beginning. */
     ok(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err));
-    ok(cb_slot_tree(s, &fd, &f->err));
+    ok(cb_slot_tree(&s, 0, &fd, &f->err));
     cb_close_p(&fd);
     cb_slot_complete(s, &m.layer, m.toc, NULL);
     assert_int_equal(early.calls, 1);
@@ -152,13 +152,14 @@ static void test_waiters_do_not_stop_the_makers(void **state)
 struct bringer {
     struct cb_slots *t;
     struct cb_slot **v;
+    size_t n;
     int r;
 };
 
 static void *bring(void *arg)
 {
     struct bringer *x = arg;
-    x->r = cb_slots_need(x->t, x->v, 2, CB_NEED_TOC | CB_NEED_TREE | CB_NEED_BLOB, NULL, NULL);
+    x->r = cb_slots_need(x->t, x->v, x->n, CB_NEED_TOC | CB_NEED_TREE | CB_NEED_BLOB, NULL, NULL);
     return NULL;
 }
 
@@ -173,17 +174,17 @@ static void test_many_ask_for_the_same(void **state)
     struct bringer x[8];
     pthread_t thread[8];
     for (int i = 0; i < 8; i++) {
-        x[i] = (struct bringer){ t, v, 1 };
+        x[i] = (struct bringer){ t, v, 2, 1 };
         assert_int_equal(pthread_create(&thread[i], NULL, bring, &x[i]), 0);
     }
     for (int i = 0; i < 8; i++) {
         pthread_join(thread[i], NULL);
         assert_int_equal(x[i].r, 0);
     }
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++) {
         struct stat st;
         cb_autoclose int fd = -1;
-        ok(cb_slot_tree(v[i], &fd, &f->err));
+        ok(cb_slot_tree(v, i, &fd, &f->err));
         assert_int_equal(fstatat(fd, i ? "b" : "a", &st, AT_SYMLINK_NOFOLLOW), 0);
         assert_int_equal(st.st_size, 3);
         struct cb_layer l cb_cleanup_layer = { 0 };
@@ -191,6 +192,111 @@ static void test_many_ask_for_the_same(void **state)
         assert_true(l.size >= 1024 && l.size != UINT64_MAX);
         made_layer_done(&m[i]);
     }
+}
+
+/* ---- layers that take directories from those below them ---- */
+
+static mode_t mode_in(struct cb_slot *const *v, size_t i, const char *path)
+{
+    struct stat st;
+    cb_autoclose int fd = -1;
+    assert_int_equal(cb_slot_tree(v, i, &fd, NULL), 0);
+    assert_int_equal(fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+    return st.st_mode & 07777;
+}
+
+/* A layer of one directory, which it lists. */
+static struct made_layer build_dir(struct build_fixture *b, const char *path, uint32_t mode)
+{
+    struct fixture *f = &b->f;
+    struct made_layer m = { 0 };
+    cb_autosink struct cb_blob_sink *sink = NULL;
+    ok(cb_store_blob_sink(f->s, &sink, &f->err));
+    struct cb_layer_write_options wo = { .format = { CB_COMPRESSION_GZIP, CB_LEVEL_DEFAULT }, .clamp_mtime = INT64_MAX,
+                                         .sink = sink };
+    CB_AUTO(cb_layer_writer_free) struct cb_layer_writer *w = cb_layer_writer_new(&wo, &f->err);
+    assert_non_null(w);
+    ok(cb_layer_writer_add(w, &(struct cb_entry){ .path = path, .type = CB_ENTRY_DIR, .mode = mode }, NULL, &f->err));
+    ok(cb_layer_writer_finish(w, &m.layer, &m.toc, &f->err));
+    return m;
+}
+
+static void test_a_tree_for_each_chain(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    struct made_layer m[] = { build_dir(b, "d", 0700), build_dir(b, "d", 0711),
+                              build_layer(b, "d/x", "x", CB_COMPRESSION_GZIP) };
+    for (int round = 0; round < 2; round++) { /* the second finds all in the store */
+        CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+        struct cb_slot *v[] = { parent_of(t, &m[0]), parent_of(t, &m[1]), parent_of(t, &m[2]) };
+        struct cb_slot *on_first[] = { v[0], v[2] }, *on_second[] = { v[1], v[2] };
+        ok(cb_slots_need(t, on_first, 2, CB_NEED_TREE, NULL, &f->err));
+        assert_int_equal(mode_in(on_first, 1, "d"), 0700);
+        ok(cb_slots_need(t, on_second, 2, CB_NEED_TREE, NULL, &f->err));
+        ok(cb_slots_need(t, &v[2], 1, CB_NEED_TREE, NULL, &f->err));
+        ok(cb_slots_need(t, v, 3, CB_NEED_TREE, NULL, &f->err));
+        assert_int_equal(mode_in(on_first, 1, "d"), 0700);
+        assert_int_equal(mode_in(on_second, 1, "d"), 0711);
+        assert_int_equal(mode_in(&v[2], 0, "d"), 0755);
+        assert_int_equal(mode_in(v, 2, "d"), 0711);
+    }
+    for (size_t i = 0; i < 3; i++)
+        made_layer_done(&m[i]);
+}
+
+/* The same layers in every order, all of which take from each other: nobody waits for ever, and each has its own. */
+static void test_chains_in_every_order(void **state)
+{
+    static const unsigned char orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 },
+                                               { 0, 2, 1 }, { 2, 0, 1 }, { 1, 0, 2 } };
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    cb_autoclose int store = open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct made_layer m[3];
+    for (unsigned i = 0; i < 3; i++)
+        m[i] = build_layer(b, i == 0 ? "d/a" : i == 1 ? "d/b" : "d/c", "x", CB_COMPRESSION_GZIP);
+    for (int round = 0; round < 10; round++) {
+        CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+        struct cb_slot *v[CB_COUNTOF(orders)][3];
+        struct bringer x[CB_COUNTOF(orders)];
+        pthread_t thread[CB_COUNTOF(orders)];
+        for (size_t i = 0; i < CB_COUNTOF(orders); i++) {
+            for (size_t k = 0; k < 3; k++)
+                v[i][k] = parent_of(t, &m[orders[i][k]]);
+            x[i] = (struct bringer){ t, v[i], 3, 1 };
+            assert_int_equal(pthread_create(&thread[i], NULL, bring, &x[i]), 0);
+        }
+        for (size_t i = 0; i < CB_COUNTOF(orders); i++) {
+            pthread_join(thread[i], NULL);
+            assert_int_equal(x[i].r, 0);
+        }
+        for (size_t i = 0; i < CB_COUNTOF(orders); i++)
+            for (size_t k = 0; k < 3; k++)
+                assert_int_equal(mode_in(v[i], k, "d"), 0755);
+        ok(cb_fs_remove_tree(store, "trees", &f->err));
+        assert_int_equal(mkdirat(store, "trees", 0700), 0);
+    }
+    for (size_t i = 0; i < 3; i++)
+        made_layer_done(&m[i]);
+}
+
+/* What such a step leaves may not be known yet. */
+static void test_none_on_a_step_of_this_build(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = cb_slots_new(&b->env);
+    struct made_layer m[] = { build_layer(b, "d/x", "x", CB_COMPRESSION_GZIP),
+                              build_layer(b, "x", "x", CB_COMPRESSION_GZIP) };
+    struct cb_slot *step = pending(b, t);
+    struct cb_slot *takes[] = { step, parent_of(t, &m[0]) }, *alone[] = { step, parent_of(t, &m[1]) };
+    ok(cb_slots_need(t, alone, 2, CB_NEED_TREE, NULL, &f->err));
+    fails(cb_slots_need(t, takes, 2, CB_NEED_TREE, NULL, &f->err), CB_EVERIFY);
+    assert_non_null(strstr(cb_error_text(&f->err), "to the layers below it, which are steps of this build"));
+    cb_slot_complete(step, NULL, NULL, NULL);
+    for (size_t i = 0; i < 2; i++)
+        made_layer_done(&m[i]);
 }
 
 static void test_what_is_nowhere(void **state)
@@ -228,7 +334,7 @@ static void test_damaged(void **state)
     struct cb_slot *s = cb_slots_parent(t, &other, &(struct cb_slot_parent){ .desc = &d });
     fails(cb_slots_need(t, &s, 1, CB_NEED_TREE, NULL, &f->err), CB_EVERIFY);
     int fd = -1;
-    fails(cb_store_tree_open(f->s, &other, &fd, NULL), CB_ENOTFOUND);
+    fails(cb_store_tree_open(f->s, ALONE(&other), &fd, NULL), CB_ENOTFOUND);
     made_layer_done(&m);
 }
 
@@ -277,7 +383,7 @@ static struct made_layer written_layer(struct fixture *f, struct cb_strbuf *tar,
 static void stat_in(struct fixture *f, struct cb_slot *s, const char *path, struct stat *st)
 {
     cb_autoclose int fd = -1;
-    ok(cb_slot_tree(s, &fd, &f->err));
+    ok(cb_slot_tree(&s, 0, &fd, &f->err));
     assert_int_equal(fstatat(fd, path, st, AT_SYMLINK_NOFOLLOW), 0);
 }
 
@@ -657,7 +763,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, build_setup, build_teardown)
     const struct CMUnitTest tests[] = {
         T(test_completing), T(test_empty_and_failed), T(test_waiters_do_not_stop_the_makers),
-        T(test_many_ask_for_the_same), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
+        T(test_many_ask_for_the_same), T(test_a_tree_for_each_chain), T(test_chains_in_every_order),
+        T(test_none_on_a_step_of_this_build), T(test_what_is_nowhere), T(test_damaged), T(test_cancelled),
         T(test_a_tree_of_what_was_written), T(test_only_small_ones_are_kept), T(test_what_is_there_is_not_waited_for),
         T(test_another_encoding), T(test_parents_keep_their_encoding), T(test_blob_is_the_manifests), T(test_content),
         T(test_large_tables_stay_where_they_are),

@@ -9,13 +9,20 @@
 
 /* ---- a small image of three layers ---- */
 
-static struct cb_layer layer_of_tar(struct fixture *f, struct cb_strbuf *tar, bool tree)
+#define N_LAYERS 3
+/* Number n of them, on those before it. */
+static struct cb_layer layer_of_tar(struct fixture *f, struct cb_strbuf *tar, bool tree, const struct cb_layer *v,
+                                    size_t n)
 {
     struct cb_layer l = { 0 };
+    struct cb_digest lower[N_LAYERS];
     struct cb_layer_encoding e = { .compression = CB_COMPRESSION_NONE, .size = tar->len };
     struct cb_layer_intake in = {
         .store = f->s, .want_tree = tree, .userxattr = geteuid() != 0, .single_id = geteuid() != 0
     };
+    for (; in.n_lower < n; in.n_lower++)
+        lower[in.n_lower] = v[in.n_lower].diff_id;
+    in.lower = lower;
     ok(cb_store_blob_put(f->s, tar->buf, tar->len, &e.digest, &f->err));
     ok(cb_store_blob_source(f->s, &e.digest, &in.source, &f->err));
     ok(cb_image_intake(&in, &l.diff_id, &l.size, &f->err));
@@ -25,7 +32,6 @@ static struct cb_layer layer_of_tar(struct fixture *f, struct cb_strbuf *tar, bo
     return l;
 }
 
-#define N_LAYERS 3
 static void three_layers(struct fixture *f, struct cb_layer v[N_LAYERS], bool trees)
 {
     const struct file_spec base[] = { { "dir", NULL },
@@ -47,11 +53,11 @@ static void three_layers(struct fixture *f, struct cb_layer v[N_LAYERS], bool tr
                  .name = "owned", .type = '0', .mode = 0600, .uid = 7, .gid = 8, .mtime = 1500000000, .size = 2 });
     sup_body(&t, "me", 2);
     sup_end(&t);
-    v[1] = layer_of_tar(f, &t, trees);
+    v[1] = layer_of_tar(f, &t, trees, v, 1);
     sup_file(&t, "dir/new", "newer");
     sup_file(&t, "empty", "");
     sup_end(&t);
-    v[2] = layer_of_tar(f, &t, trees);
+    v[2] = layer_of_tar(f, &t, trees, v, 2);
 }
 
 static struct cb_image commit_three(struct fixture *f, bool docker)
@@ -195,14 +201,18 @@ static void check_file(struct fixture *f, struct cb_files *files, const struct c
     assert_int_equal(end, 0);
 }
 
-/* A tree that lacks what its table has. */
-static void lose_files(struct fixture *f, const struct cb_layer *l)
+/* A tree of the i-th that lacks what its table has. */
+static void lose_files(struct fixture *f, const struct cb_layer *v, size_t i)
 {
     static const char *const names[] = { "dir/new", "dir/new2", "owned" };
     cb_autoclose int tree = -1;
-    ok(cb_store_tree_open(f->s, &l->diff_id, &tree, &f->err));
-    for (size_t i = 0; i < CB_COUNTOF(names); i++)
-        unlinkat(tree, names[i], 0);
+    struct cb_digest lower[N_LAYERS], below;
+    for (size_t k = 0; k < i; k++)
+        lower[k] = v[k].diff_id;
+    cb_chain_id(&below, lower, i);
+    ok(cb_store_tree_open(f->s, &(struct cb_tree_name){ &v[i].diff_id, &below }, &tree, &f->err));
+    for (size_t k = 0; k < CB_COUNTOF(names); k++)
+        unlinkat(tree, names[k], 0);
 }
 
 /* Without trees, with them, and with some that are not whole: those files come from the blobs. */
@@ -214,7 +224,7 @@ static void files_from_trees_and_blobs(void **state)
         struct cb_toc *tocs[N_LAYERS];
         three_layers(f, v, trees > 0);
         for (size_t i = 1; trees == 2 && i < N_LAYERS; i++) /* the lowest never has one */
-            lose_files(f, &v[i]);
+            lose_files(f, v, i);
         for (size_t i = 0; i < N_LAYERS; i++)
             ok(cb_store_toc_get(f->s, &v[i].diff_id, &tocs[i], &f->err));
         CB_AUTO(cb_stack_unref) struct cb_stack *st = cb_stack_new(tocs, N_LAYERS);
@@ -631,7 +641,7 @@ static void flattening_agrees_with_the_table(void **state)
     sup_file(&t, "s/t", "1");
     sup_add(&t, '1', "s/u", "s/t");
     sup_end(&t);
-    v[0] = layer_of_tar(f, &t, false);
+    v[0] = layer_of_tar(f, &t, false, v, 0);
     sup_file(&t, "a/new-before", "2");
     sup_file(&t, ".wh.a", "");
     sup_file(&t, "b/now-a-directory", "2");
@@ -639,14 +649,14 @@ static void flattening_agrees_with_the_table(void **state)
     sup_file(&t, "d/e", "2: a file");
     sup_file(&t, "s/.wh.t", "");
     sup_end(&t);
-    v[1] = layer_of_tar(f, &t, false);
+    v[1] = layer_of_tar(f, &t, false, v, 1);
     sup_file(&t, "a/y/z", "3");
     sup_file(&t, "d/.wh..wh..opq", "");
     sup_file(&t, "d/g/h", "3");
     sup_file(&t, ".wh.nothing", "");
     sup_add(&t, '2', "s", "d");
     sup_end(&t);
-    v[2] = layer_of_tar(f, &t, false);
+    v[2] = layer_of_tar(f, &t, false, v, 2);
     struct cb_descriptor d cb_cleanup_descriptor = make_image(f, v, 3, "x");
     struct cb_image img cb_cleanup_image = { 0 };
     ok(cb_image_load(f->s, &d, NULL, &img, &f->err));

@@ -12,8 +12,8 @@
 
 static char *in_tree(const struct fixture *f, const struct take *t, const char *path)
 {
-    char hex[CB_DIGEST_TEXT_MAX];
-    return cb_asprintf("%s/trees/%s/fs/%s", f->root, cb_digest_hex(&t->diff_id, hex), path);
+    cb_autofree char *rel = cb_asprintf("fs/%s", path);
+    return take_path(f->root, t, rel);
 }
 
 static struct stat stat_of(const struct fixture *f, const struct take *t, const char *path)
@@ -430,7 +430,7 @@ static void lower_layers_are_asked_for_late(void **state)
     o.n_lower = 1;
     o.need_lower = bring_lower;
     o.need_lower_arg = &late;
-    struct take k = { 0 };
+    struct take k = { .lower = &diff_id, .n_lower = 1 };
     o.source = sup_source(plain.buf, plain.len, 512);
     ok(cb_image_intake(&o, &k.diff_id, NULL, &f->err));
     assert_int_equal(late.tables + late.trees, 0);

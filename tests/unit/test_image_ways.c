@@ -128,13 +128,13 @@ static void by_trees(struct ways *w)
     int r = 0;
     for (size_t i = 0; r == 0 && i < w->n; i++) {
         struct take k = { .lower = below, .n_lower = i };
-        char hex[CB_DIGEST_TEXT_MAX];
         r = take_in(f, &w->tars[i], &k);
         below[i] = k.diff_id;
         if (r < 0)
             break;
         cb_strbuf_reset(&o);
-        cb_strbuf_addf(&o, "%s/trees/%s/fs:%s", f->root, cb_digest_hex(&k.diff_id, hex), all.len ? all.buf : none);
+        cb_autofree char *fs = take_path(f->root, &k, "fs");
+        cb_strbuf_addf(&o, "%s:%s", fs, all.len ? all.buf : none);
         cb_strbuf_reset(&all);
         cb_strbuf_add(&all, o.buf, o.len);
     }

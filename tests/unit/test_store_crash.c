@@ -40,7 +40,7 @@ static void publish_tree(struct fixture *f, uint32_t which)
         must(write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1);
         close(fd);
     }
-    must(cb_store_tree_publish(f->s, &t, "fs", &d, &f->err));
+    must(cb_store_tree_publish(f->s, &t, "fs", ALONE(&d), &f->err));
     cb_store_tmp_done(&t);
 }
 
@@ -136,7 +136,7 @@ static void check_trees(struct fixture *f) /* I3 */
         snprintf(text, sizeof text, "tree %u", which);
         struct cb_digest d = digest_of(text);
         cb_autoclose int fs = -1;
-        int r = cb_store_tree_open(f->s, &d, &fs, &f->err);
+        int r = cb_store_tree_open(f->s, ALONE(&d), &fs, &f->err);
         if (r == -CB_ENOTFOUND)
             continue;
         ok(r);

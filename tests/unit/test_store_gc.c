@@ -65,7 +65,7 @@ static void named_stays_rest_goes(void **state)
     fails(cb_store_layer_get(f->s, &lost.diff_id, &got, &f->err), CB_ENOTFOUND);
     ok(cb_store_layer_get(f->s, &kept.diff_id, &got, &f->err));
     cb_autoclose int fd = -1;
-    ok(cb_store_tree_open(f->s, &kept.diff_id, &fd, &f->err));
+    ok(cb_store_tree_open(f->s, ALONE(&kept.diff_id), &fd, &f->err));
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL;
     ok(cb_store_toc_get(f->s, &kept.diff_id, &toc, &f->err));
 
@@ -273,7 +273,7 @@ static void gc_while_others_work(void **state)
                 if (cb_store_blob_open(f->s, &l.encodings[0].digest, &fd, &size, NULL) < 0)
                     _exit(5);
                 close(fd);
-                if (cb_store_tree_open(f->s, &l.diff_id, &fd, NULL) < 0)
+                if (cb_store_tree_open(f->s, ALONE(&l.diff_id), &fd, NULL) < 0)
                     _exit(6);
                 close(fd);
                 if (cb_store_toc_get(f->s, &l.diff_id, &toc, NULL) < 0 ||
@@ -347,7 +347,7 @@ static void *thread_work(void *p)
         STEP(cb_store_fact_put(s, "t", text, text, NULL));
         struct cb_store_tmp t = CB_STORE_TMP_INIT;
         STEP(cb_store_tmp_new(s, "x", &t, NULL));
-        STEP(cb_store_tree_publish(s, &t, "fs", &d, NULL));
+        STEP(cb_store_tree_publish(s, &t, "fs", ALONE(&d), NULL));
         cb_store_tmp_done(&t);
         if (a->no == 0 && i % 5 == 0) {
             struct cb_store_gc_options go = { .all = false };
@@ -356,7 +356,7 @@ static void *thread_work(void *p)
         }
         STEP(cb_store_blob_open(s, &d, &fd, &size, NULL));
         close(fd);
-        STEP(cb_store_tree_open(s, &d, &fd, NULL));
+        STEP(cb_store_tree_open(s, ALONE(&d), &fd, NULL));
         close(fd);
         STEP(cb_store_layer_get(s, &d, &got, NULL));
         STEP(cb_store_cache_get(s, &d, &rec2, NULL));

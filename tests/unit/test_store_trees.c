@@ -12,7 +12,7 @@ static char *tree_path(const struct fixture *f, const struct cb_digest *d, const
 static void check_content(struct fixture *f, const struct cb_digest *d, const char *text)
 {
     cb_autoclose int fs = -1;
-    ok(cb_store_tree_open(f->s, d, &fs, &f->err));
+    ok(cb_store_tree_open(f->s, ALONE(d), &fs, &f->err));
     cb_autoclose int fd = openat(fs, "file", O_RDONLY | O_CLOEXEC);
     char buf[64] = "";
     assert_true(fd >= 0);
@@ -25,7 +25,7 @@ static void publish_and_first_wins(void **state)
     struct fixture *f = *state;
     struct cb_digest d = digest_of("d");
     int fd = -1;
-    fails(cb_store_tree_open(f->s, &d, &fd, &f->err), CB_ENOTFOUND);
+    fails(cb_store_tree_open(f->s, ALONE(&d), &fd, &f->err), CB_ENOTFOUND);
     ok(make_tree(f, &d, "first"));
     check_content(f, &d, "first");
     ok(make_tree(f, &d, "second"));
@@ -45,11 +45,11 @@ static void an_upper_directory_is_published(void **state)
     struct cb_digest d = digest_of("upper");
     struct cb_store_tmp t cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
     ok(cb_store_tmp_new(f->s, "run", &t, &f->err));
-    fails(cb_store_tree_publish(f->s, &t, "upper", &d, &f->err), CB_ELOCAL);
+    fails(cb_store_tree_publish(f->s, &t, "upper", ALONE(&d), &f->err), CB_ELOCAL);
     assert_int_equal(mkdirat(t.fd, "upper", 0755), 0);
     assert_int_equal(mkdirat(t.fd, "work", 0700), 0);
     assert_int_equal(fchmodat(t.fd, "upper", 0555, 0), 0);
-    ok(cb_store_tree_publish(f->s, &t, "upper", &d, &f->err));
+    ok(cb_store_tree_publish(f->s, &t, "upper", ALONE(&d), &f->err));
     struct stat st;
     cb_autofree char *fs = tree_path(f, &d, "/fs"), *work = tree_path(f, &d, "/work");
     assert_int_equal(stat(fs, &st), 0);
@@ -72,7 +72,7 @@ static void untrusted_trees_are_dropped(void **state)
         else
             assert_int_equal(unlink(file), 0);
         int fd = -1;
-        assert_int_equal(cb_store_tree_open(f->s, &d, &fd, &f->err), -CB_ENOTFOUND);
+        assert_int_equal(cb_store_tree_open(f->s, ALONE(&d), &fd, &f->err), -CB_ENOTFOUND);
         assert_false(exists(dir));
         assert_int_equal(count_in(f, "trash"), 0);
         ok(make_tree(f, &d, "old"));
@@ -113,7 +113,7 @@ static void forms_are_kept_apart(void **state)
     struct cb_store_options o = { .root = f->root, .tree_form = "user1" };
     ok(cb_store_open(&o, &f->s, &f->err));
     int fd = -1;
-    fails(cb_store_tree_open(f->s, &d, &fd, &f->err), CB_ENOTFOUND);
+    fails(cb_store_tree_open(f->s, ALONE(&d), &fd, &f->err), CB_ENOTFOUND);
     ok(make_tree(f, &d, "other"));
     check_content(f, &d, "other");
     cb_store_close(f->s);
@@ -168,7 +168,7 @@ static void parallel_publishing(void **state)
                 snprintf(text, sizeof text, "d%d", k);
                 struct cb_digest each = digest_of(text);
                 cb_autoclose int fd = -1;
-                bad = make_tree(f, &each, text) < 0 || cb_store_tree_open(f->s, &each, &fd, NULL) < 0;
+                bad = make_tree(f, &each, text) < 0 || cb_store_tree_open(f->s, ALONE(&each), &fd, NULL) < 0;
             }
             cb_store_close(f->s);
             _exit(bad ? 1 : 0);

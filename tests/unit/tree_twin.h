@@ -17,6 +17,25 @@ struct take {
     bool single_id;
 };
 
+/* As it is named where it takes from the layers below; one that does not is found by that, too. */
+static inline struct cb_tree_name take_name(const struct take *t, struct cb_digest *below)
+{
+    cb_chain_id(below, t->lower, t->n_lower);
+    return (struct cb_tree_name){ &t->diff_id, below };
+}
+
+/* "ROOT/trees/NAME/fs/PATH", owned. */
+static inline CB_UNUSED char *take_path(const char *root, const struct take *t, const char *path)
+{
+    char hex[CB_DIGEST_TEXT_MAX], on[CB_DIGEST_TEXT_MAX] = "";
+    struct cb_digest below;
+    take_name(t, &below);
+    cb_autofree char *alone = cb_asprintf("%s/trees/%s", root, cb_digest_hex(&t->diff_id, hex));
+    if (t->n_lower)
+        cb_digest_hex(&below, on);
+    return exists(alone) ? cb_asprintf("%s/%s", alone, path) : cb_asprintf("%s+%s/%s", alone, on, path);
+}
+
 static inline int twin_intake(struct cb_store *s, const struct cb_strbuf *tar, struct take *t, struct cb_error *err)
 {
     struct cb_layer_intake o = {
@@ -110,10 +129,12 @@ static inline void twin_list(const char *top, const char *rel, struct cb_strbuf 
     free(v);
 }
 
-static inline void twin_of_tree(struct cb_store *s, const struct cb_digest *diff_id, struct cb_strbuf *out)
+static inline void twin_of_tree(struct cb_store *s, const struct take *t, struct cb_strbuf *out)
 {
+    struct cb_digest below;
+    const struct cb_tree_name name = take_name(t, &below);
     cb_autoclose int fd = -1;
-    assert_int_equal(cb_store_tree_open(s, diff_id, &fd, NULL), 0);
+    assert_int_equal(cb_store_tree_open(s, &name, &fd, NULL), 0);
     cb_autofree char *top = cb_asprintf("/proc/self/fd/%d", fd);
     twin_list(top, "", out);
 }
@@ -125,11 +146,10 @@ static CB_UNUSED char *twin_refused; /* why there can be none */
 static inline void twin_compare(struct fixture *f, struct cb_store *twin, const struct take *t)
 {
     struct cb_strbuf a cb_cleanup_strbuf = CB_STRBUF_INIT, b cb_cleanup_strbuf = CB_STRBUF_INIT;
-    char hex[CB_DIGEST_TEXT_MAX];
-    cb_autofree char *image = cb_asprintf("%s/twin/trees/%s/image", f->root, cb_digest_hex(&t->diff_id, hex));
+    cb_autofree char *root = cb_asprintf("%s/twin", f->root), *image = take_path(root, t, "image");
     twin_images += exists(image);
-    twin_of_tree(f->s, &t->diff_id, &a);
-    twin_of_tree(twin, &t->diff_id, &b);
+    twin_of_tree(f->s, t, &a);
+    twin_of_tree(twin, t, &b);
     assert_string_equal(a.buf, b.buf);
 }
 
@@ -142,11 +162,13 @@ static inline int early_intake(struct cb_store *s, const struct cb_strbuf *tar, 
         .store = s, .source = sup_source(tar->buf, tar->len, 7000), .want_tree = true, .diff_id = t->diff_id,
         .lower = t->lower, .n_lower = t->n_lower, .toc = toc, .early = &early,
     };
+    struct cb_digest below;
+    const struct cb_tree_name name = take_name(t, &below);
     int r = cb_image_intake(&o, NULL, NULL, err), fd = -1;
     if (r < 0 || !early)
         return r;
     assert_true(cb_layer_early_tree(early) >= 0);
-    assert_int_equal(cb_store_tree_open(s, &t->diff_id, &fd, NULL), -CB_ENOTFOUND);
+    assert_int_equal(cb_store_tree_open(s, &name, &fd, NULL), -CB_ENOTFOUND);
     cb_toc_unref(CB_TAKE(*toc));
     for (unsigned part = CB_LAYER_EARLY_PARTS; r == 0 && part-- > 0;)
         r = cb_layer_early_hash(early, part, NULL, err);
@@ -180,14 +202,16 @@ static inline void early_compare(struct fixture *f, struct cb_store *twin, const
     CB_AUTO(cb_toc_unref) struct cb_toc *toc = NULL, *other = NULL;
     struct take wrong = *t;
     int fd = -1;
+    struct cb_digest below;
+    const struct cb_tree_name name = take_name(&wrong, &below);
     wrong.diff_id.raw[0] ^= 1;
     assert_int_equal(early_intake(s, tar, &wrong, &toc, NULL), -CB_EVERIFY);
-    assert_int_equal(cb_store_tree_open(s, &wrong.diff_id, &fd, NULL), -CB_ENOTFOUND);
+    assert_int_equal(cb_store_tree_open(s, &name, &fd, NULL), -CB_ENOTFOUND);
     assert_int_equal(cb_store_toc_get(s, &wrong.diff_id, &other, NULL), -CB_ENOTFOUND);
     cb_toc_unref(CB_TAKE(toc));
     assert_int_equal(early_intake(s, tar, t, &toc, NULL), 0);
-    twin_of_tree(twin, &t->diff_id, &a);
-    twin_of_tree(s, &t->diff_id, &b);
+    twin_of_tree(twin, t, &a);
+    twin_of_tree(s, t, &b);
     assert_string_equal(a.buf, b.buf);
     assert_int_equal(cb_store_toc_get(twin, &t->diff_id, &other, NULL), 0);
     cb_strbuf_reset(&a);
