@@ -238,13 +238,14 @@ static int start(struct container *c, const struct cb_run_root *root, int *statu
 /* What is unpacked already needs no word about it. */
 static bool all_unpacked(const struct cb_build_env *env, const struct cb_image *image)
 {
+    struct cb_digest below = { 0 };
     bool there = true;
     for (size_t i = 0; there && i < image->config.n_diff_ids; i++) {
+        const struct cb_digest two[] = { below, image->config.diff_ids[i] };
+        const struct cb_tree_name name = { &two[1], &two[0] };
         cb_autoclose int fd = -1;
-        struct cb_digest below;
-        const struct cb_tree_name name = { &image->config.diff_ids[i], &below };
-        cb_chain_id(&below, image->config.diff_ids, i);
         there = cb_store_tree_open(env->store, &name, &fd, NULL) == 0;
+        cb_chain_id(&below, i ? two : &two[1], i ? 2 : 1);
     }
     return there;
 }

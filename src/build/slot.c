@@ -495,7 +495,8 @@ int cb_slot_tree(struct cb_slot *const *v, size_t i, int *fd, struct cb_error *e
     struct cb_slot *s = v[i];
     if (s->tree_fd < 0) {
         struct cb_digest below;
-        const struct cb_tree_name name = { &s->layer.diff_id, cb_slots_chain(v, i, &below) ? &below : NULL };
+        bool on_chain = cb_slot_is_on_chain(s) && cb_slots_chain(v, i, &below);
+        const struct cb_tree_name name = { &s->layer.diff_id, on_chain ? &below : NULL };
         int r = cb_slot_early_tree(s, name.below, fd, err);
         return r < 1 ? r : cb_store_tree_open(s->env->store, &name, fd, err);
     }

@@ -141,6 +141,14 @@ bool cb_slot_has_early(const struct cb_slot *s, const struct cb_slot_want *w)
            (cb_slots_chain(w->below, w->n_below, &below) && serves(s->early, &below));
 }
 
+bool cb_slot_is_on_chain(struct cb_slot *s)
+{
+    pthread_mutex_lock(&s->mu);
+    bool is = s->early ? s->early->on_chain : !(s->have & CB_NEED_TREE);
+    pthread_mutex_unlock(&s->mu);
+    return is;
+}
+
 /* Or is. */
 static bool was_early(struct cb_slot *s)
 {

@@ -124,6 +124,7 @@ bool cb_slots_let_early(struct cb_slots *t, uint64_t size);
 void cb_slot_begin_early(struct cb_slot *s, struct cb_layer_early *work, const struct cb_layer *layer,
                          const struct cb_layer_encoding *e, struct cb_toc *sketch);
 bool cb_slot_has_early(const struct cb_slot *s, const struct cb_slot_want *w); /* all of it, now; under s->mu */
+bool cb_slot_is_on_chain(struct cb_slot *s); /* the tree that is there is one for certain layers below */
 /* 0: *fd; 1: it is not early, or not for who stands on this chain. NULL: on none that is known. */
 int cb_slot_early_tree(struct cb_slot *s, const struct cb_digest *below, int *fd, struct cb_error *err) CB_WUR;
 /* Under s->mu: somebody waits for the rest. */

@@ -8,8 +8,11 @@
 #include "util/fd.h"
 #include "util/fs.h"
 
-/* trees/<hex>/state is one line: "boot <boot id>" of a tree that may be in the page cache only, or "synced". */
+/* trees/<name>/state is one line: "2 boot <boot id>" of a tree that may be in the page cache only, or "2 synced". Trees
+ * without the 2 are of a cbpush that named them by the diff id alone, whatever they took from below. */
 #define STATE_MAX 128
+#define STATE_BOOT "2 boot %s\n"
+#define STATE_SYNCED "2 synced\n"
 
 static bool state_good(const struct cb_store *s, int tree_fd)
 {
@@ -19,8 +22,8 @@ static bool state_good(const struct cb_store *s, int tree_fd)
     if (fd < 0 || cb_fd_read_full(fd, buf, sizeof buf - 1, &n, NULL) < 0)
         return false;
     buf[n] = '\0';
-    snprintf(want, sizeof want, "boot %s\n", s->boot);
-    return strcmp(buf, "synced\n") == 0 || (s->boot[0] && strcmp(buf, want) == 0);
+    snprintf(want, sizeof want, STATE_BOOT, s->boot);
+    return strcmp(buf, STATE_SYNCED) == 0 || (s->boot[0] && strcmp(buf, want) == 0);
 }
 
 /* An image is as good as none where nobody can mount it: the layer is unpacked anew, in the form that we can use. */
@@ -178,11 +181,11 @@ static int wrap_up(struct cb_store_tmp *t, const char *sub, struct cb_error *err
         return cb_error_sys(err, CB_ELOCAL, errno, "move %s/%s", t->name, sub);
     char state[STATE_MAX];
     if (s->boot[0])
-        snprintf(state, sizeof state, "boot %s\n", s->boot);
+        snprintf(state, sizeof state, STATE_BOOT, s->boot);
     else if (syncfs(t->fd) < 0) /* nothing tells this boot from the next */
         return cb_error_sys(err, CB_ELOCAL, errno, "sync");
     else
-        snprintf(state, sizeof state, "synced\n");
+        snprintf(state, sizeof state, STATE_SYNCED);
     cb_autoclose int fd = openat(t->fd, "publish/state", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "create %s/publish/state", t->name);
@@ -232,7 +235,7 @@ static int note_tree(void *arg, int dirfd, const char *name, struct cb_error *er
 
 static int settle_one(struct cb_store *s, const char *name, struct cb_error *err)
 {
-    char path[CB_STORE_PATH_MAX], buf[8];
+    char path[CB_STORE_PATH_MAX], buf[STATE_MAX] = "";
     snprintf(path, sizeof path, "trees/%.240s", name);
     cb_autoclose int dir = -1;
     bool bad = false;
@@ -241,9 +244,9 @@ static int settle_one(struct cb_store *s, const char *name, struct cb_error *err
         return r == -CB_ENOTFOUND ? 0 : r;
     cb_autoclose int fd = openat(dir, "state", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     size_t n = 0;
-    if (fd < 0 || cb_fd_read_full(fd, buf, sizeof buf, &n, NULL) < 0 || (n >= 6 && memcmp(buf, "synced", 6) == 0))
+    if (fd < 0 || cb_fd_read_full(fd, buf, sizeof buf - 1, &n, NULL) < 0 || cb_starts_with(buf, STATE_SYNCED))
         return 0;
-    r = cb_fs_write_file(dir, "state", "synced\n", 7, 0600, err);
+    r = cb_fs_write_file(dir, "state", STATE_SYNCED, strlen(STATE_SYNCED), 0600, err);
     /* Another gc may have taken it away meanwhile. */
     struct stat here, there;
     bool gone = fstat(dir, &here) == 0 &&

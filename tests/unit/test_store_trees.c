@@ -60,9 +60,10 @@ static void an_upper_directory_is_published(void **state)
 static void untrusted_trees_are_dropped(void **state)
 {
     struct fixture *f = *state;
-    static const char *const states[] = { "",        "boot 00000000-0000-0000-0000-000000000000\n",
-                                          "sync",    "synced",
-                                          "boot \n", NULL };
+    static const char *const states[] = { "",          "2 boot 00000000-0000-0000-0000-000000000000\n",
+                                          "2 sync",    "2 synced",
+                                          "2 boot \n", "synced\n", /* as it was once */
+                                          NULL };
     struct cb_digest d = digest_of("d");
     for (size_t i = 0; i < CB_COUNTOF(states); i++) {
         ok(make_tree(f, &d, "old"));
@@ -100,7 +101,7 @@ static void synced_trees_outlive_the_boot(void **state)
     cb_autofree char *file = tree_path(f, &d, "/state");
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     ok(cb_file_slurp(file, 100, &sb, &f->err));
-    assert_string_equal(sb.buf, "synced\n");
+    assert_string_equal(sb.buf, "2 synced\n");
     check_content(f, &d, "kept");
 }
 
