@@ -48,6 +48,7 @@ check cycles "$python" "$python" -B "$here/cycles.py" "$root"
 check budgets ctags "$python" -B "$here/budgets.py" "$root"
 check style "$python" "$python" -B "$here/style.py" "$root"
 check sources "$python" "$python" -B "$here/sources.py" "$root"
+check docs "$python" "$python" -B "$here/docs.py" "$root"
 check shell shellcheck sh "$here/shell.sh" "$root"
 [ $# -gt 0 ] || check selftest ctags sh "$here/selftest.sh"
 

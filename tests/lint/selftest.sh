@@ -104,8 +104,62 @@ test_a_SOURCES = tests/unit/test_a.c
 END
     put contrib/good.sh <<'END'
 #!/bin/sh
+# --deeply
 echo "$1"
 END
+    header src/util/error.h <<'END'
+enum cb_code {
+    CB_OK = 0,
+    CB_ESTEP = 1, /* a step */
+    CB_ENOTFOUND = 20,
+};
+END
+    source_c src/util/reads.c <<'END'
+static const char verb[] = "build", option[] = "push", type[] = "application/vnd.x.y+json";
+#define cb_read() getenv("CBPUSH_ROOT")
+END
+    echo 'libx_a_SOURCES += src/util/error.h src/util/reads.c' >>"$tree/Makefile.am"
+    put README.md <<'END'
+`cbpush build --push --deeply`, `util/a.h`, `part*.c`, src/store/, tests/unit/test_NAME.c, `cb_read`, application/vnd.x.y+json
+Exit status: 0 ok, 1 a step failed
+END
+    put doc/cbpush.1.scd <<'END'
+# THE STORE
+*CBPUSH_ROOT*, see *THE
+STORE*
+# EXIT STATUS
+0 ok, 1 a step failed
+END
+}
+
+bad_documents()
+{
+    put HACKING.md <<'END'
+`util/gone.c`, `src/nowhere/`, `cb_gone`
+    cbpush biuld --psuh
+`application/vnd.x.z` with CBPUSH_RROT
+END
+    wants 'HACKING.md:1: there is no util/gone.c'
+    wants 'HACKING.md:1: there is no src/nowhere/'
+    wants 'HACKING.md:1: no source has cb_gone'
+    wants 'HACKING.md:2: there is no verb biuld'
+    wants 'HACKING.md:2: nothing has an option --psuh'
+    wants 'HACKING.md:3: no source has application/vnd.x.z'
+    wants 'HACKING.md:3: nothing reads CBPUSH_RROT'
+    put doc/cbpush.1.scd <<'END'
+*CBPUSH_ROOT*, see *THE STORE*
+# EXIT STATUS
+0 ok
+END
+    wants 'doc/cbpush.1.scd:1: there is no section THE STORE'
+    wants 'doc/cbpush.1.scd:2: exit status 1 is not told'
+    source_c src/oci/reads.c <<'END'
+#define MORE first_set(get, "HIDDEN_LOW", "HIDDEN_UP", getenv("HIDDEN"))
+END
+    wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN'
+    wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_LOW'
+    wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_UP'
+    echo 'libx_a_SOURCES += src/oci/reads.c' >>"$tree/Makefile.am"
 }
 
 bad_includes()
@@ -248,6 +302,7 @@ bad_includes
 bad_sizes
 bad_style
 bad_lists
+bad_documents
 command -v shellcheck >/dev/null || sed -i '/bad\.\(sh\|bats\):/d' "$dir/wanted"
 run 1 "$(grep -c . "$dir/wanted")" >>"$dir/differences"
 same "$dir/wanted" "$dir/got" >>"$dir/differences"
