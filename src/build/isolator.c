@@ -21,10 +21,14 @@ struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int w
     const char *usual = getenv("CBPUSH_ISOLATION");
     struct cb_isolation_wish w = { .kind = CB_ISOLATION_AUTO, .runtime = runtime, .work_dir_fd = work_dir_fd,
                                    .id_mode = mode };
-    if (!text && usual && *usual)
+    bool as_usual = !text && usual && *usual;
+    if (as_usual)
         text = usual;
-    if (text && cb_isolation_parse(text, &w.kind, err) < 0)
+    if (text && cb_isolation_parse(text, &w.kind, err) < 0) {
+        if (as_usual)
+            cb_error_wrap(err, "CBPUSH_ISOLATION=%s", usual);
         return NULL;
+    }
     if (runtime && w.kind != CB_ISOLATION_AUTO && w.kind != CB_ISOLATION_OCI) {
         cb_error_set(err, CB_EUSAGE, "--runtime %s: isolation %s has no runtime, only oci has", runtime, text);
         return NULL;

@@ -180,9 +180,12 @@ static int take_rest(struct build_input *in, struct cb_error *err)
     if (in->cli.platforms.n && parts)
         return cb_error_set(err, CB_EUSAGE, "--platform says the same as --os, --arch and --variant: give one or "
                                             "the others");
-    if (!in->cli.platforms.n && usual && *usual)
+    bool as_usual = !in->cli.platforms.n && usual && *usual;
+    if (as_usual)
         cb_strvec_push(&in->cli.platforms, usual);
     int r = cb_platforms_parse(&in->cli.platforms, &in->platforms, &in->n_platforms, err);
+    if (r < 0 && as_usual && !parts)
+        cb_error_wrap(err, "DOCKER_DEFAULT_PLATFORM=%s", usual);
     in->o.platforms = in->platforms;
     in->o.n_platforms = in->n_platforms;
     in->o.network = CB_NETWORK_HOST;

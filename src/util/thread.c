@@ -9,8 +9,6 @@
 #include "util/encode.h"
 #include "util/quota.h"
 
-#define MAX_THREADS 1024u
-
 /* The mask has no fixed size: the kernel refuses one that is too small for the machine. */
 static unsigned cpus_by_affinity(void)
 {
@@ -34,10 +32,10 @@ unsigned cb_cpu_count(void)
 {
     const char *env = getenv("CBPUSH_THREADS");
     uint64_t wanted;
-    if (env && cb_parse_u64(env, MAX_THREADS, &wanted) && wanted > 0)
+    if (env && cb_parse_u64(env, CB_MAX_THREADS, &wanted) && wanted > 0)
         return (unsigned)wanted;
     unsigned n = cpus_by_affinity(), quota = cb_cpu_quota_here();
-    return CB_MIN(quota ? CB_MIN(n, quota) : n, MAX_THREADS);
+    return CB_MIN(quota ? CB_MIN(n, quota) : n, CB_MAX_THREADS);
 }
 
 struct start {

@@ -10,6 +10,7 @@
 
 /* CPUs we may use: the affinity mask, cut by the cgroup's cpu quota (v1 and v2), at least 1. CBPUSH_THREADS (1 to
  * 1024; anything else counts as unset) overrides. */
+#define CB_MAX_THREADS 1024u
 unsigned cb_cpu_count(void);
 int cb_thread_start(pthread_t *t, const char *name, void *(*fn)(void *), void *arg, struct cb_error *err) CB_WUR;
 

@@ -122,6 +122,29 @@ as_nobody_known()
 # ---- the store
 
 # A volume of Kubernetes belongs to root, and a pod may write to it.
+@test "a variable of ours that says what there is not is an error, and named" {
+    local pair
+    mkdir plain
+    printf 'FROM scratch\nCOPY Dockerfile /\n' >plain/Dockerfile
+    for pair in CBPUSH_TREES=images CBPUSH_TREES= CBPUSH_THREADS=3 CBPUSH_THREADS= CBPUSH_ISOLATION=auto CBPUSH_ISOLATION=; do
+        run env "$pair" "$CBPUSH" build plain
+        assert_status 0
+    done
+    for pair in CBPUSH_TREES=dirs CBPUSH_THREADS=many CBPUSH_THREADS=0 CBPUSH_THREADS=1025 CBPUSH_ISOLATION=jail \
+        DOCKER_DEFAULT_PLATFORM=dos; do
+        run env "$pair" "$CBPUSH" build plain
+        assert_status 2
+        assert_contains "$output" "$pair: "
+    done
+    run cbpush build --platform dos plain
+    assert_status 2
+    assert_contains "$output" '--platform'
+    # Options are stronger than variables, and what does not look at these is not in the way.
+    DOCKER_DEFAULT_PLATFORM=dos cbpush build --platform linux/amd64 plain
+    CBPUSH_ISOLATION=jail cbpush build --isolation auto plain
+    CBPUSH_TREES=dirs cbpush version
+}
+
 @test "a store that is the top of a volume: a directory below it is named" {
     user_setup
     mkdir -m 777 volume
