@@ -18,7 +18,7 @@ NAMED = (
 )
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*[a-z0-9])")
 VERB = re.compile(r"(?:^ {4}|`|\*|\t)cbpush ([a-z]+)\b", re.M)
-OURS = re.compile(r"\b(CBPUSH_[A-Z_]*[A-Z])\b")
+OURS = re.compile(r"\b((?:CBPUSH|BENCH|CORPUS|FUZZ|KANIKO|BUILDX)_[A-Z_]*[A-Z])\b")
 READ = re.compile(r'\b(?:getenv|environment|number_from|get)\("(\w+)"|first_set\(get, "(\w+)", (?:"(\w+)")?')
 SECTION = re.compile(r"\b[Ss]ee\s+\*([A-Z][A-Za-z, -]+)\*|\(\*([A-Z][A-Z ]+)\*\)")
 STATUS = re.compile(r"^\s+CB_E?[A-Z]+ = (\d+),", re.M)
@@ -32,19 +32,20 @@ class Tree:
     def __init__(self, root):
         self.root = root
         self.docs = [d for d in ("README.md", "HACKING.md", "NEWS.md") if os.path.isfile(os.path.join(root, d))]
-        self.docs += tree.walk(root, ("doc",), (".md", ".scd"))
+        self.docs += tree.walk(root, ("doc",), (".md", ".scd")) + tree.walk(root, ("tests",), ("README.md",))
         self.paths = [p for p in tree.walk(root, tree.TOP_FOLDERS + ("tests", "contrib", "doc"), "")] + os.listdir(root)
         self.sources = {p: tree.read(root, p) for p in tree.sources(root)}
         self.code = "\n".join(self.sources.values())
-        scripts = [p for p in self.paths if p.endswith((".sh", ".py", ".bash", ".bats", ".c"))]
+        scripts = [p for p in self.paths if p.endswith((".sh", ".py", ".bash", ".bats", ".c")) or
+                   p.startswith("tests/tools/") and "." not in p]
         self.all = self.code + "".join(tree.read(root, p) for p in scripts)
         if "configure.ac" in self.paths:
             self.all += tree.read(root, "configure.ac").replace("$1", "bash")
 
     def has_file(self, name):
-        """As it is, from a folder of sources or tests on, or by its name alone."""
+        """As it is, from a folder of sources or tests on, or by its name alone; a program by its source."""
         tail = name.rstrip("/.")
-        return any(fnmatch.fnmatch(p, tail) or fnmatch.fnmatch(p, "*/" + tail) or p.startswith(tail + "/")
+        return any(fnmatch.fnmatch(p, tail) or fnmatch.fnmatch(p, "*/" + tail) or p.startswith((tail + "/", tail + ".c"))
                    for p in self.paths)
 
 
