@@ -4,7 +4,7 @@
 # prefixed cb_; messages go to standard error.
 
 # What building needs, and what the tests need besides (Debian 12 names).
-CB_BUILD_PACKAGES='gcc libc6-dev make autoconf automake autoconf-archive pkg-config libcurl4-openssl-dev libssl-dev
+CB_BUILD_PACKAGES='gcc libc6-dev make autoconf automake pkg-config libcurl4-openssl-dev libssl-dev
 libjansson-dev libarchive-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libsqlite3-dev libseccomp-dev libyaml-dev
 uidmap passt git scdoc ca-certificates'
 CB_TEST_PACKAGES='clang libclang-rt-14-dev mold libcmocka-dev bats docker-registry nginx skopeo umoci runc mmdebstrap
