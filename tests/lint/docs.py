@@ -21,6 +21,7 @@ VERB = re.compile(r"(?:^ {4}|`|\*|\t)cbpush ([a-z]+)\b", re.M)
 OURS = re.compile(r"\b((?:CBPUSH|BENCH|CORPUS|FUZZ|KANIKO|BUILDX)_[A-Z_]*[A-Z])\b")
 READ = re.compile(r'\b(?:getenv|environment|number_from|get)\("(\w+)"|first_set\(get, "(\w+)", (?:"(\w+)")?')
 SECTION = re.compile(r"\b[Ss]ee\s+\*([A-Z][A-Za-z, -]+)\*|\(\*([A-Z][A-Z ]+)\*\)")
+MEMBER = re.compile(r'"((?:cbpush|containerimage|buildx)\.[a-z.]+)"')
 STATUS = re.compile(r"^\s+CB_E?[A-Z]+ = (\d+),", re.M)
 # Of every program, and what a web server puts there.
 NOT_OURS = ("PATH", "TERM", "REQUEST_METHOD")
@@ -78,6 +79,9 @@ def check_variables(found, t, manual):
             for name in filter(None, m.groups()):
                 if name not in NOT_OURS and not re.search(rf"\b{name}\b", manual, re.I):
                     found.add(path, tree.line_of(text, m.start()), f"{MANUAL} does not tell of {name}")
+        for m in MEMBER.finditer(text if path.startswith("src/cmd/") else ""):
+            if m.group(1) not in manual:
+                found.add(path, tree.line_of(text, m.start()), f"{MANUAL} does not tell of {m.group(1)}")
 
 
 def check_sections(found, manual):

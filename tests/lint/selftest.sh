@@ -157,9 +157,13 @@ END
 #define MORE first_set(get, "HIDDEN_LOW", "HIDDEN_UP", getenv("HIDDEN"))
 END
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN'
+    source_c src/cmd/writes.c <<'END'
+static const char member[] = "cbpush.member";
+END
+    wants 'src/cmd/writes.c:2: doc/cbpush.1.scd does not tell of cbpush.member'
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_LOW'
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_UP'
-    echo 'libx_a_SOURCES += src/oci/reads.c' >>"$tree/Makefile.am"
+    echo 'libx_a_SOURCES += src/oci/reads.c src/cmd/writes.c' >>"$tree/Makefile.am"
 }
 
 bad_includes()
