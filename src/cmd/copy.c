@@ -223,10 +223,10 @@ static void tell(const struct copying *c)
         const struct cb_copy_result *r = &c->done[i].result;
         cb_digest_text(&r->from.digest, a);
         cb_digest_text(&r->to.digest, b);
-        if (c->n_platforms > 1 && strcmp(a, b) != 0)
+        if (r->outcome != CB_COPY_KEPT && c->n_platforms > 1 && strcmp(a, b) != 0)
             cb_progress_note(c->s->progress, true, "--platform: another index was made, so the digest changes: %s "
                              "instead of %s", b, a);
-        if (r->made)
+        if (r->outcome != CB_COPY_KEPT && r->made)
             cb_progress_note(c->s->progress, true, "%s has no manifest: %s was made for its layers as they stand",
                              c->from.text, b);
         if (r->outcome == CB_COPY_KEPT)

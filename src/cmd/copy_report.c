@@ -27,10 +27,10 @@ static json_t *image_json(const struct cb_copied *c)
     cb_json_put(o, "target", cb_json_string(c->target));
     cb_json_put(o, "outcome", json_string(words[r->outcome]));
     put_digest(o, "digest", &r->to.digest);
-    cb_json_put(o, "mediaType", cb_json_string(r->to.media_type));
+    cb_json_put_string(o, "mediaType", r->to.media_type);
     if (!cb_digest_eq(&r->from.digest, &r->to.digest))
         put_digest(o, "sourceDigest", &r->from.digest);
-    if (r->made)
+    if (r->made && r->outcome != CB_COPY_KEPT)
         cb_json_put(o, "manifestMade", json_true());
     cb_json_put(o, "referrers", cb_json_from_strvec(&r->referrers));
     return o;

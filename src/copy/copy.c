@@ -108,7 +108,7 @@ struct image {
     struct cb_copy_result *res;
     struct cb_descriptor desc; /* of what goes */
     struct cb_strbuf body;
-    struct cb_digest there; /* what the tag stands for at the target; NONE: nothing, or it was not asked */
+    struct cb_descriptor there; /* what the tag stands for at the target; no digest: nothing, or it was not asked */
     int there_result;
     struct cb_error there_error;
 };
@@ -136,9 +136,7 @@ static int read_top(struct image *x, struct cb_error *err)
 
 static void ask_target(struct image *x)
 {
-    struct cb_descriptor there cb_cleanup_descriptor = { 0 };
-    int r = x->to->ops->head(x->to, x->o->to_tag, &there, &x->there_error);
-    x->there = there.digest;
+    int r = x->to->ops->head(x->to, x->o->to_tag, &x->there, &x->there_error);
     x->there_result = r == -CB_ENOTFOUND ? 0 : r;
 }
 
@@ -178,12 +176,15 @@ static int look_at_target(struct image *x, struct cb_error *err)
 {
     if (x->there_result < 0)
         return cb_error_move(err, &x->there_error);
-    if (!cb_digest_is_set(&x->there))
+    if (!cb_digest_is_set(&x->there.digest))
         return 0;
-    if (cb_digest_eq(&x->there, &x->desc.digest))
+    if (cb_digest_eq(&x->there.digest, &x->desc.digest)) {
         x->res->outcome = CB_COPY_CURRENT;
-    else if (x->o->no_clobber)
+    } else if (x->o->no_clobber) {
         x->res->outcome = CB_COPY_KEPT;
+        cb_descriptor_done(&x->res->to);
+        cb_descriptor_copy(&x->res->to, &x->there);
+    }
     return 0;
 }
 
@@ -276,6 +277,7 @@ int cb_copy_image(struct cb_copy_source *from, struct cb_copy_target *to, const 
     if (r == 0)
         r = copy_it(&x, &e);
     cb_descriptor_done(&x.desc);
+    cb_descriptor_done(&x.there);
     cb_strbuf_done(&x.body);
     cb_error_done(&x.there_error);
     return r < 0 ? cb_error_move(err, &e) : 0;

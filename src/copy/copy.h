@@ -108,7 +108,7 @@ enum cb_copy_outcome {
 };
 struct cb_copy_result {
     enum cb_copy_outcome outcome;
-    struct cb_descriptor from, to; /* differ where an index was cut down to some platforms */
+    struct cb_descriptor from, to; /* differ where an index was cut down to some platforms; KEPT: what is there */
     struct cb_strvec referrers;    /* digests, and tags of cosign's, that came along */
     bool made;                     /* the source had no manifest: one was made */
 };

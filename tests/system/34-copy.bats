@@ -181,6 +181,13 @@ END
     assert_status 0
     assert_equal "${#lines[@]}" 5
     assert_equal "$(raw_digest "docker://$two/every/app:multi")" "$(digest_of plain)"
+    # What is told is what the name stands for, and not what it would have been.
+    assert_contains "$output" "$(digest_of plain) $two/every/app:multi"
+    assert_equal "$(cbpush copy -q -n --digestfile kept "$one/src/app:multi" "$two/every/app:multi")" "$(digest_of plain)"
+    assert_equal "$(cat kept)" "$(digest_of plain)"
+    cbpush copy -q -n --json "$one/src/app:multi" "$two/every/app:multi" >kept.json
+    assert_equal "$(jq -r '.images[0] | .outcome, .digest, .mediaType, .sourceDigest' kept.json)" \
+        "$(printf '%s\n' kept "$(digest_of plain)" application/vnd.oci.image.manifest.v1+json "$(digest_of multi)")"
     assert_equal "$(raw_digest "docker://$two/every/app:sha512")" "$(digest_of sha512)"
     cbpush copy -q -a "$one/src/app" "$two/every/app"
     assert_equal "$(raw_digest "docker://$two/every/app:multi")" "$(digest_of multi)"
