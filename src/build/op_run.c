@@ -256,17 +256,6 @@ static void use_one_id(struct cb_run_root *root, const struct process *p)
                      "it the user)", p->v->run.user, u->uid, u->gid);
 }
 
-/* A cache may be empty at any time; that it stays so is worth a word. */
-static void tell_dropped(const struct cb_vertex *v)
-{
-    for (size_t i = 0; i < v->run.n_mounts; i++) {
-        const struct cb_run_mount *m = &v->run.mounts[i];
-        if (m->type == CB_DF_MOUNT_CACHE && !m->readonly)
-            cb_step_warn(v->step, "mount %s: isolation chroot shows the step a copy of this cache: what it adds is "
-                         "dropped (`cbpush doctor` says what native and oci need)", m->target);
-    }
-}
-
 static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_root *root, struct cb_error *err)
 {
     struct process p CB_CLEANUP(process_done) = { .s = s, .v = v, .script_fd = -1,
@@ -274,14 +263,14 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     const struct cb_run_op *op = &v->run;
     const struct cb_isolation *isolation = NULL;
     int status = 0, r = cb_isolator_get(s->env->isolator, s->env->progress, v->step, &isolation, err);
+    bool in_chroot = isolation && isolation->kind == CB_ISOLATION_CHROOT;
+    p.mounts.copies = in_chroot;
     if (r == 0)
         r = prepare_process(&p, root, err);
     if (r < 0)
         return r;
     if (s->env->id_mode == CB_ID_SINGLE)
         use_one_id(root, &p);
-    if (isolation && isolation->kind == CB_ISOLATION_CHROOT)
-        tell_dropped(v);
     struct cb_exec_spec spec = {
         .isolation = isolation, .root = { root->lower_fds, root->n_lower, root->upper_fd, root->work_fd },
         .id_mode = s->env->id_mode,
@@ -300,9 +289,10 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
     cb_slots_begin_to_settle(s->slots);
     r = cb_exec_run(&spec, &status, err);
     cb_span_number(&span, "exit_status", (uint64_t)status);
+    cb_run_mounts_kept(&p.mounts);
     if (r == 0)
         r = judge(s, v, status, err);
-    if (r == -CB_ESTEP && isolation && isolation->kind == CB_ISOLATION_CHROOT)
+    if (r == -CB_ESTEP && in_chroot)
         cb_step_warn(v->step, "isolation chroot has no /proc and no /sys, which this step may have missed (Go needs "
                      "GOROOT set then): `cbpush doctor` says what native and oci need");
     if (r == 0)

@@ -199,7 +199,8 @@ static int add_one(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_
 {
     const struct cb_run_mount *m = o->m;
     struct cb_mount x = { .kind = CB_MOUNT_BIND, .source_fd = o->fd, .target = m->target, .readonly = m->readonly,
-                          .scratch = m->type == CB_DF_MOUNT_CACHE || m->type == CB_DF_MOUNT_BIND };
+                          .scratch = m->type == CB_DF_MOUNT_CACHE || m->type == CB_DF_MOUNT_BIND,
+                          .keep = o->keep_dir >= 0 ? &o->keep : NULL };
     if (m->type == CB_DF_MOUNT_SECRET)
         return open_secret(rm, m, env, err);
     if (m->type == CB_DF_MOUNT_SSH) {
@@ -242,7 +243,8 @@ int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct c
     rm->list = cb_calloc(n + 1, sizeof *rm->list);
     for (size_t i = 0; i < n; i++)
         rm->open[i] = (struct cb_open_mount){ .m = &rm->v->run.mounts[i], .root = CB_RUN_ROOT_INIT,
-                                              .cache = CB_STORE_MOUNT_INIT, .fd = -1 };
+                                              .cache = CB_STORE_MOUNT_INIT, .fd = -1, .keep_dir = -1,
+                                              .keep = { .error = CB_ERROR_INIT } };
     return n ? open_all(rm, env, err) : 0;
 }
 
@@ -269,6 +271,8 @@ void cb_run_mounts_done(struct cb_run_mounts *rm)
         struct cb_open_mount *o = &rm->open[i];
         cb_ssh_forward_free(o->ssh);
         cb_close_p(&o->fd);
+        cb_close_p(&o->keep_dir);
+        cb_error_done(&o->keep.error);
         cb_store_mount_done(&o->cache);
         cb_run_root_done(&o->root);
     }

@@ -20,12 +20,15 @@ struct cb_open_mount {
     struct cb_store_mount cache;
     int fd;                         /* BIND: what is shown */
     bool live;                      /* which is the context's own, and no copy */
+    int keep_dir;                   /* CACHE, where the step gets a copy: what holds the directory, or -1 */
+    struct cb_mount_keep keep;
     struct cb_ssh_forward *ssh;
 };
 
 struct cb_run_mounts {
     struct cb_solver *s;
     struct cb_vertex *v;
+    bool copies;                    /* the isolation shows steps copies (chroot) */
     struct cb_store_tmp tmp;        /* what is made for them */
     struct cb_open_mount *open;     /* one each */
     struct cb_mount *list;          /* for the sandbox; room for one more */
@@ -37,6 +40,8 @@ int cb_run_mounts_open(struct cb_run_mounts *rm, struct cb_strvec *env, struct c
 /* The step succeeded: whether what it was shown of the context is what it is known by. It was written to meanwhile: the
  * step, and what stands on it, is not recorded. */
 int cb_run_mounts_check(struct cb_run_mounts *rm, struct cb_error *err) CB_WUR;
+/* The step has ended, however: of what caches that is not kept is told. */
+void cb_run_mounts_kept(struct cb_run_mounts *rm);
 /* The step succeeded: what it left in caches may go to other machines. */
 void cb_run_mounts_used(struct cb_run_mounts *rm);
 /* The step is over: what was written to binds is gone, caches are free for others. */
@@ -47,3 +52,7 @@ void cb_run_mounts_done(struct cb_run_mounts *rm);
 /* run_mounts_cache.c: key of every cache, then the directories, in the order of their keys: two steps that want the
  * same ones do not wait for one another for ever. */
 int cb_run_mounts_caches(struct cb_run_mounts *rm, struct cb_error *err) CB_WUR;
+/* run_mounts_keep.c: finds what o's copy will take the place of, in the cache `dir`; when all are open: which of those
+ * of one cache it will be. */
+int cb_run_mounts_keep_open(struct cb_open_mount *o, int dir, struct cb_error *err) CB_WUR;
+void cb_run_mounts_keep_last(struct cb_run_mounts *rm);

@@ -153,7 +153,10 @@ static int take(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_err
     int dir = same ? same->cache.fd : -1;
     if (!same) {
         struct fill f CB_CLEANUP(fill_done) = { .rm = rm, .m = o->m, .key = &o->key };
-        struct cb_store_mount_spec spec = { .key = o->key, .sharing = o->m->sharing, .fill = fill_new, .arg = &f,
+        /* Of two that had copies at once one would not see what the other has made. */
+        bool alone = rm->copies && o->m->sharing == CB_SHARING_SHARED;
+        struct cb_store_mount_spec spec = { .key = o->key, .fill = fill_new, .arg = &f,
+                                            .sharing = alone ? CB_SHARING_LOCKED : o->m->sharing,
                                             .waiting = tell_waiting, .cancel = rm->s->cancel };
         int r = cb_mount_cache_reads(rm->s->mount_cache) ?
                     cb_store_mount_drop_empty(rm->s->env->store, &o->key, err) : 0;
@@ -167,7 +170,9 @@ static int take(struct cb_run_mounts *rm, struct cb_open_mount *o, struct cb_err
     o->fd = cb_path_openat(dir, o->m->source, O_PATH, 0, CB_RESOLVE_IN_ROOT);
     if (o->fd == -ENOENT)
         return cb_error_set(err, CB_ECONF, "source=/%s: the cache has no such directory", o->m->source);
-    return o->fd < 0 ? cb_error_sys(err, CB_ECONF, -o->fd, "source=/%s of the cache", o->m->source) : 0;
+    if (o->fd < 0)
+        return cb_error_sys(err, CB_ECONF, -o->fd, "source=/%s of the cache", o->m->source);
+    return rm->copies && !o->m->readonly ? cb_run_mounts_keep_open(o, dir, err) : 0;
 }
 
 static int by_key(const void *a, const void *b)
@@ -193,6 +198,8 @@ int cb_run_mounts_caches(struct cb_run_mounts *rm, struct cb_error *err)
         if (r < 0)
             cb_error_wrap(err, "cache mount %s", v[i]->m->target);
     }
+    if (r == 0 && rm->copies)
+        cb_run_mounts_keep_last(rm);
     free(v);
     return r;
 }

@@ -71,6 +71,9 @@ static int remember(struct cb_sandbox *sb, struct cb_error *err)
     sb->chroot->scan = cb_tree_scan_new(sb->root, &sb->chroot->ours, sb->spec->cancel, err);
     if (!sb->chroot->scan)
         return -CB_ELOCAL;
+    int r = cb_chroot_keep_remember(sb, err);
+    if (r < 0)
+        return r;
     sb->child.chroot = true;
     sb->child.keep[0] = sb->root;
     sb->child.keep[2] = sb->child.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -83,11 +86,14 @@ static const cb_sandbox_step steps[] = {
     open_terminal, remember,    cb_sandbox_make_cgroup, cb_sandbox_clone,  NULL,
 };
 
-/* What a failed step did is of no use to anybody. */
+/* What a failed step did is of no use to anybody, but for what it has in caches. */
 static int end(struct cb_sandbox *sb, struct cb_pump_result *res, struct cb_error *err)
 {
-    bool good = !res->failed && !res->canceled && res->status == 0;
-    return good ? cb_tree_scan_take(sb->chroot->scan, sb->spec->root.upper_fd, err) : 0;
+    bool ended = !res->failed && !res->canceled;
+    int r = ended && res->status == 0 ? cb_tree_scan_take(sb->chroot->scan, sb->spec->root.upper_fd, err) : 0;
+    if (ended)
+        cb_chroot_keep(sb);
+    return r;
 }
 
 static void done(struct cb_sandbox *sb)
@@ -96,6 +102,7 @@ static void done(struct cb_sandbox *sb)
         return;
     cb_tree_scan_free(sb->chroot->scan);
     cb_tree_ours_done(&sb->chroot->ours);
+    cb_chroot_keep_done(sb->chroot);
     free(CB_TAKE(sb->chroot));
 }
 

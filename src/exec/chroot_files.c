@@ -48,7 +48,7 @@ static int spot_open(struct cb_sandbox *sb, struct spot *s, const char *target, 
     if (s->dir < 0 || fstat(s->dir, &st) < 0)
         return cb_error_sys(err, CB_ELOCAL, s->dir < 0 ? -s->dir : errno, "mount target %s", target);
     s->mtime = st.st_mtim;
-    return cb_fs_remove_tree(s->dir, s->name, err);
+    return cb_chroot_make_room(sb, s->dir, s->name, s->path.buf, err);
 }
 
 static void spot_is_ours(struct cb_sandbox *sb, const struct spot *s)
@@ -177,17 +177,20 @@ static int put_file(const struct spot *s, const struct cb_mount *m, int source, 
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target) : 0;
 }
 
-static int put_dir(const struct spot *s, const struct cb_mount *m, int source, const struct stat *st,
+static int put_dir(struct cb_sandbox *sb, const struct spot *s, const struct cb_mount *m, int source,
                    struct cb_error *err)
 {
+    struct stat st;
     cb_autoclose int in = openat(source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (in < 0)
+    if (in < 0 || fstat(in, &st) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "mount %s: its source", m->target);
     cb_autoclose int out = spot_mkdir(s, m->target, err);
-    int r = out < 0 ? out : cb_tree_copy_plain(in, out, NULL, err);
+    int r = out < 0 ? out : cb_tree_copy_plain(in, out, sb->spec->cancel, err);
     if (r < 0)
         return cb_error_wrap(err, "mount %s", m->target);
-    r = cb_tree_set_attrs(out, st);
+    r = cb_tree_copy_xattrs(in, out);
+    if (r == 0)
+        r = cb_tree_set_attrs(out, &st);
     return r < 0 ? cb_error_sys(err, CB_ELOCAL, -r, "mount %s", m->target) : 0;
 }
 
@@ -201,9 +204,11 @@ static int put_copy(struct cb_sandbox *sb, const struct cb_mount *m, int source,
         return cb_error_set(err, CB_ELOCAL, "mount %s: isolation chroot shows files and directories only", m->target);
     int r = spot_open(sb, &s, m->target, S_ISDIR(st.st_mode), err);
     if (r == 0)
-        r = S_ISDIR(st.st_mode) ? put_dir(&s, m, source, &st, err) : put_file(&s, m, source, &st, err);
+        r = S_ISDIR(st.st_mode) ? put_dir(sb, &s, m, source, err) : put_file(&s, m, source, &st, err);
     if (r == 0)
         spot_is_ours(sb, &s);
+    if (r == 0 && m->keep && S_ISDIR(st.st_mode))
+        cb_chroot_keep_add(sb, s.path.buf, m->keep);
     return r;
 }
 

@@ -91,6 +91,13 @@ struct cb_rootfs {
                             * mode and owner are those of `/` in the step: 0755, or only root sees anything */
     int work_fd;
 };
+/* Of a mount that is shown as a copy (chroot): what the step has there when it has ended, also by failing, takes the
+ * place of its source, a directory. A step that was cancelled, or did not begin, leaves the source as it was. */
+struct cb_mount_keep {
+    int dir;               /* holds the source under this name; on the root's file system, and nobody else uses it */
+    const char *name;
+    struct cb_error error; /* out: why the source is as it was, where it is */
+};
 struct cb_mount {
     enum cb_mount_kind kind;
     int source_fd;         /* BIND: O_PATH, pinned by the caller (R20); borrowed */
@@ -99,6 +106,7 @@ struct cb_mount {
     const char *sub;       /* TREE: what is shown of it, links resolved inside; "" = all */
     bool readonly;
     bool scratch;          /* BIND, TREE: what is written there may be dropped, so a copy will do */
+    struct cb_mount_keep *keep; /* BIND: or NULL; borrowed */
     uint64_t size;         /* TMPFS: bytes, 0 = half the memory */
     uint32_t mode;         /* TMPFS: 0 = 01777; DATA: 0 = 0400, S_IFREG = none; executable only where it says so */
     const void *data;      /* DATA: borrowed; always read-only in the step */

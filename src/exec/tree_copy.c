@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -13,14 +14,17 @@
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/fs.h"
+#include "util/hashmap.h"
 #include "util/limits.h"
+#include "util/path.h"
 #include "util/strbuf.h"
 #include "util/strvec.h"
 
 struct copy {
     const struct cb_tree_copy *o;
     bool plain;            /* a character device 0:0 is one, and no directory is opaque */
-    struct cb_strbuf path; /* where we are, for messages */
+    struct cb_hashmap *links; /* device and inode → the path of its first name; NULL: each name gets a file */
+    struct cb_strbuf path; /* where we are */
     unsigned depth;
 };
 
@@ -190,7 +194,7 @@ static int copy_contents(struct copy *c, const struct item *i, struct cb_error *
 static int copy_dir(struct copy *c, const struct item *i, struct cb_error *err)
 {
     struct stat old;
-    if (c->depth >= CB_MAX_TREE_DEPTH)
+    if (c->depth > CB_MAX_TREE_DEPTH)
         return cb_error_set(err, CB_ELOCAL, "directories more than %d deep: %s", CB_MAX_TREE_DEPTH, c->path.buf);
     if (fstatat(i->to, i->name, &old, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(old.st_mode) &&
         unlinkat(i->to, i->name, 0) < 0)
@@ -214,6 +218,27 @@ static bool is_left_empty(const struct copy *c, const char *name)
     return false;
 }
 
+/* 1: a name of what was copied before. */
+static int link_again(struct copy *c, const struct item *i, struct cb_error *err)
+{
+    char id[48];
+    if (!c->links || i->st.st_nlink < 2)
+        return 0;
+    snprintf(id, sizeof id, "%ju:%ju", (uintmax_t)i->st.st_dev, (uintmax_t)i->st.st_ino);
+    const char *first = cb_hashmap_get(c->links, id), *slash = first ? strrchr(first, '/') : NULL;
+    if (!first) {
+        cb_hashmap_put(c->links, id, cb_strdup(c->path.buf));
+        return 0;
+    }
+    cb_autofree char *dir = cb_strndup(first, slash ? (size_t)(slash - first) : 0);
+    cb_autoclose int fd = cb_path_openat(c->o->to, dir, O_PATH | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
+    if (fd < 0)
+        return fail(c, "link", -fd, err);
+    if (linkat(fd, slash ? slash + 1 : first, i->to, i->name, 0) == 0)
+        return 1;
+    return errno == EMLINK ? 0 : fail(c, "link", errno, err);
+}
+
 static int copy_item(struct copy *c, struct item *i, struct cb_error *err)
 {
     if (fstatat(i->from, i->name, &i->st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -224,6 +249,8 @@ static int copy_item(struct copy *c, struct item *i, struct cb_error *err)
     int r = cb_fs_remove_tree(i->to, i->name, err);
     if (r < 0 || is_whiteout(c, &i->st) || dir)
         return r;
+    if ((r = link_again(c, i, err)) != 0)
+        return CB_MIN(r, 0);
     return S_ISREG(i->st.st_mode) ? copy_file(c, i, err) : copy_other(c, i, err);
 }
 
@@ -279,8 +306,14 @@ int cb_tree_copy(const struct cb_tree_copy *o, struct cb_error *err)
 int cb_tree_copy_plain(int from, int to, const struct cb_cancel *cancel, struct cb_error *err)
 {
     const struct cb_tree_copy o = { .to = to, .cancel = cancel };
-    struct copy c = { .o = &o, .plain = true, .path = CB_STRBUF_INIT };
+    struct copy c = { .o = &o, .plain = true, .links = cb_hashmap_new(), .path = CB_STRBUF_INIT };
+    size_t it = 0;
+    const char *id;
+    void *first;
     int r = copy_tree(&c, from, to, err);
+    while (cb_hashmap_next(c.links, &it, &id, &first))
+        free(first);
+    cb_hashmap_free(c.links);
     cb_strbuf_done(&c.path);
     return r;
 }

@@ -21,7 +21,8 @@ struct cb_tree_copy {
 };
 int cb_tree_copy(const struct cb_tree_copy *c, struct cb_error *err) CB_WUR;
 
-/* Contents, attributes and nothing of overlayfs: everything below the open directory `from` onto the empty `to`. */
+/* Contents, attributes and nothing of overlayfs: everything below the open directory `from` onto the empty `to`. Names
+ * of one inode stay that. */
 int cb_tree_copy_plain(int from, int to, const struct cb_cancel *cancel, struct cb_error *err) CB_WUR;
 
 /* user.* and security.capability of one open file or directory onto another, without overlayfs's own marks. */

@@ -23,6 +23,7 @@ struct seen {
     uid_t uid;
     gid_t gid;
     ino_t ino;
+    nlink_t nlink;
     dev_t rdev;
     off_t size;
     struct timespec mtime, changed;
@@ -172,7 +173,8 @@ static void remember(struct cb_tree_scan *s, const struct stat *st)
 {
     struct seen *a = CB_NEW(struct seen);
     *a = (struct seen){ .mode = st->st_mode, .uid = st->st_uid, .gid = st->st_gid, .ino = st->st_ino,
-                        .rdev = st->st_rdev, .size = st->st_size, .mtime = st->st_mtim, .changed = st->st_ctim };
+                        .nlink = st->st_nlink, .rdev = st->st_rdev, .size = st->st_size, .mtime = st->st_mtim,
+                        .changed = st->st_ctim };
     cb_hashmap_put(s->seen, s->path.buf, a);
 }
 
@@ -291,6 +293,48 @@ static int take_gone(struct cb_tree_scan *s, struct cb_error *err)
             r = whiteout(s, path, err);
     }
     return r;
+}
+
+/* ---- two looks ---- */
+
+static bool saw_same(const struct seen *a, const struct seen *b)
+{
+    return b && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->ino == b->ino && a->rdev == b->rdev &&
+           a->size == b->size && same_time(a->mtime, b->mtime) && same_time(a->changed, b->changed);
+}
+
+bool cb_tree_scan_same(const struct cb_tree_scan *a, const struct cb_tree_scan *b)
+{
+    size_t it = 0;
+    const char *path;
+    void *value;
+    bool same = cb_hashmap_size(a->seen) == cb_hashmap_size(b->seen);
+    while (same && cb_hashmap_next(a->seen, &it, &path, &value))
+        same = saw_same(value, cb_hashmap_get(b->seen, path));
+    return same;
+}
+
+/* Each name takes one away; what is left of any is the name of something else. */
+bool cb_tree_scan_is_linked(const struct cb_tree_scan *s)
+{
+    struct cb_hashmap *left = cb_hashmap_new();
+    size_t it = 0, n = 0;
+    const char *path;
+    void *value;
+    char ino[24];
+    while (cb_hashmap_next(s->seen, &it, &path, &value)) {
+        const struct seen *a = value;
+        if (S_ISDIR(a->mode) || a->nlink < 2)
+            continue;
+        snprintf(ino, sizeof ino, "%ju", (uintmax_t)a->ino);
+        uintptr_t before = (uintptr_t)cb_hashmap_get(left, ino);
+        uintptr_t names = before ? before - 1 : a->nlink;
+        cb_hashmap_put(left, ino, (void *)names);
+        n += before ? 0 : a->nlink;
+        n--;
+    }
+    cb_hashmap_free(left);
+    return n > 0;
 }
 
 /* ---- all ---- */

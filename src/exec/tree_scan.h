@@ -4,6 +4,7 @@
  * counts as changed when its mode, owner, size, inode, modification or change time is another: the change time is the
  * kernel's own and cannot be set back. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 
@@ -25,6 +26,10 @@ struct cb_tree_scan *cb_tree_scan_new(int root, const struct cb_tree_ours *ours,
                                       struct cb_error *err); /* remembers what is there; NULL on failure */
 void cb_tree_scan_free(struct cb_tree_scan *s);
 CB_DEFINE_CLEANUP(struct cb_tree_scan *, cb_tree_scan_free)
+/* Of two looks at one directory, of which the attributes of itself are no part. */
+bool cb_tree_scan_same(const struct cb_tree_scan *a, const struct cb_tree_scan *b);
+/* Whether something that was seen has more names than were seen. */
+bool cb_tree_scan_is_linked(const struct cb_tree_scan *s);
 /* Moves what is new or other into `upper`, an empty directory of the same file system, in overlay form: whiteouts for
  * what is gone, no opaque marks, directories above a change with their attributes. The root is spoilt by it. */
 int cb_tree_scan_take(struct cb_tree_scan *s, int upper, struct cb_error *err) CB_WUR;

@@ -172,6 +172,7 @@ struct cb_store_mount {
     int lock;
     char name[24]; /* which one of its key */
 };
+#define CB_STORE_MOUNT_FS "fs" /* what fd is called in the directory above it: who has it alone may put another there */
 #define CB_STORE_MOUNT_INIT { .fd = -1, .lock = -1 }
 int cb_store_mount_take(struct cb_store *s, const struct cb_store_mount_spec *spec, struct cb_store_mount *out,
                         struct cb_error *err) CB_WUR;

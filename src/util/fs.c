@@ -93,6 +93,11 @@ int cb_fs_rename_noreplace(int from_dirfd, const char *from, int to_dirfd, const
     return rename_by_link(from_dirfd, from, to_dirfd, to);
 }
 
+int cb_fs_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b)
+{
+    return renameat2(a_dirfd, a, b_dirfd, b, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
 int cb_fs_sync_dir(int dirfd, struct cb_error *err)
 {
     /* dirfd may be a path descriptor, which cannot be synced. */

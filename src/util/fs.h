@@ -36,6 +36,7 @@ void cb_tmpfile_done(struct cb_tmpfile *t); /* removes it unless published */
 int cb_fs_mkdtempat(int dirfd, const char *prefix, char name[static 64], mode_t mode, int *fd,
                     struct cb_error *err) CB_WUR;
 int cb_fs_rename_noreplace(int from_dirfd, const char *from, int to_dirfd, const char *to); /* 0 or negative errno */
+int cb_fs_exchange(int a_dirfd, const char *a, int b_dirfd, const char *b); /* the same, of two names at once */
 int cb_fs_sync_dir(int dirfd, struct cb_error *err) CB_WUR;
 bool cb_fs_is_empty(int dirfd); /* a directory; false also where it cannot be read */
 /* Write a small file in one go: temp, sync, rename. */

@@ -154,6 +154,73 @@ static void take(void)
     cb_tree_ours_done(&ours);
 }
 
+static struct cb_tree_scan *look(int dir)
+{
+    static const struct cb_tree_ours none;
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    struct cb_tree_scan *s = cb_tree_scan_new(dir, &none, NULL, &err);
+    if (!s)
+        fail_msg("%s", cb_error_text(&err));
+    return s;
+}
+
+static void two_looks(void **state)
+{
+    (void)state;
+    int d = make_dir(a, "d");
+    put_file(d, "f", "x", 0644);
+    CB_AUTO(cb_tree_scan_free) struct cb_tree_scan *was = look(a), *same = look(a);
+    assert_true(cb_tree_scan_same(was, same));
+    put_file(a, "new", "y", 0644);
+    CB_AUTO(cb_tree_scan_free) struct cb_tree_scan *more = look(a);
+    assert_false(cb_tree_scan_same(was, more));
+    assert_false(cb_tree_scan_same(more, was));
+    assert_int_equal(fchmodat(a, "new", 0600, 0), 0);
+    CB_AUTO(cb_tree_scan_free) struct cb_tree_scan *other = look(a);
+    assert_false(cb_tree_scan_same(more, other));
+    close(d);
+}
+
+static void links_that_leave_a_directory(void **state)
+{
+    (void)state;
+    int d = make_dir(a, "d");
+    put_file(a, "f", "x", 0644);
+    put_file(a, "g", "x", 0644);
+    assert_int_equal(linkat(a, "f", d, "f", 0), 0);
+    assert_int_equal(linkat(a, "f", d, "third", 0), 0);
+    CB_AUTO(cb_tree_scan_free) struct cb_tree_scan *within = look(a);
+    assert_false(cb_tree_scan_is_linked(within));
+    assert_int_equal(linkat(a, "f", b, "out", 0), 0);
+    CB_AUTO(cb_tree_scan_free) struct cb_tree_scan *without = look(a);
+    assert_true(cb_tree_scan_is_linked(without));
+    close(d);
+}
+
+static void a_plain_copy_keeps_links(void **state)
+{
+    (void)state;
+    cb_cleanup_error struct cb_error err = CB_ERROR_INIT;
+    struct stat x, y;
+    int d = make_dir(a, "d");
+    put_file(a, "f", "x", 04711);
+    assert_int_equal(linkat(a, "f", d, "g", 0), 0);
+    assert_int_equal(symlinkat("f", a, "s"), 0);
+    assert_int_equal(linkat(a, "s", d, "t", 0), 0);
+    assert_int_equal(linkat(a, "f", b, "elsewhere", 0), 0);
+    if (cb_tree_copy_plain(a, root, NULL, &err) < 0)
+        fail_msg("%s", cb_error_text(&err));
+    assert_int_equal(fstatat(root, "f", &x, 0), 0);
+    assert_int_equal(fstatat(root, "d/g", &y, 0), 0);
+    assert_int_equal(x.st_ino, y.st_ino);
+    assert_int_equal(x.st_nlink, 2);
+    assert_int_equal(x.st_mode, S_IFREG | 04711);
+    assert_int_equal(fstatat(root, "s", &x, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(fstatat(root, "d/t", &y, AT_SYMLINK_NOFOLLOW), 0);
+    assert_true(S_ISLNK(x.st_mode) && x.st_ino == y.st_ino);
+    close(d);
+}
+
 static void nothing_changed(void **state)
 {
     (void)state;
@@ -302,6 +369,9 @@ int main(void)
         TEST(upper_layers_win),
         TEST(opaque_directories_hide),
         TEST(links_times_and_kernel_directories),
+        TEST(two_looks),
+        TEST(links_that_leave_a_directory),
+        TEST(a_plain_copy_keeps_links),
         TEST(nothing_changed),
         TEST(what_changed_is_taken),
         TEST(a_change_that_hides_is_found),
