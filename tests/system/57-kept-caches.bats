@@ -67,6 +67,26 @@ cached()
     assert_equal "$(cached 'cat /c/x >/report')" half
 }
 
+# Which directory it is.
+inode()
+{
+    stat -c %i "$(compgen -G "$CBPUSH_ROOT/mounts/*/0/fs")"
+}
+
+@test "chroot: a step that changes nothing in a cache mount leaves the very directory there" {
+    local how was
+    chroot_step 'mkdir /c/d && echo 1 >/c/d/x'
+    was=$(inode)
+    chroot_step 'cat /c/d/x; test ! -e /c/y'
+    assert_equal "$(inode)" "$was"
+    for how in 'touch /c/y && rm /c/y' 'chmod 700 /c' 'chmod 600 /c/d/x' 'touch -h -d @1 /c/d/x' 'rm /c/d/x'; do
+        chroot_step "$how"
+        [ "$(inode)" != "$was" ] || rig_fail "$how: the old one is there"
+        was=$(inode)
+    done
+    assert_equal "$(cached 'stat -c %a /c >/report; find /c | sort >>/report')" $'700\n/c\n/c/d'
+}
+
 @test "chroot: a target that is removed or replaced leaves the cache as it was, and nothing outside is touched" {
     local how
     mkdir "$BATS_TEST_TMPDIR/outside"
