@@ -87,13 +87,32 @@ inode()
     assert_equal "$(cached 'stat -c %a /c >/report; find /c | sort >>/report')" $'700\n/c\n/c/d'
 }
 
+@test "chroot: a step that is cancelled, or that does not begin, leaves its cache mount as it was" {
+    local pid status=0
+    chroot_step 'echo old >/c/x'
+    printf 'FROM busybox\nRUN --mount=type=cache,id=kept,target=/c echo new >/c/x && echo began && sleep 4715\n' >ctx/Dockerfile
+    "$CBPUSH" build --progress plain --isolation chroot ctx >cancelled.log 2>&1 3>&- &
+    pid=$!
+    until grep -q ' began$' cancelled.log; do rig_alive "$pid"; sleep 0.05; done
+    kill -TERM "$pid"
+    rig_await "$pid"
+    wait "$pid" || status=$?
+    assert_equal "$status" 143
+    refute_contains "$(cat cancelled.log)" WARN
+    assert_equal "$(cached 'cat /c/x >/report')" old
+    printf 'FROM busybox\nRUN --mount=type=cache,id=kept,target=/c ["/no/such"]\n' >ctx/Dockerfile
+    run cbpush build --progress plain --isolation chroot ctx
+    assert_status 1
+    assert_equal "$(cached 'cat /c/x >/report')" old
+}
+
 @test "chroot: a target that is removed or replaced leaves the cache as it was, and nothing outside is touched" {
     local how
     mkdir "$BATS_TEST_TMPDIR/outside"
     echo safe >"$BATS_TEST_TMPDIR/outside/file"
     chroot_step 'echo 1 >/c/x'
     for how in 'rm -r /c' 'rm -r /c && echo file >/c' "rm -r /c && ln -s $BATS_TEST_TMPDIR/outside /c" 'rm -r /c && ln -s /etc /c' \
-        'rm -r /c && mkfifo /c' 'mv /c /d'; do
+        'rm -r /c && mkfifo /c' 'mv /c /d' 'cd /c; for i in $(seq 1030); do mkdir d && cd d; done'; do
         chroot_step "$how" || rig_fail "$how: $log"
         assert_contains "$log" 'WARN: mount /c: '
         assert_equal "$(cached 'cat /c/x >/report')" 1 "$how"
