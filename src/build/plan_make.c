@@ -50,6 +50,25 @@ static void change_image(struct cb_image_config *c, const struct cb_build_option
         cb_env_remove(&c->env, o->unset_env->v[i]);
 }
 
+static void set_text(char **to, const char *from)
+{
+    free(*to);
+    *to = cb_strdup_or_null(from);
+}
+
+/* The image is for the platform that was named, whatever its parent is for: what an index says of it has to be what it
+ * says of itself. What a name leaves open stays the parent's. */
+static void name_platform(struct cb_platform *is, const struct cb_platform *named)
+{
+    bool same = cb_streq(is->os, named->os) && cb_streq(is->arch, named->arch);
+    set_text(&is->os, named->os);
+    set_text(&is->arch, named->arch);
+    if (named->variant || !same)
+        set_text(&is->variant, named->variant);
+    if (named->os_version || !same)
+        set_text(&is->os_version, named->os_version);
+}
+
 static void take_result(struct planner *p)
 {
     struct cb_plan_image *image = &p->plan->images[p->index];
@@ -62,6 +81,8 @@ static void take_result(struct planner *p)
     cb_image_config_copy(&image->config, &p->goal->config);
     forget_parent(&image->config);
     change_image(&image->config, p->o->build);
+    if (p->o->build->n_platforms)
+        name_platform(&image->config.platform, &p->target);
     for (size_t i = 0; labels && i < labels->n; i++)
         cb_strmap_set(&image->config.labels, labels->v[i].key, labels->v[i].value);
     if (bottom->source)
