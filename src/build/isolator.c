@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "util/alloc.h"
+#include "util/strbuf.h"
 
 struct cb_isolator {
     struct cb_isolation_wish wish;
@@ -15,22 +16,46 @@ struct cb_isolator {
     struct cb_isolation isolation;
 };
 
+/* What counts where no option says it; NULL: nothing does. *text is its value then. */
+static const char *usual(const char **text)
+{
+    static const char *const names[] = { "CBPUSH_ISOLATION", "BUILDAH_ISOLATION" };
+    for (size_t i = 0; i < CB_COUNTOF(names); i++) {
+        const char *v = getenv(names[i]);
+        if (v && *v) {
+            *text = v;
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
+static int take_kind(const char *text, const char *variable, enum cb_isolation_kind *kind, struct cb_error *err)
+{
+    bool buildah = variable && cb_starts_with(variable, "BUILDAH_");
+    if (!text)
+        return 0;
+    int r = cb_isolation_parse(text, kind, variable ? NULL : err);
+    if (r < 0 && variable)
+        return cb_error_set(err, CB_EUSAGE, "%s=%.64s: %s", variable, text,
+                            buildah ? "oci, rootless or chroot" : "auto, native, oci or chroot");
+    /* It is set where containers allow no more. Buildah's has /proc and mounts, ours is the last resort of auto. */
+    if (buildah && *kind == CB_ISOLATION_CHROOT)
+        *kind = CB_ISOLATION_AUTO;
+    return r;
+}
+
 struct cb_isolator *cb_isolator_new(const char *text, const char *runtime, int work_dir_fd, enum cb_id_mode mode,
                                     struct cb_error *err)
 {
-    const char *usual = getenv("CBPUSH_ISOLATION");
+    const char *variable = text ? NULL : usual(&text);
     struct cb_isolation_wish w = { .kind = CB_ISOLATION_AUTO, .runtime = runtime, .work_dir_fd = work_dir_fd,
                                    .id_mode = mode };
-    bool as_usual = !text && usual && *usual;
-    if (as_usual)
-        text = usual;
-    if (text && cb_isolation_parse(text, &w.kind, err) < 0) {
-        if (as_usual)
-            cb_error_wrap(err, "CBPUSH_ISOLATION=%s", usual);
+    if (take_kind(text, variable, &w.kind, err) < 0)
         return NULL;
-    }
     if (runtime && w.kind != CB_ISOLATION_AUTO && w.kind != CB_ISOLATION_OCI) {
-        cb_error_set(err, CB_EUSAGE, "--runtime %s: isolation %s has no runtime, only oci has", runtime, text);
+        cb_error_set(err, CB_EUSAGE, "--runtime %s: isolation %s%s%s%s has no runtime, only oci has", runtime, text,
+                     variable ? " (" : "", variable ? variable : "", variable ? ")" : "");
         return NULL;
     }
     struct cb_isolator *i = CB_NEW(struct cb_isolator);

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "util/alloc.h"
 #include "util/encode.h"
@@ -17,7 +18,7 @@ const struct cb_opt image_opts[] = {
     { "jobs", 0, CB_OPT_STRING, AT(jobs), "N", "steps that run at a time; 0: as many as there are", NULL },
     { "squash", 0, CB_OPT_FLAG, AT(squash), NULL, "one layer on top of the parent's", NULL },
     { "squash-all", 0, CB_OPT_FLAG, AT(squash_all), NULL, "one layer, the parent's merged into it", NULL },
-    { "layers", 0, CB_OPT_TRISTATE, AT(layers), NULL, "=false: as --squash --no-cache", NULL },
+    { "layers", 0, CB_OPT_TRISTATE, AT(layers), NULL, "=false: as --squash --no-cache (BUILDAH_LAYERS)", NULL },
     { "toc", 0, CB_OPT_TRISTATE, AT(toc), NULL, "=false: the manifest names no tables of its layers", NULL },
     { "timestamp", 0, CB_OPT_STRING, AT(timestamp), "SECONDS", "every time in the image is this one", NULL },
     { "source-date-epoch", 0, CB_OPT_STRING, AT(epoch), "SECONDS", "as SOURCE_DATE_EPOCH; or: context", NULL },
@@ -29,7 +30,7 @@ const struct cb_opt image_opts[] = {
     { "os", 0, CB_OPT_STRING, AT(os), "OS", "part of --platform", NULL },
     { "arch", 0, CB_OPT_STRING, AT(arch), "ARCH", "part of --platform", NULL },
     { "variant", 0, CB_OPT_STRING, AT(variant), "VARIANT", "part of --platform", NULL },
-    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "media types: oci (default) or docker", NULL,
+    { "format", 0, CB_OPT_STRING, AT(format), "FORMAT", "media types: oci (default) or docker (BUILDAH_FORMAT)", NULL,
       "oci|docker" },
     { "compression-format", 0, CB_OPT_STRING, AT(compression), "FORMAT",
       "of new layers: gzip (default), estargz, zstd, zstd:chunked, none", NULL, CB_FORMAT_VALUES },
@@ -90,12 +91,28 @@ static int take_times(const struct image_options *cli, struct cb_build_options *
 
 static int take_format(const struct image_options *cli, struct cb_build_options *o, struct cb_error *err)
 {
-    if (!cli->format)
+    const char *text = cli->format ? cli->format : getenv("BUILDAH_FORMAT");
+    if (!text || (!cli->format && !*text))
         return 0;
-    o->docker_types = !strcmp(cli->format, "docker");
-    if (o->docker_types || !strcmp(cli->format, "oci"))
+    o->docker_types = !strcmp(text, "docker");
+    if (o->docker_types || !strcmp(text, "oci"))
         return 0;
-    return cb_error_set(err, CB_EUSAGE, "--format %s: oci or docker", cli->format);
+    return cb_error_set(err, CB_EUSAGE, "%s%s: oci or docker", cli->format ? "--format " : "BUILDAH_FORMAT=", text);
+}
+
+/* Buildah takes any other word for no; here a slip of the pen does not cost the cache. */
+static int take_layers(const struct image_options *cli, struct cb_build_options *o, struct cb_error *err)
+{
+    const char *text = getenv("BUILDAH_LAYERS");
+    bool one = cli->layers == 0;
+    if (cli->layers < 0 && text && *text) {
+        one = !strcmp(text, "0") || !strcasecmp(text, "false");
+        if (!one && strcmp(text, "1") && strcasecmp(text, "true"))
+            return cb_error_set(err, CB_EUSAGE, "BUILDAH_LAYERS=%s: true or false", text);
+    }
+    o->squash = cli->squash || one;
+    o->no_cache = o->no_cache || one;
+    return 0;
 }
 
 static int take_compression(const struct image_options *cli, struct cb_build_options *o, struct cb_error *err)
@@ -142,12 +159,12 @@ int image_options_take(const struct image_options *cli, struct image_values *v, 
     split_commas(&cli->no_cache_filter, &v->filter);
     o->no_cache_filter = &v->filter;
     o->ignorefile = cli->ignorefile;
-    o->squash = cli->squash || cli->layers == 0;
     o->squash_all = cli->squash_all;
     o->no_tables = cli->toc == 0;
-    o->no_cache = o->no_cache || cli->layers == 0;
     take_env(cli, v, o);
     int r = take_times(cli, o, err);
+    if (r == 0)
+        r = take_layers(cli, o, err);
     if (r == 0)
         r = take_format(cli, o, err);
     if (r == 0)

@@ -10,10 +10,8 @@
 #include "cmd/trace.h"
 #include "exec/exec.h"
 #include "image/image.h"
-#include "util/encode.h"
 #include "util/fd.h"
 #include "util/path.h"
-#include "util/thread.h"
 #include "util/timeutil.h"
 
 bool cb_process_serves(const char *name)
@@ -46,27 +44,12 @@ static int need_openat2(struct cb_error *err)
     return 0;
 }
 
-/* What a typing error in these would change is seen too late, or never. */
-static int check_environment(struct cb_error *err)
-{
-    const char *threads = getenv("CBPUSH_THREADS"), *trees = getenv("CBPUSH_TREES");
-    uint64_t n = 0;
-    if (threads && *threads && !(cb_parse_u64(threads, CB_MAX_THREADS, &n) && n))
-        return cb_error_set(err, CB_EUSAGE, "CBPUSH_THREADS=%s: must be a number from 1 to %u", threads,
-                            CB_MAX_THREADS);
-    if (trees && *trees && !cb_streq(trees, "directories") && !cb_streq(trees, "images"))
-        return cb_error_set(err, CB_EUSAGE, "CBPUSH_TREES=%s: must be directories or images", trees);
-    return 0;
-}
-
 int cb_process_prepare(struct cb_process *p, const struct cb_verb *v, struct cb_error *err)
 {
     enum cb_id_mode mode = CB_ID_REAL_ROOT;
     p->started = cb_time_monotonic();
     find_home();
-    int r = v->userns ? check_environment(err) : 0;
-    if (r == 0 && v->userns)
-        r = need_openat2(err);
+    int r = v->userns ? need_openat2(err) : 0;
     if (r < 0)
         return r;
     r = v->userns ? cb_userns_enter(&mode, &p->no_userns) : 0;

@@ -198,7 +198,9 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
 {
     struct cb_progress_options po = { .mode = CB_PROGRESS_AUTO, .fd = STDERR_FILENO, .title = title,
                                       .cancel = p->cancel };
-    int r = c->progress ? cb_progress_mode_parse(c->progress, &po.mode, err) : 0;
+    int r = cb_progress_mode_take(c->progress, &po.mode, err);
+    if (r == 0)
+        r = cb_cpu_count_check(err);
     if (r == 0)
         r = cb_trace_file_begin(p, c->trace, c->stdout_is_free, err);
     struct cb_span span cb_cleanup_span = cb_span_begin("cbpush", "open store and registries");

@@ -11,6 +11,7 @@
 #include "util/timeutil.h"
 
 #define KICK_AT (64u << 10)
+#define MODES "auto, tty, plain, quiet, rawjson"
 
 int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct cb_error *err)
 {
@@ -28,7 +29,7 @@ int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct 
         }
     cb_cleanup_strbuf struct cb_strbuf shown = CB_STRBUF_INIT;
     cb_strbuf_add_sanitized(&shown, text, strnlen(text, 100), false);
-    return cb_error_set(err, CB_EUSAGE, "unknown progress mode \"%s\": auto, tty, plain, quiet, rawjson", shown.buf);
+    return cb_error_set(err, CB_EUSAGE, "unknown progress mode \"%s\": " MODES, shown.buf);
 }
 
 static const char *environment(const char *name)
@@ -47,8 +48,18 @@ const char *cb_progress_wish(const char *text)
     enum cb_progress_mode mode;
     if (text && !cb_streq(text, "auto"))
         return text;
-    /* A wrong value of that variable is another program's matter: then the terminal decides. */
     return wish && cb_progress_mode_parse(wish, &mode, NULL) == 0 ? wish : "auto";
+}
+
+int cb_progress_mode_take(const char *text, enum cb_progress_mode *out, struct cb_error *err)
+{
+    const char *wish = environment("BUILDKIT_PROGRESS");
+    int r = text ? cb_progress_mode_parse(text, out, err) : 0;
+    if (r < 0 || (text && *out != CB_PROGRESS_AUTO) || !wish || !*wish || cb_progress_mode_parse(wish, out, NULL) == 0)
+        return r;
+    cb_cleanup_strbuf struct cb_strbuf shown = CB_STRBUF_INIT;
+    cb_strbuf_add_sanitized(&shown, wish, strnlen(wish, 100), false);
+    return cb_error_set(err, CB_EUSAGE, "BUILDKIT_PROGRESS=%s: " MODES, shown.buf);
 }
 
 static const struct cb_progress_renderer *choose(enum cb_progress_mode mode, int fd)

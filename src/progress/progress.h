@@ -32,8 +32,10 @@ struct cb_progress_options {
     const char *title;          /* "Building", "Pushing": the tty header's word */
     const struct cb_cancel *cancel; /* that ends the work: the header tells of it; or NULL. Outlives this */
 };
-/* The word that counts: text, or what BUILDKIT_PROGRESS says where that is NULL or "auto". */
+/* The word that counts: text, or what BUILDKIT_PROGRESS says where that is NULL or "auto", and it is a mode. */
 const char *cb_progress_wish(const char *text);
+/* The same as a mode; a BUILDKIT_PROGRESS that would count and is none is an error, as with buildx. -CB_EUSAGE. */
+int cb_progress_mode_take(const char *text, enum cb_progress_mode *out, struct cb_error *err) CB_WUR;
 int cb_progress_mode_parse(const char *text, enum cb_progress_mode *out, struct cb_error *err) CB_WUR; /* -CB_EUSAGE */
 struct cb_progress *cb_progress_new(const struct cb_progress_options *o);
 /* Draws the last state, restores the terminal (cursor), joins the renderer, frees everything incl. steps. */

@@ -279,8 +279,19 @@ static void add_remedy(struct cb_error *err)
                         no_locks ? "the file system has no flock(2): " : "");
 }
 
+static int check_trees(struct cb_error *err)
+{
+    const char *wish = getenv("CBPUSH_TREES");
+    if (!wish || !*wish || !strcmp(wish, "directories") || !strcmp(wish, "images"))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "CBPUSH_TREES=%s: directories or images", wish);
+}
+
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err)
 {
+    int r = check_trees(err);
+    if (r < 0)
+        return r;
     char *root = o->root ? cb_strdup(o->root) : default_root(o->as_root, err);
     if (root)
         root = absolute(root, err);
@@ -296,7 +307,6 @@ int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struc
         s->images = CB_IMAGES_NO;
         s->images_why = cb_strdup("they need root of this machine");
     }
-    int r;
     if ((r = check_tree_form(s, o->tree_form, err)) < 0 || (r = open_root(s, err)) < 0 ||
         (r = check_layout(s, err)) < 0 || (r = cb_lease_take(s, err)) < 0 || (r = cb_lease_clean(s, err)) < 0) {
         cb_error_wrap(err, "open the store");

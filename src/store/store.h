@@ -45,7 +45,8 @@ struct cb_store_options {
      * side by side under trees/<hex>-<form> and are never taken for one another */
     const char *tree_form;
     /* Layers may be EROFS images (layer/erofs.h) instead of directories, where the kernel and our rights allow it:
-     * only trees without a form. CBPUSH_TREES=directories says no, =images says ALL. */
+     * only trees without a form. CBPUSH_TREES=directories says no, =images says ALL; anything else
+     * that is not empty is -CB_EUSAGE. */
     enum cb_store_images images;
     /* Ends waits for what another process has (the store's lock, the index): -CB_ECANCELED. Outlives the store. Or
      * NULL. */

@@ -9,6 +9,8 @@
 #include "util/encode.h"
 #include "util/quota.h"
 
+#define MAX_THREADS 1024u
+
 /* The mask has no fixed size: the kernel refuses one that is too small for the machine. */
 static unsigned cpus_by_affinity(void)
 {
@@ -28,14 +30,28 @@ static unsigned cpus_by_affinity(void)
     return 1;
 }
 
-unsigned cb_cpu_count(void)
+static bool threads_wanted(uint64_t *n)
+{
+    const char *env = getenv("CBPUSH_THREADS");
+    return env && cb_parse_u64(env, MAX_THREADS, n) && *n > 0;
+}
+
+int cb_cpu_count_check(struct cb_error *err)
 {
     const char *env = getenv("CBPUSH_THREADS");
     uint64_t wanted;
-    if (env && cb_parse_u64(env, CB_MAX_THREADS, &wanted) && wanted > 0)
+    if (!env || !*env || threads_wanted(&wanted))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "CBPUSH_THREADS=%s: a number from 1 to %u", env, MAX_THREADS);
+}
+
+unsigned cb_cpu_count(void)
+{
+    uint64_t wanted;
+    if (threads_wanted(&wanted))
         return (unsigned)wanted;
     unsigned n = cpus_by_affinity(), quota = cb_cpu_quota_here();
-    return CB_MIN(quota ? CB_MIN(n, quota) : n, CB_MAX_THREADS);
+    return CB_MIN(quota ? CB_MIN(n, quota) : n, MAX_THREADS);
 }
 
 struct start {

@@ -10,8 +10,8 @@
 
 /* CPUs we may use: the affinity mask, cut by the cgroup's cpu quota (v1 and v2), at least 1. CBPUSH_THREADS (1 to
  * 1024; anything else counts as unset) overrides. */
-#define CB_MAX_THREADS 1024u
 unsigned cb_cpu_count(void);
+int cb_cpu_count_check(struct cb_error *err) CB_WUR; /* that variable: -CB_EUSAGE where it says something else */
 int cb_thread_start(pthread_t *t, const char *name, void *(*fn)(void *), void *arg, struct cb_error *err) CB_WUR;
 
 /* Jobs run in the order in which they were submitted, on n threads. A job must not wait for a job behind it in the same

@@ -473,6 +473,38 @@ END
     assert_contains "$output" "$(cbpush --version)"
 }
 
+@test "buildah: its variables, where no flag says otherwise" {
+    local row
+    BUILDAH_FORMAT=docker built
+    assert_contains "$(raw_of test/app:1 | jq -r .mediaType)" vnd.docker.distribution.manifest
+    BUILDAH_FORMAT=docker built --format oci
+    assert_contains "$(raw_of test/app:1 | jq -r .mediaType)" vnd.oci.image.manifest
+    BUILDAH_LAYERS=true built
+    assert_equal "$(diff_ids | wc -l)" 3
+    BUILDAH_LAYERS=False built
+    assert_equal "$(diff_ids | wc -l)" 2
+    BUILDAH_LAYERS=0 built --layers
+    assert_equal "$(diff_ids | wc -l)" 3
+    BUILDAH_ISOLATION=oci built --no-cache
+    assert_contains "$log" 'isolation: oci'
+    CBPUSH_ISOLATION=native BUILDAH_ISOLATION=oci built --no-cache
+    refute_contains "$log" 'isolation: oci'
+    BUILDAH_ISOLATION=oci built --no-cache --isolation native
+    refute_contains "$log" 'isolation: oci'
+    BUILDAH_ISOLATION=chroot built --no-cache
+    refute_contains "$log" 'isolation: chroot'
+    BUILDAH_ISOLATION=rootless BUILDAH_LAYERS= BUILDAH_FORMAT= built --no-cache
+    for row in 'BUILDAH_FORMAT=v2s1: oci or docker' 'BUILDAH_LAYERS=maybe: true or false' \
+        'BUILDAH_ISOLATION=vm: oci, rootless or chroot' 'CBPUSH_ISOLATION=vm: auto, native, oci or chroot'; do
+        run env "${row%%:*}" "$CBPUSH" build -t x ctx
+        assert_status 2
+        assert_contains "$output" "$row"
+    done
+    BUILDAH_ISOLATION=rootless run cbpush build --runtime runc -t x ctx
+    assert_status 2
+    assert_contains "$output" 'isolation rootless (BUILDAH_ISOLATION)'
+}
+
 @test "kaniko: its variables, --secret, and its older spellings" {
     printf 'FROM busybox\nRUN --mount=type=secret,id=s,required cat /run/secrets/s >/s\n' >ctx/Dockerfile
     echo hidden >file

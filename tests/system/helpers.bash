@@ -94,7 +94,7 @@ rig_clean_environment()
     while read -r name; do
         case $name in
             CBPUSH | CBPUSH_TEST_*) ;;
-            CBPUSH_* | DOCKER_* | REGISTRY_* | BUILDKIT_* | BUILDX_* | CONTAINERS_* | SOURCE_DATE_EPOCH | NO_COLOR) unset "$name" ;;
+            CBPUSH_* | DOCKER_* | REGISTRY_* | BUILDKIT_* | BUILDX_* | BUILDAH_* | CONTAINERS_* | SOURCE_DATE_EPOCH | NO_COLOR) unset "$name" ;;
         esac
     done < <(compgen -e)
     export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost" no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"

@@ -360,6 +360,31 @@ static void test_mode(void **state)
     unsetenv("BUILDKIT_PROGRESS");
 }
 
+static void test_mode_take(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *variable; int r; enum cb_progress_mode mode; } rows[] = {
+        { NULL, NULL, 0, CB_PROGRESS_AUTO },      { NULL, "", 0, CB_PROGRESS_AUTO },
+        { NULL, "quiet", 0, CB_PROGRESS_QUIET },  { "auto", "plain", 0, CB_PROGRESS_PLAIN },
+        { "tty", "plain", 0, CB_PROGRESS_TTY },   { "tty", "fancy", 0, CB_PROGRESS_TTY },
+        { NULL, "fancy", -CB_EUSAGE, 0 },         { "auto", "fancy\n", -CB_EUSAGE, 0 },
+        { "fancy", "plain", -CB_EUSAGE, 0 },      { NULL, "auto", 0, CB_PROGRESS_AUTO },
+    };
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++) {
+        struct cb_error err cb_cleanup_error = CB_ERROR_INIT;
+        enum cb_progress_mode mode = CB_PROGRESS_AUTO;
+        if (rows[i].variable)
+            setenv("BUILDKIT_PROGRESS", rows[i].variable, 1);
+        assert_int_equal(cb_progress_mode_take(rows[i].text, &mode, &err), rows[i].r);
+        if (rows[i].r == 0)
+            assert_int_equal(mode, rows[i].mode);
+        else
+            assert_non_null(strstr(cb_error_text(&err), "auto, tty, plain, quiet, rawjson"));
+        assert_null(strchr(cb_error_text(&err), '\n'));
+        unsetenv("BUILDKIT_PROGRESS");
+    }
+}
+
 /* ---- rawjson */
 
 static json_t *only(json_t *line, const char *kind)
@@ -498,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_plain_status), cmocka_unit_test(test_log_lines),    cmocka_unit_test(test_hostile_text),
         cmocka_unit_test(test_huge_line),    cmocka_unit_test(test_last_lines),   cmocka_unit_test(test_quiet),
         cmocka_unit_test(test_null),         cmocka_unit_test(test_mode),         cmocka_unit_test(test_rawjson),
+        cmocka_unit_test(test_mode_take),
         cmocka_unit_test(test_threads),      cmocka_unit_test(test_reader_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -376,12 +376,15 @@ static void test_cpu_count(void **state)
     assert_true(real >= 1 && real <= 1024);
     setenv("CBPUSH_THREADS", "17", 1);
     assert_int_equal(cb_cpu_count(), 17);
+    assert_int_equal(cb_cpu_count_check(NULL), 0);
     static const char *const bad[] = { "0", "", "-1", "1025", "many" };
     for (size_t i = 0; i < CB_COUNTOF(bad); i++) {
         setenv("CBPUSH_THREADS", bad[i], 1);
         assert_int_equal(cb_cpu_count(), real);
+        assert_int_equal(cb_cpu_count_check(NULL), *bad[i] ? -CB_EUSAGE : 0);
     }
     unsetenv("CBPUSH_THREADS");
+    assert_int_equal(cb_cpu_count_check(NULL), 0);
 }
 
 int main(void)
