@@ -12,6 +12,7 @@
 #include "util/encode.h"
 
 #define KANIKO_CONFIG "/kaniko/.docker"
+#define GIT_LOGIN "CBPUSH_GIT_LOGIN" /* a secret of ours has it from there */
 
 struct executor_options {
     struct build_options b;
@@ -26,7 +27,8 @@ struct executor_options {
 
 static const struct cb_opt options[] = {
     { "context", 'c', CB_OPT_STRING, AT(context), "DIR",
-      "the build context: DIR, dir://DIR, tar://FILE, tar://stdin, https://HOST/FILE (/workspace)", NULL },
+      "the build context: DIR, dir://DIR, tar://FILE, tar://stdin, https://HOST/FILE, git://HOST/X#REF (/workspace)",
+      NULL },
     { "context-sub-path", 0, CB_OPT_STRING, AT(sub_path), "PATH", "a directory in it to use instead", NULL },
     { "dockerfile", 'f', CB_OPT_STRING, AT(b.file), "FILE", "the Dockerfile (Dockerfile in the context)", NULL },
     { "destination", 'd', CB_OPT_LIST, AT(destinations), "NAME[:TAG]", "push to this name (several)", NULL },
@@ -121,7 +123,7 @@ static int refuse_option(const char *word, struct cb_error *err)
     static const struct { const char *name, *hint; } rows[] = {
         { "bucket", "fetch the archive, and write --context tar://FILE or tar://stdin" },
         { "credential-helpers", "config.json names them, as credHelpers and credsStore" },
-        { "git", "the reference stands in the URL: cbpush build https://HOST/X.git#REF" },
+        { "git", "the reference stands in the URL: --context git://HOST/X#refs/heads/BRANCH" },
         { "materialize", "a build leaves no file system behind: cbpush build -o DIR writes the files of an image" },
         { "push-ignore-immutable-tag-errors", "a tag that stands for this image already is no error here; for one that "
                                               "stands for another, name another" },
@@ -176,24 +178,68 @@ static int take_tar(const char *path, struct build_input *in, struct cb_error *e
     return 0;
 }
 
-static int refuse_context(const char *text, struct cb_error *err)
+/* GIT_TOKEN, which Kaniko sends as the user's name, or GIT_USERNAME and GIT_PASSWORD; a --secret says it better. */
+static void take_git_login(const char *repo, struct build_options *b)
 {
-    const char *repo = cb_starts_with(text, "git://") ? text + strlen("git://") : NULL;
-    size_t n = repo ? strcspn(repo, "#") : 0;
-    const char *suffix = n > 4 && !strncmp(repo + n - 4, ".git", 4) ? "" : ".git";
-    if (repo)
-        return cb_error_set(err, CB_EUSAGE, "--context %s: not read under this name: cbpush build https://%.*s%s#REF",
-                            text, (int)n, repo, suffix);
-    return cb_error_set(err, CB_EUSAGE, "--context %s: only directories (dir://DIR) and tars (tar://FILE, tar://stdin, "
-                                        "https://…) are read: fetch it, and pipe it in", text);
+    struct cb_strbuf pair cb_cleanup_strbuf = CB_STRBUF_INIT, value cb_cleanup_strbuf = CB_STRBUF_INIT;
+    const char *token = getenv("GIT_TOKEN"), *user = getenv("GIT_USERNAME"), *password = getenv("GIT_PASSWORD");
+    size_t host = strcspn(repo, "/?#");
+    bool said = strcspn(repo, "@,\"") < host;
+    for (size_t i = 0; i < b->secrets.n; i++)
+        said = said || strstr(b->secrets.v[i], "id=GIT_AUTH_");
+    if (token && *token)
+        cb_strbuf_addf(&pair, "%s:", token);
+    else if ((user && *user) || (password && *password))
+        cb_strbuf_addf(&pair, "%s:%s", user ? user : "", password ? password : "");
+    if (said || !pair.len)
+        return;
+    cb_strbuf_adds(&value, "Basic ");
+    cb_base64_encode(&value, pair.buf, pair.len);
+    setenv(GIT_LOGIN, value.buf, 1);
+    explicit_bzero(pair.buf, pair.len);
+    explicit_bzero(value.buf, value.len);
+    cb_strvec_pushf(&b->secrets, "id=GIT_AUTH_HEADER.%.*s,env=" GIT_LOGIN, (int)host, repo);
 }
 
-static int take_context(const struct executor_options *x, struct build_input *in, struct cb_error *err)
+/* HOST/REPOSITORY[#REF[#COMMIT]], which Kaniko fetches by https. */
+static int take_git(struct executor_options *x, const char *repo, struct build_input *in, struct cb_error *err)
+{
+    const char *method = getenv("GIT_PULL_METHOD"), *rest = repo + strcspn(repo, "?#");
+    const char *suffix = rest - repo > 4 && !strncmp(rest - 4, ".git", 4) ? "" : ".git";
+    const char *sub = x->sub_path ? x->sub_path : "";
+    if (!method || !*method)
+        method = "https";
+    if (strcmp(method, "https") && strcmp(method, "http"))
+        return cb_error_set(err, CB_EUSAGE, "GIT_PULL_METHOD=%s: https or http", method);
+    if (*rest == '?' && *sub)
+        return cb_error_set(err, CB_EUSAGE, "--context-sub-path: write &subdir=%s behind %s", sub, x->context);
+    take_git_login(repo, &x->b);
+    int n = (int)(rest - repo);
+    if (*rest == '#') {
+        const char *commit = strchr(rest + 1, '#');
+        rest = commit && commit[1] ? commit : rest;
+    }
+    int len = *rest == '#' ? (int)(1 + strcspn(rest + 1, "#")) : (int)strlen(rest);
+    cb_strvec_pushf(&in->operands, "%s://%.*s%s%.*s%s%s%s", method, n, repo, suffix, len, rest,
+                    *sub && !*rest ? "#" : "", *sub ? ":" : "", sub);
+    return 0;
+}
+
+static int refuse_context(const char *text, struct cb_error *err)
+{
+    return cb_error_set(err, CB_EUSAGE, "--context %s: only directories (dir://DIR), tars (tar://FILE, tar://stdin, "
+                                        "https://…) and repositories (git://…) are read: fetch it, and pipe it in",
+                        text);
+}
+
+static int take_context(struct executor_options *x, struct build_input *in, struct cb_error *err)
 {
     const char *text = x->context ? x->context : "/workspace";
     bool tar = cb_starts_with(text, "tar://"), url = cb_starts_with(text, "https://");
     if ((tar || url) && x->sub_path)
         return cb_error_set(err, CB_EUSAGE, "--context-sub-path is for a directory, and not for %s", text);
+    if (cb_starts_with(text, "git://"))
+        return take_git(x, text + strlen("git://"), in, err);
     if (tar)
         return take_tar(text + strlen("tar://"), in, err);
     if (cb_starts_with(text, "dir://"))

@@ -97,6 +97,23 @@ END
     refute_contains "$(web_log site)" wrong-for-all
 }
 
+@test "executor: GIT_TOKEN, or GIT_USERNAME and GIT_PASSWORD, for the server of the context; a --secret counts more" {
+    git_make repo
+    ln -s "$CBPUSH" executor
+    web_lock "Basic $(printf '%s:' "$token" | base64 -w0)"
+    GIT_TOKEN=$token GIT_USERNAME=u ./executor -c "git://$at/locked/git/repo.git" --no-push >build.log 2>&1
+    web_lock "Basic $(printf 'me:%s' "$token" | base64 -w0)"
+    GIT_USERNAME=me GIT_PASSWORD=$token ./executor -c "git://$at/locked/git/repo.git" --no-push >>build.log 2>&1
+    web_lock "$basic"
+    GIT_TOKEN=wrong ./executor -c "git://$at/locked/git/repo.git" --secret id=GIT_AUTH_TOKEN,src=token --no-push >>build.log 2>&1
+    log=$(cat build.log)
+    shown_nowhere
+    run ./executor -c "git://$at/locked/git/repo.git" --no-push
+    assert_status 3
+    assert_contains "$output" "--secret id=GIT_AUTH_TOKEN.$at"
+    kept_from web other
+}
+
 @test "a repository that wants credentials: none, wrong ones, an empty one; exit 3, the remedy, and nobody is asked" {
     git_make repo
     printf 'FROM busybox\nADD %s/locked/git/repo.git /r\n' "$site" >ctx/Dockerfile

@@ -495,6 +495,33 @@ COPY a /a'
     assert_status 2
 }
 
+@test "executor: git:// is https or what GIT_PULL_METHOD says, with branch, commit and --context-sub-path" {
+    git_make repo
+    local at=${web#*://} commit
+    commit=$(git_in repo rev-parse main~)
+    ln -s "$CBPUSH" executor
+    export GIT_PULL_METHOD=http
+    ./executor -c "git://$at/git/repo.git#refs/heads/main" -d "$reg/test/app:1"
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/got/a.txt")" two
+    ./executor -c "git://$at/git/repo#refs/heads/main#$commit" -d "$reg/test/app:1"
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/got/a.txt")" one
+    ./executor -c "git://$at/git/repo.git#refs/heads/dev" --context-sub-path sub -d "$reg/test/app:1"
+    judged test/app:1
+    assert_equal "$(cat "$rootfs/sub-got")" below
+    ./executor -c "git://$at/git/repo.git?branch=dev&subdir=sub" --no-push
+    run ./executor -c "git://$at/git/repo.git#nosuch" --no-push
+    assert_status 5
+    GIT_PULL_METHOD=ssh run ./executor -c "git://$at/git/repo.git" --no-push
+    assert_status 2
+    assert_contains "$output" 'GIT_PULL_METHOD=ssh: https or http'
+    unset GIT_PULL_METHOD
+    run ./executor -c "git://$at/git/repo.git" --no-push
+    assert_status 4
+    assert_contains "$output" "https://$at/git/repo.git"
+}
+
 @test "F1, F2: an archive or repository whose Dockerfile or directories are links reads and writes nothing outside" {
     echo 'FROM scratch' >secret-dockerfile
     mkdir canary

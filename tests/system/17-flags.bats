@@ -441,9 +441,6 @@ END
     run executor -c tar://ctx.tar.gz --context-sub-path sub --no-push
     assert_status 2
     assert_contains "$output" --context-sub-path
-    run executor -c git://git.example/a/b --no-push
-    assert_status 2
-    assert_contains "$output" 'cbpush build https://git.example/a/b.git#REF'
     run executor -c gs://bucket/x --no-push
     assert_status 2
     assert_contains "$output" 'tar://stdin'
@@ -526,7 +523,7 @@ END
 
 @test "kaniko: what is not done says what does the same" {
     local row
-    for row in '--git=branch=main|https://HOST/X.git#REF' '--credential-helpers=env|credHelpers' '--materialize|-o DIR' \
+    for row in '--git=branch=main|git://HOST/X#refs/heads/BRANCH' '--credential-helpers=env|credHelpers' '--materialize|-o DIR' \
         '--push-ignore-immutable-tag-errors|name another' '-b=x|tar://FILE' '--bucket=x|tar://FILE'; do
         run executor -c ctx --no-push "${row%%|*}"
         assert_status 2
