@@ -18,6 +18,23 @@
 #define MAX_RESOLV (64u << 10)
 #define RESOLVED_UPSTREAM "/run/systemd/resolve/resolv.conf"
 
+/* Podman's and Docker's words for one of ours; options may follow. */
+static const char *same_as(const char *text)
+{
+    static const struct { const char *word, *ours; } rows[] = {
+        { "bridge", "private: a network of its own, by pasta" },
+        { "pasta", "private: a network of its own, by pasta" },
+        { "slirp4netns", "private: a network of its own, by pasta" },
+        { "container", "host: there are no networks of other containers" },
+        { "ns", "host, and start cbpush in that network namespace" },
+    };
+    size_t n = strcspn(text, ":");
+    for (size_t i = 0; i < CB_COUNTOF(rows); i++)
+        if (strlen(rows[i].word) == n && !strncmp(rows[i].word, text, n))
+            return rows[i].ours;
+    return NULL;
+}
+
 int cb_network_parse(const char *text, enum cb_network *out, struct cb_error *err)
 {
     static const struct {
@@ -33,6 +50,9 @@ int cb_network_parse(const char *text, enum cb_network *out, struct cb_error *er
             return 0;
         }
     }
+    const char *ours = text ? same_as(text) : NULL;
+    if (ours)
+        return cb_error_set(err, CB_EUSAGE, "network %.64s: write %s", text, ours);
     return cb_error_set(err, CB_EUSAGE, "network %.64s: must be host, none, private or default", text ? text : "");
 }
 

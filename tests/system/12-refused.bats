@@ -144,6 +144,16 @@ refused_by()
     refused 2 -o type=local
     refused 2 --progress=loud
     refused 2 --network=fast
+    local mode
+    for mode in bridge pasta pasta:-T,5000 slirp4netns slirp4netns:mtu=1500; do
+        refused 2 "--network=$mode"
+        assert_contains "$output" "network $mode: write private"
+    done
+    run cbpush run --network pasta busybox true
+    assert_status 2
+    assert_contains "$output" 'network pasta: write private'
+    refused 2 --network=container:x
+    assert_contains "$output" 'network container:x: write host'
     refused 2 --no-cache=maybe
     refused 2 extra
     refused 2 --platform linux/amd64,
