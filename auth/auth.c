@@ -22,6 +22,7 @@ struct cb_auth *cb_auth_new(const struct cb_auth_options *o)
     a->known = cb_hashmap_new();
     auth_found_init(&a->found);
     a->tokens = cb_hashmap_new();
+    a->sources.cancel = a->push_sources.cancel = o->cancel;
     auth_sources_find(&a->sources, o->pull_authfile ? o->pull_authfile : o->authfile);
     if (a->apart)
         auth_sources_find(&a->push_sources, o->push_authfile ? o->push_authfile : o->authfile);

@@ -5,7 +5,7 @@
 #include "auth/private.h"
 #include "util/alloc.h"
 #include "util/encode.h"
-#include "util/fd.h"
+#include "util/input.h"
 #include "util/limits.h"
 
 #define DOCKER_SERVER "https://index.docker.io/v1/"
@@ -288,10 +288,11 @@ static json_t *read_source(const struct auth_source *src, struct cb_error *err)
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     if (src->text) {
         cb_strbuf_adds(&text, src->text);
-    } else if (cb_file_slurp(src->name, CB_MAX_CONFIG_FILE, &text, &e) < 0) {
+    } else if (cb_input_slurp_path(src->name, src->cancel, CB_MAX_CONFIG_FILE, &text, &e) < 0) {
         if (is_nothing(src, &e))
             return NULL;
-        e.code = CB_ECONF;
+        if (e.code != CB_ECANCELED)
+            e.code = CB_ECONF;
         cb_error_move(err, &e);
         return NULL;
     }
@@ -303,8 +304,10 @@ static json_t *read_source(const struct auth_source *src, struct cb_error *err)
 const json_t *auth_source_root(struct auth_source *src, struct cb_error *err)
 {
     pthread_mutex_lock(&src->mu);
-    if (!src->root)
-        src->root = read_source(src, err);
+    if (!src->root && !src->failed.code)
+        src->root = read_source(src, &src->failed);
+    if (src->failed.code)
+        (void)!cb_error_copy(err, &src->failed);
     const json_t *root = src->root;
     pthread_mutex_unlock(&src->mu);
     return root;

@@ -45,10 +45,13 @@ struct auth_source {
     struct auth_found_map *helped; /* what helpers said, by "helper|server" */
     pthread_mutex_t mu;            /* held while it is read */
     json_t *root;                  /* what was read, once it was */
+    struct cb_error failed;        /* why it cannot be: a pipe cannot be read again */
+    const struct cb_cancel *cancel; /* ends the wait for a pipe; or NULL */
 };
 struct auth_sources {
     struct auth_source *v;
     size_t n, cap;
+    const struct cb_cancel *cancel; /* of those that are found */
 };
 void auth_sources_find(struct auth_sources *s, const char *authfile);
 /* As cb_auth_set_helpers says. */

@@ -16,7 +16,8 @@ static void add(struct auth_sources *s, enum auth_source_kind kind, char *name, 
     auth_found_init(helped);
     CB_GROW(s->v, s->n, s->cap);
     struct auth_source *src = &s->v[s->n++];
-    *src = (struct auth_source){ .kind = kind, .name = name, .text = cb_strdup_or_null(text), .helped = helped };
+    *src = (struct auth_source){ .kind = kind, .name = name, .text = cb_strdup_or_null(text), .helped = helped,
+                                 .cancel = s->cancel };
     pthread_mutex_init(&src->mu, NULL);
 }
 
@@ -115,6 +116,7 @@ static void source_done(struct auth_source *src)
     auth_found_done(src->helped);
     free(src->helped);
     json_decref(src->root);
+    cb_error_done(&src->failed);
     pthread_mutex_destroy(&src->mu);
 }
 

@@ -141,6 +141,23 @@ field()
     assert_equal "$(jq -r 'select(.scope | any(test("push")) | not) | .account' requests | sort -u)" reader
 }
 
+@test "--authfile <(…): a pipe is read once, for reading and pushing; a signal ends the wait for it" {
+    auth_file pipe.json "$tokens" writer:wr1te-canary
+    mkdir -p ctx
+    printf 'FROM %s/team/base:1\nLABEL a=b\n' "$tokens" >ctx/Dockerfile
+    cbpush build --authfile <(cat pipe.json) --push "$tokens/team/piped:1" ctx 2>log
+    cbpush tags --authfile <(cat pipe.json) "$tokens/team/piped" >out
+    assert_equal "$(cat out)" 1
+    REGISTRY_AUTH_FILE=<(cat pipe.json) cbpush digest "$tokens/team/piped:1"
+    mkfifo silent
+    exec 8<>silent
+    run timeout -s TERM 2 "$CBPUSH" tags --authfile silent "$tokens/team/piped"
+    exec 8>&-
+    assert_equal "$output" 'cbpush: interrupted'
+    run cbpush tags --authfile <(echo '{') "$tokens/team/piped"
+    assert_status 5
+}
+
 @test "an --authfile that is not there is told before anything is done" {
     local option
     for option in authfile push-authfile pull-authfile; do
