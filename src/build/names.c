@@ -109,7 +109,7 @@ static size_t find_name(const struct cb_build *b, const struct cb_reference *ref
 static int parse_name(struct cb_build *b, const char *text, size_t k, struct cb_error *err)
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
-    int r = cb_reference_parse(&ref, text, err);
+    int r = cb_reference_parse_word(&ref, text, err);
     if (r < 0) {
         cb_error_wrap(err, "tag");
         return r;

@@ -65,7 +65,7 @@ static int set_type(struct cb_cache_spec *s, const char *v, struct cb_error *err
 static int set_ref(struct cb_cache_spec *s, const char *v, struct cb_error *err)
 {
     cb_reference_done(&s->ref);
-    int r = cb_reference_parse(&s->ref, v, err);
+    int r = cb_reference_parse_word(&s->ref, v, err);
     if (r < 0) {
         cb_error_wrap(err, "%s", flag_of(s));
         return r;

@@ -191,7 +191,7 @@ static int explain(struct cb_session *s, const struct auth_options *o, const cha
         return cb_error_set(err, CB_EUSAGE,
                             "--mount-from %s: write a repository of the same registry, without its host",
                             o->mount_from);
-    int r = cb_reference_parse(&ref, name, err);
+    int r = cb_reference_parse_word(&ref, name, err);
     if (r == 0)
         r = cb_session_name_host(s, ref.host, err);
     if (r < 0)

@@ -9,7 +9,7 @@ static int name_hosts(struct cb_session *s, const struct cb_strvec *names, struc
     int r = 0;
     for (size_t i = 0; r == 0 && i < names->n; i++) {
         struct cb_reference ref cb_cleanup_reference = { 0 };
-        r = cb_reference_parse(&ref, names->v[i], err);
+        r = cb_reference_parse_word(&ref, names->v[i], err);
         if (r == 0)
             r = cb_session_name_host(s, ref.host, err);
     }

@@ -284,7 +284,7 @@ static int take_hosts(const struct executor_options *x, struct cb_common *c, str
 {
     for (size_t i = 0; i < x->destinations.n; i++) {
         struct cb_reference ref cb_cleanup_reference = { 0 };
-        int r = cb_reference_parse(&ref, x->destinations.v[i], err);
+        int r = cb_reference_parse_word(&ref, x->destinations.v[i], err);
         if (r < 0)
             return cb_error_wrap(err, "--destination");
         if (x->insecure)
@@ -324,7 +324,7 @@ static int take_cache(const struct executor_options *x, struct build_options *b,
         b->cache.ttl = "336h";
     if (!x->cache_repo && !x->destinations.n)
         return cb_error_set(err, CB_EUSAGE, "--cache needs a --cache-repo where there is no --destination");
-    if (!x->cache_repo && cb_reference_parse(&ref, x->destinations.v[0], err) < 0)
+    if (!x->cache_repo && cb_reference_parse_word(&ref, x->destinations.v[0], err) < 0)
         return cb_error_wrap(err, "--destination");
     cb_autofree char *repo = x->cache_repo ? cb_strdup(x->cache_repo) : cb_asprintf("%s/%s/cache", ref.host, ref.repo);
     cb_strvec_pushf(&b->cache.from, dir ? "type=local,\"src=%s\"" : "type=registry,\"ref=%s\"", dir ? repo + 4 : repo);

@@ -215,7 +215,7 @@ static int tag(struct cb_session *s, const char *from, const char *to, struct cb
     if (r == -CB_ENOTFOUND)
         cb_error_append(err, " in the store (%s)", tag_hint(from));
     if (r == 0)
-        r = cb_reference_parse(&ref, to, err);
+        r = cb_reference_parse_word(&ref, to, err);
     if (r < 0)
         return r;
     if (cb_digest_is_set(&ref.digest))

@@ -26,7 +26,7 @@ static int read_tags(struct imagetools_wanted *w, const struct imagetools_words 
     w->tags = cb_calloc(words->tags->n + 1, sizeof *w->tags);
     for (size_t i = 0; r == 0 && i < words->tags->n; i++) {
         struct cb_reference *ref = &w->tags[w->n_tags++];
-        r = cb_reference_parse(ref, words->tags->v[i], err);
+        r = cb_reference_parse_word(ref, words->tags->v[i], err);
         if (r == 0 && cb_digest_is_set(&ref->digest))
             r = cb_error_set(err, CB_EUSAGE, "-t %s: a digest cannot be chosen: name a tag", words->tags->v[i]);
         cb_reference_default_tag(ref);
@@ -77,7 +77,8 @@ static int read_source(struct imagetools_source *s, const char *text, struct cb_
         return 0;
     if (cb_starts_with(text, "sha256:"))
         return cb_digest_parse(&s->ref.digest, text, err);
-    int r = cb_reference_parse(&s->ref, cb_starts_with(text, "docker://") ? text + strlen("docker://") : text, err);
+    const char *name = cb_starts_with(text, "docker://") ? text + strlen("docker://") : text;
+    int r = cb_reference_parse_word(&s->ref, name, err);
     cb_reference_default_tag(&s->ref);
     return r;
 }

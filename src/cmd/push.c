@@ -131,7 +131,7 @@ static int push_tags(struct cb_session *s, const struct push_options *o, const c
     struct cb_store_names names = { 0 };
     struct cb_reference wanted cb_cleanup_reference = { 0 };
     size_t n = 0;
-    int r = cb_reference_parse(&wanted, repository, err);
+    int r = cb_reference_parse_word(&wanted, repository, err);
     if (r == 0 && (wanted.tag || cb_digest_is_set(&wanted.digest)))
         r = cb_error_set(err, CB_EUSAGE, "--all-tags %s: name a repository, without a tag", repository);
     if (r == 0)

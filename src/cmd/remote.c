@@ -71,7 +71,7 @@ int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_k
     if (name == text)
         r = cb_check_no_place(text, "this verb is about registries: write HOST/REPOSITORY[:TAG]", err);
     if (r == 0)
-        r = cb_reference_parse(out, name, err);
+        r = cb_reference_parse_word(out, name, err);
     if (r == 0)
         r = check_kind(out, text, kind, err);
     if (r == 0 && kind == CB_REMOTE_IMAGE)

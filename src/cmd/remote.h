@@ -57,7 +57,7 @@ void cb_remote_done(struct cb_remote *x);
 bool cb_names_other_place(const char *text);
 /* -CB_EUSAGE for such a one, and for a URL; instead: what the verb takes, as "write NAME". */
 int cb_check_no_place(const char *text, const char *instead, struct cb_error *err) CB_WUR;
-/* A reference as the user writes it, with or without skopeo's docker:// in front. -CB_EUSAGE, -CB_ECONF. */
+/* A reference as the user writes it, with or without skopeo's docker:// in front. -CB_EUSAGE. */
 int cb_remote_parse(struct cb_reference *out, const char *text, enum cb_remote_kind kind, struct cb_error *err) CB_WUR;
 /* The manifest of x->ref; where platform is not NULL, of an index the one for it ("local": for this
  * machine). */

@@ -326,7 +326,7 @@ static int find(struct cb_session *s, const struct run_input *in, const struct c
     cb_error_done(err);
     r = cb_check_no_place(name, "write the name of an image, of the store or of a registry", err);
     if (r == 0)
-        r = cb_reference_parse(&ref, name, err);
+        r = cb_reference_parse_word(&ref, name, err);
     if (r == 0)
         r = cb_session_name_host(s, ref.host, err);
     return r < 0 ? r : cb_build_resolve(&s->env, &o, f, err);

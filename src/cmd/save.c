@@ -189,7 +189,7 @@ static int name_image(struct cb_session *s, const struct save_options *o, const 
     char digest[CB_DIGEST_TEXT_MAX];
     cb_digest_text(&image->desc.digest, digest);
     const char *text = o->name ? o->name : given;
-    int r = text ? cb_reference_parse(&ref, text, err) : 0;
+    int r = text ? cb_reference_parse_word(&ref, text, err) : 0;
     if (r < 0)
         return r;
     cb_autofree char *name = NULL;

@@ -25,7 +25,7 @@ void cb_place_done(struct cb_place *p);
 #define cb_cleanup_place CB_CLEANUP(cb_place_done)
 /* docker://REF, REF, oci:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker-archive:FILE[:REF], store:NAME,
  * dir:DIR.
- * -CB_EUSAGE with what to write instead for transports of other programs; -CB_ECONF for a reference that is none. */
+ * -CB_EUSAGE with what to write instead for transports of other programs, and for a reference that is none. */
 int cb_place_parse(struct cb_place *out, const char *text, struct cb_error *err) CB_WUR;
 /* The i-th prefix of these, with its colon; NULL past the last. */
 const char *cb_place_prefix(size_t i, enum cb_transport *transport);

@@ -96,7 +96,7 @@ static int parse_docker_archive(struct cb_place *p, struct cb_error *err)
 static int parse_rest(struct cb_place *p, const char *rest, struct cb_error *err)
 {
     if (p->transport == CB_AT_REGISTRY)
-        return cb_reference_parse(&p->ref, rest, err);
+        return cb_reference_parse_word(&p->ref, rest, err);
     if (p->transport == CB_AT_STORE) {
         p->path = cb_strdup(rest);
         return *rest ? 0 : cb_error_set(err, CB_EUSAGE, "store: needs the name of an image");

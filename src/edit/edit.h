@@ -43,7 +43,7 @@ void cb_edit_doc_done(struct cb_edit_doc *d);
 #define cb_cleanup_edit_doc CB_CLEANUP(cb_edit_doc_done)
 void cb_edit_source_done(struct cb_edit_source *s);
 #define cb_cleanup_edit_source CB_CLEANUP(cb_edit_source_done)
-/* Parses only. -CB_ECONF. */
+/* Parses only. -CB_EUSAGE. */
 int cb_edit_source_parse(struct cb_edit_source *out, const struct cb_edit_env *env, const char *text,
                          struct cb_error *err) CB_WUR;
 /* What it names now. -CB_ENOTFOUND. */

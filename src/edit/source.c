@@ -26,11 +26,11 @@ int cb_edit_source_parse(struct cb_edit_source *out, const struct cb_edit_env *e
     if (cb_starts_with(text, STORE_PREFIX)) {
         out->stored = true;
         out->text = cb_strdup(text + strlen(STORE_PREFIX));
-        return *out->text ? 0 : cb_error_set(err, CB_ECONF, "store: wants the name of an image behind it");
+        return *out->text ? 0 : cb_error_set(err, CB_EUSAGE, "store: wants the name of an image behind it");
     }
     if (cb_starts_with(text, REGISTRY_PREFIX))
         text += strlen(REGISTRY_PREFIX);
-    int r = cb_reference_parse(&out->ref, text, err);
+    int r = cb_reference_parse_word(&out->ref, text, err);
     if (r < 0)
         return r;
     cb_reference_default_tag(&out->ref);

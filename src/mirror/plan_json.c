@@ -132,7 +132,9 @@ static int read_place(const json_t *o, const char *key, struct cb_place *out, st
     if (r == 0 && !text)
         r = cb_error_set(err, CB_EVERIFY, "%s is missing", key);
     if (r == 0)
-        r = cb_place_parse(out, text, err);
+        r = cb_place_parse(out, text, err) < 0 ? -CB_ECONF : 0;
+    if (r == -CB_ECONF && err)
+        err->code = CB_ECONF; /* it is a file's word */
     if (r == 0 && (out->transport != CB_AT_REGISTRY || out->ref.tag || cb_digest_is_set(&out->ref.digest)))
         r = cb_error_set(err, CB_EVERIFY, "%s: a repository is expected", key);
     return r;

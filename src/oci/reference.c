@@ -238,6 +238,14 @@ int cb_reference_parse(struct cb_reference *out, const char *text, struct cb_err
     return 0;
 }
 
+int cb_reference_parse_word(struct cb_reference *out, const char *word, struct cb_error *err)
+{
+    int r = cb_reference_parse(out, word, err);
+    if (r < 0 && err)
+        err->code = CB_EUSAGE;
+    return r < 0 ? -CB_EUSAGE : 0;
+}
+
 void cb_reference_default_tag(struct cb_reference *r)
 {
     if (!r->tag && !cb_digest_is_set(&r->digest))

@@ -22,6 +22,8 @@ void cb_reference_done(struct cb_reference *r);
 void cb_reference_copy(struct cb_reference *dst, const struct cb_reference *src);
 /* -CB_ECONF with the text and what is wrong with it. */
 int cb_reference_parse(struct cb_reference *out, const char *text, struct cb_error *err) CB_WUR;
+/* The same of a word of the command line: -CB_EUSAGE. */
+int cb_reference_parse_word(struct cb_reference *out, const char *word, struct cb_error *err) CB_WUR;
 /* Adds tag "latest" where there is neither tag nor digest. */
 void cb_reference_default_tag(struct cb_reference *r);
 /* Canonical: docker.io/library/busybox:1.36@sha256:… */

@@ -270,6 +270,24 @@ END
     refused_by $'FROM busybox@sha256:1234\n' 1 sha256:1234
 }
 
+@test "a reference on the command line is wrong: exit 2, whichever verb, flag or side" {
+    local row
+    cbpush build -q -t good - <<<'FROM scratch' >id
+    ln -s "$CBPUSH" executor
+    for row in 'build -t BAD ctx' 'build --push BAD ctx' 'build -o type=image,name=BAD ctx' 'build --cache-from BAD ctx' \
+        'build --cache-to type=registry,ref=BAD ctx' 'tag good BAD' 'push BAD' 'push good BAD' 'push --all-tags BAD' 'pull BAD' \
+        'copy BAD x:1' 'copy store:good docker://BAD' 'run BAD true' 'ls BAD' 'diff BAD BAD' 'export BAD' 'validate BAD' \
+        'digest BAD' 'manifest get BAD' 'blob get BAD' 'tags BAD' 'delete BAD' 'referrers BAD' 'rebase BAD' 'flatten BAD' \
+        'config BAD' 'imagetools create -t BAD x' 'imagetools inspect BAD' 'cache ls BAD' 'auth explain BAD'; do
+        # shellcheck disable=SC2086 # words
+        run cbpush ${row//BAD/a:b:c}
+        assert_status 2
+        assert_contains "$output" 'image reference "a:b:c": "b:c" is no tag'
+    done
+    run ./executor -c ctx -d a:b:c
+    assert_status 2
+}
+
 @test "too large a Dockerfile, too long a line, too many layers" {
     { echo FROM busybox; head -c 70000000 /dev/zero | tr '\0' '#'; } >ctx/Dockerfile
     refused 5
