@@ -5,6 +5,7 @@
 #include "auth/private.h"
 #include "util/alloc.h"
 #include "util/encode.h"
+#include "util/fd.h"
 #include "util/input.h"
 #include "util/limits.h"
 
@@ -282,13 +283,21 @@ static json_t *parse_old(const struct auth_source *src, const struct cb_strbuf *
     return root;
 }
 
+/* A FIFO in the place of a file that is looked for anyway is somebody's trap. */
+static int slurp(const struct auth_source *src, struct cb_strbuf *text, struct cb_error *err)
+{
+    if (src->named)
+        return cb_input_slurp_path(src->name, src->cancel, CB_MAX_CONFIG_FILE, text, err);
+    return cb_file_slurp(src->name, CB_MAX_CONFIG_FILE, text, err);
+}
+
 static json_t *read_source(const struct auth_source *src, struct cb_error *err)
 {
     struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
     struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
     if (src->text) {
         cb_strbuf_adds(&text, src->text);
-    } else if (cb_input_slurp_path(src->name, src->cancel, CB_MAX_CONFIG_FILE, &text, &e) < 0) {
+    } else if (slurp(src, &text, &e) < 0) {
         if (is_nothing(src, &e))
             return NULL;
         if (e.code != CB_ECANCELED)

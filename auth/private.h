@@ -44,6 +44,7 @@ struct auth_source {
     bool must;                     /* named by the user: its absence is an error */
     struct auth_found_map *helped; /* what helpers said, by "helper|server" */
     pthread_mutex_t mu;            /* held while it is read */
+    bool named;                    /* by a person, for this call: it may be a pipe */
     json_t *root;                  /* what was read, once it was */
     struct cb_error failed;        /* why it cannot be: a pipe cannot be read again */
     const struct cb_cancel *cancel; /* ends the wait for a pipe; or NULL */

@@ -68,13 +68,15 @@ void auth_sources_find(struct auth_sources *s, const char *authfile)
                *docker = set_or_null("DOCKER_CONFIG");
     if (authfile) {
         add(s, AUTH_FILE, cb_strdup(authfile), NULL);
-        s->v[0].must = true;
+        s->v[0].must = s->v[0].named = true;
         return;
     }
     if (in_place)
         add(s, AUTH_FILE, cb_strdup(AUTH_IN_PLACE), in_place);
-    if (podman)
+    if (podman) {
         add(s, AUTH_FILE, cb_strdup(podman), NULL);
+        s->v[s->n - 1].named = true;
+    }
     if (docker)
         add_docker(s, docker);
     if (!podman)
