@@ -249,9 +249,10 @@ __attribute__((format(printf, 2, 0))) static void note(struct cb_progress *p, co
 {
     cb_cleanup_strbuf struct cb_strbuf clean = CB_STRBUF_INIT;
     cb_autofree char *text = cb_vasprintf(fmt, ap);
-    cb_strbuf_add_sanitized(&clean, text, strlen(text), true);
-    while (clean.len && clean.buf[clean.len - 1] == '\n')
-        cb_strbuf_setlen(&clean, clean.len - 1);
+    size_t n = strlen(text);
+    while (n && text[n - 1] == '\n')
+        n--;
+    cb_strbuf_add_sanitized(&clean, text, n, false); /* what a server says could else begin a line as if it was ours */
     if (p->r->note)
         p->r->note(p, clean.buf, level);
     p->dirty = true;

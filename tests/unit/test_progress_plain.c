@@ -220,7 +220,7 @@ static void test_hostile_text(void **state)
     assert_non_null(strstr(text, "\\x1b[3\n"));
     assert_non_null(strstr(text, "#1 id\\x1b[2J\\x0a 1B"));
     assert_non_null(strstr(text, "#1 WARN: w\\x1b]52;c;x\\x07\\x0afake\n"));
-    assert_non_null(strstr(text, "note\\x1b[2J\nline two\n"));
+    assert_non_null(strstr(text, "note\\x1b[2J\\x0aline two\n"));
     assert_non_null(strstr(text, "#1 ERROR: bad\\x1b[2J\\x0afake #9 DONE\n"));
     capture_done(&c);
 }
