@@ -107,17 +107,27 @@ static void tell_realm(const char *host, const char *realm)
         fprintf(stderr, "The token server of %s, which gets the password too: %.500s\n", host, shown.buf);
 }
 
-static int login(struct cb_session *s, const struct login_options *o, const char *host, struct cb_error *err)
+static int check_host(const char *host, const char *operand, struct cb_error *err)
+{
+    if (cb_reference_valid_host(host))
+        return 0;
+    return cb_error_set(err, CB_EUSAGE, "%s %s: write HOST[:PORT]",
+                        *operand ? operand : "\"\"", *host ? "is no registry host" : "names no registry host");
+}
+
+static int login(struct cb_session *s, const struct login_options *o, const char *host, const char *operand,
+                 struct cb_error *err)
 {
     struct cb_strbuf user cb_cleanup_strbuf = CB_STRBUF_INIT, pass cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_autofree char *realm = NULL;
     cb_autofree char *where = NULL;
     if (o->common.push_authfile || o->common.pull_authfile)
         return cb_error_set(err, CB_EUSAGE, "login keeps what is good for both: --authfile FILE says where");
-    if (!cb_reference_valid_host(host))
-        return cb_error_set(err, CB_EUSAGE, "%s is no registry host: write HOST[:PORT]", host);
+    int r = check_host(host, operand, err);
+    if (r < 0)
+        return r;
     struct cb_input in = { STDIN_FILENO, s->process->cancel };
-    int r = credentials(o, &in, &user, &pass, err);
+    r = credentials(o, &in, &user, &pass, err);
     if (r == 0)
         r = cb_registry_check_login(s->registry, host, user.buf, pass.buf, &realm, err);
     struct cb_login l = {
@@ -145,7 +155,7 @@ static int run_login(const struct cb_process *p, const struct cb_verb *self, int
         r = cb_session_network(&s, p, &o.common, err);
     cb_autofree char *host = host_of(&a.operands);
     if (r == 0 && !a.done)
-        r = login(&s, &o, host, err);
+        r = login(&s, &o, host, a.operands.n ? a.operands.v[0] : host, err);
     cb_strvec_done(&a.operands);
     cb_common_done(&o.common);
     return r;
@@ -179,6 +189,8 @@ static int run_logout(const struct cb_process *p CB_UNUSED, const struct cb_verb
     struct cb_verb_args a = { .verb = self, .dest = &o, .argc = argc, .argv = argv, .max = 1 };
     int r = cb_verb_args(&a, err);
     cb_autofree char *host = host_of(&a.operands);
+    if (r == 0 && !a.done && !*host) /* what some other tool put there may be odd */
+        r = check_host(host, a.operands.n ? a.operands.v[0] : host, err);
     if (r == 0 && !a.done)
         r = cb_auth_remove_login(host, o.authfile, &where, err);
     if (r == 0 && !a.done)

@@ -429,6 +429,17 @@ fails_late()
     assert_status 3
 }
 
+@test "login and logout: an operand without a host is wrong usage, by its own text" {
+    local verb word
+    for verb in login logout; do
+        for word in https:// http:///v2/; do
+            run cbpush "$verb" "$word" </dev/null
+            assert_status 2
+            assert_equal "$output" "cbpush: $word names no registry host: write HOST[:PORT]"
+        done
+    done
+}
+
 @test "login and logout: the URL of a registry is its host" {
     cbpush login -u carol --password-stdin "http://$basic/v2/" <<<p4ss
     assert_equal "$(jq -r '.auths | keys[]' "$HOME/.docker/config.json")" "$basic"
