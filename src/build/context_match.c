@@ -73,6 +73,49 @@ int cb_context_real(int fd, const char *path, struct cb_strbuf *out)
     return 0;
 }
 
+/* Whether a link in a directory of so many components leads above the root, or begins at the machine's. */
+static bool leads_out(const char *target, int depth)
+{
+    if (*target == '/')
+        return true;
+    for (const char *p = target; *p && depth >= 0;) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && !strncmp(p, "..", 2))
+            depth--;
+        else if (n && !(n == 1 && *p == '.'))
+            depth++;
+        p += n + (p[n] == '/');
+    }
+    return depth < 0;
+}
+
+static int components(const char *path)
+{
+    int n = *path != '\0';
+    for (const char *p = path; (p = strchr(p, '/')); p++)
+        n++;
+    return n;
+}
+
+/* The first link on the way of path that leads out of the context: " …" for the message, or "". */
+static void tell_link(int fd, const char *path, struct cb_strbuf *out)
+{
+    struct cb_strbuf at cb_cleanup_strbuf = CB_STRBUF_INIT, rest cb_cleanup_strbuf = CB_STRBUF_INIT;
+    char target[CB_MAX_PATH + 1];
+    int r = 0;
+    cb_strbuf_adds(&rest, path);
+    for (unsigned links = 0; rest.len && r >= 0 && links <= CB_MAX_SYMLINKS; links += r > 0) {
+        cb_autofree char *component = cb_path_shift(&rest);
+        cb_autofree char *whole = cb_asprintf("%s%s%s", at.buf, at.len ? "/" : "", component);
+        int depth = components(at.buf);
+        r = step(fd, &at, &rest, component);
+        if (r == 1 && read_link(fd, whole, target) == 0 && leads_out(target, depth)) {
+            cb_strbuf_addf(out, "the symbolic link /%s leads out of it, to %s", whole, target);
+            return;
+        }
+    }
+}
+
 int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *source, struct cb_error *err)
 {
     struct cb_strbuf real cb_cleanup_strbuf = CB_STRBUF_INIT, rule cb_cleanup_strbuf = CB_STRBUF_INIT;
@@ -84,6 +127,11 @@ int cb_context_absent(int fd, const struct cb_df_ignore *ignore, const char *sou
     if (there)
         return cb_error_set(err, CB_ECONF, "\"/%s\": not found: --exclude leaves it out, or it is behind a symbolic "
                                            "link, which --parents does not follow", source);
+    cb_strbuf_reset(&rule);
+    tell_link(fd, source, &rule);
+    if (rule.len)
+        return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: %s (--build-context NAME=DIR and "
+                                           "COPY --from=NAME copy from another directory)", source, rule.buf);
     return cb_error_set(err, CB_ECONF, "\"/%s\": not found in the build context: paths are relative to it, and nothing "
                                        "outside can be copied", source);
 }

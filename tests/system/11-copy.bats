@@ -193,6 +193,26 @@ END
     assert_contains "$output" 'Dockerfile:2'
 }
 
+@test "COPY: a symbolic link that leads out of the context is named, and where it leads" {
+    local row
+    mkdir -p ctx/d outside
+    echo x >outside/f
+    ln -s ../outside/f ctx/up
+    ln -s "$PWD/outside" ctx/abs
+    ln -s ../../outside/f ctx/d/deep
+    ln -s d/deep ctx/over
+    ln -s ../d/missing ctx/d/inside
+    for row in "up|/up leads out of it, to ../outside/f" "abs/f|/abs leads out of it, to $PWD/outside" \
+        'd/deep|/d/deep leads out of it, to ../../outside/f' 'over|/d/deep leads out of it, to ../../outside/f'; do
+        printf 'FROM busybox\nCOPY %s /x\n' "${row%%|*}" >ctx/Dockerfile
+        refused 5
+        assert_contains "$output" "\"/${row%%|*}\": not found in the build context: the symbolic link ${row#*|}"
+    done
+    printf 'FROM busybox\nCOPY d/inside /x\n' >ctx/Dockerfile
+    refused 5
+    refute_contains "$output" 'leads out'
+}
+
 @test "COPY: a symbolic link of the context that leads outside is not followed" {
     echo outside >secret.txt
     ln -s ../secret.txt ctx/link
