@@ -365,7 +365,7 @@ static void test_failures(void **state)
     assert_failed(b, BUILD("FROM scratch AS s\nFROM scratch\nCOPY --from=s /a /b\n"), CB_ECONF, 3, "/a");
     assert_failed(b, BUILD("FROM nothing\n"), CB_ENOTFOUND, 1, "--pull=never");
     assert_failed(b, BUILD("RNU x\n"), CB_ECONF, 0, "Dockerfile:1: ");
-    assert_failed(b, BUILD("FROM scratch\n", .tag = "Bad Name"), CB_ECONF, 0, "tag: ");
+    assert_failed(b, BUILD("FROM scratch\n", .tag = "Bad Name"), CB_EUSAGE, 0, "tag: ");
     assert_failed(b, BUILD("FROM scratch\n", .push = true), CB_EUSAGE, 0, "--push needs a name");
     assert_failed(b, BUILD("FROM scratch\n", .target = "x"), CB_EUSAGE, 0, "--target x");
     assert_failed(b, BUILD("FROM scratch\n", .file = "nofile"), CB_ECONF, 0, "nofile: no such Dockerfile");
