@@ -67,7 +67,7 @@ static struct context *place_context(void)
         if (got == want)
             return got;
         if (got == MAP_FAILED)
-            return NULL;
+            cb_out_of("cbpush: out of memory\n");
         munmap(got, sizeof(struct context)); /* something is there */
     }
 }
