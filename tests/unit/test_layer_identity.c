@@ -127,16 +127,6 @@ static void same_for_any_threads(void **state)
     }
 }
 
-/* Where they begin to differ: of long texts fail_msg shows the beginning alone. */
-static void tell_difference(const char *cpu, const char *there, const char *here)
-{
-    while (*here && *here == *there) {
-        here++;
-        there++;
-    }
-    print_error("%s: from there on \"%.100s\", and here \"%.100s\"\n", cpu, there, here);
-}
-
 static char *digests(bool fast)
 {
     struct cb_strbuf s = CB_STRBUF_INIT;
@@ -180,6 +170,16 @@ static void same_for_any_context(void **state)
 }
 
 #ifndef CB_SANITIZED /* what sanitizers need of a process no emulator of one has */
+/* Where they begin to differ: of long texts fail_msg shows the beginning alone. */
+static void tell_difference(const char *cpu, const char *there, const char *here)
+{
+    while (*here && *here == *there) {
+        here++;
+        there++;
+    }
+    print_error("%s: from there on \"%.100s\", and here \"%.100s\"\n", cpu, there, here);
+}
+
 /* On a processor that is too old for "fast" there is none. */
 static void same_for_any_processor(void **state)
 {
