@@ -241,11 +241,10 @@ static bool all_unpacked(const struct cb_build_env *env, const struct cb_image *
     struct cb_digest below = { 0 };
     bool there = true;
     for (size_t i = 0; there && i < image->config.n_diff_ids; i++) {
-        const struct cb_digest two[] = { below, image->config.diff_ids[i] };
-        const struct cb_tree_name name = { &two[1], &two[0] };
+        const struct cb_tree_name name = { &image->config.diff_ids[i], &below };
         cb_autoclose int fd = -1;
         there = cb_store_tree_open(env->store, &name, &fd, NULL) == 0;
-        cb_chain_id(&below, i ? two : &two[1], i ? 2 : 1);
+        cb_chain_add(&below, name.diff_id);
     }
     return there;
 }

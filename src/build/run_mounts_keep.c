@@ -37,16 +37,10 @@ int cb_run_mounts_keep_open(struct cb_open_mount *o, int dir, struct cb_error *e
     return 0;
 }
 
-static bool is_within(const char *path, const char *outer)
-{
-    size_t n = strlen(outer);
-    return n == 0 || (!strncmp(path, outer, n) && (path[n] == '/' || path[n] == '\0'));
-}
-
 static bool overlap(const struct cb_open_mount *a, const struct cb_open_mount *b)
 {
     return is_writable_cache(b) && cb_digest_eq(&a->key, &b->key) &&
-           (is_within(a->m->source, b->m->source) || is_within(b->m->source, a->m->source));
+           (cb_path_is_within(a->m->source, b->m->source) || cb_path_is_within(b->m->source, a->m->source));
 }
 
 void cb_run_mounts_keep_last(struct cb_run_mounts *rm)

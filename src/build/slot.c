@@ -480,14 +480,13 @@ struct cb_toc *cb_slot_toc(struct cb_slot *s)
 
 bool cb_slots_chain(struct cb_slot *const *v, size_t n, struct cb_digest *out)
 {
-    cb_autofree struct cb_digest *ids = cb_calloc(n + 1, sizeof *ids);
-    bool known = true;
-    for (size_t i = 0; known && i < n; i++) {
-        known = v[i]->tree_fd < 0;
-        ids[i] = v[i]->layer.diff_id;
+    *out = (struct cb_digest){ 0 };
+    for (size_t i = 0; i < n; i++) {
+        if (v[i]->tree_fd >= 0)
+            return false;
+        cb_chain_add(out, &v[i]->layer.diff_id);
     }
-    cb_chain_id(out, ids, known ? n : 0);
-    return known;
+    return true;
 }
 
 int cb_slot_tree(struct cb_slot *const *v, size_t i, int *fd, struct cb_error *err)

@@ -137,8 +137,9 @@ bool cb_slot_has_early(const struct cb_slot *s, const struct cb_slot_want *w)
     struct cb_digest below;
     if (!s->early || (w->needs & ~(s->early->have | s->have)))
         return false;
-    return !(w->needs & CB_NEED_TREE) || !s->early->on_chain ||
-           (cb_slots_chain(w->below, w->n_below, &below) && serves(s->early, &below));
+    if (!(w->needs & CB_NEED_TREE) || !s->early->on_chain)
+        return true;
+    return cb_slots_chain(w->below, w->n_below, &below) && serves(s->early, &below);
 }
 
 bool cb_slot_is_on_chain(struct cb_slot *s)

@@ -14,6 +14,7 @@
 #include "util/fd.h"
 #include "util/fs.h"
 #include "util/path.h"
+#include "util/timeutil.h"
 
 /* A place where a kept mount is, or something within one. */
 struct cb_chroot_spot {
@@ -27,12 +28,6 @@ struct cb_chroot_spot {
 static void name_of(char name[static 32], const char *what, size_t i)
 {
     snprintf(name, 32, "%s-%zu", what, i);
-}
-
-static bool is_within(const char *path, const char *outer)
-{
-    size_t n = strlen(outer);
-    return !strncmp(path, outer, n) && (path[n] == '/' || path[n] == '\0');
 }
 
 static struct cb_chroot_spot *add(struct cb_chroot *c, const char *path)
@@ -60,7 +55,7 @@ int cb_chroot_make_room(struct cb_sandbox *sb, int dir, const char *name, const 
     char hidden[32];
     bool within = false;
     for (size_t i = 0; i < c->n_spots; i++)
-        within = within || (c->spots[i].keep && is_within(path, c->spots[i].path));
+        within = within || (c->spots[i].keep && cb_path_is_within(path, c->spots[i].path));
     if (!within)
         return cb_fs_remove_tree(dir, name, err);
     name_of(hidden, "hidden", c->n_spots);
@@ -94,7 +89,7 @@ int cb_chroot_keep_remember(struct cb_sandbox *sb, struct cb_error *err)
         struct cb_chroot_spot *s = &c->spots[i];
         bool alone = s->keep;
         for (size_t k = i + 1; k < c->n_spots; k++)
-            alone = alone && !is_within(c->spots[k].path, s->path);
+            alone = alone && !cb_path_is_within(c->spots[k].path, s->path);
         if (!alone)
             continue;
         cb_autoclose int fd = cb_path_openat(sb->root, s->path, O_RDONLY | O_DIRECTORY, 0, CB_RESOLVE_NOFOLLOW);
@@ -107,16 +102,11 @@ int cb_chroot_keep_remember(struct cb_sandbox *sb, struct cb_error *err)
 
 /* ---- after it ---- */
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool is_unchanged(const struct cb_chroot_spot *s, const struct stat *st, const struct cb_tree_scan *now)
 {
     return s->before && s->st.st_ino == st->st_ino && s->st.st_mode == st->st_mode && s->st.st_uid == st->st_uid &&
-           s->st.st_gid == st->st_gid && same_time(s->st.st_mtim, st->st_mtim) &&
-           same_time(s->st.st_ctim, st->st_ctim) && cb_tree_scan_same(s->before, now);
+           s->st.st_gid == st->st_gid && cb_same_time(s->st.st_mtim, st->st_mtim) &&
+           cb_same_time(s->st.st_ctim, st->st_ctim) && cb_tree_scan_same(s->before, now);
 }
 
 /* A file that the layer has under another name must not change with the cache. */

@@ -11,6 +11,7 @@
 #include "util/limits.h"
 #include "util/path.h"
 #include "util/strbuf.h"
+#include "util/timeutil.h"
 
 void cb_targets_done(struct cb_targets *t)
 {
@@ -312,22 +313,17 @@ void cb_targets_settle(struct cb_targets *t)
     }
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool still_ours(const struct cb_made *m)
 {
     struct stat st;
     if (fstatat(m->dir, m->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != m->ino || st.st_dev != m->dev)
         return false;
     if (m->kind == CB_MADE_FILE)
-        return S_ISREG(st.st_mode) && st.st_size == 0 && same_time(st.st_ctim, m->changed);
+        return S_ISREG(st.st_mode) && st.st_size == 0 && cb_same_time(st.st_ctim, m->changed);
     if (!S_ISDIR(st.st_mode))
         return false;
     /* A copied directory that the step has changed belongs to the step. */
-    return m->kind == CB_MADE_DIR || same_time(st.st_ctim, m->changed);
+    return m->kind == CB_MADE_DIR || cb_same_time(st.st_ctim, m->changed);
 }
 
 static void remove_one(const struct cb_made *m)

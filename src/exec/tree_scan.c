@@ -18,6 +18,7 @@
 #include "util/limits.h"
 #include "util/path.h"
 #include "util/strbuf.h"
+#include "util/timeutil.h"
 
 /* What was at a path. */
 struct seen {
@@ -159,16 +160,11 @@ static int leave(struct cb_tree_scan *s, struct cb_error *err)
     return r < 0 ? fail(s, "keep the directory", -r, err) : 0;
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool is_same(const struct seen *a, const struct stat *st)
 {
     return a && a->mode == st->st_mode && a->uid == st->st_uid && a->gid == st->st_gid && a->ino == st->st_ino &&
-           a->rdev == st->st_rdev && a->size == st->st_size && same_time(a->mtime, st->st_mtim) &&
-           same_time(a->changed, st->st_ctim);
+           a->rdev == st->st_rdev && a->size == st->st_size && cb_same_time(a->mtime, st->st_mtim) &&
+           cb_same_time(a->changed, st->st_ctim);
 }
 
 static void remember(struct cb_tree_scan *s, const struct stat *st)
@@ -302,7 +298,7 @@ static int take_gone(struct cb_tree_scan *s, struct cb_error *err)
 static bool saw_same(const struct seen *a, const struct seen *b)
 {
     return b && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->ino == b->ino && a->rdev == b->rdev &&
-           a->size == b->size && same_time(a->mtime, b->mtime) && same_time(a->changed, b->changed);
+           a->size == b->size && cb_same_time(a->mtime, b->mtime) && cb_same_time(a->changed, b->changed);
 }
 
 bool cb_tree_scan_same(const struct cb_tree_scan *a, const struct cb_tree_scan *b)

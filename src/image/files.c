@@ -113,16 +113,14 @@ static bool is_at_hand(const struct files_layer *l)
 /* That of the layers below it here, if its own takes from those. */
 static int open_tree(const struct cb_files *f, size_t i)
 {
-    cb_autofree struct cb_digest *lower = cb_calloc(i + 1, sizeof *lower);
-    struct cb_digest below;
+    struct cb_digest below = { 0 };
     struct cb_tree_name name = { &f->layers[i].diff_id, NULL };
     int fd = -1;
     if (cb_store_tree_open(f->store, &name, &fd, NULL) == 0)
         return fd;
     name.below = &below;
     for (size_t k = 0; k < i; k++)
-        lower[k] = f->layers[k].diff_id;
-    cb_chain_id(&below, lower, i);
+        cb_chain_add(&below, &f->layers[k].diff_id);
     return cb_store_tree_open(f->store, &name, &fd, NULL) < 0 ? -1 : fd;
 }
 

@@ -108,14 +108,22 @@ void cb_layer_add_origin(struct cb_layer *l, const struct cb_digest *digest, con
         (struct cb_layer_origin){ .digest = *digest, .host = cb_strdup(host), .repo = cb_strdup(repo) };
 }
 
+void cb_chain_add(struct cb_digest *chain, const struct cb_digest *diff_id)
+{
+    cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
+    if (!cb_digest_is_set(chain)) {
+        *chain = *diff_id;
+        return;
+    }
+    cb_strbuf_add_digest(&text, chain);
+    cb_strbuf_addch(&text, ' ');
+    cb_strbuf_add_digest(&text, diff_id);
+    cb_digest_of(chain, text.buf, text.len);
+}
+
 void cb_chain_id(struct cb_digest *out, const struct cb_digest *diff_ids, size_t n)
 {
-    *out = n ? diff_ids[0] : (struct cb_digest){ 0 };
-    for (size_t i = 1; i < n; i++) {
-        cb_cleanup_strbuf struct cb_strbuf text = CB_STRBUF_INIT;
-        cb_strbuf_add_digest(&text, out);
-        cb_strbuf_addch(&text, ' ');
-        cb_strbuf_add_digest(&text, &diff_ids[i]);
-        cb_digest_of(out, text.buf, text.len);
-    }
+    *out = (struct cb_digest){ 0 };
+    for (size_t i = 0; i < n; i++)
+        cb_chain_add(out, &diff_ids[i]);
 }

@@ -55,7 +55,9 @@ void cb_layer_drop_encodings(struct cb_layer *l); /* the origins stay */
 /* Both add only what is not there yet; of an encoding that is, the engine becomes that of e (where e has one). */
 void cb_layer_add_encoding(struct cb_layer *l, const struct cb_layer_encoding *e);
 void cb_layer_add_origin(struct cb_layer *l, const struct cb_digest *digest, const char *host, const char *repo);
-/* image-spec config.md "Layer ChainID" of diff ids, lowest first. */
+/* image-spec config.md "Layer ChainID": of one layer more (an unset chain is that of none), of diff ids, lowest
+ * first. */
+void cb_chain_add(struct cb_digest *chain, const struct cb_digest *diff_id);
 void cb_chain_id(struct cb_digest *out, const struct cb_digest *diff_ids, size_t n);
 
 /* ---- writing ---- */

@@ -56,4 +56,5 @@ void cb_path_clean(struct cb_strbuf *out, const char *path);
 void cb_path_join(struct cb_strbuf *out, const char *base, const char *rel);
 /* Takes the first component of "a/b/c" off, with the '/' behind it; the caller's. "" where two '/' meet. */
 char *cb_path_shift(struct cb_strbuf *path);
+bool cb_path_is_within(const char *path, const char *outer); /* or is it; of clean paths; "" has all */
 const char *cb_path_base(const char *path); /* behind the last '/', points into path */

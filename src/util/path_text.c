@@ -89,6 +89,12 @@ char *cb_path_shift(struct cb_strbuf *path)
     return first;
 }
 
+bool cb_path_is_within(const char *path, const char *outer)
+{
+    size_t n = strlen(outer);
+    return n == 0 || (!strncmp(path, outer, n) && (path[n] == '/' || path[n] == '\0'));
+}
+
 const char *cb_path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');

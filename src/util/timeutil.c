@@ -22,6 +22,11 @@ int64_t cb_time_monotonic(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+bool cb_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 void cb_time_format(struct cb_strbuf *out, int64_t ns)
 {
     int64_t frac = ns % NS_PER_SEC;

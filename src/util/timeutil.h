@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "util/error.h"
 #include "util/strbuf.h"
@@ -12,6 +13,7 @@
 
 int64_t cb_time_now(void);       /* CLOCK_REALTIME, ns */
 int64_t cb_time_monotonic(void); /* CLOCK_MONOTONIC, ns */
+bool cb_same_time(struct timespec a, struct timespec b);
 /* RFC 3339 in UTC with as many fraction digits as needed: 2026-11-23T10:00:00.5Z */
 void cb_time_format(struct cb_strbuf *out, int64_t ns);
 /* False also for years that nanoseconds do not reach (before 1678, after 2261), as Go's zero time. */
