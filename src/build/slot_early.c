@@ -209,6 +209,19 @@ void cb_slots_begin_to_settle(struct cb_slots *t)
     pthread_mutex_unlock(&t->mu);
 }
 
+/* A niceness counts only among those of one scheduling group. Where a step has its own (autogroups of sessions), it
+ * would share each processor evenly with us. */
+void cb_slots_step_runs(struct cb_slots *t, bool runs)
+{
+    unsigned all = cb_pool_threads(t->hashers);
+    pthread_mutex_lock(&t->mu);
+    t->running = runs ? t->running + 1 : t->running - 1;
+    cb_pool_limit(t->hashers, all - CB_MIN(t->running, all));
+    pthread_mutex_unlock(&t->mu);
+    if (runs)
+        cb_slots_begin_to_settle(t);
+}
+
 void cb_slots_await_settled(struct cb_slot *const *v, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -22,6 +22,7 @@ struct cb_slots {
     uint64_t early_left;             /* bytes of blobs that may be early, under mu; 0: none */
     const struct cb_cancel *early_cancel;
     bool steps_run;                  /* what is early need not wait for a better time */
+    unsigned running;                /* steps, now; under mu */
     size_t tars;                     /* bytes that slots keep, under mu */
     struct cb_stack_cache *views;
 };

@@ -14,7 +14,7 @@ struct cb_pool {
     pthread_cond_t work;
     struct job *first, *last;
     size_t queued, idle;
-    unsigned threads, started;
+    unsigned threads, started, running, limit;
     pthread_t *ids;
     bool closing;
     char *name;
@@ -23,7 +23,7 @@ struct cb_pool {
 struct cb_pool *cb_pool_new(const char *name, unsigned threads)
 {
     struct cb_pool *p = CB_NEW(struct cb_pool);
-    p->threads = CB_MAX(threads, 1u);
+    p->threads = p->limit = CB_MAX(threads, 1u);
     p->ids = cb_calloc(p->threads, sizeof *p->ids);
     p->name = cb_strdup(name);
     pthread_mutex_init(&p->lock, NULL);
@@ -34,7 +34,7 @@ struct cb_pool *cb_pool_new(const char *name, unsigned threads)
 /* Under the lock. NULL when the pool closes and all is done. */
 static struct job *next_job(struct cb_pool *p)
 {
-    while (!p->first && !p->closing) {
+    while (p->first ? p->running >= p->limit : !p->closing) {
         p->idle++;
         pthread_cond_wait(&p->work, &p->lock);
         p->idle--;
@@ -45,6 +45,7 @@ static struct job *next_job(struct cb_pool *p)
         if (!p->first)
             p->last = NULL;
         p->queued--;
+        p->running++;
     }
     return job;
 }
@@ -58,6 +59,9 @@ static void *pool_main(void *arg)
         job->fn(job->arg);
         free(job);
         pthread_mutex_lock(&p->lock);
+        p->running--;
+        if (p->idle && (p->first || p->closing)) /* somebody may wait for the limit */
+            pthread_cond_broadcast(&p->work);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -114,6 +118,14 @@ void cb_pool_free(struct cb_pool *p)
     free(p->ids);
     free(p->name);
     free(p);
+}
+
+void cb_pool_limit(struct cb_pool *p, unsigned n)
+{
+    pthread_mutex_lock(&p->lock);
+    p->limit = CB_MAX(n, 1u);
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
 }
 
 unsigned cb_pool_threads(const struct cb_pool *p)

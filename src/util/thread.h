@@ -22,6 +22,8 @@ void cb_pool_free(struct cb_pool *p); /* waits for all jobs */
 CB_DEFINE_CLEANUP(struct cb_pool *, cb_pool_free)
 void cb_pool_submit(struct cb_pool *p, void (*fn)(void *arg), void *arg);
 unsigned cb_pool_threads(const struct cb_pool *p);
+/* From now on at most n jobs at a time, one at least. What is under way goes on. */
+void cb_pool_limit(struct cb_pool *p, unsigned n);
 
 /* A bounded pipe of bytes in memory between one writer and one reader thread. */
 struct cb_ring;

@@ -168,6 +168,27 @@ static void test_is_settled_beside_steps(void **state)
     }
 }
 
+/* However many steps run, and whether or not they end. */
+static void test_steps_do_not_hold_it_up(void **state)
+{
+    struct build_fixture *b = *state;
+    struct fixture *f = &b->f;
+    CB_AUTO(cb_slots_free) struct cb_slots *t = early_slots(b);
+    struct made_layer m[2];
+    struct cb_slot *v[2];
+    make_two(b, t, m, v);
+    for (int i = 0; i < 100; i++)
+        cb_slots_step_runs(t, true);
+    ok(cb_slots_need(t, v, 2, CB_NEED_TREE, NULL, &f->err));
+    for (int i = 0; i < 98; i++)
+        cb_slots_step_runs(t, false);
+    cb_slots_await_settled(v, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(cb_slot_toc(v[i]));
+        made_layer_done(&m[i]);
+    }
+}
+
 /* What would not stay in memory is hashed in the pass that reads it. */
 static void test_only_so_much_is_early(void **state)
 {
@@ -273,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_is_used_before_it_is_known, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_whole_tables_are_waited_for, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_is_settled_beside_steps, early_setup, build_teardown),
+        cmocka_unit_test_setup_teardown(test_steps_do_not_hold_it_up, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_only_so_much_is_early, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_another_diff_id, early_setup, build_teardown),
         cmocka_unit_test_setup_teardown(test_takes_its_time, early_setup, build_teardown),

@@ -117,6 +117,64 @@ static void submit_more(void *arg)
         cb_pool_submit(m->pool, count, m);
 }
 
+struct crowd {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int in, most, until; /* nobody leaves before so many have come */
+    int came;
+};
+
+static void join_crowd(void *arg)
+{
+    struct crowd *c = arg;
+    pthread_mutex_lock(&c->lock);
+    c->in++;
+    c->came++;
+    c->most = CB_MAX(c->most, c->in);
+    pthread_cond_broadcast(&c->cond);
+    while (c->came < c->until)
+        pthread_cond_wait(&c->cond, &c->lock);
+    c->in--;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void await_crowd(struct crowd *c, int came)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->came < came)
+        pthread_cond_wait(&c->cond, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+}
+
+#define CROWD(n) { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .until = (n) }
+
+static void test_pool_limit(void **state)
+{
+    (void)state;
+    struct crowd two = CROWD(2), four = CROWD(4), one = CROWD(0);
+    struct cb_pool *p = cb_pool_new("some", 4);
+    cb_pool_limit(p, 2);
+    for (int i = 0; i < 50; i++)
+        cb_pool_submit(p, join_crowd, &two);
+    await_crowd(&two, 50);
+    assert_int_equal(two.most, 2);
+    /* Raised while there are jobs that wait for it: they come. */
+    cb_pool_limit(p, 0);
+    for (int i = 0; i < 4; i++)
+        cb_pool_submit(p, join_crowd, &four);
+    await_crowd(&four, 1);
+    cb_pool_limit(p, 4);
+    await_crowd(&four, 4);
+    /* Lowered, it holds to the end, once those have gone; and all is done. */
+    cb_pool_limit(p, 1);
+    for (int i = 0; i < 50; i++)
+        cb_pool_submit(p, join_crowd, &one);
+    cb_pool_free(p);
+    assert_int_equal(four.most, 4);
+    assert_int_equal(one.came, 50);
+    assert_int_equal(one.most, 1);
+}
+
 static void test_pool_jobs_submit_jobs(void **state)
 {
     (void)state;
@@ -393,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_pool_order),
         cmocka_unit_test(test_pool_is_parallel),
+        cmocka_unit_test(test_pool_limit),
         cmocka_unit_test(test_pool_jobs_submit_jobs),
         cmocka_unit_test(test_ring_two_threads),
         cmocka_unit_test(test_ring_in_place),
