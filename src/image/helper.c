@@ -4,6 +4,7 @@
 
 #include "image/helper.h"
 #include "util/path.h"
+#include "util/thread.h"
 
 struct helper {
     struct cb_helper_link link;
@@ -135,7 +136,7 @@ int cb_helper_read(const struct cb_unpack_job *j, struct cb_unpack_result *res, 
     struct helper h CB_CLEANUP(helper_done) = { .job = j, .res = res };
     struct cb_helper_job job = { .kind = j->plain_fd > 0 ? CB_HELPER_TO_FILE : CB_HELPER_UNPACK,
                                  .single_id = j->single_id, .raw = j->raw, .progress = j->on_progress != NULL,
-                                 .defer_digests = j->defer_digests,
+                                 .defer_digests = j->defer_digests, .threads = cb_cpu_count(),
                                  .lower = j->lower != NULL, .diff_id = j->diff_id, .max_size = j->max_size };
     cb_helper_link_init(&h.link, j->source, j->cancel);
     cb_unpack_marks_init(&res->marks);

@@ -105,6 +105,7 @@ struct cb_helper_job {
     uint64_t max_entries; /* READ */
     struct cb_foreign_place place; /* FOREIGN */
     bool users; /* the same: they are read too */
+    unsigned threads; /* that may inflate what is not needed yet */
     struct cb_digest diff_id;
     uint64_t max_size;
 };

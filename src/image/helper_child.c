@@ -247,8 +247,8 @@ static int serve(struct cb_helper_self *h, const struct cb_helper_options *o, st
     struct cb_unpack_job j = {
         .source = ring_source(h), .root_fd = h->root, .plain_fd = h->plain,
         .single_id = job->single_id, .raw = job->raw, .defer_digests = job->defer_digests,
-        .diff_id = job->diff_id, .max_size = job->max_size, .lower = job->lower ? &l.base : NULL,
-        .on_progress = job->progress ? on_progress : NULL, .arg = h,
+        .threads = job->threads, .diff_id = job->diff_id, .max_size = job->max_size,
+        .lower = job->lower ? &l.base : NULL, .on_progress = job->progress ? on_progress : NULL, .arg = h,
     };
     struct cb_unpack u = { .at_fd = -1, .at = CB_STRBUF_INIT, .at_real = CB_STRBUF_INIT };
     struct cb_unpack_result res = { 0 };

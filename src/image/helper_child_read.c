@@ -130,7 +130,7 @@ int cb_helper_give(struct cb_helper_self *h, struct cb_blob_source *source, stru
 {
     const struct cb_helper_job *job = h->job;
     struct cb_layer_read_options ro = { .source = source, .raw_tar_ok = job->raw, .max_size = job->max_size,
-                                        .max_entries = job->max_entries };
+                                        .max_entries = job->max_entries, .threads = job->threads };
     struct out o = { .h = h };
     struct cb_layer_reader *reader = cb_layer_reader_new(&ro, err);
     if (!reader)

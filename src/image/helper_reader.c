@@ -10,6 +10,7 @@
 #include "image/helper.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/thread.h"
 
 #define GIVEN_BACK_AT_ONCE ((uint64_t)128 << 10)
 
@@ -58,7 +59,8 @@ static int make_out(struct apart *r, struct cb_error *err)
 static int start(struct apart *r, bool data, struct cb_error *err)
 {
     const struct cb_helper_job job = { .kind = CB_HELPER_READ, .raw = r->o.raw_tar_ok, .data = data,
-                                       .max_size = r->o.max_size, .max_entries = r->o.max_entries };
+                                       .max_size = r->o.max_size, .max_entries = r->o.max_entries,
+                                       .threads = cb_cpu_count() };
     if (r->started)
         return 0;
     r->started = true;

@@ -41,7 +41,7 @@ int cb_unpack_read(const struct cb_unpack_job *j, struct cb_unpack *u, struct cb
 {
     struct cb_layer_read_options ro = { .source = j->source, .raw_tar_ok = j->raw, .max_size = j->max_size,
                                         .plain_fd = j->plain_fd, .defer_digests = j->defer_digests,
-                                        .cancel = j->cancel };
+                                        .threads = j->threads, .cancel = j->cancel };
     CB_AUTO(cb_layer_reader_free) struct cb_layer_reader *reader =
         j->known ? cb_layer_reader_of(j->known) : cb_layer_reader_new(&ro, err);
     return reader ? unpack_tree(j, u, reader, res, err) : -CB_EVERIFY;

@@ -92,6 +92,7 @@ struct cb_unpack_job {
     bool single_id;
     bool raw; /* an archive, no layer: names have no whiteout meaning, and no table is made */
     bool defer_digests; /* with plain_fd: as in cb_layer_read_options */
+    unsigned threads;   /* the same */
     struct cb_digest diff_id; /* expected, or NONE */
     uint64_t max_size;
     struct cb_lower *lower; /* borrowed */

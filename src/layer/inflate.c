@@ -164,6 +164,16 @@ struct cb_inflate *cb_inflate_new(struct cb_blob_source *src, bool foreign)
     return i;
 }
 
+void cb_inflate_ahead(struct cb_inflate *i, unsigned threads)
+{
+    i->in.threads = threads;
+}
+
+uint64_t cb_inflate_were_ahead(const struct cb_inflate *i)
+{
+    return i->in.ahead;
+}
+
 void cb_inflate_free(struct cb_inflate *i)
 {
     if (!i)

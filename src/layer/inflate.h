@@ -9,6 +9,10 @@
 struct cb_inflate;
 /* src is borrowed. foreign: bzip2 and xz too (archives that ADD extracts). Nothing is read yet. */
 struct cb_inflate *cb_inflate_new(struct cb_blob_source *src, bool foreign);
+/* Before the first read: so many threads may work on what is not needed yet. 0, the default, and 1: none. */
+void cb_inflate_ahead(struct cb_inflate *i, unsigned threads);
+/* How many of the bytes so far were there before they were asked for. */
+uint64_t cb_inflate_were_ahead(const struct cb_inflate *i);
 void cb_inflate_free(struct cb_inflate *i);
 CB_DEFINE_CLEANUP(struct cb_inflate *, cb_inflate_free)
 /* Up to n bytes; *got = 0 only at the end, which has then been verified. */

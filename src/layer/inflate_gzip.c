@@ -11,6 +11,7 @@
 
 struct gzip {
     struct cb_inflate_input *in;
+    struct cb_members *members; /* from the second one on, where there are threads for them */
     bool in_member; /* bytes of one have been read and its end has not */
 #ifdef HAVE_ISAL
     struct cb_gzip_header header;
@@ -131,7 +132,17 @@ static void gzip_close(void *state)
 {
     struct gzip *g = state;
     engine_close(g);
+    cb_members_free(g->members);
     free(g);
+}
+
+static void end_member(struct gzip *g)
+{
+    engine_reset(g);
+    if (g->members || g->in->threads < 2)
+        return;
+    g->members = cb_members_new(g->in);
+    g->in = cb_members_rest(g->members);
 }
 
 static int gzip_read(void *state, void *buf, size_t n, size_t *got, struct cb_error *err)
@@ -141,7 +152,10 @@ static int gzip_read(void *state, void *buf, size_t n, size_t *got, struct cb_er
     *got = 0;
     while (!made) {
         bool ended = false;
-        int r = cb_inflate_fill(g->in, err);
+        int r = g->members && !g->in_member ? cb_members_read(g->members, buf, n, got, err) : 0;
+        if (r < 0 || *got)
+            return r;
+        r = cb_inflate_fill(g->in, err);
         if (r < 0)
             return r;
         if (!g->in->n && !g->in_member)
@@ -154,7 +168,7 @@ static int gzip_read(void *state, void *buf, size_t n, size_t *got, struct cb_er
             return cb_error_set(err, CB_EVERIFY, "gzip: the stream is cut off");
         g->in_member = !ended;
         if (ended)
-            engine_reset(g);
+            end_member(g);
     }
     *got = made;
     return 0;

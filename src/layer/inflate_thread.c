@@ -70,6 +70,7 @@ struct cb_plain *cb_plain_start(const struct cb_plain_options *o, struct cb_erro
     struct cb_plain *p = CB_NEW(struct cb_plain);
     p->o = *o;
     p->inflate = cb_inflate_new(o->source, o->foreign);
+    cb_inflate_ahead(p->inflate, o->threads);
     p->hasher = o->unhashed ? NULL : cb_hasher_new(CB_DIGEST_SHA256);
     p->guard = cb_tar_guard_new();
     p->ring = cb_ring_new(RING);

@@ -110,6 +110,7 @@ struct cb_layer_read_options {
     /* with plain_fd: nothing is hashed. The diff id is NONE, those of the table are deferred: they are made of what was
      * written there (cb_layer_copy) */
     bool defer_digests;
+    unsigned threads;                 /* that may inflate what is not needed yet; 0, 1: none */
     const struct cb_cancel *cancel;
 };
 struct cb_layer_reader;

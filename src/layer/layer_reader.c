@@ -293,7 +293,8 @@ struct cb_layer_reader *cb_layer_reader_here(const struct cb_layer_read_options 
     prepare_archive(r);
     r->plain = cb_plain_start(&(struct cb_plain_options){ .source = o->source, .foreign = o->raw_tar_ok,
                                                           .max_size = o->max_size, .copy_fd = o->plain_fd,
-                                                          .unhashed = o->defer_digests, .cancel = o->cancel }, err);
+                                                          .unhashed = o->defer_digests, .threads = o->threads,
+                                                          .cancel = o->cancel }, err);
     if (r->plain)
         return &r->base;
     reader_free(&r->base);

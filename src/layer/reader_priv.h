@@ -17,6 +17,7 @@ struct cb_plain_options {
     uint64_t max_size;             /* 0: none */
     int copy_fd;                   /* what the reader was given is written there; borrowed; 0: nowhere */
     bool unhashed;                 /* the diff id is NONE */
+    unsigned threads;              /* as in cb_layer_read_options */
     const struct cb_cancel *cancel;
 };
 struct cb_plain_result {
