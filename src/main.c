@@ -68,6 +68,9 @@ static int fail(const struct cb_process *p, const struct cb_error *err)
     cb_strbuf_add_sanitized(&sb, text, strlen(text), err->code == CB_EUSAGE);
     if (home_is_foreign(err))
         cb_strbuf_addf(&sb, " (HOME is another user's directory: set it to one of yours)");
+    if (err->no_room)
+        cb_strbuf_addf(&sb, " (the disk of the store is full: `cbpush prune` makes room, --root DIR or CBPUSH_ROOT "
+                       "names another place for it)");
     fprintf(stderr, "cbpush: %s\n", sb.buf);
     return cb_error_exit_code(err);
 }

@@ -74,18 +74,14 @@ int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struc
 {
     struct cb_image i cb_cleanup_image = { 0 };
     int r = cb_image_config_check(o->config, o->n_layers, err);
-    if (r < 0 || (r = add_layers(&i.manifest, o, err)) < 0) {
-        cb_error_wrap(err, "commit the image");
+    if (r < 0 || (r = add_layers(&i.manifest, o, err)) < 0)
         return r;
-    }
     i.manifest.media_type = cb_strdup(o->docker_types ? CB_MT_DOCKER_MANIFEST : CB_MT_OCI_MANIFEST);
     if (o->annotations)
         cb_strmap_copy(&i.manifest.annotations, o->annotations);
     cb_image_config_copy(&i.config, o->config);
-    if ((r = put_config(s, o, &i.manifest, err)) < 0 || (r = put_manifest(s, &i, err)) < 0) {
-        cb_error_wrap(err, "commit the image");
+    if ((r = put_config(s, o, &i.manifest, err)) < 0 || (r = put_manifest(s, &i, err)) < 0)
         return r;
-    }
     *out = i;
     i = (struct cb_image){ 0 };
     return 0;

@@ -177,8 +177,7 @@ static int take_error(const struct cb_helper_message *m, struct cb_error *err)
         if (m->head.code == (int32_t)known[i])
             code = known[i];
     cb_error_set(err, code, "%s", m->head.n ? m->payload : "it cannot be read");
-    if (err)
-        err->sys_errno = m->head.sys_errno;
+    cb_error_note_errno(err, m->head.sys_errno);
     return -(int)code;
 }
 

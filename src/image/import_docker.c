@@ -77,8 +77,10 @@ static int commit_item(struct cb_importer *m, const struct item *it, const struc
     struct cb_commit_options o = { .config = c, .config_text = &it->text, .layers = v, .n_layers = it->layers.n };
     struct cb_image img cb_cleanup_image = { 0 };
     int r = cb_image_commit(m->store, &o, &img, err);
-    if (r < 0)
+    if (r < 0) {
+        cb_error_wrap(err, "commit the image");
         return r;
+    }
     for (size_t i = 0; i < it->tags.n; i++)
         add_named(m, &img, it->tags.v[i]);
     if (it->tags.n == 0)

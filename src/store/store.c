@@ -225,6 +225,7 @@ static int open_root(struct cb_store *s, struct cb_error *err)
     }
     if (s->root_fd < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "open %s", s->root);
+    cb_error_watch_room(s->root_fd);
     struct stat st;
     if (fstat(s->root_fd, &st) < 0)
         return cb_error_sys(err, CB_ELOCAL, errno, "stat %s", s->root);
@@ -337,6 +338,7 @@ void cb_store_close(struct cb_store *s)
     cb_publishing_done(&s->publishing);
     cb_db_close(s);
     cb_lease_drop(s);
+    cb_error_forget_room(s->root_fd);
     cb_close_p(&s->root_fd);
     cb_hashmap_free(s->held);
     pthread_mutex_destroy(&s->dir_mutex);

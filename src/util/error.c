@@ -3,9 +3,15 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/statvfs.h>
 
 #include "util/alloc.h"
 #include "util/strbuf.h"
+
+#define ROOM ((uint64_t)1 << 20) /* less is none: writes are of some size, and some blocks are the file system's own */
+
+static atomic_int room_fd = -1;
 
 static const char *code_text(enum cb_code code)
 {
@@ -48,6 +54,26 @@ static bool is_resource_errno(int e)
     return e == ENOSPC || e == EDQUOT || e == EMFILE || e == ENFILE || e == ENOMEM;
 }
 
+void cb_error_watch_room(int dirfd)
+{
+    atomic_store(&room_fd, dirfd);
+}
+
+void cb_error_forget_room(int dirfd)
+{
+    atomic_compare_exchange_strong(&room_fd, &dirfd, -1);
+}
+
+/* A quota need not show in what the file system says of itself. */
+static bool has_no_room(int sys_errno)
+{
+    struct statvfs st;
+    int fd = atomic_load(&room_fd);
+    if ((sys_errno != ENOSPC && sys_errno != EDQUOT) || fd < 0 || fstatvfs(fd, &st) < 0)
+        return false;
+    return sys_errno == EDQUOT || (uint64_t)st.f_bavail * st.f_frsize < ROOM || (st.f_files && !st.f_favail);
+}
+
 /* Of what no path or name of the message has to do with. */
 static const char *remedy(int e)
 {
@@ -71,7 +97,16 @@ int cb_error_set(struct cb_error *err, enum cb_code code, const char *fmt, ...)
     replace_message(err, msg);
     err->code = code;
     err->sys_errno = err->http_status = err->exit_status = 0;
+    err->no_room = false;
     return -(int)code;
+}
+
+void cb_error_note_errno(struct cb_error *err, int sys_errno)
+{
+    if (!err)
+        return;
+    err->sys_errno = sys_errno;
+    err->no_room = has_no_room(sys_errno);
 }
 
 int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const char *fmt, ...)
@@ -87,8 +122,8 @@ int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const c
     char text[128];
     replace_message(err, cb_asprintf("%s: %s%s", what, strerror_r(sys_errno, text, sizeof text), remedy(sys_errno)));
     err->code = code;
-    err->sys_errno = sys_errno;
     err->http_status = err->exit_status = 0;
+    cb_error_note_errno(err, sys_errno);
     return -(int)code;
 }
 

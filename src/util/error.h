@@ -40,6 +40,7 @@ struct cb_error {
     int sys_errno;    /* 0 where no system call was at fault */
     int http_status;  /* 0 where no HTTP reply was at fault */
     int exit_status;  /* of the process, for CB_ESTEP */
+    bool no_room;     /* ENOSPC or EDQUOT, while there was no room where cb_error_watch_room looks */
     char *msg;
 };
 
@@ -53,6 +54,12 @@ int cb_error_set(struct cb_error *err, enum cb_code code, const char *fmt, ...) 
 /* The text of sys_errno is added after ": ", and what helps against EMFILE and ENOSYS. ENOSPC, EDQUOT, EMFILE, ENFILE,
  * ENOMEM turn any code into CB_ELOCAL. */
 int cb_error_sys(struct cb_error *err, enum cb_code code, int sys_errno, const char *fmt, ...) CB_PRINTF(4, 5);
+/* The same errno, for an error that comes with its text. */
+void cb_error_note_errno(struct cb_error *err, int sys_errno);
+/* A directory whose file system can be given room: by the time that a failure is told, half-written files are gone and
+ * there is some again. Borrowed; one at a time, and forget is of no effect when it is another. */
+void cb_error_watch_room(int dirfd);
+void cb_error_forget_room(int dirfd);
 /* Puts "fmt: " in front of the message that is there; returns its -code (-CB_EINTERNAL where err is NULL or empty:
  * so keep the code yourself where err may be NULL). */
 int cb_error_wrap(struct cb_error *err, const char *fmt, ...) CB_PRINTF(2, 3);

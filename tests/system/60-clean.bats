@@ -285,6 +285,7 @@ END
         run build
         [ "$status" -eq 6 ] || [ "$status" -eq 1 ] || rig_fail "$size: exit status $status: $output"
         assert_contains "$output" 'No space left'
+        [ "$status" -eq 1 ] || assert_contains "$output" '`cbpush prune` makes room'
         assert_equal "$(find full/store/tmp -mindepth 1 -maxdepth 1 2>/dev/null)" '' "$size"
         if [ "$size" = 30m ]; then
             assert_equal "$(cbpush images -q)" ''
@@ -307,8 +308,10 @@ END
     run cbpush pull "$reg/test/app:1"
     assert_status 6
     assert_contains "$output" 'No space left'
+    assert_contains "$output" '`cbpush prune` makes room'
     run cbpush load -i image.tar
     assert_status 6
+    assert_contains "$output" '`cbpush prune` makes room'
     assert_equal "$(cbpush images -q)" ''
     assert_equal "$(find full/store/tmp -mindepth 1 -maxdepth 1)" ''
     cb_quietly pull cbpush pull "$reg/library/busybox"
@@ -326,6 +329,7 @@ END
         run build -o "$spec"
         assert_status 6
         assert_contains "$output" 'No space left'
+        refute_contains "$output" 'cbpush prune' # the store has room
         assert_equal "$(find full ! -type d)" '' "$spec"
         umount full
     done
