@@ -107,6 +107,9 @@ static int remove_from(void *arg, json_t *index, struct cb_edit_plan *plan, stru
     int r = 0;
     for (size_t i = 2; r == 0 && i < c->operands->n; i++)
         r = cb_edit_index_remove(&x, c->operands->v[i], err);
+    if (r == 0 && json_array_size(json_object_get(index, "manifests")) == 0)
+        r = cb_error_set(err, CB_ECONF, "%s: nothing would be left of it for anybody to pull: `cbpush delete` removes "
+                         "the tag", c->operands->v[1]);
     return r;
 }
 

@@ -179,6 +179,7 @@ push_multi()
 }
 
 @test "index create, append, remove, inspect" {
+    local was
     push_multi
     cbpush index create "$reg/made/index:1" "$base" --annotation k=v >/dev/null
     assert_equal "$(raw "$reg/made/index:1" | jq -c '[.annotations, (.manifests | map(.platform.architecture))]')" \
@@ -209,6 +210,12 @@ push_multi()
     cbpush validate "$other/made/one:1" >/dev/null
     run cbpush index remove "$reg/made/index:1" linux/s390x
     assert_status 5
+    # Of an index without entries nobody could pull anything.
+    was=$(digest_of "$other/made/one:1")
+    run cbpush index remove "$other/made/one:1" linux/amd64
+    assert_status 5
+    assert_contains "$output" '`cbpush delete` removes the tag'
+    assert_equal "$(digest_of "$other/made/one:1")" "$was"
     run cbpush index append "$base" "$reg/test/multi:1"
     assert_status 2
     assert_contains "$output" 'index create'
