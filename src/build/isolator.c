@@ -10,7 +10,7 @@
 struct cb_isolator {
     struct cb_isolation_wish wish;
     pthread_mutex_t mu;
-    bool chosen;
+    bool chosen, told;
     int code; /* of choosing; err goes with it */
     struct cb_error err;
     struct cb_isolation isolation;
@@ -88,6 +88,23 @@ static void tell(const struct cb_isolation *x, struct cb_progress *p, struct cb_
         cb_step_logf(step, "isolation: %s%s%s", x->text, gap, refused);
 }
 
+/* Under the lock, which others wait for meanwhile. */
+static void choose(struct cb_isolator *i)
+{
+    if (!i->chosen)
+        i->code = cb_isolation_choose(&i->wish, &i->isolation, &i->err);
+    i->chosen = true;
+}
+
+void cb_isolator_decide(struct cb_isolator *i)
+{
+    if (!i)
+        return;
+    pthread_mutex_lock(&i->mu);
+    choose(i);
+    pthread_mutex_unlock(&i->mu);
+}
+
 int cb_isolator_get(struct cb_isolator *i, struct cb_progress *p, struct cb_step *step,
                     const struct cb_isolation **out, struct cb_error *err)
 {
@@ -95,13 +112,11 @@ int cb_isolator_get(struct cb_isolator *i, struct cb_progress *p, struct cb_step
     if (!i)
         return 0;
     pthread_mutex_lock(&i->mu);
-    bool first = !i->chosen;
-    if (first)
-        i->code = cb_isolation_choose(&i->wish, &i->isolation, &i->err);
-    i->chosen = true;
+    choose(i);
     int r = i->code < 0 ? cb_error_copy(err, &i->err) : 0;
-    if (r == 0 && first)
+    if (r == 0 && !i->told)
         tell(&i->isolation, p, step);
+    i->told = true;
     pthread_mutex_unlock(&i->mu);
     if (r == 0)
         *out = i->isolation.kind == CB_ISOLATION_NATIVE ? NULL : &i->isolation;

@@ -18,9 +18,10 @@ static void expect(const struct cb_vertex *v, unsigned needs)
         cb_slot_expect(v->state->layers[k], needs);
 }
 
-static void warm_up(CB_UNUSED void *arg)
+static void warm_up(void *isolator)
 {
     cb_exec_warm_up();
+    cb_isolator_decide(isolator);
 }
 
 /* A RUN that will be executed needs the trees of what is there below it. What every RUN needs is made meanwhile. */
@@ -33,7 +34,7 @@ static void expect_trees(const struct cb_solver *s)
         if (v->kind != CB_VERTEX_RUN || !v->state->needed || v->state->done)
             continue;
         if (!any)
-            cb_pool_submit(s->env->cpu, warm_up, NULL);
+            cb_pool_submit(s->env->cpu, warm_up, s->env->isolator);
         any = true;
         const struct cb_vertex *below = known_below(v->base);
         if (below != last)

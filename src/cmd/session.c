@@ -24,11 +24,11 @@ void cb_common_done(struct cb_common *c)
 void cb_session_done(struct cb_session *s)
 {
     cb_progress_finish(s->progress, false);
-    cb_isolator_free(s->isolator);
     cb_registry_free(s->registry);
     cb_auth_free(s->auth);
     cb_http_free(s->http);
     cb_pool_free(s->cpu);
+    cb_isolator_free(s->isolator);
     cb_store_close(s->store);
     cb_progress_free(s->progress);
     if (s->log_fd > 0)
