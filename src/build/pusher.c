@@ -535,6 +535,12 @@ static void look_ahead(void *arg)
     cb_release_look_ahead(x->release, x->p->ahead);
 }
 
+/* The steps are done. */
+static void drop_mounts(void *store)
+{
+    cb_store_drop_mounts(store);
+}
+
 /* Every blob is there, whatever becomes of the tags: our own disk is waited for beside these, and not behind them. */
 static void remember(void *arg)
 {
@@ -550,6 +556,7 @@ static int wait_blobs(struct cb_pusher *p, struct beside *x, struct cb_error *er
     int r = 0;
     struct cb_pool *pool = cb_pool_new("look", 1);
     cb_pool_submit(pool, look_ahead, x);
+    cb_pool_submit(pool, drop_mounts, p->env->store);
     for (size_t i = 0; r == 0 && i < p->n; i++)
         r = cb_push_wait(p->targets[i].push, err);
     if (r < 0)

@@ -205,7 +205,6 @@ struct cb_image_mount {
 };
 /* The root of the image in a tree's directory, O_PATH, of a mount that is nowhere; a negative errno. */
 int cb_tree_image_open(struct cb_store *s, int tree, const char *path) CB_WUR;
-void cb_tree_images_done(struct cb_store *s);
 
 /* ---- trees.c ---- */
 /* Syncs the file system once, so that the trees of this boot outlive it. */

@@ -343,8 +343,8 @@ void cb_store_close(struct cb_store *s)
     cb_hashmap_free(s->held);
     pthread_mutex_destroy(&s->dir_mutex);
     pthread_mutex_destroy(&s->hold_mutex);
+    cb_store_drop_mounts(s);
     pthread_mutex_destroy(&s->images_mutex);
-    cb_tree_images_done(s);
     free(s->images_why);
     pthread_mutex_destroy(&s->db.mutex);
     free(s->root);

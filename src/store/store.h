@@ -149,6 +149,8 @@ int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char
 int cb_store_tmp_mount(const struct cb_store_tmp *t, int *fd, struct cb_error *err) CB_WUR;
 /* Such a mount, of what has become trees/<name>: cb_store_tree_open needs no other. Borrowed. */
 void cb_store_tree_mounted(struct cb_store *s, const struct cb_tree_name *name, int fd);
+/* Those that are kept for who opens the same tree again: unmounting takes a while, and here is time for it. */
+void cb_store_drop_mounts(struct cb_store *s);
 void cb_store_tmp_done(struct cb_store_tmp *t); /* removes what is left */
 #define cb_cleanup_store_tmp CB_CLEANUP(cb_store_tmp_done)
 

@@ -79,11 +79,14 @@ int cb_tree_image_open(struct cb_store *s, int tree, const char *path)
     return own;
 }
 
-void cb_tree_images_done(struct cb_store *s)
+void cb_store_drop_mounts(struct cb_store *s)
 {
-    while (s->mounts) {
-        struct cb_image_mount *m = s->mounts;
-        s->mounts = m->next;
+    pthread_mutex_lock(&s->images_mutex);
+    struct cb_image_mount *all = CB_TAKE(s->mounts);
+    pthread_mutex_unlock(&s->images_mutex);
+    while (all) {
+        struct cb_image_mount *m = all;
+        all = m->next;
         close(m->fd);
         free(m->path);
         free(m);

@@ -115,6 +115,12 @@ static void test_is_used_before_it_is_known(void **state)
     assert_true(cb_slots_are_settled(&s, 1));
     assert_true(cb_sum_eq(&cb_toc_find(cb_slot_toc(s), "a")->digest, &cb_toc_find(m.toc, "a")->digest));
     ok(cb_store_tree_open(f->s, ALONE(&m.layer.diff_id), &fd, &f->err));
+    /* A mount that was kept may go: who has it goes on, and the next one makes its own. */
+    cb_store_drop_mounts(f->s);
+    assert_int_equal(faccessat(fd, "a", R_OK, 0), 0);
+    cb_close_p(&fd);
+    ok(cb_store_tree_open(f->s, ALONE(&m.layer.diff_id), &fd, &f->err));
+    assert_int_equal(faccessat(fd, "a", R_OK, 0), 0);
     cb_close_p(&fd);
     ok(cb_store_layer_get(f->s, &m.layer.diff_id, &known, &f->err));
     assert_file(s, "a", 4);
@@ -177,6 +183,7 @@ static void test_steps_do_not_hold_it_up(void **state)
     struct made_layer m[2];
     struct cb_slot *v[2];
     make_two(b, t, m, v);
+    cb_slots_begin_to_settle(t);
     for (int i = 0; i < 100; i++)
         cb_slots_step_runs(t, true);
     ok(cb_slots_need(t, v, 2, CB_NEED_TREE, NULL, &f->err));
