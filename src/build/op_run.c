@@ -284,11 +284,10 @@ static int run_process(struct cb_solver *s, struct cb_vertex *v, struct cb_run_r
         .owners = root->owners,
     };
     struct cb_span span cb_cleanup_span = cb_span_begin("run", "process of %s", v->name);
-    cb_store_go_on(s->env->store);
     cb_solve_has_looked_below(s, v);
-    cb_slots_step_runs(s->slots, true);
+    cb_solve_process(s, true);
     r = cb_exec_run(&spec, &status, err);
-    cb_slots_step_runs(s->slots, false);
+    cb_solve_process(s, false);
     cb_span_number(&span, "exit_status", (uint64_t)status);
     cb_run_mounts_kept(&p.mounts);
     if (r == 0)

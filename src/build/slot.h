@@ -89,9 +89,9 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out);
  * up what is computed; a step that fails does not, or its parent would have to be unpacked again. */
 #define CB_EARLY_AS_FITS UINT64_MAX
 void cb_slots_may_be_early(struct cb_slots *t, uint64_t max, const struct cb_cancel *cancel);
-/* A step runs: from now on there is time for it, and else when somebody waits. */
+/* From now on there is time for it, and else when somebody waits. */
 void cb_slots_begin_to_settle(struct cb_slots *t);
-/* Begins, and has ended: meanwhile a processor is its own, where there is more than one. */
+/* A step's process is there, or has ended: meanwhile a processor is its own, where there is more than one. */
 void cb_slots_step_runs(struct cb_slots *t, bool runs);
 /* Without hurry, so not for what a step waits for; and whatever comes of it. */
 void cb_slots_await_settled(struct cb_slot *const *v, size_t n);

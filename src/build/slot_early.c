@@ -218,8 +218,6 @@ void cb_slots_step_runs(struct cb_slots *t, bool runs)
     t->running = runs ? t->running + 1 : t->running - 1;
     cb_pool_limit(t->hashers, all - CB_MIN(t->running, all));
     pthread_mutex_unlock(&t->mu);
-    if (runs)
-        cb_slots_begin_to_settle(t);
 }
 
 void cb_slots_await_settled(struct cb_slot *const *v, size_t n)

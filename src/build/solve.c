@@ -97,6 +97,30 @@ static void start(struct cb_solver *s, struct cb_vertex *v)
     cb_pool_submit(s->steps, vertex_job, v);
 }
 
+/* Whether all others are in their processes: there is time for what was put off, and no step on its way to one that it
+ * would hold up. Under s->mu. */
+static bool others_run(const struct cb_solver *s, unsigned ours)
+{
+    return s->running && s->running + ours == s->active;
+}
+
+static void go_on(struct cb_solver *s)
+{
+    cb_store_go_on(s->env->store);
+    cb_slots_begin_to_settle(s->slots);
+}
+
+void cb_solve_process(struct cb_solver *s, bool runs)
+{
+    cb_slots_step_runs(s->slots, runs);
+    pthread_mutex_lock(&s->mu);
+    s->running = runs ? s->running + 1 : s->running - 1;
+    bool now = !runs || others_run(s, 0);
+    pthread_mutex_unlock(&s->mu);
+    if (now)
+        go_on(s);
+}
+
 static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
 {
     pthread_mutex_lock(&s->mu);
@@ -106,6 +130,11 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
     for (size_t i = 0; r == 0 && i < v->state->n_dependents; i++)
         if (--v->state->dependents[i]->state->waiting == 0 && !s->error.code && !cb_canceled(s->cancel))
             start(s, v->state->dependents[i]);
+    bool now = others_run(s, 1);
+    pthread_mutex_unlock(&s->mu);
+    if (now)
+        go_on(s);
+    pthread_mutex_lock(&s->mu); /* once it does not count any more, there may be no solver */
     if (--s->active == 0)
         pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->mu);

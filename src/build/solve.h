@@ -106,6 +106,7 @@ struct cb_solver {
     pthread_mutex_t mu;
     pthread_cond_t cond;
     unsigned active;                /* vertices that are queued or running */
+    unsigned running;               /* … whose processes are there */
     unsigned sealing;               /* RUNs that have ended, and are no layers yet */
     struct cb_hashmap *by_key;      /* key → the first vertex that has it */
     struct cb_solved *images;       /* parallel to the plan's, when they are solved */
@@ -158,6 +159,8 @@ enum cb_claims_answer cb_solve_claim(struct cb_solver *s, struct cb_vertex *v, b
 void cb_solve_disclaim(struct cb_solver *s, const struct cb_vertex *v);
 
 /* ---- solve.c ---- */
+/* A step's process is about to be there, or has ended. */
+void cb_solve_process(struct cb_solver *s, bool runs);
 /* What v stands on has been brought, as far as v needs it: on_parent is told. */
 void cb_solve_has_looked_below(struct cb_solver *s, struct cb_vertex *v);
 
