@@ -97,11 +97,10 @@ static void start(struct cb_solver *s, struct cb_vertex *v)
     cb_pool_submit(s->steps, vertex_job, v);
 }
 
-/* Whether all others are in their processes: there is time for what was put off, and no step on its way to one that it
- * would hold up. Under s->mu. */
-static bool others_run(const struct cb_solver *s, unsigned ours)
+/* Then there is time for what was put off, and no step on its way to a process that it would hold up. Under s->mu. */
+static bool others_are_aside(const struct cb_solver *s, unsigned ours)
 {
-    return s->running && s->running + ours == s->active;
+    return s->aside && s->aside + ours == s->active;
 }
 
 static void go_on(struct cb_solver *s)
@@ -110,14 +109,21 @@ static void go_on(struct cb_solver *s)
     cb_slots_begin_to_settle(s->slots);
 }
 
+static void set_aside(struct cb_solver *s, bool aside)
+{
+    pthread_mutex_lock(&s->mu);
+    s->aside = aside ? s->aside + 1 : s->aside - 1;
+    bool now = others_are_aside(s, 0);
+    pthread_mutex_unlock(&s->mu);
+    if (now)
+        go_on(s);
+}
+
 void cb_solve_process(struct cb_solver *s, bool runs)
 {
     cb_slots_step_runs(s->slots, runs);
-    pthread_mutex_lock(&s->mu);
-    s->running = runs ? s->running + 1 : s->running - 1;
-    bool now = !runs || others_run(s, 0);
-    pthread_mutex_unlock(&s->mu);
-    if (now)
+    set_aside(s, runs);
+    if (!runs)
         go_on(s);
 }
 
@@ -130,7 +136,7 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
     for (size_t i = 0; r == 0 && i < v->state->n_dependents; i++)
         if (--v->state->dependents[i]->state->waiting == 0 && !s->error.code && !cb_canceled(s->cancel))
             start(s, v->state->dependents[i]);
-    bool now = others_run(s, 1);
+    bool now = others_are_aside(s, 1);
     pthread_mutex_unlock(&s->mu);
     if (now)
         go_on(s);
@@ -199,6 +205,7 @@ static int execute(struct cb_solver *s, struct cb_vertex *v, struct cb_error *e)
 static void resume(void *arg)
 {
     struct cb_vertex *v = arg;
+    set_aside(v->state->solver, false);
     cb_pool_submit(v->state->solver->steps, vertex_job, v);
 }
 
@@ -211,6 +218,7 @@ static void vertex_job(void *arg)
         s->on_step(s->on_layer_arg, atomic_load(&s->to_come));
     int r = execute(s, v, &e);
     if (r == CB_OP_WAITS) { /* from here on it may be another thread's */
+        set_aside(s, true);
         cb_claims_wait(s->claims, v, resume, v);
         return;
     }

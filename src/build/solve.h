@@ -106,7 +106,7 @@ struct cb_solver {
     pthread_mutex_t mu;
     pthread_cond_t cond;
     unsigned active;                /* vertices that are queued or running */
-    unsigned running;               /* … whose processes are there */
+    unsigned aside;                 /* … whose processes are there, or that wait for another build */
     unsigned sealing;               /* RUNs that have ended, and are no layers yet */
     struct cb_hashmap *by_key;      /* key → the first vertex that has it */
     struct cb_solved *images;       /* parallel to the plan's, when they are solved */
