@@ -98,9 +98,9 @@ static void start(struct cb_solver *s, struct cb_vertex *v)
 }
 
 /* Then there is time for what was put off, and no step on its way to a process that it would hold up. Under s->mu. */
-static bool others_are_aside(const struct cb_solver *s, unsigned ours)
+static bool all_are_aside(const struct cb_solver *s)
 {
-    return s->aside && s->aside + ours == s->active;
+    return s->aside && s->aside == s->active;
 }
 
 static void go_on(struct cb_solver *s)
@@ -113,7 +113,7 @@ static void set_aside(struct cb_solver *s, bool aside)
 {
     pthread_mutex_lock(&s->mu);
     s->aside = aside ? s->aside + 1 : s->aside - 1;
-    bool now = others_are_aside(s, 0);
+    bool now = all_are_aside(s);
     pthread_mutex_unlock(&s->mu);
     if (now)
         go_on(s);
@@ -136,14 +136,12 @@ static void finish_vertex(struct cb_solver *s, struct cb_vertex *v, int r)
     for (size_t i = 0; r == 0 && i < v->state->n_dependents; i++)
         if (--v->state->dependents[i]->state->waiting == 0 && !s->error.code && !cb_canceled(s->cancel))
             start(s, v->state->dependents[i]);
-    bool now = others_are_aside(s, 1);
+    if (--s->active == 0)
+        pthread_cond_signal(&s->cond);
+    bool now = all_are_aside(s);
     pthread_mutex_unlock(&s->mu);
     if (now)
         go_on(s);
-    pthread_mutex_lock(&s->mu); /* once it does not count any more, there may be no solver */
-    if (--s->active == 0)
-        pthread_cond_signal(&s->cond);
-    pthread_mutex_unlock(&s->mu);
 }
 
 /* What it is made from is done. */

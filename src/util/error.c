@@ -64,14 +64,13 @@ void cb_error_forget_room(int dirfd)
     atomic_compare_exchange_strong(&room_fd, &dirfd, -1);
 }
 
-/* A quota need not show in what the file system says of itself. */
 static bool has_no_room(int sys_errno)
 {
     struct statvfs st;
     int fd = atomic_load(&room_fd);
     if ((sys_errno != ENOSPC && sys_errno != EDQUOT) || fd < 0 || fstatvfs(fd, &st) < 0)
         return false;
-    return sys_errno == EDQUOT || (uint64_t)st.f_bavail * st.f_frsize < ROOM || (st.f_files && !st.f_favail);
+    return (uint64_t)st.f_bavail * st.f_frsize < ROOM || (st.f_files && !st.f_favail);
 }
 
 /* Of what no path or name of the message has to do with. */
