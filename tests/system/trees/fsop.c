@@ -287,10 +287,13 @@ static void move(const char *from, const char *to)
 static void op_rename(char **a)
 {
     struct stat x, y;
-    /* Names of one inode are left as they are by rename(2), but not where one of them is a copy. */
-    if (lstat(a[0], &x) == 0 && lstat(a[1], &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino)
-        return;
-    move(a[0], a[1]);
+    /* Names of one inode are left as they are by rename(2), but not where one of them is a copy: and links to pipes and
+     * the like are unpacked as such. */
+    bool same = lstat(a[0], &x) == 0 && lstat(a[1], &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    if (!same)
+        move(a[0], a[1]);
+    else if (!S_ISREG(x.st_mode) && !S_ISDIR(x.st_mode) && strcmp(a[0], a[1]))
+        unlink(a[0]);
 }
 
 static void op_mkdir(char **a)
@@ -318,9 +321,18 @@ static void remove_tree(const char *path)
     unlink(path);
 }
 
+/* The way to it may lead through what goes with it: how much went then would depend on the order of a directory. */
 static void op_remove(char **a)
 {
-    remove_tree(a[0]);
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    const char *name = strrchr(a[0], '/');
+    snprintf(dir, sizeof dir, "%.*s/", (int)(name - a[0]), a[0]);
+    char *real = realpath(dir, NULL);
+    if (!real)
+        return;
+    snprintf(path, sizeof path, "%s%s", strcmp(real, "/") ? real : "", name);
+    free(real);
+    remove_tree(path);
 }
 
 /* node PATH TYPE MODE MAJOR MINOR */
