@@ -249,7 +249,7 @@ const struct cb_verb cb_verb_index = {
     .operands = "create|append|remove|inspect [OPTIONS] REF [IMAGE|PLATFORM|DIGEST]…",
     .details = "create REF IMAGE…   an index of these images; of an IMAGE that is an index, those that it lists\n"
                "append REF IMAGE…   more of them; one of a platform that is there already takes its place\n"
-               "remove REF WHAT…    entries by platform or digest, with their attestations\n"
+               "remove REF WHAT…    entries by platform or digest, with their attestations; not the last\n"
                "inspect REF         what it lists: platform, digest, size, type",
     .options = index_table,
     .run = run_index,

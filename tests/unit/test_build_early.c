@@ -155,6 +155,15 @@ static void test_whole_tables_are_waited_for(void **state)
     made_layer_done(&m);
 }
 
+static void await_two(struct cb_slot *const *v, struct made_layer *m)
+{
+    cb_slots_await_settled(v, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(cb_slot_toc(v[i]));
+        made_layer_done(&m[i]);
+    }
+}
+
 /* Who waits without hurry is not left waiting once a step has run, for whatever is fetched then. */
 static void test_is_settled_beside_steps(void **state)
 {
@@ -167,11 +176,7 @@ static void test_is_settled_beside_steps(void **state)
     ok(cb_slots_need(t, &v[0], 1, CB_NEED_TREE, NULL, &f->err));
     cb_slots_begin_to_settle(t);
     ok(cb_slots_need(t, &v[1], 1, CB_NEED_TREE, NULL, &f->err));
-    cb_slots_await_settled(v, 2);
-    for (int i = 0; i < 2; i++) {
-        assert_non_null(cb_slot_toc(v[i]));
-        made_layer_done(&m[i]);
-    }
+    await_two(v, m);
 }
 
 /* However many steps run, and whether or not they end. */
@@ -189,11 +194,7 @@ static void test_steps_do_not_hold_it_up(void **state)
     ok(cb_slots_need(t, v, 2, CB_NEED_TREE, NULL, &f->err));
     for (int i = 0; i < 98; i++)
         cb_slots_step_runs(t, false);
-    cb_slots_await_settled(v, 2);
-    for (int i = 0; i < 2; i++) {
-        assert_non_null(cb_slot_toc(v[i]));
-        made_layer_done(&m[i]);
-    }
+    await_two(v, m);
 }
 
 /* What would not stay in memory is hashed in the pass that reads it. */
