@@ -271,6 +271,7 @@ static int copy(const struct cb_process *p, struct copy_cmd *o, const struct cb_
     int r = parse(&c, operands, err);
     if (r == 0)
         r = take_sides(&c, o, err);
+    s.may_forget = c.from.transport != CB_AT_STORE && c.to.transport != CB_AT_STORE;
     if (r == 0)
         r = cb_session_open(&s, p, &o->common, "Copying", err);
     if (r == 0)

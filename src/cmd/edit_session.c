@@ -15,6 +15,7 @@ void cb_edit_session_done(struct cb_edit_session *e)
 int cb_edit_session_open(struct cb_edit_session *e, const struct cb_process *p, const struct cb_common *c,
                          const char *title, struct cb_error *err)
 {
+    e->s.may_forget = true;
     int r = cb_session_open(&e->s, p, c, title, err);
     if (r < 0)
         return r;
@@ -32,7 +33,9 @@ int cb_edit_session_source(struct cb_edit_session *e, const char *text, struct c
     *out = (struct cb_edit_source){ 0 };
     if (r == 0)
         r = cb_edit_source_parse(out, &e->env, text, err);
-    return r < 0 || out->stored ? r : cb_session_name_host(&e->s, out->ref.host, err);
+    if (r < 0)
+        return r;
+    return out->stored ? cb_session_needs_store(&e->s, err) : cb_session_name_host(&e->s, out->ref.host, err);
 }
 
 int cb_edit_session_target(struct cb_edit_session *e, const char *text, const char *to, struct cb_edit_source *source,

@@ -238,7 +238,7 @@ static int read_options(struct mirroring *m, size_t kind, struct cb_error *err)
 static int mirror(const struct cb_process *p, struct mirror_cmd *o, const struct cb_strvec *operands,
                   struct cb_error *err)
 {
-    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_session s cb_cleanup_session = { .may_forget = true };
     struct mirroring m = { .o = o, .s = &s };
     size_t kind = 0;
     while (kind < CB_COUNTOF(kinds) && strcmp(kinds[kind].word, operands->v[0]) != 0)

@@ -57,7 +57,7 @@ static void report(const struct cb_rollback *v, size_t n, bool json, bool failed
 static int rollback(const struct cb_process *p, const struct rollback_options *o, const char *path,
                     struct cb_error *err)
 {
-    struct cb_session s cb_cleanup_session = { 0 };
+    struct cb_session s cb_cleanup_session = { .may_forget = true };
     struct cb_rollback *v = NULL;
     size_t n = 0;
     int r = receipt_read(path, p->cancel, &v, &n, err);

@@ -33,6 +33,7 @@ void cb_session_done(struct cb_session *s)
     cb_progress_free(s->progress);
     if (s->log_fd > 0)
         close(s->log_fd);
+    cb_error_done(&s->no_store);
     free(s->creds_host);
 }
 
@@ -43,6 +44,39 @@ static void store_is_busy(void *arg, const char *line)
         cb_progress_note(s->progress, false, "%s", line);
     else
         fprintf(stderr, "cbpush: %s\n", line);
+}
+
+static bool is_named(const struct cb_common *c)
+{
+    const char *env = getenv("CBPUSH_ROOT");
+    return c->root || (env && *env);
+}
+
+/* There is no place for it that is ours; one that is full, busy or damaged is another matter. */
+static bool cannot_be_kept(const struct cb_error *e)
+{
+    static const int reasons[] = { EACCES, EPERM, EROFS, ENOENT, ENOTDIR };
+    bool hit = e->code == CB_EUSAGE && !e->sys_errno; /* no HOME */
+    for (size_t i = 0; i < CB_COUNTOF(reasons); i++)
+        hit = hit || e->sys_errno == reasons[i];
+    return hit;
+}
+
+static int open_store(struct cb_session *s, const struct cb_store_options *o, struct cb_error *err)
+{
+    struct cb_error e cb_cleanup_error = CB_ERROR_INIT;
+    int r = cb_store_open(o, &s->store, &e);
+    if (r == 0)
+        return 0;
+    if (!s->may_forget || is_named(s->common) || !cannot_be_kept(&e))
+        return cb_error_move(err, &e);
+    cb_error_move(&s->no_store, &e);
+    return cb_store_open_passing(o, &s->store, err);
+}
+
+int cb_session_needs_store(const struct cb_session *s, struct cb_error *err)
+{
+    return s->no_store.code ? cb_error_copy(err, &s->no_store) : 0;
 }
 
 int cb_session_store(struct cb_session *s, const struct cb_process *p, const struct cb_common *c, struct cb_error *err)
@@ -57,7 +91,7 @@ int cb_session_store(struct cb_session *s, const struct cb_process *p, const str
                                   .cancel = p->cancel, .busy = store_is_busy, .busy_arg = s };
     s->process = p;
     s->common = c;
-    return cb_store_open(&o, &s->store, err);
+    return open_store(s, &o, err);
 }
 
 static void debug_line(void *arg, const char *line)
@@ -217,6 +251,8 @@ int cb_session_open(struct cb_session *s, const struct cb_process *p, const stru
     if (p->no_userns.code)
         cb_isolator_refuse(s->isolator, &p->no_userns);
     start_progress(s, &po);
+    if (s->no_store.code)
+        cb_progress_note(s->progress, false, "nothing is kept for the next call: %s", cb_error_text(&s->no_store));
     s->cpu = cb_pool_new("cpu", cb_cpu_count());
     r = open_network(s, err);
     s->env = (struct cb_build_env){ .store = s->store, .registry = s->registry, .http = s->http,

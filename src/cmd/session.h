@@ -130,6 +130,10 @@ struct cb_common {
 struct cb_session {
     const struct cb_process *process;
     const struct cb_common *common;
+    /* Set before it is opened by a verb that keeps in the store only what it could ask for again: where none can be
+     * kept (a HOME that is not one's own, a read-only root), and nobody has named one, one for this call serves. */
+    bool may_forget;
+    struct cb_error no_store; /* then why */
     struct cb_store *store;
     struct cb_http *http;
     struct cb_auth *auth;
@@ -155,6 +159,9 @@ struct cb_upload_journal cb_session_journal(struct cb_store *store);
 /* HTTP, credentials and registry alone, for verbs that need no store. */
 int cb_session_network(struct cb_session *s, const struct cb_process *p, const struct cb_common *c,
                        struct cb_error *err) CB_WUR;
+
+/* For an operand that is an image of the store: -CB_ELOCAL where this call has only one of its own. */
+int cb_session_needs_store(const struct cb_session *s, struct cb_error *err) CB_WUR;
 
 /* A registry host that stands on the command line: --creds and --tls-verify=false are for it. -CB_EUSAGE for a second
  * one with --creds. */

@@ -48,6 +48,12 @@ struct cb_publishing {
 };
 
 struct cb_image_mount;
+struct cb_passing {
+    int place, lock; /* the directory that it is in, and its own, flock'd; -1: the store is one that stays */
+    char name[64];
+};
+#define CB_PASSING_INIT { .place = -1, .lock = -1 }
+
 struct cb_store {
     char *root; /* absolute */
     int root_fd;
@@ -70,7 +76,11 @@ struct cb_store {
     atomic_uint serial;         /* for names in tmp and trash */
     struct cb_publishing publishing;
     struct cb_store_db db;
+    struct cb_passing passing;
 };
+
+/* ---- passing.c ---- */
+void cb_passing_done(struct cb_passing *p); /* the directory goes */
 
 /* ---- layout.c ---- */
 /* Both fill buf of CB_STORE_PATH_MAX bytes and return it. */

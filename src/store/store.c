@@ -262,6 +262,7 @@ static struct cb_store *store_new(char *root)
     struct cb_store *s = CB_NEW(struct cb_store);
     s->root = root;
     s->root_fd = s->lease_fd = s->tmp_fd = s->trash_fd = -1;
+    s->passing = (struct cb_passing)CB_PASSING_INIT;
     s->held = cb_hashmap_new();
     pthread_mutex_init(&s->dir_mutex, NULL);
     pthread_mutex_init(&s->hold_mutex, NULL);
@@ -347,6 +348,7 @@ void cb_store_close(struct cb_store *s)
     pthread_mutex_destroy(&s->images_mutex);
     free(s->images_why);
     pthread_mutex_destroy(&s->db.mutex);
+    cb_passing_done(&s->passing);
     free(s->root);
     free(s);
 }

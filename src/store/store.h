@@ -56,6 +56,9 @@ struct cb_store_options {
     void *busy_arg;
 };
 int cb_store_open(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
+/* For one call: in a new directory below $TMPDIR (/tmp), which goes when the store is closed, or after kill -9 when
+ * the next such store is opened. o->root is not looked at. */
+int cb_store_open_passing(const struct cb_store_options *o, struct cb_store **out, struct cb_error *err) CB_WUR;
 void cb_store_close(struct cb_store *s);
 CB_DEFINE_CLEANUP(struct cb_store *, cb_store_close)
 const char *cb_store_root(const struct cb_store *s);

@@ -140,6 +140,69 @@ as_nobody_known()
 
 # ---- the store
 
+# As in a pod whose root is read-only: who only goes between registries needs no place of his own.
+@test "where no store can be kept, registries are worked on without one, and nothing is left" {
+    user_setup
+    local homeless=(as_nobody_known env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR -u CBPUSH_ROOT TMPDIR="$PWD/spool")
+    local why="nothing is kept for the next call: open the store: create directory /.local: Permission denied"
+    mkdir -m 777 spool
+    echo more >spool/file
+    tar -C spool -cf more.tar file
+    rm spool/file
+    run "${homeless[@]}" HOME=/ "$CBPUSH" copy --progress plain "$reg/library/busybox" "$reg/test/copied:1"
+    assert_status 0
+    assert_contains "$output" "$why"
+    run "${homeless[@]}" HOME=/dev/null "$CBPUSH" append -t "$reg/test/copied:2" "$reg/test/copied:1" more.tar
+    assert_status 0
+    run --separate-stderr "${homeless[@]}" HOME= "$CBPUSH" ls "$reg/test/copied:2" file
+    assert_status 0
+    assert_contains "$output" ' file'
+    run --separate-stderr "${homeless[@]}" HOME=/ "$CBPUSH" copy --quiet "$reg/test/copied:2" "$reg/test/copied:3"
+    assert_status 0
+    assert_equal "$stderr" ''
+    judged test/copied:3
+    assert_equal "$(cat "$rootfs/file")" more
+    assert_equal "$(ls -A spool)" ''
+}
+
+@test "where no store can be kept: its images are not said to be missing, and one that is named is no other" {
+    user_setup
+    local homeless=(as_nobody_known env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR TMPDIR="$PWD/spool" HOME=/)
+    local words
+    mkdir -m 777 spool
+    for words in "ls store:x" "copy store:x $reg/test/x:1" "copy $reg/library/busybox store:x" "pull $reg/library/busybox" \
+        "images" "ls --root /x/y $reg/library/busybox"; do
+        # shellcheck disable=SC2086 # words
+        run "${homeless[@]}" "$CBPUSH" $words
+        assert_status 6
+        assert_contains "$output" 'open the store: create directory /'
+        assert_contains "$output" 'Permission denied (--root DIR or CBPUSH_ROOT names another place for it)'
+    done
+    run "${homeless[@]}" CBPUSH_ROOT=/x/y "$CBPUSH" ls "$reg/library/busybox"
+    assert_status 6
+    assert_equal "$(ls -A spool)" ''
+}
+
+@test "a store of one call that was killed goes with the next" {
+    user_setup
+    local homeless=(as_nobody_known env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR -u CBPUSH_ROOT HOME=/)
+    local pid
+    mkdir -m 777 spool
+    mkfifo fifo
+    exec 9<>fifo # nothing comes, and no end
+    TMPDIR="$PWD/spool" "${homeless[@]}" "$CBPUSH" append -t "$reg/test/killed:1" "$reg/library/busybox" - <&9 3>&- 9>&- &
+    pid=$!
+    until [ -e spool/cbpush-store-*/version ]; do rig_alive "$pid"; sleep 0.1; done
+    TMPDIR="$PWD/spool" "${homeless[@]}" "$CBPUSH" ls "$reg/library/busybox" >/dev/null
+    [ -e spool/cbpush-store-*/version ] # of one that is at work
+    kill -KILL "$(pgrep -P "$pid")" # who runs as somebody else
+    wait "$pid" || true
+    [ -e spool/cbpush-store-*/version ]
+    mkdir spool/cbpush-store-of-another spool/else
+    TMPDIR="$PWD/spool" "${homeless[@]}" "$CBPUSH" ls "$reg/library/busybox" >/dev/null
+    assert_equal "$(ls spool | tr '\n' ' ')" 'cbpush-store-of-another else '
+}
+
 # A volume of Kubernetes belongs to root, and a pod may write to it.
 @test "a variable of ours that says what there is not is an error, and named" {
     local pair
