@@ -211,17 +211,17 @@ static int tag(struct cb_session *s, const char *from, const char *to, struct cb
 {
     struct cb_descriptor desc cb_cleanup_descriptor = { 0 };
     struct cb_reference ref cb_cleanup_reference = { 0 };
-    int r = cb_store_find(s->store, from, &desc, NULL, err);
-    if (r == -CB_ENOTFOUND)
-        cb_error_append(err, " in the store (%s)", tag_hint(from));
-    if (r == 0)
-        r = cb_reference_parse_word(&ref, to, err);
+    int r = cb_reference_parse_word(&ref, to, err);
     if (r < 0)
         return r;
     if (cb_digest_is_set(&ref.digest))
         return cb_error_set(err, CB_EUSAGE, "%s: a name must not have a digest", to);
     if (cb_starts_with(to, "sha256:") || cb_starts_with(to, "sha512:")) /* nobody would find it by that; docker, too */
         return cb_error_set(err, CB_EUSAGE, "%s reads as an image ID: choose another name", to);
+    if ((r = cb_store_find(s->store, from, &desc, NULL, err)) == -CB_ENOTFOUND)
+        cb_error_append(err, " in the store (%s)", tag_hint(from));
+    if (r < 0)
+        return r;
     cb_reference_default_tag(&ref);
     cb_autofree char *name = cb_reference_text(&ref);
     return cb_store_name_set(s->store, name, &desc, err);

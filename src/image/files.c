@@ -273,7 +273,7 @@ static int spool_layer(struct cb_files *f, size_t i, struct cb_error *err)
     uint64_t size = 0;
     if ((r = spool_all(f, i, reader, err)) < 0 ||
         (r = cb_layer_reader_finish(reader, &f->layers[i].diff_id, &diff_id, &size, NULL, err)) < 0)
-        cb_error_wrap(err, "layer %s", cb_digest_text(&f->layers[i].diff_id, text));
+        cb_error_wrap(err, "layer with diff ID %s", cb_digest_text(&f->layers[i].diff_id, text));
     return r;
 }
 

@@ -273,7 +273,7 @@ void cb_layer_wrap(const struct cb_digest *diff_id, struct cb_error *err)
 {
     char text[CB_DIGEST_TEXT_MAX];
     if (cb_digest_is_set(diff_id))
-        cb_error_wrap(err, "layer %s", cb_digest_text(diff_id, text));
+        cb_error_wrap(err, "layer with diff ID %s", cb_digest_text(diff_id, text));
     else
         cb_error_wrap(err, "layer");
 }
