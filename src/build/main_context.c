@@ -38,6 +38,20 @@ int cb_slurp_at(int dirfd, const char *path, size_t max, struct cb_strbuf *out, 
     return 0;
 }
 
+/* Looked at although nothing may take it: a path that is mistyped would be a base that is silently another one's. */
+static int check_directory(const char *what, const char *path, struct cb_error *err)
+{
+    static const char *const schemes[] = { "docker-image:", "oci-layout:" };
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? 0 : cb_error_set(err, CB_EUSAGE, "%s: %s is no directory", what, path);
+    int r = cb_error_sys(err, CB_EUSAGE, errno, "%s: %s", what, path);
+    for (size_t i = 0; i < CB_COUNTOF(schemes); i++)
+        if (cb_starts_with(path, schemes[i]))
+            cb_error_append(err, " (or is %s//%s meant?)", schemes[i], path + strlen(schemes[i]));
+    return r;
+}
+
 int cb_context_check(const char *what, const char *value, bool named, struct cb_error *err)
 {
     struct cb_git_ref g cb_cleanup_git_ref = { 0 };
@@ -46,6 +60,8 @@ int cb_context_check(const char *what, const char *value, bool named, struct cb_
     if (cb_git_is_ref(value, true))
         return cb_git_ref_parse(&g, value, &e) < 0 ? cb_error_set(err, CB_EUSAGE, "%s: %s", what, cb_error_text(&e))
                                                    : 0;
+    if (!scheme && named)
+        return check_directory(what, value, err);
     if (!scheme || cb_url_is_http(value) ||
         (named && (!strcmp(scheme, "docker-image") || !strcmp(scheme, "oci-layout"))))
         return 0;

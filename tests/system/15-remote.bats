@@ -659,8 +659,15 @@ END
     for value in lib lib= =x scratch=. context=. lib=ftp://x/y lib=ext::sh 'lib=https://h/x.git#-x'; do
         refused 2 --build-context "$value"
     done
-    refused 2 --build-context lib=/nonexistent
-    assert_contains "$output" /nonexistent
+    # Whether or not it is used.
+    for value in lib other; do
+        refused 2 --build-context "$value=/nonexistent"
+        assert_contains "$output" "--build-context $value: /nonexistent: No such file or directory"
+    done
+    refused 2 --build-context lib=/dev/null
+    assert_contains "$output" 'lib: /dev/null is no directory'
+    refused 2 --build-context lib=oci-layout:/nonexistent
+    assert_contains "$output" '(or is oci-layout:///nonexistent meant?)'
 }
 
 # ---- without root
