@@ -20,6 +20,7 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*[a-z0-9])")
 VERB = re.compile(r"(?:^ {4}|`|\*|\t)cbpush ([a-z]+)\b", re.M)
 OURS = re.compile(r"\b((?:CBPUSH|BENCH|CORPUS|FUZZ|KANIKO|BUILDX)_[A-Z_]*[A-Z])\b")
 READ = re.compile(r'\b(?:getenv|environment|number_from|get)\("(\w+)"|first_set\(get, "(\w+)", (?:"(\w+)")?')
+LISTED = re.compile(r"\bgetenv\((\w+)\[\w+\]\)")  # of an array in the same file
 SECTION = re.compile(r"\b[Ss]ee\s+\*([A-Z][A-Za-z, -]+)\*|\(\*([A-Z][A-Z ]+)\*\)")
 MEMBER = re.compile(r'"((?:cbpush|containerimage|buildx)\.[a-z.]+)"')
 STATUS = re.compile(r"^\s+CB_E?[A-Z]+ = (\d+),", re.M)
@@ -73,12 +74,22 @@ def check_names(found, t, path, text):
             found.add(path, tree.line_of(text, m.start()), f"nothing reads {m.group(1)}")
 
 
+def variables(text):
+    """Those that a source reads, each with where."""
+    for m in READ.finditer(text):
+        for name in filter(None, m.groups()):
+            yield name, m.start()
+    for array in set(LISTED.findall(text)):
+        for m in re.finditer(rf"\b{array}\[\]\s*=\s*{{(.*?)}}\s*;", text, re.S):
+            for name in re.finditer(r'"(\w+)"', m.group(1)):
+                yield name.group(1), m.start(1) + name.start()
+
+
 def check_variables(found, t, manual):
     for path, text in t.sources.items():
-        for m in READ.finditer(text):
-            for name in filter(None, m.groups()):
-                if name not in NOT_OURS and not re.search(rf"\b{name}\b", manual, re.I):
-                    found.add(path, tree.line_of(text, m.start()), f"{MANUAL} does not tell of {name}")
+        for name, at in variables(text):
+            if name not in NOT_OURS and not re.search(rf"\b{name}\b", manual, re.I):
+                found.add(path, tree.line_of(text, at), f"{MANUAL} does not tell of {name}")
         for m in MEMBER.finditer(text if path.startswith("src/cmd/") else ""):
             if m.group(1) not in manual:
                 found.add(path, tree.line_of(text, m.start()), f"{MANUAL} does not tell of {m.group(1)}")

@@ -157,13 +157,19 @@ END
 #define MORE first_set(get, "HIDDEN_LOW", "HIDDEN_UP", getenv("HIDDEN"))
 END
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN'
+    source_c src/oci/lists.c <<'END'
+static const char *const names[] = {
+    "HIDDEN_ONE", NULL };
+#define ANY getenv(names[0])
+END
+    wants 'src/oci/lists.c:3: doc/cbpush.1.scd does not tell of HIDDEN_ONE'
     source_c src/cmd/writes.c <<'END'
 static const char member[] = "cbpush.member";
 END
     wants 'src/cmd/writes.c:2: doc/cbpush.1.scd does not tell of cbpush.member'
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_LOW'
     wants 'src/oci/reads.c:2: doc/cbpush.1.scd does not tell of HIDDEN_UP'
-    echo 'libx_a_SOURCES += src/oci/reads.c src/cmd/writes.c' >>"$tree/Makefile.am"
+    echo 'libx_a_SOURCES += src/oci/reads.c src/oci/lists.c src/cmd/writes.c' >>"$tree/Makefile.am"
 }
 
 bad_includes()
