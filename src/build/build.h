@@ -181,7 +181,8 @@ struct cb_build_options {
  * "::" stays. Owned by the caller. */
 char *cb_context_name(const char *text);
 /* Whether a value can be a context at all, before anything is opened: a directory's path, a URL, a repository; with
- * `named`, docker-image:// and oci-layout:// too, and a path must be one of a directory that is there. -CB_EUSAGE; what: how the message begins. */
+ * `named`, docker-image:// and oci-layout:// too, and a path must be one of a directory that is there. -CB_EUSAGE;
+ * what: how the message begins. */
 int cb_context_check(const char *what, const char *value, bool named, struct cb_error *err) CB_WUR;
 
 /* What came out. */
