@@ -2,19 +2,40 @@
 /* Attestations where BuildKit puts them: a manifest of no platform beside each image of an index, which names the image
  * by an annotation. Its config is an image's in form, for registries that take no other. */
 #include "build/provenance.h"
+#include "build/sbom.h"
 #include "util/alloc.h"
+
+static bool is_wanted(const struct cb_build *b)
+{
+    return b->o->provenance.mode || b->o->sbom.generator;
+}
+
+/* Whether something comes out that can carry them. */
+static bool has_image(const struct cb_build_options *o)
+{
+    bool image = o->push || !o->n_outputs;
+    for (size_t i = 0; i < o->n_outputs; i++) {
+        enum cb_output_type t = o->outputs[i].type;
+        image = image || (t != CB_OUTPUT_LOCAL && t != CB_OUTPUT_TAR && t != CB_OUTPUT_DOCKER);
+    }
+    return image;
+}
 
 int cb_attest_check(const struct cb_build *b, struct cb_error *err)
 {
-    if (!b->o->provenance.mode)
+    const char *what = b->o->sbom.generator ? "sbom" : "provenance";
+    if (!is_wanted(b))
         return 0;
     if (cb_build_docker_types(b))
-        return cb_error_set(err, CB_EUSAGE, "provenance needs OCI media types: leave out --format docker and "
-                                            "oci-mediatypes=false, or say --provenance=false");
+        return cb_error_set(err, CB_EUSAGE, "--%s needs OCI media types: leave out --format docker and "
+                                            "oci-mediatypes=false, or say --%s=false", what, what);
+    if (b->o->sbom.generator && !has_image(b->o))
+        return cb_error_set(err, CB_EUSAGE, "--sbom: an SBOM goes beside images alone, and into no files of "
+                                            "type=local, tar and docker: leave it out");
     if (b->o->join)
-        return cb_error_set(err, CB_EUSAGE, "--join makes its index of images alone: say --provenance=false, or push "
-                                            "each platform with push-by-digest=true and join them by `imagetools "
-                                            "create`, which takes attestations along");
+        return cb_error_set(err, CB_EUSAGE, "--join makes its index of images alone: say --%s=false, or push each "
+                                            "platform with push-by-digest=true and join them by `imagetools create`, "
+                                            "which takes attestations along", what);
     return 0;
 }
 
@@ -41,9 +62,11 @@ static int put_json(struct cb_build *b, const json_t *o, const char *type, struc
 static int put_config(struct cb_build *b, struct cb_manifest *m, struct cb_error *err)
 {
     char digest[CB_DIGEST_TEXT_MAX];
-    cb_autojson json_t *o = json_pack("{s:s,s:s,s:{},s:{s:s,s:[s]}}", "architecture", "unknown", "os", "unknown",
-                                      "config", "rootfs", "type", "layers", "diff_ids",
-                                      cb_digest_text(&m->layers[0].digest, digest));
+    json_t *ids = json_array();
+    for (size_t i = 0; i < m->n_layers; i++)
+        json_array_append_new(ids, json_string(cb_digest_text(&m->layers[i].digest, digest)));
+    cb_autojson json_t *o = json_pack("{s:s,s:s,s:{},s:{s:s,s:o}}", "architecture", "unknown", "os", "unknown",
+                                      "config", "rootfs", "type", "layers", "diff_ids", ids);
     return put_json(b, o, CB_MT_OCI_CONFIG, &m->config, err);
 }
 
@@ -58,18 +81,39 @@ static void describe(const struct cb_digest *of, const struct cb_strbuf *body, s
     cb_strmap_set(&out->annotations, CB_ANN_REFERENCE_TYPE, CB_REFERENCE_ATTESTATION);
 }
 
+/* SBOMs first, as BuildKit has them. */
+static int collect(struct cb_build *b, size_t index, json_t *statements, struct cb_error *err)
+{
+    const struct cb_provenance p = { b, index, b->o->provenance.mode };
+    int r = cb_sbom_statements(b, index, statements, err);
+    if (r == 0 && b->o->provenance.mode)
+        json_array_append_new(statements, cb_provenance_statement(&p));
+    return r;
+}
+
+static int add_layers(struct cb_build *b, const json_t *statements, struct cb_manifest *m, struct cb_error *err)
+{
+    size_t n = json_array_size(statements);
+    int r = 0;
+    m->layers = cb_calloc(n, sizeof *m->layers);
+    for (; r == 0 && m->n_layers < n; m->n_layers++) {
+        const json_t *o = json_array_get(statements, m->n_layers);
+        struct cb_descriptor *d = &m->layers[m->n_layers];
+        r = put_json(b, o, CB_MT_IN_TOTO, d, err);
+        cb_strmap_set(&d->annotations, CB_ANN_PREDICATE_TYPE, json_string_value(json_object_get(o, "predicateType")));
+    }
+    return r;
+}
+
 static int attest(struct cb_build *b, size_t index, struct cb_attestation *out, struct cb_error *err)
 {
     struct cb_strbuf body cb_cleanup_strbuf = CB_STRBUF_INIT;
-    const struct cb_provenance p = { b, index, b->o->provenance.mode };
     struct cb_manifest *m = &out->manifest;
-    cb_autojson json_t *statement = cb_provenance_statement(&p);
+    cb_autojson json_t *statements = json_array();
     m->media_type = cb_strdup(CB_MT_OCI_MANIFEST);
-    m->layers = CB_NEW(struct cb_descriptor);
-    m->n_layers = 1;
-    int r = put_json(b, statement, CB_MT_IN_TOTO, &m->layers[0], err);
-    cb_strmap_set(&m->layers[0].annotations, CB_ANN_PREDICATE_TYPE,
-                  b->o->provenance.v02 ? CB_PROVENANCE_V02 : CB_PROVENANCE_V1);
+    int r = collect(b, index, statements, err);
+    if (r == 0)
+        r = add_layers(b, statements, m, err);
     if (r == 0)
         r = put_config(b, m, err);
     if (r < 0)
@@ -96,7 +140,7 @@ int cb_attest(struct cb_build *b, struct cb_error *err)
 {
     size_t n = b->res->n_images;
     int r = 0;
-    if (b->o->provenance.mode)
+    if (is_wanted(b))
         b->attestations = cb_calloc(n, sizeof *b->attestations);
     if (b->o->provenance.tell)
         b->res->predicates = cb_calloc(n, sizeof *b->res->predicates);

@@ -110,6 +110,11 @@ struct cb_provenance_options {
     bool reproducible;                 /* the user says that it is */
     const char *builder_id;            /* a URI, or NULL */
 };
+/* An SBOM beside each image, made by a scanner that speaks BuildKit's protocol for SBOM generators. */
+struct cb_sbom_options {
+    const char *generator;             /* the scanner's image; NULL: no SBOM is made */
+    const struct cb_strmap *params;    /* what else it is told, as BUILDKIT_SCAN_<key>; or NULL */
+};
 /* Platforms built on different machines that become one index. */
 struct cb_join {
     const char *id;                    /* the same on each of them, another for the next release */
@@ -134,6 +139,7 @@ struct cb_build_options {
     const struct cb_strmap *labels;
     const struct cb_annotations *annotations;
     struct cb_provenance_options provenance;
+    struct cb_sbom_options sbom;
     const struct cb_output *outputs;
     size_t n_outputs;                  /* 0: image in the store. All that say a compression say the same */
     bool push;                         /* to every name */

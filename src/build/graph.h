@@ -149,10 +149,13 @@ struct cb_plan_history {
     struct cb_vertex *vertex;    /* NULL: configuration only */
 };
 
+#define CB_SBOM_DIR "run/out"
+
 /* What comes out for one platform. */
 struct cb_plan_image {
     struct cb_platform platform; /* as asked for */
     struct cb_vertex *goal;      /* of the target stage; NULL: `FROM scratch` with nothing on it */
+    struct cb_vertex *scan;      /* the RUN that leaves its SBOM in CB_SBOM_DIR; NULL: none is made */
     struct cb_plan_source *base; /* the parent image at the bottom of the target stage's chain; NULL: scratch */
     struct cb_image_config config; /* of the result; rootfs, created and history still those of nothing */
     struct cb_plan_history *history; /* on top of the base's own, all stages of the chain, in order */

@@ -23,7 +23,8 @@ int plan_error_for(struct planner *p, const struct cb_platform *platform, struct
     p->failed = span;
     if (p->plan->n_images > 1)
         cb_build_wrap_platform(err, platform);
-    cb_error_wrap(err, "%s:%u", p->df->name, span.first);
+    if (span.first)
+        cb_error_wrap(err, "%s:%u", p->df->name, span.first);
     return r;
 }
 
@@ -374,6 +375,12 @@ static int run_triggers(struct plan_stage *st, const struct triggers *t, struct 
 
 /* ---- the instructions of a stage ---- */
 
+void plan_set_path(struct cb_strvec *env)
+{
+    if (!cb_env_get(env, "PATH"))
+        cb_env_set(env, "PATH", DEFAULT_PATH);
+}
+
 static void begin_stage(struct planner *p, struct plan_stage *st)
 {
     if (st->base_stage) {
@@ -390,8 +397,7 @@ static void begin_stage(struct planner *p, struct plan_stage *st)
             plan_history(st, st->top->note, st->top);
         cb_platform_copy(&st->config.platform, &st->platform);
     }
-    if (!cb_env_get(&st->config.env, "PATH"))
-        cb_env_set(&st->config.env, "PATH", DEFAULT_PATH);
+    plan_set_path(&st->config.env);
 }
 
 int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *err)
@@ -432,6 +438,8 @@ int plan_begin(struct planner *p, struct cb_error *err)
     r = plan_no_cache(p, err);
     if (r == 0)
         r = reach(p, p->goal, err);
+    if (r == 0)
+        r = plan_scanner(p, err);
     for (size_t i = 0; r == 0 && p->o->parents_only && !p->o->build->target && i < p->df->n_stages; i++)
         r = reach(p, &p->stages[i], err);
     return r;

@@ -132,6 +132,8 @@ static int plan_all(struct planner *v, size_t n, struct cb_error *err)
         r = plan_stage_now(&v[i], v[i].goal, err);
         if (r == 0)
             take_result(&v[i]);
+        if (r == 0)
+            r = plan_scan(&v[i], err);
     }
     return r;
 }

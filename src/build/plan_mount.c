@@ -31,7 +31,7 @@ int plan_mounts_from(struct plan_stage *st, const struct cb_df_instruction *i, s
     return r;
 }
 
-static void add_input(struct cb_vertex *v, struct cb_vertex *input)
+void plan_add_input(struct cb_vertex *v, struct cb_vertex *input)
 {
     for (size_t i = 0; i < v->n_inputs; i++)
         if (v->inputs[i] == input)
@@ -146,7 +146,7 @@ static int set_mount(struct plan_stage *st, const struct cb_df_mount *m, const s
     if (m->type == CB_DF_MOUNT_CACHE)
         set_cache(st, m, out);
     if (out->from)
-        add_input(v, out->from);
+        plan_add_input(v, out->from);
     if (out->from_kind == CB_MOUNT_FROM_CONTEXT)
         st->p->plan->needs_context = true;
     return set_target(st, m->target, out, err);

@@ -38,6 +38,7 @@ struct planner {
     size_t n_named, cap_named;
     size_t index;                  /* of the platform: its image in the plan */
     struct plan_stage *goal;       /* the target stage */
+    struct cb_plan_source *scanner; /* of the SBOM; NULL: none is made */
     struct cb_strvec globals;      /* "K=V": ARGs before the first FROM, and the automatic platform ones */
     struct cb_platform target, host;
     struct cb_df_span failed;      /* of the instruction that an error was put to */
@@ -89,6 +90,7 @@ int plan_mounts_from(struct plan_stage *st, const struct cb_df_instruction *i, s
 int plan_mounts(struct plan_stage *st, const struct cb_df_instruction *i, const struct plan_mount_from *from,
                 struct cb_vertex *v, struct cb_error *err) CB_WUR;
 void plan_mount_done(struct cb_run_mount *m);
+void plan_add_input(struct cb_vertex *v, struct cb_vertex *input);
 /* plan_allow.c: network, security and devices of a RUN. -CB_ECONF naming the --allow that is missing. */
 int plan_allowed(const struct plan_stage *st, const struct cb_df_instruction *i, struct cb_run_op *op,
                  struct cb_error *err) CB_WUR;
@@ -134,6 +136,12 @@ void plan_named_done(struct planner *p);
 /* The next numbered step of the stage, on top of what it has; the caller makes it the top. */
 struct cb_vertex *plan_add_step(struct plan_stage *st, const struct cb_df_instruction *i, enum cb_vertex_kind kind);
 
+/* ---- plan_scan.c ---- */
+int plan_scanner(struct planner *p, struct cb_error *err) CB_WUR; /* its image, to be resolved with the others */
+int plan_scan(struct planner *p, struct cb_error *err) CB_WUR;    /* the step, behind all stages */
+/* An ARG that is for the scan alone: no RUN gets it, so that it makes no difference to one. */
+bool plan_is_scan_arg(const char *name);
+
 /* ---- plan_source.c ---- */
 struct plan_source_name {
     const char *text;
@@ -153,6 +161,7 @@ int plan_stage_now(struct planner *p, struct plan_stage *st, struct cb_error *er
 void plan_history_free(struct cb_plan_history *h, size_t n);
 
 /* ---- plan.c, for the others ---- */
+void plan_set_path(struct cb_strvec *env); /* the usual one, where there is none */
 struct cb_vertex *plan_vertex(struct planner *p, enum cb_vertex_kind kind);
 void plan_history(struct plan_stage *st, const char *created_by, struct cb_vertex *v);
 /* The directory that COPY --from names, where it is one; else *local is NULL. */

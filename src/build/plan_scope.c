@@ -186,7 +186,7 @@ void plan_run_env(const struct plan_stage *st, bool with_proxies, struct cb_strv
         cb_autofree char *key = NULL;
         const char *value;
         split(st->args.v[i], &key, &value);
-        if (!cb_env_get(&st->config.env, key))
+        if (!cb_env_get(&st->config.env, key) && !plan_is_scan_arg(key))
             cb_env_set(out, key, value);
     }
     if (with_proxies)
@@ -199,7 +199,7 @@ void plan_run_args(const struct plan_stage *st, struct cb_strvec *out)
         cb_autofree char *key = NULL;
         const char *value;
         split(st->args.v[i], &key, &value);
-        if (!cb_env_get(&st->config.env, key))
+        if (!cb_env_get(&st->config.env, key) && !plan_is_scan_arg(key))
             cb_strvec_push(out, key);
     }
 }

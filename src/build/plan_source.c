@@ -188,5 +188,7 @@ int plan_resolve(struct planner *p, size_t from, struct cb_error *err)
     if (!failed)
         return 0;
     cb_error_move(err, &failed->err);
+    if (failed == p->scanner && !failed->span.first)
+        cb_error_wrap(err, "the scanner of the SBOM");
     return plan_error_for(p, &failed->platform, failed->span, err);
 }

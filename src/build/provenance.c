@@ -15,6 +15,8 @@ static bool *find_used(const struct cb_build *b, const struct cb_plan_image *ima
     bool *used = cb_calloc(plan->n + 1, sizeof *used);
     if (image->goal)
         used[image->goal->id] = true;
+    for (const struct cb_vertex *v = image->scan; v; v = v->base) /* of the scan, by whom it is */
+        used[v->id] = v->kind == CB_VERTEX_SOURCE;
     for (size_t i = plan->n; i-- > 0;) {
         const struct cb_vertex *v = plan->vertices[i];
         if (!used[i])
@@ -247,14 +249,12 @@ static void add_subject(json_t *list, const char *name, const struct cb_digest *
     json_array_append_new(list, o);
 }
 
-/* Under every name that the image gets; an image that gets none is "_", as BuildKit has it. */
-static json_t *subjects(const struct cb_provenance *p)
+json_t *cb_provenance_subjects(const struct cb_build *b, size_t index)
 {
-    const struct cb_build *b = p->b;
-    const struct cb_digest *d = &b->res->images[p->index].desc.digest;
+    const struct cb_digest *d = &b->res->images[index].desc.digest;
     json_t *list = json_array();
     for (size_t i = 0; i < b->n_tags; i++) {
-        cb_autofree char *name = cb_purl_docker(&b->tags[i], &b->plan.images[p->index].platform);
+        cb_autofree char *name = cb_purl_docker(&b->tags[i], &b->plan.images[index].platform);
         add_subject(list, name, d);
     }
     if (!b->n_tags)
@@ -268,7 +268,7 @@ json_t *cb_provenance_statement(const struct cb_provenance *p)
     bool old = p->b->o->provenance.v02;
     json_object_set_new(o, "_type",
                         json_string(old ? "https://in-toto.io/Statement/v0.1" : "https://in-toto.io/Statement/v1"));
-    json_object_set_new(o, "subject", subjects(p));
+    json_object_set_new(o, "subject", cb_provenance_subjects(p->b, p->index));
     json_object_set_new(o, "predicateType", json_string(old ? CB_PROVENANCE_V02 : CB_PROVENANCE_V1));
     json_object_set_new(o, "predicate", cb_provenance_predicate(p));
     return o;

@@ -15,6 +15,8 @@ struct cb_provenance {
     size_t index;                /* of the image */
     enum cb_provenance_mode mode;
 };
+/* Under every name that the image gets; one that gets none is "_", as BuildKit has it. The image is committed. */
+json_t *cb_provenance_subjects(const struct cb_build *b, size_t index);
 /* SLSA's predicate, or the whole statement around it. New references. */
 json_t *cb_provenance_predicate(const struct cb_provenance *p);
 json_t *cb_provenance_statement(const struct cb_provenance *p);

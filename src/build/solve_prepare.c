@@ -218,7 +218,12 @@ int cb_solve_prepare(struct cb_solver *s, bool *all_hit, struct cb_error *err)
     mark_anew(s->plan);
     cb_look_up_ahead(s);
     *all_hit = true;
-    for (size_t i = 0; i < s->plan->n_images; i++)
+    for (size_t i = 0; i < s->plan->n_images; i++) {
+        struct cb_vertex *scan = s->plan->images[i].scan;
         *all_hit = need_image(s, &s->plan->images[i]) && *all_hit;
+        if (scan)
+            need(s, scan);
+        *all_hit = *all_hit && (!scan || scan->state->done);
+    }
     return 0;
 }

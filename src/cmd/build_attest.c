@@ -7,7 +7,7 @@
 
 #define KEYS "mode, version, builder-id, reproducible, inline-only, disabled"
 
-static bool says_no(const char *value)
+bool attest_says_no(const char *value)
 {
     static const char *const no[] = { "false", "0", "none", "disabled", "disabled=true" };
     for (size_t i = 0; i < CB_COUNTOF(no); i++)
@@ -16,7 +16,7 @@ static bool says_no(const char *value)
     return false;
 }
 
-static bool says_yes(const char *value)
+bool attest_says_yes(const char *value)
 {
     return !*value || !strcmp(value, "true") || !strcmp(value, "1");
 }
@@ -27,7 +27,8 @@ static bool provenance_takes(const char *word, void *arg)
     static const char *const keys[] = { "mode=", "version=", "builder-id=", "reproducible=", "inline-only=",
                                         "disabled=" };
     (void)arg;
-    bool takes = (*word && says_yes(word)) || says_no(word) || !strcmp(word, "min") || !strcmp(word, "max");
+    bool takes = (*word && attest_says_yes(word)) || attest_says_no(word);
+    takes = takes || !strcmp(word, "min") || !strcmp(word, "max");
     for (size_t i = 0; i < CB_COUNTOF(keys); i++)
         takes = takes || cb_starts_with(word, keys[i]);
     return takes;
@@ -38,9 +39,11 @@ const struct cb_opt attest_opts[] = {
     { "provenance", 0, CB_OPT_MAYBE, AT(provenance), "SPEC",
       "attest how the image was made: true or mode=min|max[,version=v1|v0.2][,builder-id=URI], or false (default)",
       provenance_takes, "true,false,mode=min|max,version=v1|v0.2,builder-id=,reproducible=true|false" },
-    { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", "type=provenance[,…]: the same", NULL,
-      "type=provenance,mode=min|max" },
-    { "sbom", 0, CB_OPT_STRING, AT(sbom), "SPEC", "no SBOM is made (see attach); false is accepted", NULL, "false" },
+    { "sbom", 0, CB_OPT_MAYBE, AT(sbom), "SPEC",
+      "have an SBOM made: true or generator=IMAGE[,PARAMETER=VALUE…], or false (default)", sbom_takes,
+      "true,false,generator=" },
+    { "attest", 0, CB_OPT_LIST, AT(attest), "SPEC", "type=provenance[,…] or type=sbom[,…]: the same", NULL,
+      "type=provenance|sbom,mode=min|max,generator=" },
     CB_OPT_END,
 };
 
@@ -52,6 +55,8 @@ void attest_options_done(struct attest_options *o)
 void attest_values_done(struct attest_values *v)
 {
     free(v->builder_id);
+    free(v->generator);
+    cb_strmap_done(&v->params);
     *v = (struct attest_values){ 0 };
 }
 
@@ -76,9 +81,9 @@ static char *shown(const char *text)
 
 static int take_bool(const struct spec *s, const char *key, const char *value, bool *out, struct cb_error *err)
 {
-    if (!*value || (!says_yes(value) && strcmp(value, "false") && strcmp(value, "0")))
+    if (!*value || (!attest_says_yes(value) && strcmp(value, "false") && strcmp(value, "0")))
         return cb_error_set(err, CB_EUSAGE, "%s %s: %s= is true or false", s->what, s->shown, key);
-    *out = says_yes(value);
+    *out = attest_says_yes(value);
     return 0;
 }
 
@@ -86,7 +91,7 @@ static int take_mode(struct spec *s, const char *value, struct cb_error *err)
 {
     if (!strcmp(value, "max"))
         s->o.mode = CB_PROVENANCE_MAX;
-    else if (says_no(value))
+    else if (attest_says_no(value))
         s->disabled = true;
     else if (strcmp(value, "min"))
         return cb_error_set(err, CB_EUSAGE, "%s %s: mode= is min or max", s->what, s->shown);
@@ -171,11 +176,11 @@ static int take_spec(struct spec *s, struct cb_error *err)
     free(s->shown);
     s->shown = shown(s->text);
     s->o.mode = CB_PROVENANCE_MIN;
-    if (says_no(s->text))
+    if (attest_says_no(s->text))
         s->disabled = true;
     else if (!strcmp(s->text, "min") || !strcmp(s->text, "max"))
         r = take_mode(s, s->text, err);
-    else if (!says_yes(s->text))
+    else if (!attest_says_yes(s->text))
         r = take_fields(s, err);
     if (s->disabled)
         s->o.mode = CB_PROVENANCE_OFF;
@@ -183,12 +188,6 @@ static int take_spec(struct spec *s, struct cb_error *err)
 }
 
 /* ---- where it is said ---- */
-
-static int no_sbom(const char *flag, const char *value, struct cb_error *err)
-{
-    return cb_error_set(err, CB_EUSAGE, "--%s%s%s: this version makes no SBOM: leave it out, let a scanner make one of "
-                                        "the image, and hang it on by `cbpush attach`", flag, *value ? " " : "", value);
-}
 
 /* The value of type=, "" where there is none. Owned. */
 static char *type_of(const char *text)
@@ -206,9 +205,9 @@ static int take_attest(const char *text, struct spec *s, struct cb_error *err)
 {
     cb_autofree char *type = type_of(text);
     if (!strcmp(type, "sbom"))
-        return strstr(text, "disabled=true") ? 0 : no_sbom("attest", text, err);
+        return sbom_spec_take("--attest", text, s->v, err);
     if (strcmp(type, "provenance"))
-        return cb_error_set(err, CB_EUSAGE, "--attest: type=%s is not known: there is provenance", type);
+        return cb_error_set(err, CB_EUSAGE, "--attest: type=%s is not known: there are provenance and sbom", type);
     bool again = s->what != NULL, on = s->o.mode != CB_PROVENANCE_OFF;
     s->what = "--attest";
     s->text = text;
@@ -224,7 +223,7 @@ static int take_attest(const char *text, struct spec *s, struct cb_error *err)
 static int take_tell(struct cb_build_options *o, struct cb_error *err)
 {
     const char *v = getenv("BUILDX_METADATA_PROVENANCE");
-    if (!v || !*v || says_no(v))
+    if (!v || !*v || attest_says_no(v))
         return 0;
     if (strcmp(v, "min") && strcmp(v, "max"))
         return cb_error_set(err, CB_EUSAGE, "BUILDX_METADATA_PROVENANCE=%s: min, max or disabled", v);
@@ -237,7 +236,7 @@ int attest_options_take(const struct attest_options *cli, bool told, struct atte
 {
     struct spec s = { .v = v };
     const char *usual = getenv("CBPUSH_PROVENANCE");
-    int r = cli->sbom && !says_no(cli->sbom) ? no_sbom("sbom", cli->sbom, err) : 0;
+    int r = cli->sbom ? sbom_spec_take("--sbom", cli->sbom, v, err) : 0;
     if (r == 0 && cli->provenance) {
         s.what = "--provenance";
         s.text = cli->provenance;
@@ -252,5 +251,6 @@ int attest_options_take(const struct attest_options *cli, bool told, struct atte
     }
     free(s.shown);
     o->provenance = s.o;
+    o->sbom = (struct cb_sbom_options){ v->generator, &v->params };
     return r < 0 || !told ? r : take_tell(o, err);
 }

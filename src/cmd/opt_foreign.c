@@ -26,7 +26,7 @@
 #define LOUDER "write -D to be told more, --progress quiet for less"
 #define DOCKER_TAR "write -o type=docker,dest=FILE"
 #define BY_DIGEST "a parent is pinned by its digest, in FROM or by --build-context NAME=docker-image://IMAGE@DIGEST"
-#define SBOM "this version makes no SBOM: let a scanner make one of the image, and hang it on by cbpush attach"
+#define SBOM "--sbom generator=IMAGE has one made by a scanner of BuildKit's protocol"
 #define PLAIN "images are not encrypted here"
 #define NO_DAEMON "there is no daemon here: `docker save`, then docker-archive:FILE"
 #define NOTHING "there is nothing to do here: leave it out"

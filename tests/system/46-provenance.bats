@@ -5,6 +5,7 @@
 
 load helpers
 load build
+load attested
 load web
 
 setup_file()
@@ -21,17 +22,6 @@ setup()
     unset CBPUSH_PROVENANCE BUILDX_METADATA_PROVENANCE
     printf 'FROM busybox\nCOPY x /\n' >ctx/Dockerfile
     echo one >ctx/x
-}
-
-raw_at()
-{
-    skopeo inspect --tls-verify=false --raw "docker://$1"
-}
-
-# blob_at REPOSITORY DIGEST
-blob_at()
-{
-    curl -sSf "http://${1%%/*}/v2/${1#*/}/blobs/$2"
 }
 
 # statements REFERENCE: of an index, each attestation of its images, found as buildx finds it; checked on the way.

@@ -3,7 +3,7 @@
 /* A plan as text, and parent images that no registry has. A case's first lines may say how it is built:
  *
  *     #> show=vchs target=x arg=K=V label=K=V network=none platform=linux/arm64 allow=security.insecure
- *     context=NAME=VALUE
+ *     context=NAME=VALUE sbom=IMAGE param=K=V
  *
  * show: v vertices, c configuration, h history, s parents. */
 
@@ -267,6 +267,8 @@ static inline CB_UNUSED void dump_image(struct cb_strbuf *o, const struct cb_pla
     }
     if (strchr(show, 'v') && image->goal)
         cb_strbuf_addf(o, "goal %u%s\n", image->goal->id, p->needs_context ? ", context" : "");
+    if (strchr(show, 'v') && image->scan)
+        cb_strbuf_addf(o, "scan %u\n", image->scan->id);
     if (strchr(show, 'c'))
         dump_config(o, &image->config);
     for (size_t i = 0; strchr(show, 'h') && i < image->n_history; i++) {

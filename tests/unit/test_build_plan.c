@@ -10,9 +10,9 @@
 struct planned {
     struct cb_build_options o;
     struct cb_strvec args, devices, platforms;
-    struct cb_strmap labels, contexts;
+    struct cb_strmap labels, contexts, params;
     struct cb_platform *parsed;
-    char *target;
+    char *target, *scanner;
     char show[8];
     struct fake_resolver resolver;
     struct cb_dockerfile *df;
@@ -29,6 +29,8 @@ static void planned_done(struct planned *p)
     cb_strvec_done(&p->args);
     cb_strmap_done(&p->labels);
     cb_strmap_done(&p->contexts);
+    cb_strmap_done(&p->params);
+    free(p->scanner);
     cb_platforms_free(p->parsed, p->o.n_platforms);
     cb_strvec_done(&p->platforms);
     cb_error_done(&p->err);
@@ -59,6 +61,12 @@ static void take_word(struct planned *p, const char *word)
         const char *eq = strchr(v, '=');
         cb_autofree char *key = cb_strndup(v, (size_t)(eq - v));
         cb_strmap_set(&p->contexts, key, eq + 1);
+    } else if (cb_starts_with(word, "sbom=")) {
+        p->scanner = cb_strdup(v);
+    } else if (cb_starts_with(word, "param=")) {
+        const char *eq = strchr(v, '=');
+        cb_autofree char *key = cb_strndup(v, (size_t)(eq - v));
+        cb_strmap_set(&p->params, key, eq + 1);
     } else if (cb_starts_with(word, "network=")) {
         assert_int_equal(cb_network_parse(v, &p->o.network, NULL), 0);
     } else if (cb_starts_with(word, "platform=")) {
@@ -93,6 +101,7 @@ static void plan(struct planned *p, const char *text)
     p->o.contexts = &p->contexts;
     p->o.platforms = p->parsed;
     p->o.target = p->target;
+    p->o.sbom = (struct cb_sbom_options){ p->scanner, &p->params };
     p->df = cb_dockerfile_parse("Dockerfile", text, strlen(text), &p->err);
     if (!p->df)
         fail_msg("%s", cb_error_text(&p->err));

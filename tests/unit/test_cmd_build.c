@@ -214,8 +214,41 @@ static void test_attestations(void **state)
     refuse("--attest type=vex", "provenance");
     refuse("--attest mode=max", "type=");
     refuse("--provenance=builder-id=https://h/?t=x,mode=med", "h/?t=xxxxx");
-    refuse("--sbom=true", "cbpush attach");
-    refuse("--attest type=sbom,generator=x", "cbpush attach");
+}
+
+static void test_sbom(void **state)
+{
+    (void)state;
+    struct build_input in;
+    accept(&in, "--sbom=false");
+    assert_null(in.o.sbom.generator);
+    build_input_done(&in);
+    accept(&in, "--sbom ctx");
+    assert_string_equal(in.o.sbom.generator, "docker.io/docker/buildkit-syft-scanner:stable-1");
+    assert_string_equal(in.o.context, "ctx");
+    build_input_done(&in);
+    accept(&in, "--sbom generator=h:1/scan/er,mode=fast,A_1=x=y ctx");
+    assert_string_equal(in.o.sbom.generator, "h:1/scan/er");
+    assert_string_equal(cb_strmap_get(in.o.sbom.params, "mode"), "fast");
+    assert_string_equal(cb_strmap_get(in.o.sbom.params, "A_1"), "x=y");
+    assert_int_equal(in.o.sbom.params->n, 2);
+    build_input_done(&in);
+    accept(&in, "--attest type=sbom,generator=h/x --attest type=provenance");
+    assert_string_equal(in.o.sbom.generator, "h/x");
+    assert_int_equal(in.o.sbom.params->n, 0);
+    assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MIN);
+    build_input_done(&in);
+    accept(&in, "--attest type=sbom,generator=h/x,disabled=true --sbom=disabled=true");
+    assert_null(in.o.sbom.generator);
+    build_input_done(&in);
+    refuse("--sbom=foo", "write true, false, or generator=IMAGE");
+    refuse("--sbom=generator=UP", "must be lower case");
+    refuse("--sbom=disabled=maybe", "disabled= is true or false");
+    refuse("--sbom=a-b=c", "no name of a parameter");
+    refuse("--sbom=\"generator=x", "a quote does not end");
+    refuse("--attest type=sbom --sbom", "say it once");
+    refuse("--attest type=sbom,disabled=true --sbom", "say it once");
+    refuse("--attest type=sbom --attest type=sbom,generator=x", "say it once");
 }
 
 static void test_caches(void **state)
@@ -346,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_ulimit), cmocka_unit_test(test_limits),         cmocka_unit_test(test_rights),
         cmocka_unit_test(test_image),  cmocka_unit_test(test_other_builders),
         cmocka_unit_test(test_attestations),
+        cmocka_unit_test(test_sbom),
         cmocka_unit_test(test_caches), cmocka_unit_test(test_arg_file),
         cmocka_unit_test(test_proxies), cmocka_unit_test(test_switches),
     };
