@@ -13,9 +13,10 @@ extern const struct cb_verb cb_verb_imagetools_inspect;
 struct imagetools_attested {
     const char *type;   /* how the type of the predicate begins */
     const char *member; /* what buildx calls it */
+    const char *others; /* and the list of further ones; NULL: only the first counts */
 };
-/* {MEMBER: predicate} of an index of one image, {PLATFORM: {MEMBER: predicate}} of several; what is not there is left
- * out. NULL and err. */
+/* {MEMBER: predicate, OTHERS: [predicate…]} of an index of one image, {PLATFORM: {…}} of several; what is not there is
+ * left out. NULL and err. */
 json_t *imagetools_attested(struct cb_remote *re, const struct cb_index *x, const struct imagetools_attested *a,
                             struct cb_error *err);
 

@@ -9,15 +9,11 @@ static bool is_attestation(const struct cb_descriptor *d)
     return cb_streq(cb_strmap_get(&d->annotations, CB_ANN_REFERENCE_TYPE), CB_REFERENCE_ATTESTATION);
 }
 
-/* The first of the kind that its annotation says it is; NULL: there is none. */
-static const struct cb_descriptor *find(const struct cb_manifest *m, const struct imagetools_attested *a)
+/* What its annotation says it is. */
+static bool is_of_kind(const struct cb_descriptor *layer, const struct imagetools_attested *a)
 {
-    for (size_t i = 0; i < m->n_layers; i++) {
-        const char *type = cb_strmap_get(&m->layers[i].annotations, CB_ANN_PREDICATE_TYPE);
-        if (type && cb_starts_with(type, a->type) && cb_streq(m->layers[i].media_type, CB_MT_IN_TOTO))
-            return &m->layers[i];
-    }
-    return NULL;
+    const char *type = cb_strmap_get(&layer->annotations, CB_ANN_PREDICATE_TYPE);
+    return type && cb_starts_with(type, a->type) && cb_streq(layer->media_type, CB_MT_IN_TOTO);
 }
 
 /* What the statement says, or NULL and err. */
@@ -39,6 +35,19 @@ static json_t *predicate(struct cb_remote *re, const struct cb_descriptor *d, st
     return json_incref((json_t *)(uintptr_t)said);
 }
 
+/* The first is the image's own. */
+static void put(json_t *o, const struct imagetools_attested *a, json_t *said /* taken */)
+{
+    if (!json_object_get(o, a->member)) {
+        json_object_set_new(o, a->member, said);
+        return;
+    }
+    if (a->others && !json_object_get(o, a->others))
+        json_object_set_new(o, a->others, json_array());
+    json_array_append(json_object_get(o, a->others), said);
+    json_decref(said);
+}
+
 /* *out stays NULL where the manifest has none of that kind. */
 static int read_one(struct cb_remote *re, const struct cb_descriptor *d, const struct imagetools_attested *a,
                     json_t **out, struct cb_error *err)
@@ -49,15 +58,16 @@ static int read_one(struct cb_remote *re, const struct cb_descriptor *d, const s
     int r = cb_registry_manifest(re->s.registry, &ref, &f, err);
     if (r == 0)
         r = cb_manifest_parse(&m, f.body.buf, f.body.len, f.desc.media_type, err);
-    const struct cb_descriptor *layer = r == 0 ? find(&m, a) : NULL;
-    if (!layer)
-        return r;
-    json_t *said = predicate(re, layer, err);
-    if (!said)
-        return -CB_EVERIFY;
-    *out = json_object();
-    json_object_set_new(*out, a->member, said);
-    return 0;
+    for (size_t i = 0; r == 0 && i < m.n_layers; i++) {
+        if (!is_of_kind(&m.layers[i], a) || (*out && !a->others))
+            continue;
+        json_t *said = predicate(re, &m.layers[i], err);
+        if (!said)
+            return -CB_EVERIFY;
+        *out = *out ? *out : json_object();
+        put(*out, a, said);
+    }
+    return r;
 }
 
 /* The image that an attestation is about, and how many there are. */

@@ -147,8 +147,8 @@ static bool wants_images(const char *format)
 static int put_attested(const struct shown *x, const char *format, json_t *root, struct cb_error *err)
 {
     static const struct { const char *name; struct imagetools_attested what; } kinds[] = {
-        { "Provenance", { "https://slsa.dev/provenance/", "SLSA" } },
-        { "SBOM", { "https://spdx.dev/Document", "SPDX" } },
+        { "Provenance", { "https://slsa.dev/provenance/", "SLSA", NULL } },
+        { "SBOM", { "https://spdx.dev/Document", "SPDX", "AdditionalSPDXs" } },
     };
     for (size_t i = 0; i < CB_COUNTOF(kinds); i++) {
         struct cb_error e cb_cleanup_error = CB_ERROR_INIT;

@@ -147,6 +147,8 @@ END
         # That of the image first: it is the one that is shown where one is.
         assert_equal "$(documents | jq -r .predicate.name | paste -sd' ')" 'sbom sbom-context sbom-dep'
         assert_equal "$(names sbom)" './e ./left'
+        assert_equal "$(cbpush imagetools inspect --format '{{json .SBOM}}' "$reg/test/app:1" |
+            jq -r '.SPDX.name, .AdditionalSPDXs[].name' | paste -sd' ')" 'sbom sbom-context sbom-dep'
         assert_equal "$(names sbom-dep)" ./env
         assert_equal "$(names sbom-context)" './Dockerfile ./x'
     done
