@@ -6,6 +6,7 @@
 
 #include "util/alloc.h"
 #include "util/strbuf.h"
+#include "util/trace.h"
 
 struct cb_isolator {
     struct cb_isolation_wish wish;
@@ -91,8 +92,10 @@ static void tell(const struct cb_isolation *x, struct cb_progress *p, struct cb_
 /* Under the lock, which others wait for meanwhile. */
 static void choose(struct cb_isolator *i)
 {
-    if (!i->chosen)
-        i->code = cb_isolation_choose(&i->wish, &i->isolation, &i->err);
+    if (i->chosen)
+        return;
+    struct cb_span span cb_cleanup_span = cb_span_begin("isolation", "choose the isolation");
+    i->code = cb_isolation_choose(&i->wish, &i->isolation, &i->err);
     i->chosen = true;
 }
 

@@ -4,6 +4,7 @@
 
 load helpers
 load build
+load timeline
 load web
 
 setup_file()
@@ -18,20 +19,6 @@ setup()
 {
     rig_setup
     build_setup
-}
-
-# timeline EXPRESSION: of t.json; see trace_judge.py.
-timeline()
-{
-    python3 -B "$RIG_HERE/trace_judge.py" t.json "$@"
-}
-
-# timeline_is EXPRESSION VALUE
-timeline_is()
-{
-    local value
-    value=$(timeline "$1") || return
-    assert_equal "$value" "$2" "$1"
 }
 
 @test "a build: every fetch, unpacking, process, layer and upload is there, on tracks with names" {

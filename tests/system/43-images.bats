@@ -7,6 +7,7 @@
 
 load helpers
 load build
+load timeline
 
 setup_file()
 {
@@ -174,4 +175,23 @@ RUN [ "\$(stat -c %s /big)" = $(((1 << 32) - 9 + 5 + 6 + 4096 + 4)) ] && [ "\$(h
 END
     cb_quietly 'the build' cbpush build ctx
     assert_equal "$(large_images 4096)" 1
+}
+
+# Whoever changes the order makes every cold build slower, and nothing else would tell.
+@test "a cold build: isolation is tried beside the fetching, and digests wait until every first RUN is under way" {
+    dockerfile <<'END'
+FROM python:3.9-slim AS other
+RUN sleep 0.5 && touch /a
+FROM python:3.9-slim
+COPY x /
+RUN sleep 0.5
+COPY --from=other /a /
+END
+    echo x >ctx/x
+    build --limit-rate 40M --trace t.json
+    timeline_is 'len(some("run: process of"))' 2
+    timeline_is 'one("isolation: choose").begin < one("layer: fetch layer").end' True
+    timeline_is 'len(some("layer: hash")) > 0, min(s.begin for s in some("layer: hash")) >= max(s.begin for s in some("run: process of"))' \
+        '(True, True)'
+    timeline_is 'max(s.end for s in some("layer: hash")) < max(s.end for s in some("manifest: put manifest"))' True
 }
