@@ -264,6 +264,8 @@ static int set_up_solver(struct cb_build *b, const struct inputs *in, struct cb_
     if (b->cache_out && b->claims)
         cb_cache_out_on_written(b->cache_out, step_written, b->claims);
     b->slots = s->slots = cb_slots_new(b->env);
+    if (cb_build_forces_compression(b->o))
+        cb_slots_convert_parents(b->slots);
     cb_slots_may_be_early(b->slots, CB_EARLY_AS_FITS, b->whole_env->cancel);
     cb_solve_open(s);
     int r = 0;
@@ -407,6 +409,8 @@ static int solve(struct cb_build *b, bool *all_hit, struct cb_error *err)
         r = cb_build_squash(b, err);
     if (r == 0)
         r = cb_build_estargz(b, b->pusher && !*all_hit, err);
+    if (r == 0)
+        r = cb_build_recompress(b, b->pusher && !*all_hit, err);
     b->res->t_build = cb_time_monotonic() - t;
     if (r == 0)
         count_steps(b);

@@ -41,6 +41,7 @@ struct cb_output {
     struct cb_strvec names;            /* IMAGE, OCI, DOCKER: name=a,b ; else those of -t */
     struct cb_format format;           /* level CB_LEVEL_DEFAULT: not said */
     bool format_set;                   /* whether its compression was said */
+    bool force;                        /* layers of parents, too, are to be of that format */
     bool docker_types;                 /* oci-mediatypes=false */
     int platform_split;                /* LOCAL, TAR: a directory for each platform; -1: where there are several */
 };
@@ -169,6 +170,7 @@ struct cb_build_options {
     const struct cb_strvec *cdi_dirs;  /* NULL: the usual ones */
     struct cb_format format;           /* of new layers when no output says it */
     bool docker_types;                 /* Docker's media types */
+    bool force_compression;            /* layers of parents, too, are to be of the format; so where an output says it */
     const char *epoch;                 /* "context" or seconds; NULL: SOURCE_DATE_EPOCH of build_args or environment */
     bool no_tables;                    /* manifests of new images do not pin the tables of their layers */
     bool explain;                      /* the result tells why steps were run */

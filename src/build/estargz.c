@@ -55,11 +55,20 @@ static int make(struct cb_build *b, struct cb_slot *from, const char *key, struc
     return r;
 }
 
+/* Parents' layers only where all are to be converted, and they are none yet. */
+static bool is_to_be_made(const struct cb_build *b, struct cb_slot *s)
+{
+    struct cb_layer_encoding e cb_cleanup_layer_encoding = { 0 };
+    if (!cb_slot_is_parent(s))
+        return cb_format_is_estargz(&b->format);
+    return cb_build_forces_compression(b->o) && !cb_slot_encoding_known(s, &b->format, &e);
+}
+
 static int convert(struct cb_build *b, struct cb_slot **slot, struct cb_error *err)
 {
     bool empty = false;
     int r = cb_slot_is_parent(*slot) ? 0 : cb_slot_wait(*slot, &empty, err);
-    if (r < 0 || empty || cb_slot_is_parent(*slot))
+    if (r < 0 || empty || !is_to_be_made(b, *slot))
         return r;
     cb_autofree char *key = fact_key(b, *slot);
     struct cb_slot *made = find_made(b, key);
@@ -84,14 +93,16 @@ static int convert_image(struct cb_build *b, struct cb_solved *m, bool push, str
 int cb_build_estargz(struct cb_build *b, bool push, struct cb_error *err)
 {
     int r = 0;
-    if (!cb_format_is_estargz(&b->format))
+    const char *name = cb_format_name(&b->format);
+    if (!cb_format_is_estargz(&b->format) && !(b->format.chunked && cb_build_forces_compression(b->o)))
         return 0;
-    struct cb_step *step = cb_step_new(b->env->progress, "writing eStargz layers");
+    cb_autofree char *title = cb_asprintf("writing %s layers", name);
+    struct cb_step *step = cb_step_new(b->env->progress, title);
     cb_step_begin(step);
     for (size_t i = 0; r == 0 && i < b->plan.n_images; i++)
         r = convert_image(b, &b->solver.images[i], push, err);
     if (r < 0) {
-        cb_error_wrap(err, "eStargz");
+        cb_error_wrap(err, "%s", name);
         cb_step_error(step, cb_error_text(err));
     } else {
         cb_step_done(step);

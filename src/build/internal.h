@@ -130,9 +130,14 @@ int cb_build_squash(struct cb_build *b, struct cb_error *err) CB_WUR;
 
 /* ---- estargz.c ---- */
 /* An eStargz layer is another tar, with files of its own that no step may see. So steps work with layers of another
- * format, and each of solver.images gets eStargz layers in place of its own ones, its parent's left as they are. Does
- * nothing where that is not the format. push: each is pushed as soon as it is there. */
+ * format, and each of solver.images gets eStargz layers in place of its own ones. Its parent's are left as they are,
+ * unless all are to be converted: then these become others, too, also where the format is zstd:chunked. push: each is
+ * pushed as soon as it is there. */
 int cb_build_estargz(struct cb_build *b, bool push, struct cb_error *err) CB_WUR;
+/* recompress.c: the same tars in another encoding, where layers of parents are to be converted and the format is not
+ * chunked. */
+int cb_build_recompress(struct cb_build *b, bool push, struct cb_error *err) CB_WUR;
+bool cb_build_forces_compression(const struct cb_build_options *o);
 /* What the solver's layers are made as, for a result in format f. */
 struct cb_format cb_build_working_format(const struct cb_format *f);
 

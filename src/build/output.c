@@ -84,9 +84,10 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
         return set_compression(o, v, err);
     if (!strcmp(key, "compression-level"))
         return set_level(o, v, err);
-    /* Newer times are always clamped to the epoch; a parent's layers are never compressed again. */
-    if (!strcmp(key, "rewrite-timestamp") || (!strcmp(key, "force-compression") && !strcmp(v, "false")))
+    if (!strcmp(key, "rewrite-timestamp")) /* newer times are always clamped to the epoch */
         return parse_bool(key, v, &flag, err);
+    if (!strcmp(key, "force-compression"))
+        return parse_bool(key, v, &o->force, err);
     if (!strcmp(key, "push-by-digest"))
         return parse_bool(key, v, &o->by_digest, err);
     if (!strcmp(key, "name-canonical"))
@@ -95,9 +96,6 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported: say --annotation", key);
     if (!strcmp(key, "registry.insecure"))
         return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: say --insecure-registry HOST", key);
-    if (!strcmp(key, "force-compression"))
-        return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: a parent's layers stay as they are, new "
-                                            "ones are as compression= says: leave it out", key);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);

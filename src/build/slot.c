@@ -59,6 +59,11 @@ void cb_slots_free(struct cb_slots *t)
     free(t);
 }
 
+void cb_slots_convert_parents(struct cb_slots *t)
+{
+    t->converts = true;
+}
+
 const struct cb_build_env *cb_slots_env(const struct cb_slots *t)
 {
     return t->env;
@@ -414,11 +419,23 @@ void cb_slot_layer(struct cb_slot *s, struct cb_layer *out)
     pthread_mutex_unlock(&s->mu);
 }
 
+/* Under s->mu: what is said of the blob that the parent's manifest names, and not of the layer. */
+static void drop_tables_within(const struct cb_slot *s, struct cb_strmap *annotations)
+{
+    for (size_t i = 0; i < s->layer.n_encodings; i++) {
+        const struct cb_layer_encoding *e = &s->layer.encodings[i];
+        for (size_t k = 0; cb_digest_eq(&e->digest, &s->manifest_digest) && k < e->annotations.n; k++)
+            (void)cb_strmap_remove(annotations, e->annotations.v[k].key);
+    }
+}
+
 void cb_slot_annotations(struct cb_slot *s, struct cb_strmap *out)
 {
     *out = (struct cb_strmap){ 0 };
     pthread_mutex_lock(&s->mu);
     cb_strmap_copy(out, &s->annotations);
+    if (s->parent && cb_digest_is_set(&s->named) && !cb_digest_eq(&s->named, &s->manifest_digest))
+        drop_tables_within(s, out);
     pthread_mutex_unlock(&s->mu);
 }
 

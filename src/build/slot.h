@@ -21,6 +21,9 @@ void cb_slots_free(struct cb_slots *t); /* nothing may be in the making any more
 CB_DEFINE_CLEANUP(struct cb_slots *, cb_slots_free)
 const struct cb_build_env *cb_slots_env(const struct cb_slots *t);
 
+/* From now on the encoding of a parent's layer is not that of its manifest, but one of the format that is asked for. */
+void cb_slots_convert_parents(struct cb_slots *t);
+
 /* How a parent image has a layer. */
 struct cb_slot_parent {
     const struct cb_descriptor *desc;  /* what its manifest says */

@@ -74,7 +74,7 @@ const struct cb_layer_encoding *cb_slot_any_encoding(const struct cb_slot *s, co
 /* Under s->mu. Unset: any will do. */
 static const struct cb_digest *named_blob(const struct cb_slot *s)
 {
-    return s->parent ? &s->manifest_digest : &s->named;
+    return s->parent && !cb_digest_is_set(&s->named) ? &s->manifest_digest : &s->named;
 }
 
 static const struct cb_layer_encoding *wanted_encoding(struct cb_slot *s, const struct cb_layer *l)

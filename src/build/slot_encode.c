@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+
 #include "build/failed.h"
 #include "build/slot_private.h"
 #include "util/alloc.h"
+#include "util/fd.h"
+#include "util/fs.h"
 
-/* A parent's layer stays as its manifest has it. Of any other one that is nowhere any more can be made again. */
+/* A parent's layer stays as its manifest has it, unless all are to be converted; one that is to be had elsewhere (its
+ * media type says so) always does. Of any other one that is nowhere any more can be made again. */
 static bool serves(const struct cb_slot *s, const struct cb_format *f, const struct cb_layer_encoding *e)
 {
-    if (s->parent)
+    bool elsewhere = e->media_type && cb_mt_is_foreign_layer(e->media_type);
+    if (s->parent && (!s->owner->converts || elsewhere))
         return cb_digest_eq(&e->digest, &s->manifest_digest);
     return cb_layer_encoding_serves(e, f) && cb_slot_encoding_there(s, &s->layer, e);
 }
@@ -87,6 +93,45 @@ int cb_slot_transcode(struct cb_slot *s, const struct cb_layer_write_options *wo
     return r < 0 ? r : cb_layer_writer_finish(w, out, toc, err);
 }
 
+/* ---- a tar that others wrote, byte for byte ---- */
+
+static int write_tar(struct cb_slot *s, int fd, struct cb_error *err)
+{
+    struct cb_layer from cb_cleanup_layer = { 0 };
+    cb_slot_layer(s, &from);
+    const struct cb_layer_encoding *e = cb_slot_any_encoding(s, &from);
+    struct cb_layer_intake in = { .store = s->env->store, .diff_id = from.diff_id, .cancel = s->env->cancel };
+    int r = e ? cb_slot_open_blob(s, &from, e, &in.source, err)
+              : cb_error_set(err, CB_ENOTFOUND, "no blob of it is known");
+    return r < 0 ? r : cb_image_layer_tar(&in, fd, err);
+}
+
+static int open_spool(struct cb_slot *s, int *fd, struct cb_error *err)
+{
+    struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
+    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
+    int r = cb_store_tmp_new(s->env->store, "tar", &dir, err);
+    if (r == 0)
+        r = cb_tmpfile_open(&file, dir.fd, 0600, err);
+    if (r < 0)
+        return r;
+    *fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
+    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;
+}
+
+static int encode_tar(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
+                      struct cb_error *err)
+{
+    cb_autoclose int fd = -1;
+    int r = open_spool(s, &fd, err);
+    if (r == 0)
+        r = write_tar(s, fd, err);
+    if (r < 0)
+        return r;
+    cb_autosource struct cb_blob_source *tar = cb_blob_source_from_fd(CB_TAKE_FD(fd), 0, UINT64_MAX);
+    return cb_layer_compress(tar, wo, out, err);
+}
+
 static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb_error *err)
 {
     struct cb_layer made cb_cleanup_layer = { 0 };
@@ -96,7 +141,7 @@ static int make_encoding(struct cb_slot *s, const struct cb_format *f, struct cb
         return r;
     struct cb_layer_write_options wo = { .format = *f, .pool = s->env->cpu, .sink = sink,
                                          .clamp_mtime = INT64_MAX, .cancel = s->env->cancel };
-    r = cb_slot_transcode(s, &wo, &made, NULL, err);
+    r = cb_slot_is_parent(s) ? encode_tar(s, &wo, &made, err) : cb_slot_transcode(s, &wo, &made, NULL, err);
     if (r < 0)
         return r;
     if (!cb_digest_eq(&made.diff_id, cb_slot_diff_id(s)))

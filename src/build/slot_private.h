@@ -21,6 +21,7 @@ struct cb_slots {
     struct cb_pool *hashers;         /* digests of layers whose trees are in use already */
     uint64_t early_left;             /* bytes of blobs that may be early, under mu; 0: none */
     const struct cb_cancel *early_cancel;
+    bool converts;                   /* parents' layers: cb_slots_convert_parents; before any slot is there */
     bool steps_run;                  /* what is early need not wait for a better time */
     unsigned running;                /* steps, now; under mu */
     size_t tars;                     /* bytes that slots keep, under mu */
@@ -53,7 +54,7 @@ struct cb_slot {
     struct cb_layer layer;
     struct cb_digest manifest_digest; /* parent: the encoding that its manifest names */
     struct cb_strmap annotations;     /* … with */
-    struct cb_digest named;           /* not parent: the encoding that the manifest in the making names, once it does */
+    struct cb_digest named;           /* the encoding that the manifest in the making names, once it does */
     struct cb_toc_pin pin;     /* of the table: what all parents that have it say */
     struct cb_strbuf small;    /* the table that pin means, where who pins it gives it along; else empty */
     bool unpinned;             /* it was of no use */

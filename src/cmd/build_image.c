@@ -36,7 +36,8 @@ const struct cb_opt image_opts[] = {
       "of new layers: gzip (default), estargz, zstd, zstd:chunked, none", NULL, CB_FORMAT_VALUES },
     { "compression-level", 0, CB_OPT_STRING, AT(level), "N", CB_FORMAT_LEVELS, NULL },
     { "compression", 0, CB_OPT_STRING, AT(compression), "FORMAT", NULL, NULL, CB_FORMAT_VALUES },
-    { "force-compression", 0, CB_OPT_FLAG, AT(force_compression), NULL, NULL, NULL },
+    { "force-compression", 0, CB_OPT_FLAG, AT(force_compression), NULL,
+      "compress layers of parents again where they are not of that format, too", NULL },
     CB_OPT_END,
 };
 
@@ -119,9 +120,7 @@ static int take_compression(const struct image_options *cli, struct cb_build_opt
 {
     if (cli->compression && cb_format_parse(&o->format, cli->compression, err) < 0)
         return cb_error_wrap(err, "--compression-format");
-    if (cli->force_compression)
-        return cb_error_set(err, CB_EUSAGE, "--force-compression: this version cannot compress a parent's layers "
-                                            "again yet");
+    o->force_compression = cli->force_compression;
     if (cli->level && cb_format_parse_level(&o->format, cli->level, err) < 0)
         return cb_error_wrap(err, "--compression-level");
     return 0;

@@ -79,6 +79,10 @@ struct cb_layer_intake {
 int cb_image_intake(const struct cb_layer_intake *o, struct cb_digest *diff_id, uint64_t *size, struct cb_error *err)
     CB_WUR;
 
+/* The layer's tar, byte for byte, into an empty file. Of o: store, source, diff_id, max_size, cancel. -CB_EVERIFY where
+ * it is another, or not a layer. */
+int cb_image_layer_tar(const struct cb_layer_intake *o, int fd, struct cb_error *err) CB_WUR;
+
 /* ---- early.c: a tree that can be used, whose digests are still to be computed ---- */
 struct cb_layer_early;
 void cb_layer_early_free(struct cb_layer_early *e); /* unless it was finished nothing of it stays */

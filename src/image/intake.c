@@ -269,6 +269,12 @@ static int take_in(const struct cb_layer_intake *o, struct cb_unpack_result *res
     return cb_store_toc_put(o->store, &res->diff_id, res->toc, err);
 }
 
+int cb_image_layer_tar(const struct cb_layer_intake *o, int fd, struct cb_error *err)
+{
+    struct cb_unpack_result res CB_CLEANUP(cb_unpack_result_done) = { 0 };
+    return read_layer(o, (struct target){ .root_fd = -1, .plain_fd = fd }, &res, err);
+}
+
 void cb_layer_wrap(const struct cb_digest *diff_id, struct cb_error *err)
 {
     char text[CB_DIGEST_TEXT_MAX];

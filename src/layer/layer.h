@@ -95,7 +95,7 @@ int cb_layer_writer_finish(struct cb_layer_writer *w, struct cb_layer *layer, st
 uint64_t cb_layer_writer_written(const struct cb_layer_writer *w); /* uncompressed bytes so far, for progress */
 
 /* A tar that is there already, as it is: compressed in the blocks that a writer makes, into o->sink (never NULL, and
- * committed). The format is neither NONE nor chunked; times are not touched. *layer as from cb_layer_writer_finish. */
+ * committed). The format is not chunked; times are not touched. *layer as from cb_layer_writer_finish. */
 int cb_layer_compress(struct cb_blob_source *tar, const struct cb_layer_write_options *o, struct cb_layer *layer,
                       struct cb_error *err) CB_WUR;
 

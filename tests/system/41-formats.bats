@@ -207,3 +207,70 @@ assert_files()
     assert_status 0
     assert_equal "$(grep -c CACHED <<<"$output")" 2
 }
+
+# forced FORMAT: the same, and layers of parents are to be of that format; to out/forced
+forced()
+{
+    rm -rf out/forced
+    cb_quietly 'the build' cbpush build --metadata-file metadata.json \
+        -o "type=oci,dest=out/forced,tar=false,compression=$1,force-compression=true" ctx
+}
+
+# unpacked FORMAT: to standard output
+unpacked()
+{
+    case $1 in
+        zstd*) zstd -dc ;;
+        uncompressed) cat ;;
+        *) gzip -dc ;;
+    esac
+}
+
+@test "layers of parents are compressed again where that is asked for, and their tars stay" {
+    local format n first
+    made gzip
+    for format in zstd:+zstd uncompressed: gzip:+gzip; do
+        forced "${format%:*}"
+        for n in 0 1 2 3; do
+            assert_equal "$(layer forced "$n" .mediaType)" "application/vnd.oci.image.layer.v1.tar${format#*:}"
+            assert_equal "$(diff_id forced "$n")" "$(diff_id gzip "$n")"
+            assert_equal "$(unpacked "${format%:*}" <"$(blob forced "$n")" | sum)" "$(diff_id gzip "$n")"
+        done
+        skopeo copy -q oci:out/forced "dir:copied-${format%:*}"
+    done
+    assert_equal "$(layer forced 0 .digest)" "$(layer gzip 0 .digest)" 'what is of the format stays'
+    # Pushed, nothing of the parent is: another store has the same, and neither makes it twice.
+    build --force-compression --compression-format zstd 2>log
+    refute_contains "$(cat log)" 'mounted from'
+    first=$(raw_manifest reg test/app 1 | jq -r '.layers[0].digest')
+    build --force-compression --compression-format zstd 2>log
+    assert_contains "$(cat log)" 'nothing to do'
+    export CBPUSH_ROOT=$PWD/store2
+    build --force-compression --compression-format zstd --label b=c 2>log
+    assert_contains "$(cat log)" 'compressing layers of parents again'
+    assert_equal "$(raw_manifest reg test/app 1 | jq -r '.layers[0].digest')" "$first"
+    assert_contains "$(cat log)" "${first:0:19} present"
+}
+
+@test "eStargz and zstd:chunked of parents, too; and what tells of their tables goes where they become plain again" {
+    local format annotation
+    made gzip
+    for format in estargz:containerd.io/snapshot/stargz/toc.digest zstd:chunked:io.github.containers.zstd-chunked.manifest-checksum; do
+        annotation=${format##*:}
+        format=${format%:*}
+        forced "$format"
+        [ -n "$(layer forced 0 ".annotations[\"$annotation\"] // empty")" ]
+        assert_equal "$(unpacked "$format" <"$(blob forced 0)" | sum)" "$(diff_id forced 0)"
+        assert_equal "$(unpacked "$format" <"$(blob forced 0)" | tar -t | grep -vE 'stargz|landmark' | sed 's,^\./,,; s,/$,,' | grep . | sort)" \
+            "$(gzip -dc "$(blob gzip 0)" | tar -t | sed 's,^\./,,; s,/$,,' | grep . | sort)"
+        forced "$format" # not once more
+        printf 'FROM parent\nCOPY tree/a /\n' >ctx/Dockerfile.on
+        cbpush build -q -f ctx/Dockerfile.on --build-context "parent=oci-layout://$PWD/out/forced" \
+            -o "type=oci,dest=out/plain,tar=false,compression=gzip,force-compression=true" ctx >/dev/null
+        [ "$(skopeo inspect --raw oci:out/plain | jq -c '[.layers[].annotations // {} | keys[]]' | grep -cE 'stargz|chunked')" -eq 0 ]
+        assert_equal "$(skopeo inspect --raw oci:out/plain | jq -r '[.layers[].mediaType] | unique[]')" \
+            application/vnd.oci.image.layer.v1.tar+gzip
+        skopeo copy -q oci:out/plain "dir:plain-${format#*:}"
+        rm -r out/plain
+    done
+}

@@ -42,6 +42,7 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_adds(o, " fast");
     else if (x->format.level != CB_LEVEL_DEFAULT)
         cb_strbuf_addf(o, " level %d", x->format.level);
+    cb_strbuf_adds(o, x->force ? " all" : "");
     if (x->docker_types)
         cb_strbuf_adds(o, " docker-types");
     if (x->platform_split >= 0)
@@ -84,6 +85,7 @@ static void test_grammar(void **state)
         { "type=image,oci-mediatypes=false", "image docker-types" },
         { "type=image,oci-mediatypes=true", "image" },
         { "type=image,rewrite-timestamp=true,force-compression=false", "image" },
+        { "type=image,compression=zstd,force-compression=true", "image zstd all" },
         { "type=tar", "tar to -" },
         { "type=oci", "oci to -" },
         { "type=oci,name=a", "oci to - name a" },
@@ -139,7 +141,7 @@ static void test_grammar(void **state)
         { "type=oci,dest=o,compression-level=x", NULL },
         { "type=oci,dest=o,compression=zstd,compression-level=23", NULL },
         { "type=image,oci-mediatypes=false,compression=zstd", NULL },
-        { "type=image,force-compression=true", NULL },
+        { "type=image,force-compression=perhaps", NULL },
         { "type=image,unknown=1", NULL },
         { "type=image,tar=false", NULL },
         { "type=image,type=oci,dest=x", NULL },
