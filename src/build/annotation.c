@@ -51,12 +51,23 @@ static int read_target(struct cb_annotation *a, const char *text, struct cb_erro
     return cb_platform_parse(&a->platform, platform, err);
 }
 
-static int add(struct cb_annotations *to, const char *target, const char *key, const char *value, struct cb_error *err)
+int cb_annotation_add(struct cb_annotations *to, const char *target, const char *key, const char *value,
+                      struct cb_error *err)
 {
     CB_GROW(to->v, to->n, to->cap);
     struct cb_annotation *a = &to->v[to->n++];
     *a = (struct cb_annotation){ .key = cb_strdup(key), .value = cb_strdup(value) };
     return target ? read_target(a, target, err) : 0;
+}
+
+void cb_annotations_move(struct cb_annotations *to, struct cb_annotations *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        CB_GROW(to->v, to->n, to->cap);
+        to->v[to->n++] = from->v[i];
+    }
+    from->n = 0;
+    cb_annotations_done(from);
 }
 
 int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_error *err)
@@ -67,10 +78,10 @@ int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_e
     if (!eq || eq == start)
         return cb_error_set(err, CB_EUSAGE, "--annotation %s: write [TYPE:]KEY=VALUE", spec);
     cb_autofree char *key = cb_strndup(start, (size_t)(eq - start));
-    int r = colon ? 0 : add(to, NULL, key, eq + 1, err);
+    int r = colon ? 0 : cb_annotation_add(to, NULL, key, eq + 1, err);
     for (const char *t = spec; r == 0 && colon && t <= colon; t += strcspn(t, ",:") + 1) {
         cb_autofree char *target = cb_strndup(t, strcspn(t, ",:"));
-        r = add(to, target, key, eq + 1, err);
+        r = cb_annotation_add(to, target, key, eq + 1, err);
     }
     return r < 0 ? cb_error_wrap(err, "--annotation %s", spec) : 0;
 }
@@ -102,7 +113,7 @@ int cb_annotations_check(const struct cb_build_options *o, struct cb_error *err)
     for (size_t i = 0; o->annotations && i < o->annotations->n; i++) {
         const struct cb_annotation *a = &o->annotations->v[i];
         struct cb_strbuf platform cb_cleanup_strbuf = CB_STRBUF_INIT;
-        if (is_of_index(a->level) && o->n_platforms < 2 && !o->provenance.mode)
+        if (is_of_index(a->level) && o->n_platforms < 2 && !o->provenance.mode && !o->sbom.generator)
             return cb_error_set(err, CB_EUSAGE, "annotation %s: one platform makes no index that it could be put on",
                                 a->key);
         if (!a->platform.os || is_built(o, &a->platform))

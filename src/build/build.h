@@ -26,6 +26,27 @@ struct cb_build_env {
     struct cb_isolator *isolator;      /* of RUN; NULL: native */
 };
 
+/* Where an annotation goes. The descriptor of a manifest stands in the index, that of the index in an OCI layout. */
+enum cb_annotation_level {
+    CB_ANNOTATE_MANIFEST, CB_ANNOTATE_INDEX, CB_ANNOTATE_MANIFEST_DESCRIPTOR, CB_ANNOTATE_INDEX_DESCRIPTOR,
+};
+struct cb_annotation {
+    enum cb_annotation_level level;
+    struct cb_platform platform;       /* os NULL: every one */
+    char *key, *value;
+};
+struct cb_annotations {
+    struct cb_annotation *v;
+    size_t n, cap;
+};
+/* buildx's "[LEVEL[\[PLATFORM]][,…]:]KEY=VALUE", added once for each level; no level: the manifest. -CB_EUSAGE. */
+int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_error *err) CB_WUR;
+/* One, for a level and maybe a platform: "manifest[linux/amd64]"; NULL: the manifest. -CB_EUSAGE. */
+int cb_annotation_add(struct cb_annotations *to, const char *target, const char *key, const char *value,
+                      struct cb_error *err) CB_WUR;
+void cb_annotations_move(struct cb_annotations *to, struct cb_annotations *from); /* behind those that it has */
+void cb_annotations_done(struct cb_annotations *a);
+
 enum cb_output_type {
     CB_OUTPUT_IMAGE, /* store, and push */
     CB_OUTPUT_OCI, CB_OUTPUT_DOCKER, CB_OUTPUT_LOCAL, CB_OUTPUT_TAR,
@@ -43,28 +64,12 @@ struct cb_output {
     bool format_set;                   /* whether its compression was said */
     bool force;                        /* layers of parents, too, are to be of that format */
     bool docker_types;                 /* oci-mediatypes=false */
+    struct cb_annotations annotations; /* IMAGE, OCI: annotation.K=V, annotation-index.K=V … */
     int platform_split;                /* LOCAL, TAR: a directory for each platform; -1: where there are several */
 };
 /* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local; - is type=tar). -CB_EUSAGE. */
 int cb_output_parse(struct cb_output *out, const char *spec, struct cb_error *err) CB_WUR;
 void cb_output_done(struct cb_output *o);
-
-/* Where an annotation goes. The descriptor of a manifest stands in the index, that of the index in an OCI layout. */
-enum cb_annotation_level {
-    CB_ANNOTATE_MANIFEST, CB_ANNOTATE_INDEX, CB_ANNOTATE_MANIFEST_DESCRIPTOR, CB_ANNOTATE_INDEX_DESCRIPTOR,
-};
-struct cb_annotation {
-    enum cb_annotation_level level;
-    struct cb_platform platform;       /* os NULL: every one */
-    char *key, *value;
-};
-struct cb_annotations {
-    struct cb_annotation *v;
-    size_t n, cap;
-};
-/* buildx's "[LEVEL[\[PLATFORM]][,…]:]KEY=VALUE", added once for each level; no level: the manifest. -CB_EUSAGE. */
-int cb_annotation_parse(struct cb_annotations *to, const char *spec, struct cb_error *err) CB_WUR;
-void cb_annotations_done(struct cb_annotations *a);
 
 enum cb_pull_policy {
     CB_PULL_MISSING, /* a name in the store wins */

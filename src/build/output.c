@@ -6,6 +6,7 @@ void cb_output_done(struct cb_output *o)
 {
     free(o->dest);
     cb_strvec_done(&o->names);
+    cb_annotations_done(&o->annotations);
     *o = (struct cb_output){ 0 };
 }
 
@@ -65,6 +66,22 @@ static void set_names(struct cb_output *o, const char *v)
     }
 }
 
+/* BuildKit's annotation.K, annotation[PLATFORM].K, annotation-LEVEL.K, annotation-LEVEL[PLATFORM].K */
+static int set_annotation(struct cb_output *o, const char *key, const char *v, struct cb_error *err)
+{
+    const char *level = key + strlen("annotation"), *at = level + strcspn(level, ".[");
+    if (*at == '[')
+        at += strcspn(at, "]") + 1; /* a name may have dots */
+    if (at > level + strlen(level) || *at != '.' || !at[1] || (*level != '-' && *level != '[' && *level != '.'))
+        return cb_error_set(err, CB_EUSAGE, "--output: \"%s\": write annotation[-LEVEL][[PLATFORM]].KEY=VALUE", key);
+    cb_autofree char *said = cb_strndup(level, (size_t)(at - level));
+    cb_autofree char *target = *said == '[' ? cb_asprintf("manifest%s", said) : cb_strdup(said + (*said == '-'));
+    int r = cb_annotation_add(&o->annotations, *target ? target : NULL, at + 1, v, err);
+    if (r < 0)
+        cb_error_wrap(err, "--output %s", key);
+    return r;
+}
+
 static int set_field(struct cb_output *o, const char *key, const char *v, struct cb_error *err)
 {
     bool flag = false;
@@ -93,7 +110,7 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     if (!strcmp(key, "name-canonical"))
         return parse_bool(key, v, &o->canonical, err);
     if (cb_starts_with(key, "annotation"))
-        return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported: say --annotation", key);
+        return set_annotation(o, key, v, err);
     if (!strcmp(key, "registry.insecure"))
         return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: say --insecure-registry HOST", key);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
@@ -138,6 +155,8 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
                             o->by_digest ? "push-by-digest" : "name-canonical");
     if (o->names.n && !named)
         return cb_error_set(err, CB_EUSAGE, "--output %s: name= is for image, oci and docker", spec);
+    if (o->annotations.n && o->type != CB_OUTPUT_IMAGE && o->type != CB_OUTPUT_OCI)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: annotations are for image, registry and oci", spec);
     if (o->platform_split >= 0 && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)
         return cb_error_set(err, CB_EUSAGE, "--output %s: platform-split= is for local and tar", spec);
     if (o->as_dir && o->type != CB_OUTPUT_OCI)

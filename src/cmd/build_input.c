@@ -229,6 +229,8 @@ int build_input_take(struct build_input *in, struct cb_error *err)
         r = take_annotations(in, err);
     if (r == 0)
         r = take_outputs(in, err);
+    for (size_t i = 0; r == 0 && i < in->n_outputs; i++)
+        cb_annotations_move(&in->annotations, &in->outputs[i].annotations);
     if (r == 0)
         r = check_release(in, err);
     if (r == 0)

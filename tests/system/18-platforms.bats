@@ -292,6 +292,12 @@ for $other"
     assert_equal "$(judge_manifest "$host.oci" judged | jq -cS .annotations)" '{"plain":"1","two":"2"}'
     assert_equal "$(judge_manifest "$other.oci" judged | jq -cS .annotations)" '{"plain":"1","two":"other"}'
     assert_equal "$(jq -r '.manifests[0].annotations.i' dir/index.json)" 5
+    # The same as fields of an output.
+    both -o "type=image,annotation.plain=1,annotation-index.two=2,annotation-manifest[linux/$other].two=other"
+    assert_equal "$(index .annotations)" '{"two":"2"}'
+    pulled "$other"
+    assert_equal "$(judge_manifest "$other.oci" judged | jq -cS .annotations)" '{"plain":"1","two":"other"}'
+    refused 2 -o 'type=image,annotation-layer.a=b'
     refused 2 --annotation index:a=b
     assert_contains "$output" 'one platform makes no index'
     refused 2 --annotation 'manifest[linux/s390x]:a=b'

@@ -97,6 +97,8 @@ bad_scanner()
         "pkg:docker/$reg/test/app@1?platform=linux%2F$(dpkg --print-architecture) ${plain#sha256:}"
     assert_equal "$(names sbom)" ./x
     assert_equal "$(cbpush imagetools inspect --format '{{.SBOM.SPDX.spdxVersion}}' "$reg/test/app:1")" SPDX-2.3
+    cbpush build -q --sbom "generator=$reg/scan/er:1" --annotation index:a=b --push "$reg/test/app:2" ctx # there is an index
+    assert_equal "$(raw_at "$reg/test/app:2" | jq -r .annotations.a)" b
     [ ! -e "$rootfs/run/out" ]
     assert_equal "$(layer_names -1)" x
 }

@@ -43,6 +43,12 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
     else if (x->format.level != CB_LEVEL_DEFAULT)
         cb_strbuf_addf(o, " level %d", x->format.level);
     cb_strbuf_adds(o, x->force ? " all" : "");
+    static const char *const levels[] = { "manifest", "index", "manifest-descriptor", "index-descriptor" };
+    for (size_t i = 0; i < x->annotations.n; i++) {
+        const struct cb_annotation *a = &x->annotations.v[i];
+        cb_strbuf_addf(o, " %s%s%s:%s=%s", levels[a->level], a->platform.os ? " for " : "",
+                       a->platform.os ? a->platform.arch : "", a->key, a->value);
+    }
     if (x->docker_types)
         cb_strbuf_adds(o, " docker-types");
     if (x->platform_split >= 0)
@@ -86,6 +92,11 @@ static void test_grammar(void **state)
         { "type=image,oci-mediatypes=true", "image" },
         { "type=image,rewrite-timestamp=true,force-compression=false", "image" },
         { "type=image,compression=zstd,force-compression=true", "image zstd all" },
+        { "type=image,annotation.a.b=c=d", "image manifest:a.b=c=d" },
+        { "type=image,annotation-index.o.x=y,annotation[linux/arm64].k=v",
+          "image index:o.x=y manifest for arm64:k=v" },
+        { "type=oci,annotation-manifest-descriptor[linux/amd64].a=b,\"annotation-index-descriptor.c=d,e\"",
+          "oci to - manifest-descriptor for amd64:a=b index-descriptor:c=d,e" },
         { "type=tar", "tar to -" },
         { "type=oci", "oci to -" },
         { "type=oci,name=a", "oci to - name a" },
@@ -117,7 +128,6 @@ static void test_grammar(void **state)
         { "type=docker,dest=x,name-canonical=true", NULL },
         { "type=docker,dest=x,name-canonical=false", "docker to x" },
         { "type=image,push-by-digest=false,name-canonical=false", "image" },
-        { "type=image,annotation.a=b", NULL },
         { "type=image,registry.insecure=true", NULL },
         { "type=cacheonly,push=true", NULL },
         { "type=cacheonly,name=a", NULL },
@@ -142,6 +152,14 @@ static void test_grammar(void **state)
         { "type=oci,dest=o,compression=zstd,compression-level=23", NULL },
         { "type=image,oci-mediatypes=false,compression=zstd", NULL },
         { "type=image,force-compression=perhaps", NULL },
+        { "type=image,annotation=x", NULL },
+        { "type=image,annotations.a=b", NULL },
+        { "type=image,annotation.=b", NULL },
+        { "type=image,annotation-layer.a=b", NULL },
+        { "type=image,annotation-index[linux/amd64].a=b", NULL },
+        { "type=image,annotation[linux/amd64.a=b", NULL },
+        { "type=image,annotation[].a=b", NULL },
+        { "type=local,dest=x,annotation.a=b", NULL },
         { "type=image,unknown=1", NULL },
         { "type=image,tar=false", NULL },
         { "type=image,type=oci,dest=x", NULL },
