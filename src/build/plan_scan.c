@@ -2,9 +2,6 @@
 /* SBOM: a step of its own on each image of the result, whose process is a scanner's, by BuildKit's protocol for SBOM
  * generators (its docs/attestations/sbom-protocol.md). A step like others: it has a record, and is not run again on
  * what was scanned before. */
-#include <strings.h>
-
-#include "build/failed.h"
 #include "build/plan_private.h"
 #include "util/alloc.h"
 

@@ -68,10 +68,11 @@ static int open_store(struct cb_session *s, const struct cb_store_options *o, st
     int r = cb_store_open(o, &s->store, &e);
     if (r == 0)
         return 0;
-    if (!s->may_forget || is_named(s->common) || !cannot_be_kept(&e))
+    if (!s->may_forget || is_named(s->common) || !cannot_be_kept(&e) ||
+        cb_store_open_passing(o, &s->store, NULL) < 0)
         return cb_error_move(err, &e);
     cb_error_move(&s->no_store, &e);
-    return cb_store_open_passing(o, &s->store, err);
+    return 0;
 }
 
 int cb_session_needs_store(const struct cb_session *s, struct cb_error *err)

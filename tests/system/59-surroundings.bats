@@ -167,7 +167,7 @@ as_nobody_known()
 
 @test "where no store can be kept: its images are not said to be missing, and one that is named is no other" {
     user_setup
-    local homeless=(as_nobody_known env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR TMPDIR="$PWD/spool" HOME=/)
+    local homeless=(as_nobody_known env -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR -u CBPUSH_ROOT TMPDIR="$PWD/spool" HOME=/)
     local words
     mkdir -m 777 spool
     for words in "ls store:x" "copy store:x $reg/test/x:1" "copy $reg/library/busybox store:x" "pull $reg/library/busybox" \
@@ -180,6 +180,9 @@ as_nobody_known()
     done
     run "${homeless[@]}" CBPUSH_ROOT=/x/y "$CBPUSH" ls "$reg/library/busybox"
     assert_status 6
+    run "${homeless[@]}" TMPDIR=/x "$CBPUSH" ls "$reg/library/busybox"
+    assert_status 6
+    assert_contains "$output" 'open the store: create directory /.local: Permission denied'
     assert_equal "$(ls -A spool)" ''
 }
 
