@@ -10,15 +10,13 @@ static bool is_wanted(const struct cb_build *b)
     return b->o->provenance.mode || b->o->sbom.generator;
 }
 
-/* Whether something comes out that can carry them. */
-static bool has_image(const struct cb_build_options *o)
+/* Whether something comes out that can have them. */
+static bool has_place(const struct cb_build_options *o)
 {
-    bool image = o->push || !o->n_outputs;
-    for (size_t i = 0; i < o->n_outputs; i++) {
-        enum cb_output_type t = o->outputs[i].type;
-        image = image || (t != CB_OUTPUT_LOCAL && t != CB_OUTPUT_TAR && t != CB_OUTPUT_DOCKER);
-    }
-    return image;
+    bool place = o->push || !o->n_outputs;
+    for (size_t i = 0; i < o->n_outputs; i++)
+        place = place || o->outputs[i].type != CB_OUTPUT_DOCKER;
+    return place;
 }
 
 int cb_attest_check(const struct cb_build *b, struct cb_error *err)
@@ -29,9 +27,8 @@ int cb_attest_check(const struct cb_build *b, struct cb_error *err)
     if (cb_build_docker_types(b))
         return cb_error_set(err, CB_EUSAGE, "--%s needs OCI media types: leave out --format docker and "
                                             "oci-mediatypes=false, or say --%s=false", what, what);
-    if (b->o->sbom.generator && !has_image(b->o))
-        return cb_error_set(err, CB_EUSAGE, "--sbom: an SBOM goes beside images alone, and into no files of "
-                                            "type=local, tar and docker: leave it out");
+    if (b->o->sbom.generator && !has_place(b->o))
+        return cb_error_set(err, CB_EUSAGE, "--sbom: a docker archive holds no SBOM: leave it out, or use type=oci");
     if (b->o->join)
         return cb_error_set(err, CB_EUSAGE, "--join makes its index of images alone: say --%s=false, or push each "
                                             "platform with push-by-digest=true and join them by `imagetools create`, "
@@ -85,9 +82,10 @@ static void describe(const struct cb_digest *of, const struct cb_strbuf *body, s
 static int collect(struct cb_build *b, size_t index, json_t *statements, struct cb_error *err)
 {
     const struct cb_provenance p = { b, index, b->o->provenance.mode };
-    int r = cb_sbom_statements(b, index, statements, err);
+    cb_autojson json_t *subjects = cb_provenance_subjects(b, index);
+    int r = cb_sbom_statements(b, index, subjects, statements, NULL, err);
     if (r == 0 && b->o->provenance.mode)
-        json_array_append_new(statements, cb_provenance_statement(&p));
+        json_array_append_new(statements, cb_provenance_statement(&p, subjects));
     return r;
 }
 

@@ -65,6 +65,7 @@ struct cb_output {
     bool force;                        /* layers of parents, too, are to be of that format */
     bool docker_types;                 /* oci-mediatypes=false */
     struct cb_annotations annotations; /* IMAGE, OCI: annotation.K=V, annotation-index.K=V … */
+    char *attestation_prefix;          /* LOCAL, TAR: of the names of attestations; or NULL */
     int platform_split;                /* LOCAL, TAR: a directory for each platform; -1: where there are several */
 };
 /* "type=oci,dest=out.tar,compression=zstd" or a bare path (= type=local; - is type=tar). -CB_EUSAGE. */
@@ -114,6 +115,7 @@ struct cb_provenance_options {
     enum cb_provenance_mode tell;      /* of the result's predicates, apart from that */
     bool v02;                          /* SLSA's version 0.2 instead of 1 */
     bool reproducible;                 /* the user says that it is */
+    bool files;                        /* LOCAL and TAR get it, too */
     const char *builder_id;            /* a URI, or NULL */
 };
 /* An SBOM beside each image, made by a scanner that speaks BuildKit's protocol for SBOM generators. */

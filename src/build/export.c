@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "build/internal.h"
+#include "build/attest_files.h"
 #include "util/alloc.h"
 
 static bool is_files(const struct cb_output *o)
@@ -151,6 +151,22 @@ static int need_layers(const struct export *e, struct cb_step *step, struct cb_e
     return r;
 }
 
+static size_t image_of(const struct export *e, size_t i)
+{
+    return (size_t)(e->x[i].image - e->b->res->images);
+}
+
+static int attest(struct export *e, struct cb_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && is_files(e->o) && cb_attests_files(e->b->o) && i < e->b->plan.n_images; i++) {
+        struct cb_export_document *v = NULL;
+        r = cb_attest_documents(e->b, image_of(e, i), e->o->attestation_prefix, &v, &e->x[i].n_documents, err);
+        e->x[i].documents = v;
+    }
+    return r;
+}
+
 static const char *const output_names[] = { "image", "OCI layout", "docker archive", "directory", "tar archive" };
 
 static int run_export(struct export *e, struct cb_error *err)
@@ -161,6 +177,8 @@ static int run_export(struct export *e, struct cb_error *err)
     struct cb_span span cb_cleanup_span = cb_span_begin("export", "%s", name);
     cb_step_begin(step);
     int r = need_layers(e, step, err);
+    if (r == 0)
+        r = attest(e, err);
     if (r == 0)
         r = write_output(e, step, err);
     if (r < 0) {
@@ -188,13 +206,15 @@ static int export_one(struct cb_build *b, const struct cb_output *o, const struc
     int r = index ? cb_image_tree_load(b->env->store, &b->res->desc, &e.tree, err) : 0;
     if (index)
         e.x[0].tree = &e.tree;
-    else if (b->attestations)
+    else if (b->attestations && !(is_files(o) && cb_attests_files(b->o)))
         cb_progress_note(b->env->progress, true, "output %s has the image without its attestation: a %s holds none",
                          o->dest ? o->dest : "to this machine's engine", output_names[o->type]);
     if (r == 0)
         r = run_export(&e, err);
     for (size_t i = 0; e.dirs && i < n; i++)
         free(e.dirs[i]);
+    for (size_t i = 0; i < n; i++)
+        cb_documents_free((struct cb_export_document *)(uintptr_t)e.x[i].documents, e.x[i].n_documents);
     free(e.dirs);
     free(e.x);
     cb_image_tree_done(&e.tree);

@@ -5,6 +5,7 @@
 void cb_output_done(struct cb_output *o)
 {
     free(o->dest);
+    free(o->attestation_prefix);
     cb_strvec_done(&o->names);
     cb_annotations_done(&o->annotations);
     *o = (struct cb_output){ 0 };
@@ -66,6 +67,15 @@ static void set_names(struct cb_output *o, const char *v)
     }
 }
 
+static int set_prefix(struct cb_output *o, const char *v, struct cb_error *err)
+{
+    if (strchr(v, '/') || strlen(v) > 128)
+        return cb_error_set(err, CB_EUSAGE, "--output: attestation-prefix=%s: how a file's name begins, without a "
+                                            "slash", v);
+    o->attestation_prefix = cb_strdup(v);
+    return 0;
+}
+
 /* BuildKit's annotation.K, annotation[PLATFORM].K, annotation-LEVEL.K, annotation-LEVEL[PLATFORM].K */
 static int set_annotation(struct cb_output *o, const char *key, const char *v, struct cb_error *err)
 {
@@ -93,6 +103,8 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
         o->dest = cb_strdup(v);
         return 0;
     }
+    if (!strcmp(key, "attestation-prefix"))
+        return set_prefix(o, v, err);
     if (!strcmp(key, "name")) {
         set_names(o, v);
         return 0;
@@ -157,6 +169,8 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
         return cb_error_set(err, CB_EUSAGE, "--output %s: name= is for image, oci and docker", spec);
     if (o->annotations.n && o->type != CB_OUTPUT_IMAGE && o->type != CB_OUTPUT_OCI)
         return cb_error_set(err, CB_EUSAGE, "--output %s: annotations are for image, registry and oci", spec);
+    if (o->attestation_prefix && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)
+        return cb_error_set(err, CB_EUSAGE, "--output %s: attestation-prefix= is for local and tar", spec);
     if (o->platform_split >= 0 && o->type != CB_OUTPUT_LOCAL && o->type != CB_OUTPUT_TAR)
         return cb_error_set(err, CB_EUSAGE, "--output %s: platform-split= is for local and tar", spec);
     if (o->as_dir && o->type != CB_OUTPUT_OCI)

@@ -262,13 +262,13 @@ json_t *cb_provenance_subjects(const struct cb_build *b, size_t index)
     return list;
 }
 
-json_t *cb_provenance_statement(const struct cb_provenance *p)
+json_t *cb_provenance_statement(const struct cb_provenance *p, json_t *subjects)
 {
     json_t *o = json_object();
     bool old = p->b->o->provenance.v02;
     json_object_set_new(o, "_type",
                         json_string(old ? "https://in-toto.io/Statement/v0.1" : "https://in-toto.io/Statement/v1"));
-    json_object_set_new(o, "subject", cb_provenance_subjects(p->b, p->index));
+    json_object_set(o, "subject", subjects);
     json_object_set_new(o, "predicateType", json_string(old ? CB_PROVENANCE_V02 : CB_PROVENANCE_V1));
     json_object_set_new(o, "predicate", cb_provenance_predicate(p));
     return o;

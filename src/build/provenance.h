@@ -19,7 +19,7 @@ struct cb_provenance {
 json_t *cb_provenance_subjects(const struct cb_build *b, size_t index);
 /* SLSA's predicate, or the whole statement around it. New references. */
 json_t *cb_provenance_predicate(const struct cb_provenance *p);
-json_t *cb_provenance_statement(const struct cb_provenance *p);
+json_t *cb_provenance_statement(const struct cb_provenance *p, json_t *subjects /* borrowed */);
 
 /* ---- told.c: package URLs; owned by the caller ---- */
 char *cb_purl_docker(const struct cb_reference *ref, const struct cb_platform *platform);

@@ -3,12 +3,13 @@
 #include "build/sbom.h"
 
 #include "build/failed.h"
-#include "build/provenance.h"
 #include "util/alloc.h"
+#include "util/path.h"
 
 struct found {
     const struct cb_build *b;
     size_t index;                /* of the image */
+    json_t *subjects;
     struct cb_slot *slot;        /* the layer of the scanner's step */
     struct cb_stack *stack;      /* of it alone */
     struct cb_layer layer;
@@ -98,7 +99,7 @@ static int check(const struct found *f, json_t *o, struct cb_error *err)
     if (!json_is_object(json_object_get(o, "predicate")))
         return cb_error_set(err, CB_EVERIFY, "it has no predicate");
     if (!json_array_size(subject))
-        json_object_set_new(o, "subject", cb_provenance_subjects(f->b, f->index));
+        json_object_set(o, "subject", f->subjects);
     return 0;
 }
 
@@ -117,13 +118,17 @@ static int read_one(struct found *f, const struct cb_stack_entry *se, json_t *al
     return 0;
 }
 
-int cb_sbom_statements(const struct cb_build *b, size_t index, json_t *all, struct cb_error *err)
+int cb_sbom_statements(const struct cb_build *b, size_t index, json_t *subjects, json_t *all, struct cb_strvec *names,
+                       struct cb_error *err)
 {
-    struct found f CB_CLEANUP(found_done) = { .b = b, .index = index };
+    struct found f CB_CLEANUP(found_done) = { .b = b, .index = index, .subjects = subjects };
     if (!b->plan.images[index].scan)
         return 0;
     int r = open_all(&f, err);
-    for (size_t i = 0; r == 0 && i < f.n; i++)
+    for (size_t i = 0; r == 0 && i < f.n; i++) {
         r = read_one(&f, f.v[i], all, err);
+        if (names)
+            cb_strvec_push(names, cb_path_base(f.v[i]->e->path));
+    }
     return r;
 }

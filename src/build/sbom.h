@@ -7,7 +7,9 @@
 
 #define CB_SBOM_SPDX "https://spdx.dev/Document"
 
-/* Appends the in-toto statements of image `index` to `all`, that of the image first, then in the order of their files'
- * names; none where no SBOM is asked for. The image is committed. -CB_EVERIFY for what is no statement with an SPDX
- * document, and for nothing. */
-int cb_sbom_statements(const struct cb_build *b, size_t index, json_t *all, struct cb_error *err) CB_WUR;
+/* Appends the in-toto statements of image `index` to `all` and the names of their files to `names` (may be NULL): that
+ * of the image first, then in the order of these names; none where no SBOM is asked for. subjects: what they are about,
+ * where the scanner left that open; borrowed. -CB_EVERIFY for what is no statement with an SPDX document, and for
+ * nothing. */
+int cb_sbom_statements(const struct cb_build *b, size_t index, json_t *subjects, json_t *all, struct cb_strvec *names,
+                       struct cb_error *err) CB_WUR;

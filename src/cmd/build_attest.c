@@ -123,14 +123,12 @@ static int take_builder(struct spec *s, const char *value, struct cb_error *err)
     return 0;
 }
 
-static int take_inline(const struct spec *s, const char *value, struct cb_error *err)
+static int take_inline(struct spec *s, const char *value, struct cb_error *err)
 {
     bool only = true;
     int r = take_bool(s, "inline-only", value, &only, err);
-    if (r < 0 || only)
-        return r;
-    return cb_error_set(err, CB_EUSAGE, "%s %s: provenance goes beside images alone, and into no files of type=local "
-                                        "and tar: leave out inline-only=false", s->what, s->shown);
+    s->o.files = !only;
+    return r;
 }
 
 static int take_field(struct spec *s, const char *key, const char *value, struct cb_error *err)

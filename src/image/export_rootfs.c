@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "image/private.h"
 #include "util/alloc.h"
@@ -30,6 +31,19 @@ static int unpack_one(struct cb_unpack *u, const struct cb_export_options *o, si
     return r;
 }
 
+static int write_document(const struct cb_export_options *o, const struct cb_export_document *d, int root,
+                          struct cb_error *err)
+{
+    const struct timespec clamped[2] = { { .tv_sec = o->clamp_mtime }, { .tv_sec = o->clamp_mtime } };
+    struct stat st;
+    if (fstatat(root, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return cb_error_set(err, CB_ECONF, CB_DOCUMENT_IN_THE_WAY, d->name);
+    int r = cb_fs_write_file(root, d->name, d->text, d->len, 0644, err);
+    if (r == 0 && o->clamp_mtime != INT64_MAX && utimensat(root, d->name, clamped, AT_SYMLINK_NOFOLLOW) < 0)
+        r = cb_error_sys(err, CB_ELOCAL, errno, "set the time of %s", d->name);
+    return r;
+}
+
 static int unpack_all(const struct cb_export_options *o, int root, struct cb_error *err)
 {
     struct cb_unpack_options uo = {
@@ -39,6 +53,8 @@ static int unpack_all(const struct cb_export_options *o, int root, struct cb_err
     int r = cb_unpack_init(&u, &uo, err);
     for (size_t i = 0; r == 0 && i < o->image->manifest.n_layers; i++)
         r = unpack_one(&u, o, i, err);
+    for (size_t i = 0; r == 0 && i < o->n_documents; i++)
+        r = write_document(o, &o->documents[i], root, err);
     if (r == 0)
         r = cb_unpack_finish(&u, err);
     struct cb_unpack_marks_options mo = { .root_fd = root, .single_id = uo.single_id };

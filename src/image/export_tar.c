@@ -77,6 +77,25 @@ static int add_entry(struct flat *f, struct cb_files *files, struct cb_tar_out *
     return put_entry(f, t, e, src, err);
 }
 
+/* Those that come before that path; NULL: what is left. */
+static int add_documents(struct flat *f, struct cb_tar_out *t, const char *before, size_t *at, struct cb_error *err)
+{
+    int r = 0;
+    for (; r == 0 && *at < f->o->n_documents; ++*at) {
+        const struct cb_export_document *d = &f->o->documents[*at];
+        int order = before ? cb_entry_path_cmp(d->name, before) : -1;
+        struct cb_entry e = { .path = d->name, .type = CB_ENTRY_FILE, .mode = 0644, .size = d->len,
+                              .mtime = f->o->clamp_mtime == INT64_MAX ? 0 : f->o->clamp_mtime };
+        if (order > 0)
+            break;
+        if (order == 0)
+            return cb_error_set(err, CB_ECONF, CB_DOCUMENT_IN_THE_WAY, d->name);
+        cb_autosource struct cb_blob_source *src = cb_blob_source_from_mem(d->text, d->len);
+        r = put_entry(f, t, e, src, err);
+    }
+    return r;
+}
+
 static int write_flat(struct flat *f, const struct cb_layer *layers, struct cb_tar_out *t, struct cb_error *err)
 {
     struct cb_files_options fo = {
@@ -91,9 +110,14 @@ static int write_flat(struct flat *f, const struct cb_layer *layers, struct cb_t
     int r = cb_files_open(&fo, &files, err);
     if (r == 0 && *f->dir)
         r = cb_tar_out_dir(t, f->dir, err);
-    for (size_t i = 0; r == 0 && i < cb_stack_count(f->stack); i++)
-        r = add_entry(f, files, t, cb_stack_at(f->stack, i), err);
-    return r;
+    size_t documents = 0;
+    for (size_t i = 0; r == 0 && i < cb_stack_count(f->stack); i++) {
+        const struct cb_stack_entry *se = cb_stack_at(f->stack, i);
+        r = add_documents(f, t, se->e->path, &documents, err);
+        if (r == 0)
+            r = add_entry(f, files, t, se, err);
+    }
+    return r < 0 ? r : add_documents(f, t, NULL, &documents, err);
 }
 
 static int write_image(const struct cb_export_options *o, const char *dir, struct cb_tar_out *t, struct cb_error *err)

@@ -160,6 +160,11 @@ int cb_image_commit(struct cb_store *s, const struct cb_commit_options *o, struc
     CB_WUR;
 
 /* ---- out ---- */
+/* A file beside what the image has, at the top. */
+struct cb_export_document {
+    char *name, *text;
+    size_t len;
+};
 struct cb_export_options {
     struct cb_store *store;
     const struct cb_image *image; /* every layer blob in the store */
@@ -171,6 +176,9 @@ struct cb_export_options {
     int64_t clamp_mtime; /* times in tar headers; INT64_MAX: now is never used: 0 */
     const struct cb_cancel *cancel;
     const struct cb_export_options *more; /* Docker and OCI: another image in the same archive; or NULL */
+    /* Local and tar, in the order of their names. -CB_ECONF where the image has something of that name. */
+    const struct cb_export_document *documents;
+    size_t n_documents;
     struct cb_step *step; /* Docker and OCI: told of each blob; or NULL */
 };
 /* added to a layout that is there */

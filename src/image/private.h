@@ -202,6 +202,8 @@ void cb_image_layers_free(struct cb_layer *v, size_t n);
 int cb_image_stack(struct cb_store *s, const struct cb_image *i, const struct cb_cancel *cancel,
                    struct cb_stack **out, struct cb_error *err) CB_WUR;
 
+#define CB_DOCUMENT_IN_THE_WAY "/%s is a file of the image, and an attestation would have the same name"
+
 /* ---- export.c ---- */
 /* The directories and blobs of an image or tree: manifests, configs, layers, each once, sorted. */
 int cb_export_blobs(struct cb_tar_out *t, const struct cb_export_options *o, struct cb_error *err) CB_WUR;

@@ -218,10 +218,43 @@ END
 @test "where an SBOM has no place is said before anything is built" {
     refused 2 --sbom "generator=$reg/scan/er:1" --format docker
     assert_contains "$output" '--sbom=false'
-    run cbpush build --sbom "generator=$reg/scan/er:1" -o type=local,dest=out ctx
+    run cbpush build --sbom "generator=$reg/scan/er:1" -o type=docker,dest=out.tar ctx
     assert_status 2
-    assert_contains "$output" 'beside images alone'
-    [ ! -e out ]
+    assert_contains "$output" 'a docker archive holds no SBOM'
+    [ ! -e out.tar ]
+}
+
+@test "where files come out, documents are files among them, and about them" {
+    local sums
+    printf 'FROM scratch\nCOPY x /\nCOPY x /sub/two\nCOPY y /zz\n' >ctx/Dockerfile
+    echo other >ctx/y
+    cbpush build --sbom "generator=$reg/scan/er:1" --provenance=inline-only=false -o type=local,dest=out -o type=tar,dest=out.tar ctx
+    assert_equal "$(find out -type f -printf '%P %m\n' | sort | paste -sd,)" 'provenance.json 644,sbom.spdx.json 644,sub/two 644,x 644,zz 644'
+    sums=$(cd out && sha256sum x sub/two zz | awk '{ print $2, $1 }' | sort)
+    for sum in out/provenance.json out/sbom.spdx.json; do
+        assert_equal "$(jq -r '.subject[] | .name + " " + .digest.sha256' $sum | sort)" "$sums"
+    done
+    assert_equal "$(jq -r '.predicate.packages[].name' out/sbom.spdx.json | paste -sd' ')" './sub/two ./x ./zz'
+    assert_equal "$(jq -r .predicateType out/provenance.json)" https://slsa.dev/provenance/v1
+    mkdir from-tar
+    tar -C from-tar -xf out.tar
+    diff -r out from-tar
+    assert_equal "$(tar -tf out.tar | grep -v '/$' | paste -sd' ')" 'provenance.json sbom.spdx.json sub/two x zz'
+    # What the image has is not covered, and not mixed with what was there.
+    printf 'FROM scratch\nCOPY x /sbom.spdx.json\n' >ctx/Dockerfile
+    for sum in type=local,dest=out type=tar,dest=other.tar type=local,dest=fresh; do
+        run cbpush build --sbom "generator=$reg/scan/er:1" -o "$sum" ctx
+        assert_status 5
+        assert_contains "$output" '/sbom.spdx.json is a file of the image'
+    done
+    [ ! -e other.tar ] && [ -z "$(ls -A fresh)" ]
+    assert_equal "$(jq -r .predicateType out/sbom.spdx.json)" https://spdx.dev/Document
+    cbpush build -q --sbom "generator=$reg/scan/er:1" --platform linux/amd64,linux/arm64 -o type=local,dest=both,attestation-prefix=of- ctx
+    assert_equal "$(ls both/linux_amd64 | paste -sd' ')" 'of-sbom.spdx.json sbom.spdx.json'
+    # Provenance alone stays out unless it is asked for.
+    cbpush build --provenance -o type=local,dest=bare ctx 2>log
+    assert_contains "$(cat log)" 'without its attestation'
+    assert_equal "$(ls bare)" sbom.spdx.json
 }
 
 @test "by a user: a range of ids, and a single one" {

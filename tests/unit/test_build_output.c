@@ -51,6 +51,8 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
     }
     if (x->docker_types)
         cb_strbuf_adds(o, " docker-types");
+    if (x->attestation_prefix)
+        cb_strbuf_addf(o, " prefix %s", x->attestation_prefix);
     if (x->platform_split >= 0)
         cb_strbuf_addf(o, " split %d", x->platform_split);
 }
@@ -97,6 +99,7 @@ static void test_grammar(void **state)
           "image index:o.x=y manifest for arm64:k=v" },
         { "type=oci,annotation-manifest-descriptor[linux/amd64].a=b,\"annotation-index-descriptor.c=d,e\"",
           "oci to - manifest-descriptor for amd64:a=b index-descriptor:c=d,e" },
+        { "type=tar,attestation-prefix=a-", "tar to - prefix a-" },
         { "type=tar", "tar to -" },
         { "type=oci", "oci to -" },
         { "type=oci,name=a", "oci to - name a" },
@@ -160,6 +163,8 @@ static void test_grammar(void **state)
         { "type=image,annotation[linux/amd64.a=b", NULL },
         { "type=image,annotation[].a=b", NULL },
         { "type=local,dest=x,annotation.a=b", NULL },
+        { "type=image,attestation-prefix=a", NULL },
+        { "type=local,dest=x,attestation-prefix=a/b", NULL },
         { "type=image,unknown=1", NULL },
         { "type=image,tar=false", NULL },
         { "type=image,type=oci,dest=x", NULL },

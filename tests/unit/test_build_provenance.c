@@ -287,6 +287,12 @@ static void the_same_is_said_in_the_same_bytes(void **state)
     tear_down(&r);
 }
 
+static json_t *statement_of(const struct rig *r)
+{
+    cb_autojson json_t *subjects = cb_provenance_subjects(&r->b, 0);
+    return cb_provenance_statement(&(struct cb_provenance){ &r->b, 0, CB_PROVENANCE_MIN }, subjects);
+}
+
 static void the_statement_names_what_it_is_about(void **state)
 {
     (void)state;
@@ -294,7 +300,7 @@ static void the_statement_names_what_it_is_about(void **state)
     set_up(&r);
     char hex[CB_DIGEST_TEXT_MAX];
     cb_digest_hex(&r.out.desc.digest, hex);
-    cb_autojson json_t *nameless = cb_provenance_statement(&(struct cb_provenance){ &r.b, 0, CB_PROVENANCE_MIN });
+    cb_autojson json_t *nameless = statement_of(&r);
     cb_autofree char *wanted = cb_asprintf("[{\"name\":\"_\",\"digest\":{\"sha256\":\"%s\"}}]", hex);
     is(nameless, "subject", wanted);
     struct cb_reference tags[] = { { .host = fixed("h:1"), .repo = fixed("a"), .tag = fixed("1") },
@@ -303,7 +309,7 @@ static void the_statement_names_what_it_is_about(void **state)
     r.b.n_tags = 2;
     r.o.provenance.v02 = true;
     r.o.provenance.builder_id = "https://ci/7";
-    cb_autojson json_t *named = cb_provenance_statement(&(struct cb_provenance){ &r.b, 0, CB_PROVENANCE_MIN });
+    cb_autojson json_t *named = statement_of(&r);
     cb_autofree char *subject = at(named, "subject");
     assert_non_null(strstr(subject, "\"pkg:docker/h:1/a@1?platform=linux%2Famd64\""));
     assert_non_null(strstr(subject, "\"pkg:docker/h:1/b?platform=linux%2Famd64\""));

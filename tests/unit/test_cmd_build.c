@@ -199,6 +199,10 @@ static void test_attestations(void **state)
     build_input_done(&in);
     accept(&in, "--attest type=provenance,mode=min,inline-only=true,version=v1");
     assert_int_equal(in.o.provenance.mode, CB_PROVENANCE_MIN);
+    assert_false(in.o.provenance.files);
+    build_input_done(&in);
+    accept(&in, "--provenance=inline-only=false");
+    assert_true(in.o.provenance.mode == CB_PROVENANCE_MIN && in.o.provenance.files);
     build_input_done(&in);
     refuse("--provenance=mode=med", "min or max");
     refuse("--provenance=mode=max,colour=red", "mode, version, builder-id");
@@ -208,7 +212,7 @@ static void test_attestations(void **state)
     refuse("--provenance=builder-id=https://u:p@ci/", "password");
     refuse("--provenance=builder-id=me", "URI");
     refuse("--provenance=reproducible=maybe", "true or false");
-    refuse("--provenance=inline-only=false", "inline-only");
+    refuse("--provenance=inline-only=perhaps", "inline-only");
     refuse("--provenance=mode=max --attest type=provenance", "once");
     refuse("--provenance=false --attest type=provenance", "once");
     refuse("--attest type=vex", "provenance");
