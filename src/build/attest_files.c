@@ -51,7 +51,7 @@ static struct cb_export_document *make(const json_t *statements, const struct cb
     struct cb_export_document *v = cb_calloc(names->n + 1, sizeof *v);
     for (size_t i = 0; i < names->n; i++) {
         struct cb_strbuf text cb_cleanup_strbuf = CB_STRBUF_INIT;
-        cb_json_print(&text, json_array_get(statements, i));
+        cb_json_print_pretty(&text, json_array_get(statements, i));
         v[i].name = cb_asprintf("%s%s", prefix ? prefix : "", names->v[i]);
         v[i].text = cb_strbuf_detach(&text, &v[i].len);
     }
