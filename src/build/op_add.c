@@ -7,7 +7,6 @@
 #include "build/failed.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/fs.h"
 #include "util/path.h"
 
 struct extract {
@@ -20,22 +19,6 @@ struct extract {
 };
 
 #define COPY_BUF (256u << 10)
-
-static int spool_open(struct cb_solver *s, struct cb_spool *spool, struct cb_error *err)
-{
-    struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    struct cb_tmpfile t cb_cleanup_tmpfile = CB_TMPFILE_INIT;
-    if (spool->fd >= 0)
-        return 0;
-    int r = cb_store_tmp_new(s->env->store, "add", &tmp, err);
-    if (r == 0)
-        r = cb_tmpfile_open(&t, tmp.fd, 0600, err);
-    if (r == 0)
-        spool->fd = fcntl(t.fd, F_DUPFD_CLOEXEC, 3);
-    if (r == 0 && spool->fd < 0)
-        r = cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor");
-    return r;
-}
 
 static int spool_data(struct extract *x, struct cb_placed *placed, struct cb_error *err)
 {
@@ -158,7 +141,7 @@ static int extract_match(struct extract *x, struct cb_context *context, const st
     if (r == 0)
         r = cb_placer_mkdirs(x->placer, root.buf, err);
     if (r == 0)
-        r = spool_open(x->s, x->spool, err);
+        r = x->spool->fd >= 0 ? 0 : cb_store_spool(x->s->env->store, &x->spool->fd, err);
     if (r == 0)
         r = open_archive(context, it, &ro.source, err);
     if (r < 0)

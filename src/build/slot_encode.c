@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <fcntl.h>
-
 #include "build/failed.h"
 #include "build/slot_private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/fs.h"
 
 /* A parent's layer stays as its manifest has it, unless all are to be converted; one that is to be had elsewhere (its
  * media type says so) always does. Of any other one that is nowhere any more can be made again. */
@@ -106,24 +103,11 @@ static int write_tar(struct cb_slot *s, int fd, struct cb_error *err)
     return r < 0 ? r : cb_image_layer_tar(&in, fd, err);
 }
 
-static int open_spool(struct cb_slot *s, int *fd, struct cb_error *err)
-{
-    struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
-    int r = cb_store_tmp_new(s->env->store, "tar", &dir, err);
-    if (r == 0)
-        r = cb_tmpfile_open(&file, dir.fd, 0600, err);
-    if (r < 0)
-        return r;
-    *fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
-    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "duplicate a descriptor") : 0;
-}
-
 static int encode_tar(struct cb_slot *s, const struct cb_layer_write_options *wo, struct cb_layer *out,
                       struct cb_error *err)
 {
     cb_autoclose int fd = -1;
-    int r = open_spool(s, &fd, err);
+    int r = cb_store_spool(s->env->store, &fd, err);
     if (r == 0)
         r = write_tar(s, fd, err);
     if (r < 0)

@@ -6,7 +6,6 @@
 #include "copy/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/fs.h"
 #include "util/path.h"
 
 #define READ_CHUNK (256u << 10)
@@ -119,19 +118,6 @@ static bool is_compressed(int fd)
     return skippable;
 }
 
-static int make_spool(const struct cb_copy_env *env, int *fd, struct cb_error *err)
-{
-    struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
-    int r = cb_store_tmp_new(env->store, "copy", &dir, err);
-    if (r == 0)
-        r = cb_tmpfile_open(&file, dir.fd, 0600, err);
-    if (r < 0)
-        return r;
-    *fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
-    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "spool") : 0;
-}
-
 static int open_tar(struct copy_files *f, const struct cb_copy_env *env, struct cb_error *err)
 {
     cb_autoclose int spool = -1;
@@ -144,7 +130,7 @@ static int open_tar(struct copy_files *f, const struct cb_copy_env *env, struct 
     if (!reader)
         return -CB_EVERIFY;
     f->files = cb_hashmap_new();
-    int r = is_compressed(f->fd) ? make_spool(env, &spool, err) : 0;
+    int r = is_compressed(f->fd) ? cb_store_spool(env->store, &spool, err) : 0;
     if (r == 0)
         r = read_entries(f, reader, spool, err);
     if (r == 0 && spool >= 0) {

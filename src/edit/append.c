@@ -26,7 +26,7 @@ static int open_input(const struct cb_edit_env *env, const char *path, int *fd, 
     uint64_t copied;
     if (!strcmp(path, "-")) {
         struct cb_input input = { STDIN_FILENO, env->cancel };
-        int r = cb_edit_spool(env->store, fd, err);
+        int r = cb_store_spool(env->store, fd, err);
         return r < 0 ? r : cb_input_copy(&input, *fd, UINT64_MAX, &copied, err);
     }
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -23,8 +23,6 @@ struct edit_fd_sink {
     int fd;
 };
 void edit_fd_sink_init(struct edit_fd_sink *s, int fd);
-/* An unlinked file in the store. */
-int cb_edit_spool(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 
 /* ---- plan.c ---- */
 /* What is described otherwise than it is there is not had. */

@@ -21,16 +21,6 @@ void cb_edit_tables_done(struct cb_edit_tables *t)
 
 /* ---- a file that blobs are kept in for a while ---- */
 
-int cb_edit_spool(struct cb_store *s, int *fd, struct cb_error *err)
-{
-    struct cb_store_tmp tmp cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    int r = cb_store_tmp_new(s, "spool", &tmp, err);
-    if (r < 0)
-        return r;
-    *fd = openat(tmp.fd, "data", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "create a file in %s/tmp", cb_store_root(s)) : 0;
-}
-
 static int fd_write(struct cb_blob_sink *s, const void *buf, size_t n, struct cb_error *err)
 {
     return cb_fd_write_all(((struct edit_fd_sink *)s)->fd, buf, n, err);
@@ -78,7 +68,7 @@ static int fetch_toc(struct reading *g, size_t i, struct cb_error *err)
     struct edit_fd_sink sink;
     struct cb_blob_source *src = NULL;
     bool keep = g->keep && !cb_store_blob_has(env->store, &d->digest, NULL);
-    int r = keep ? cb_edit_spool(env->store, &t->spools[i], err) : 0;
+    int r = keep ? cb_store_spool(env->store, &t->spools[i], err) : 0;
     if (r == 0)
         r = cb_edit_source_layer(t->source, d, &t->image->image.config.diff_ids[i], &src, err);
     if (r < 0)

@@ -5,7 +5,6 @@
 #include "image/private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/fs.h"
 #include "util/input.h"
 #include "util/path.h"
 
@@ -334,24 +333,20 @@ static int import_fd(struct cb_importer *m, int fd /* taken */, struct cb_error 
 /* A pipe is read into an unlinked file of the store first: archives name things before they have them. */
 static int make_seekable(const struct cb_import_options *o, int *fd, struct cb_error *err)
 {
-    struct cb_store_tmp dir cb_cleanup_store_tmp = CB_STORE_TMP_INIT;
-    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
     struct cb_input input = { *fd, o->cancel };
+    cb_autoclose int spool = -1;
     uint64_t copied = 0;
     if (lseek(*fd, 0, SEEK_CUR) >= 0 || errno != ESPIPE)
         return 0;
-    int r = cb_store_tmp_new(o->store, "import", &dir, err);
+    int r = cb_store_spool(o->store, &spool, err);
     if (r == 0)
-        r = cb_tmpfile_open(&file, dir.fd, 0600, err);
-    if (r == 0)
-        r = cb_input_copy(&input, file.fd, UINT64_MAX, &copied, err);
+        r = cb_input_copy(&input, spool, UINT64_MAX, &copied, err);
+    if (r == 0 && lseek(spool, 0, SEEK_SET) < 0)
+        r = cb_error_sys(err, CB_ELOCAL, errno, "spool standard input");
     if (r < 0)
         return r;
-    int spool = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
-    if (spool < 0 || lseek(spool, 0, SEEK_SET) < 0)
-        return cb_error_sys(err, CB_ELOCAL, errno, "spool standard input");
     close(*fd);
-    *fd = spool;
+    *fd = CB_TAKE_FD(spool);
     return 0;
 }
 

@@ -144,6 +144,9 @@ struct cb_store_tmp {
         .fd = -1                                                                                                     \
     }
 int cb_store_tmp_new(struct cb_store *s, const char *prefix, struct cb_store_tmp *out, struct cb_error *err) CB_WUR;
+/* A file without a name on the store's disk, for what is read more than once and may be larger than memory: read-write,
+ * at its beginning, the caller's. */
+int cb_store_spool(struct cb_store *s, int *fd, struct cb_error *err) CB_WUR;
 /* Moves its directory `sub` ("fs", "upper") to trees/<name>/fs, or a file, which is an image, to
  * trees/<name>/image. One that exists wins and is no error. */
 int cb_store_tree_publish(struct cb_store *s, struct cb_store_tmp *t, const char *sub,

@@ -152,6 +152,19 @@ void cb_store_tmp_done(struct cb_store_tmp *t)
     t->store = NULL;
 }
 
+int cb_store_spool(struct cb_store *s, int *fd, struct cb_error *err)
+{
+    struct cb_tmpfile file cb_cleanup_tmpfile = CB_TMPFILE_INIT;
+    int dir = -1;
+    int r = cb_store_tmp_dir(s, &dir, err);
+    if (r == 0)
+        r = cb_tmpfile_open(&file, dir, 0600, err);
+    if (r < 0)
+        return r;
+    *fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 3);
+    return *fd < 0 ? cb_error_sys(err, CB_ELOCAL, errno, "keep a file in %s/tmp", s->root) : 0;
+}
+
 /* Moving a directory elsewhere writes its "..": so a tree whose root is read-only needs the bit for a moment. */
 static int move_dir(int dirfd, const char *from, const char *to)
 {
