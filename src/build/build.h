@@ -59,6 +59,7 @@ struct cb_output {
     bool push;
     bool by_digest;                    /* IMAGE: pushed to its repositories, whatever their tags stand for */
     bool canonical;                    /* IMAGE: the store gets NAME@DIGEST, too */
+    bool insecure;                     /* IMAGE: its registries may be without TLS, or without a valid certificate */
     struct cb_strvec names;            /* IMAGE, OCI, DOCKER: name=a,b ; else those of -t */
     struct cb_format format;           /* level CB_LEVEL_DEFAULT: not said */
     bool format_set;                   /* whether its compression was said */

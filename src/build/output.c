@@ -124,7 +124,7 @@ static int set_field(struct cb_output *o, const char *key, const char *v, struct
     if (cb_starts_with(key, "annotation"))
         return set_annotation(o, key, v, err);
     if (!strcmp(key, "registry.insecure"))
-        return cb_error_set(err, CB_EUSAGE, "--output: %s is not supported: say --insecure-registry HOST", key);
+        return parse_bool(key, v, &o->insecure, err);
     if (strcmp(key, "push") && strcmp(key, "tar") && strcmp(key, "oci-mediatypes") && strcmp(key, "platform-split"))
         return cb_error_set(err, CB_EUSAGE, "--output: \"%s\" is not supported", key);
     r = parse_bool(key, v, &flag, err);
@@ -162,9 +162,9 @@ static int check(const struct cb_output *o, const char *spec, struct cb_error *e
         return cb_error_set(err, CB_EUSAGE, "--output %s: dest= is for oci, docker, local and tar", spec);
     if (o->push && o->type != CB_OUTPUT_IMAGE)
         return cb_error_set(err, CB_EUSAGE, "--output %s: push= is for type=image", spec);
-    if ((o->by_digest || o->canonical) && o->type != CB_OUTPUT_IMAGE)
+    if ((o->by_digest || o->canonical || o->insecure) && o->type != CB_OUTPUT_IMAGE)
         return cb_error_set(err, CB_EUSAGE, "--output %s: %s= is for type=image", spec,
-                            o->by_digest ? "push-by-digest" : "name-canonical");
+                            o->by_digest ? "push-by-digest" : o->canonical ? "name-canonical" : "registry.insecure");
     if (o->names.n && !named)
         return cb_error_set(err, CB_EUSAGE, "--output %s: name= is for image, oci and docker", spec);
     if (o->annotations.n && o->type != CB_OUTPUT_IMAGE && o->type != CB_OUTPUT_OCI)

@@ -118,6 +118,19 @@ static int take_map(const struct cb_strvec *from, const char *flag, struct cb_st
     return 0;
 }
 
+/* A name that is none is told of later. */
+static void open_registries(struct build_input *in, const struct cb_output *o)
+{
+    const struct cb_strvec *names = o->names.n ? &o->names : &in->cli.tags;
+    for (size_t i = 0; o->insecure && i < names->n; i++) {
+        struct cb_reference ref cb_cleanup_reference = { 0 };
+        if (cb_reference_parse(&ref, names->v[i], NULL) < 0)
+            continue;
+        cb_strvec_push(&in->cli.common.insecure, ref.host);
+        cb_strvec_push(&in->cli.common.unverified, ref.host);
+    }
+}
+
 static int take_outputs(struct build_input *in, struct cb_error *err)
 {
     in->outputs = cb_calloc(in->cli.outputs.n + 2, sizeof *in->outputs);
@@ -126,6 +139,7 @@ static int take_outputs(struct build_input *in, struct cb_error *err)
         int r = cb_output_parse(&in->outputs[i], in->cli.outputs.v[i], err);
         if (r < 0)
             return r;
+        open_registries(in, &in->outputs[i]);
     }
     return in->cli.results.load ? cb_output_parse(&in->outputs[in->n_outputs++], "type=docker", err) : 0;
 }

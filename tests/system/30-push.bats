@@ -537,6 +537,10 @@ END
     rm -r "$XDG_CONFIG_HOME/containers/certs.d"
     run cbpush push "$secure/test/app:1" "$secure/test/app:3"
     assert_status 7
+    run cbpush build -t "$secure/test/app:4" -o type=registry ctx
+    assert_status 7
+    cbpush build -t "$secure/test/app:4" -o type=registry,registry.insecure=true ctx 2>build.log
+    cbpush build -o "type=image,name=$secure/test/app:5,push=true,registry.insecure=true" ctx 2>build.log
     cbpush push --tls-verify=false "$secure/test/app:1" "$secure/test/app:3" 2>push.log
     oci=$(judge_skopeo secure test/app:3)
     ran true

@@ -32,6 +32,7 @@ static void output_text(struct cb_strbuf *o, const struct cb_output *x)
         cb_strbuf_adds(o, " push");
     cb_strbuf_adds(o, x->by_digest ? " by-digest" : "");
     cb_strbuf_adds(o, x->canonical ? " canonical" : "");
+    cb_strbuf_adds(o, x->insecure ? " insecure" : "");
     for (size_t i = 0; i < x->names.n; i++)
         cb_strbuf_addf(o, " name %s", x->names.v[i]);
     if (x->format_set)
@@ -99,6 +100,7 @@ static void test_grammar(void **state)
           "image index:o.x=y manifest for arm64:k=v" },
         { "type=oci,annotation-manifest-descriptor[linux/amd64].a=b,\"annotation-index-descriptor.c=d,e\"",
           "oci to - manifest-descriptor for amd64:a=b index-descriptor:c=d,e" },
+        { "type=registry,registry.insecure=true", "image push insecure" },
         { "type=tar,attestation-prefix=a-", "tar to - prefix a-" },
         { "type=tar", "tar to -" },
         { "type=oci", "oci to -" },
@@ -131,7 +133,6 @@ static void test_grammar(void **state)
         { "type=docker,dest=x,name-canonical=true", NULL },
         { "type=docker,dest=x,name-canonical=false", "docker to x" },
         { "type=image,push-by-digest=false,name-canonical=false", "image" },
-        { "type=image,registry.insecure=true", NULL },
         { "type=cacheonly,push=true", NULL },
         { "type=cacheonly,name=a", NULL },
         { "type=oci,dest=o,tar=maybe", NULL },
@@ -163,6 +164,7 @@ static void test_grammar(void **state)
         { "type=image,annotation[linux/amd64.a=b", NULL },
         { "type=image,annotation[].a=b", NULL },
         { "type=local,dest=x,annotation.a=b", NULL },
+        { "type=oci,registry.insecure=true", NULL },
         { "type=image,attestation-prefix=a", NULL },
         { "type=local,dest=x,attestation-prefix=a/b", NULL },
         { "type=image,unknown=1", NULL },
