@@ -180,8 +180,7 @@ upload_status()
     oci=$(judge_skopeo plain library/busybox:latest)
     blob=$(judge_manifest "$oci" judged | jq -r '.layers[0].digest')
     blob=$oci/blobs/${blob/://}
-    head -c 1001 "$blob" | tail -c 1 | tr '\000-\377' '\001-\377\000' |
-        dd of="$blob" bs=1 seek=1000 conv=notrunc status=none
+    rig_damage "$blob" 1000
     run ! judge_umoci "$oci"
 }
 

@@ -184,7 +184,7 @@ zeros'
     step "$fill"
     quick "${to[@]}"
     pack=$(artifact | jq -r '.layers[1].digest')
-    printf x | dd of="$(blob_file "$pack")" bs=1 seek=5000 conv=notrunc status=none
+    rig_damage "$(blob_file "$pack")" 5000
     machine two
     step 'ls -A /c | wc -l; echo new >/c/new'
     quick "${from[@]}" "${to[@]}"

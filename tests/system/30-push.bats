@@ -691,7 +691,7 @@ blob_file()
     addr=$(registry_addr bad)
     layer=$(skopeo inspect --tls-verify=false --raw "docker://$addr/library/busybox" | jq -r '.layers[0].digest')
     file=$(blob_file bad "$layer")
-    printf X | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
+    rig_damage "$file" 5000
     run cbpush pull "$addr/library/busybox"
     assert_status 7
     assert_contains "$output" "${layer:7:12}"

@@ -290,7 +290,7 @@ END
     # A blob of the source is damaged, or is missing: the image that was there stays.
     layer=$(jq -r '.layers[0].digest' theirs-plain/manifest.json)
     cp -r theirs-plain broken
-    printf x | dd of="broken/${layer#*:}" bs=1 seek=100 conv=notrunc status=none
+    rig_damage "broken/${layer#*:}" 100
     cbpush copy -q "$one/src/app:artifact" dir:kept
     cp -r kept before
     run cbpush copy -q dir:broken dir:kept
@@ -337,7 +337,7 @@ END
     # A blob of the source is damaged: nothing moves.
     cp -r "$things" broken
     layer=$(jq -r '.layers[0].digest' "broken/blobs/$(digest_of plain | tr : /)")
-    printf x | dd of="broken/blobs/${layer/://}" bs=1 seek=100 conv=notrunc status=none
+    rig_damage "broken/blobs/${layer/://}" 100
     run cbpush copy -q oci:broken:plain "$two/broken:1"
     assert_status 7
     run registry_curl two /v2/broken/manifests/1

@@ -141,7 +141,7 @@ fetched()
     blob=$(registry_curl reg /v2/test/app/manifests/1 -H 'Accept: application/vnd.oci.image.manifest.v1+json' | head -n -1 |
         jq -r '.layers[1].digest')
     file=$(find "$(rig_find reg)" -path "*/blobs/sha256/*/${blob#sha256:}/data")
-    printf X | dd of="$file" bs=1 seek=20 conv=notrunc status=none
+    rig_damage "$file" 20
     run --separate-stderr cbpush validate "$app"
     assert_status 7
     assert_contains "$output" "WRONG  layer $blob"

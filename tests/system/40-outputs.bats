@@ -335,7 +335,7 @@ assert_the_tree()
     [ "$status" -eq 7 ] || [ "$status" -eq 5 ] || rig_fail "exit status $status: $output"
     local layer
     layer=$(skopeo inspect --raw oci:layout | jq -r '.layers[-1].digest')
-    printf X | dd of="layout/blobs/${layer/://}" bs=1 seek=40 conv=notrunc status=none
+    rig_damage "layout/blobs/${layer/://}" 40
     CBPUSH_ROOT=$PWD/another run cbpush load -i layout
     assert_status 7
     run cbpush load -i no-such-file

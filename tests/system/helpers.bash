@@ -162,6 +162,15 @@ cbpush()
     "$CBPUSH" "$@"
 }
 
+# ---- files
+
+# rig_damage FILE OFFSET: that byte becomes another one, whatever it was.
+rig_damage()
+{
+    dd if="$1" bs=1 skip="$2" count=1 status=none | tr '\000-\377' '\001-\377\000' |
+        dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 # ---- processes
 
 # rig_alive PID: runs and is no zombie.
