@@ -72,7 +72,7 @@ struct spec {
     bool disabled;
 };
 
-static char *shown(const char *text)
+char *attest_shown(const char *text)
 {
     struct cb_strbuf sb cb_cleanup_strbuf = CB_STRBUF_INIT;
     cb_strbuf_add_text_redacted(&sb, text);
@@ -172,7 +172,7 @@ static int take_spec(struct spec *s, struct cb_error *err)
 {
     int r = 0;
     free(s->shown);
-    s->shown = shown(s->text);
+    s->shown = attest_shown(s->text);
     s->o.mode = CB_PROVENANCE_MIN;
     if (attest_says_no(s->text))
         s->disabled = true;

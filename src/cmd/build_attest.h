@@ -18,6 +18,7 @@ struct attest_values {
 extern const struct cb_opt attest_opts[];
 void attest_options_done(struct attest_options *o);
 void attest_values_done(struct attest_values *v);
+char *attest_shown(const char *text); /* in an error: URLs hide what they hold; owned by the caller */
 bool attest_says_no(const char *value);
 bool attest_says_yes(const char *value);
 

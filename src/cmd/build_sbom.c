@@ -9,6 +9,7 @@
 
 struct spec {
     const char *what, *text; /* "--sbom", and what it says */
+    char *shown;             /* the text, for errors */
     struct cb_strbuf generator;
     struct cb_strmap params;
     bool disabled;
@@ -16,6 +17,7 @@ struct spec {
 
 static void spec_done(struct spec *s)
 {
+    free(s->shown);
     cb_strbuf_done(&s->generator);
     cb_strmap_done(&s->params);
 }
@@ -24,7 +26,7 @@ static int take_generator(struct spec *s, const char *value, struct cb_error *er
 {
     struct cb_reference ref cb_cleanup_reference = { 0 };
     if (cb_reference_parse(&ref, value, err) < 0)
-        return cb_error_set(err, CB_EUSAGE, "%s %s: %s", s->what, s->text, cb_error_text(err));
+        return cb_error_set(err, CB_EUSAGE, "%s %s: %s", s->what, s->shown, cb_error_text(err));
     cb_strbuf_setlen(&s->generator, 0);
     cb_strbuf_adds(&s->generator, value);
     return 0;
@@ -40,11 +42,11 @@ static int take_field(struct spec *s, const char *key, const char *value, struct
         s->disabled = attest_says_yes(value);
         if (s->disabled || !strcmp(value, "false") || !strcmp(value, "0"))
             return 0;
-        return cb_error_set(err, CB_EUSAGE, "%s %s: disabled= is true or false", s->what, s->text);
+        return cb_error_set(err, CB_EUSAGE, "%s %s: disabled= is true or false", s->what, s->shown);
     }
     if (!*key || key[strspn(key, PARAM_CHARS)])
         return cb_error_set(err, CB_EUSAGE, "%s %s: \"%s\" is no name of a parameter: letters, digits and _", s->what,
-                            s->text, key);
+                            s->shown, key);
     cb_strmap_set(&s->params, key, value);
     return 0;
 }
@@ -56,11 +58,11 @@ static int take_fields(struct spec *s, struct cb_error *err)
     for (const char *p = s->text; r == 0 && *p;) {
         p = cb_csv_next(p, &field);
         if (!p)
-            return cb_error_set(err, CB_EUSAGE, "%s %s: a quote does not end", s->what, s->text);
+            return cb_error_set(err, CB_EUSAGE, "%s %s: a quote does not end", s->what, s->shown);
         char *eq = strchr(field.buf, '=');
         if (!eq)
             return cb_error_set(err, CB_EUSAGE, "%s %s: write true, false, or generator=IMAGE[,PARAMETER=VALUE]",
-                                s->what, s->text);
+                                s->what, s->shown);
         *eq = '\0';
         r = take_field(s, field.buf, eq + 1, err);
     }
@@ -78,12 +80,13 @@ int sbom_spec_take(const char *what, const char *text, struct attest_values *v, 
 {
     CB_CLEANUP(spec_done) struct spec s = { .what = what, .text = text, .generator = CB_STRBUF_INIT };
     int r = 0;
+    s.shown = attest_shown(text);
     if (attest_says_no(text))
         s.disabled = true;
     else if (!attest_says_yes(text))
         r = take_fields(&s, err);
     if (r == 0 && v->sbom_said && (!s.disabled || v->generator))
-        r = cb_error_set(err, CB_EUSAGE, "%s %s: an SBOM was asked about before: say it once", what, text);
+        r = cb_error_set(err, CB_EUSAGE, "%s %s: an SBOM was asked about before: say it once", what, s.shown);
     if (r < 0)
         return r;
     v->sbom_said = true;

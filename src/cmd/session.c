@@ -52,11 +52,11 @@ static bool is_named(const struct cb_common *c)
     return c->root || (env && *env);
 }
 
-/* There is no place for it that is ours; one that is full, busy or damaged is another matter. */
+/* There is no place for it that is ours; one that is full, busy, damaged or something else is another matter. */
 static bool cannot_be_kept(const struct cb_error *e)
 {
     static const int reasons[] = { EACCES, EPERM, EROFS, ENOENT, ENOTDIR };
-    bool hit = e->code == CB_EUSAGE && !e->sys_errno; /* no HOME */
+    bool hit = false;
     for (size_t i = 0; i < CB_COUNTOF(reasons); i++)
         hit = hit || e->sys_errno == reasons[i];
     return hit;

@@ -52,6 +52,7 @@ static char *default_root(bool as_root, struct cb_error *err)
         return cb_asprintf("%s/.local/share/cbpush", env[1] ? env : "");
     cb_error_set(err, CB_EUSAGE, "no place for the store: neither XDG_DATA_HOME nor HOME is an absolute path "
                                  "(--root DIR or CBPUSH_ROOT names one)");
+    cb_error_note_errno(err, ENOENT);
     return NULL;
 }
 

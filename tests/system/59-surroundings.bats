@@ -180,6 +180,12 @@ as_nobody_known()
     done
     run "${homeless[@]}" CBPUSH_ROOT=/x/y "$CBPUSH" ls "$reg/library/busybox"
     assert_status 6
+    mkdir -p hers/.local/share/cbpush
+    touch hers/.local/share/cbpush/thing
+    chmod -R a+rwX hers
+    run "${homeless[@]}" HOME="$PWD/hers" "$CBPUSH" ls "$reg/library/busybox"
+    assert_status 2
+    assert_contains "$output" 'is no store of cbpush and not empty'
     run "${homeless[@]}" TMPDIR=/x "$CBPUSH" ls "$reg/library/busybox"
     assert_status 6
     assert_contains "$output" 'open the store: create directory /.local: Permission denied'

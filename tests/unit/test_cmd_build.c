@@ -249,6 +249,7 @@ static void test_sbom(void **state)
     refuse("--sbom=generator=UP", "must be lower case");
     refuse("--sbom=disabled=maybe", "disabled= is true or false");
     refuse("--sbom=a-b=c", "no name of a parameter");
+    refuse("--sbom=from=https://h/?t=canary,a-b=c", "h/?t=xxxxx");
     refuse("--sbom=\"generator=x", "a quote does not end");
     refuse("--attest type=sbom --sbom", "say it once");
     refuse("--attest type=sbom,disabled=true --sbom", "say it once");
