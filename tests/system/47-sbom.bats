@@ -251,7 +251,13 @@ END
     assert_equal "$(jq -r .predicateType out/sbom.spdx.json)" https://spdx.dev/Document
     cbpush build -q --sbom "generator=$reg/scan/er:1" --platform linux/amd64,linux/arm64 -o type=local,dest=both,attestation-prefix=of- ctx
     assert_equal "$(ls both/linux_amd64 | paste -sd' ')" 'of-sbom.spdx.json sbom.spdx.json'
+    # Of nothing, and at a time.
+    printf 'FROM scratch\nLABEL a=b\n' >ctx/Dockerfile
+    SOURCE_DATE_EPOCH=1000 cbpush build -q --sbom "generator=$reg/scan/er:1" -o type=local,dest=none -o type=tar,dest=none.tar ctx
+    assert_equal "$(stat -c %Y none/sbom.spdx.json) $(jq -c .subject none/sbom.spdx.json)" '1000 []'
+    assert_equal "$(TZ=UTC tar -tvf none.tar --full-time | grep -c '1970-01-01 00:16:40 sbom.spdx.json')" 1
     # Provenance alone stays out unless it is asked for.
+    printf 'FROM scratch\nCOPY x /sbom.spdx.json\n' >ctx/Dockerfile
     cbpush build --provenance -o type=local,dest=bare ctx 2>log
     assert_contains "$(cat log)" 'without its attestation'
     assert_equal "$(ls bare)" sbom.spdx.json
